@@ -26,6 +26,7 @@ from llmcore.contracts.cache import (
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
 from llmcore.contracts.ledger import (
     AsyncLedgerProvider,
+    LedgerBuffer,
     LedgerClaims,
     LedgerImport,
     LedgerKeys,
@@ -128,6 +129,7 @@ __all__ = [
     "EmbeddingProvider",
     "FileSystemProvider",
     "LLMProvider",
+    "LedgerBuffer",
     "LedgerClaims",
     "LedgerImport",
     "LedgerKeys",

@@ -19,7 +19,14 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 
-__all__ = ["AsyncLedgerProvider", "LedgerClaims", "LedgerImport", "LedgerKeys", "LedgerProvider"]
+__all__ = [
+    "AsyncLedgerProvider",
+    "LedgerBuffer",
+    "LedgerClaims",
+    "LedgerImport",
+    "LedgerKeys",
+    "LedgerProvider",
+]
 
 
 @runtime_checkable
@@ -130,6 +137,18 @@ class AsyncLedgerProvider(Protocol):
 
     async def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.settle`."""
+        ...
+
+
+@runtime_checkable
+class LedgerBuffer(Protocol):
+    """Keep rows in this process for a moment, and write them together."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Write the rows, and return what this process has reserved for future requests.
+
+        The host calls this method when Python ends; `close` does the same.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -51,6 +52,12 @@ class Operations:
     def run(self, name: str, *args: Any) -> Any:
         """Call the method *name*, blocking."""
         return (self._methods.get(name) or self._find(name)).blocking(*args)
+
+    def flush(self, timeout_s: float) -> None:
+        """Write what a `LedgerBuffer` holds. Does not raise: the next process settles what stays open."""
+        if self.is_created and callable(getattr(self._provider, "flush", None)):
+            with contextlib.suppress(Exception):
+                self.run("flush", timeout_s)
 
     def _find(self, name: str) -> _Method:
         blocking: Any = getattr(self.provider, name, None)

@@ -284,7 +284,9 @@ class Spending:
             outcome = make_cancelled(reservation)
             if self._claim(reservation, outcome):
                 self._late.put(reservation, outcome)
+        ends = time.monotonic() + timeout_s
         self._late.close(timeout_s)
+        self.operations.flush(get_seconds_left(ends))
 
     def after_fork(self) -> None:
         """Drop the reservations in a forked child, because they belong to the parent; see `forks.ForkAware`."""

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from llmcore.support.budget_periods import get_periods
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_values import (
     Amount,
     Counter,
+    Limit,
     Refusal,
     Reserved,
     ReserveRequest,
@@ -27,10 +29,12 @@ __all__ = [
     "decode_answer",
     "decode_counter",
     "encode",
+    "encode_limits",
     "encode_request",
     "encode_row",
     "encode_scope",
     "encode_settlement",
+    "get_day",
     "make_closed_row",
     "make_open_row",
 ]
@@ -68,10 +72,18 @@ def encode_request(request: ReserveRequest) -> dict[str, Any]:
         "owner": charge.owner,
         "reserved": request.maximum,
         "characters": charge.characters,
-        "limits": [
-            (_get_text(scope), scope.per, amount, refuses) for scope, amount, refuses in request.limits
-        ],
+        "limits": encode_limits(request.limits),
     }
+
+
+def encode_limits(limits: Sequence[Limit]) -> list[tuple[str, str, int, bool]]:
+    """Return the limits of an item."""
+    return [(_get_text(scope), scope.per, amount, refuses) for scope, amount, refuses in limits]
+
+
+def get_day(at: float) -> str:
+    """Return the day of a row: `2026-11-29`, in UTC."""
+    return get_periods(at)[0]
 
 
 def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserved | Refusal | None:

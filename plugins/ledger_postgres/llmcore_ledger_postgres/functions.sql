@@ -212,6 +212,10 @@ BEGIN
     END IF;
     PERFORM {s}.lock_counters(locked);
     FOR c IN SELECT * FROM jsonb_populate_recordset(NULL::{s}.calls, locked) LOOP
+        IF c.kind = 'lease' AND c.reserved = 0 AND c.characters = 0 THEN
+            DELETE FROM {s}.calls k WHERE k.day = c.day AND k.key = c.key;
+            CONTINUE;
+        END IF;
         UPDATE {s}.calls k SET state = 'lost', cost = nullif(k.reserved, 0), uncertain = true, owner = NULL
         WHERE k.day = c.day AND k.key = c.key;
         PERFORM {s}.count_request(c.at, c.provider, c.model, c."user", c.tags, c.reserved, -c.reserved, c.characters,
@@ -350,11 +354,15 @@ BEGIN
     FOR c IN SELECT * FROM jsonb_populate_recordset(NULL::{s}.calls, remembered) LOOP
         PERFORM {s}.make_partition(c.day);
         INSERT INTO {s}.calls (@columns@) SELECT @values@
-        ON CONFLICT (day, key) DO UPDATE SET state = excluded.state, cost = excluded.cost, uncertain = excluded.uncertain,
+        ON CONFLICT (day, key) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,
+            reserved = excluded.reserved, cost = excluded.cost, uncertain = excluded.uncertain,
             characters = excluded.characters, owner = excluded.owner, input_tokens = excluded.input_tokens,
             output_tokens = excluded.output_tokens, cached_tokens = excluded.cached_tokens
         WHERE calls.state IN ('open', 'lost');
     END LOOP;
+    -- A lease that this owner has given back in the lost seconds.
+    DELETE FROM {s}.calls k WHERE k.owner = restate.owner AND k.state = 'open' AND k.kind = 'lease'
+        AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements(remembered) r WHERE r->>'key' = k.key);
     INSERT INTO {s}.owners VALUES (owner, clock_timestamp(), now_on)
     ON CONFLICT (name) DO UPDATE SET seen = clock_timestamp(), timeline = now_on;
     IF state_row.noticed > clock_timestamp() - silence AND EXISTS (SELECT 1 FROM {s}.owners o

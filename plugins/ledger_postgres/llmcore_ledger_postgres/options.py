@@ -25,6 +25,8 @@ class PostgresOptions(Options, frozen=True):
     """The interval at which this process reports that it is alive."""
     silence: Duration = Duration(20.0)
     """A process without a heartbeat for this time counts as dead. Other processes then settle its requests at the maximum cost."""
+    lease: Duration = Duration(0.0)
+    """For hot budgets: this process reserves blocks, spends from them without the server, and reports at this interval. 0: off."""
 
     def __repr__(self) -> str:
         return f"PostgresOptions(schema={self.schema!r}, max_connections={self.max_connections})"

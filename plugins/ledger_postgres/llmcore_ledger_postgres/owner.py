@@ -8,12 +8,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llmcore.errors import LLMCoreError
 from llmcore.support import forks
 from llmcore.support.threads import start_thread
+from llmcore_ledger_postgres.encoding import make_closed_row
 
 __all__ = ["Owner"]
 
@@ -40,7 +41,7 @@ class Owner:
         self.name = os.urandom(8).hex()
         self.open: dict[str, dict[str, Any]] = {}
         """The open rows by key."""
-        self._closed: deque[tuple[float, dict[str, Any]]] = deque()
+        self._closed: deque[tuple[float, Any]] = deque()
         self._stopped: threading.Event | None = None
 
     def start(self) -> bool:
@@ -65,14 +66,20 @@ class Owner:
         if stopped is not None:
             stopped.set()
 
-    def remember(self, row: dict[str, Any]) -> None:
+    def close(self, settlement: Mapping[str, Any]) -> None:
+        """Remember the row that the server has settled."""
+        opened = self.open.pop(settlement["key"], None)
+        if opened is not None and "state" in settlement:
+            self.remember(make_closed_row(opened, settlement))
+
+    def remember(self, row: Any) -> None:
         """Store a closed row for `_REMEMBER_S` seconds."""
         now = time.monotonic()
         self._closed.append((now, row))
         while self._closed and self._closed[0][0] < now - _REMEMBER_S:
             self._closed.popleft()
 
-    def recall(self) -> list[dict[str, Any]]:
+    def recall(self) -> list[Any]:
         """Return the rows that the server may have lost."""
         return [*(row for _, row in list(self._closed)), *self.open.copy().values()]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LedgerUnavailable
@@ -25,9 +25,11 @@ from llmcore.support.ledger_values import (
     parse_scope,
 )
 from llmcore.support.money import from_nano, to_nano
+from llmcore.support.threads import run_in_thread
 from llmcore_ledger_postgres import encoding, reports
 from llmcore_ledger_postgres.batches import Batcher
 from llmcore_ledger_postgres.connections import Connections
+from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.owner import Owner
 from llmcore_ledger_postgres.schema import check_name, prepare
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresLedger"]
 
 _BEAT_TIMEOUT_S: Final = 5.0
+_CLOSE_TIMEOUT_S: Final = 5.0
 _STALE_PAUSE_S: Final = 0.2
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
@@ -54,6 +57,10 @@ class PostgresLedger:
         self.location = f"{self._connections.location} (schema {self._schema})"
         self._owner = Owner(self.beat, float(options.heartbeat))
         self._is_owner = False
+        interval_s = float(options.lease)
+        self._leases = (
+            Leases(self._sync_leases, self._owner, interval_s, self._silence_s) if interval_s else None
+        )
         self._reserving = Batcher(self._reserve_batch)
         self._settling = Batcher(self._settle_batch)
         forks.watch(self)
@@ -70,21 +77,56 @@ class PostgresLedger:
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """See `LedgerProvider.reserve`."""
-        answer: Reserved | Refusal = self._reserving.run(request, timeout_s)
+        leases = self._leases
+        if leases is None:
+            answer: Reserved | Refusal = self._reserving.run(request, timeout_s)
+            return answer
+        local, deadline = leases.reserve(request), time.monotonic() + timeout_s
+        if local is not None:
+            return local
+        with leases.note_failure(request):
+            answer = self._reserving.run(request, timeout_s)
+            if type(answer) is Refusal and leases.yield_blocks(answer.limit.scope):
+                leases.report(deadline - time.monotonic())
+                answer = self._reserving.run(request, deadline - time.monotonic())
         return answer
 
-    def areserve(self, request: ReserveRequest, timeout_s: float) -> Awaitable[Reserved | Refusal]:
+    async def areserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """See `LedgerProvider.reserve`."""
-        return self._reserving.run_async(request, timeout_s)
+        leases = self._leases
+        if leases is None:
+            answer: Reserved | Refusal = await self._reserving.run_async(request, timeout_s)
+            return answer
+        local, deadline = leases.reserve(request), time.monotonic() + timeout_s
+        if local is not None:
+            return local
+        with leases.note_failure(request):
+            answer = await self._reserving.run_async(request, timeout_s)
+            if type(answer) is Refusal and leases.yield_blocks(answer.limit.scope):
+                await run_in_thread(leases.report, deadline - time.monotonic())
+                answer = await self._reserving.run_async(request, deadline - time.monotonic())
+        return answer
 
     def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.settle`."""
-        counters: Sequence[Counter] = self._settling.run(settlements, timeout_s)
-        return counters
+        counters: Sequence[Counter] = ()
+        if self._leases:
+            settlements, counters = self._leases.settle(settlements)
+        return [*counters, *self._settling.run(settlements, timeout_s)] if settlements else counters
 
-    def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Awaitable[Sequence[Counter]]:
+    async def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.settle`."""
-        return self._settling.run_async(settlements, timeout_s)
+        counters: Sequence[Counter] = ()
+        if self._leases:
+            settlements, counters = self._leases.settle(settlements)
+        return (
+            [*counters, *await self._settling.run_async(settlements, timeout_s)] if settlements else counters
+        )
+
+    def flush(self, timeout_s: float) -> None:
+        """See `LedgerBuffer.flush`. Return the blocks of this process too."""
+        if self._leases:
+            self._leases.report(timeout_s, gives_back=True)
 
     def _reserve_batch(self, requests: Sequence[ReserveRequest], timeout_s: float) -> Sequence[Any]:
         deadline = time.monotonic() + timeout_s
@@ -132,25 +174,40 @@ class PostgresLedger:
         if missing:
             scopes = [encoding.encode_scope(scope) for scope in missing]
             self._call("create_counters", encoding.encode(scopes), timeout_s=left, waits=True)
-        if any("stale" in answer for _, answer in again) and not self._restate(left):
-            if left <= _STALE_PAUSE_S:
-                raise LedgerUnavailable(
-                    "the server was replaced and may have lost rows; budgets wait until they are rebuilt",
-                    busy=True,
-                )
-            time.sleep(_STALE_PAUSE_S)
+        if any("stale" in answer for _, answer in again):
+            self._wait_for_counters(left)
         return [number for number, _ in again]
 
     def _settle_batch(self, batch: Sequence[Sequence[Settlement]], timeout_s: float) -> Sequence[Any]:
         items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
         text = self._call("settle", encoding.encode(items), timeout_s=timeout_s, waits=True)
         for item in items:
-            opened = self._owner.open.pop(item["key"], None)
-            if opened is not None and "state" in item:
-                self._owner.remember(encoding.make_closed_row(opened, item))
+            self._owner.close(item)
         counters = [encoding.decode_counter(each) for each in encoding.decode(text)]
         latest = {(counter.period, counter.text): counter for counter in counters}
         return [list(latest.values())] * len(batch)
+
+    def _wait_for_counters(self, timeout_s: float) -> None:
+        """After a failover, hand in the rows of this process. Then pause until the next attempt."""
+        if self._restate(timeout_s):
+            return
+        if timeout_s <= _STALE_PAUSE_S:
+            raise LedgerUnavailable(
+                "the server was replaced and may have lost rows; budgets wait until they are rebuilt",
+                busy=True,
+            )
+        time.sleep(_STALE_PAUSE_S)
+
+    def _sync_leases(self, number: int, items: list[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        encoded = encoding.encode(items)
+        while True:
+            left = deadline - time.monotonic()
+            text = self._call("sync_leases", self._owner.name, number, encoded, timeout_s=left, waits=True)
+            answer: dict[str, Any] = encoding.decode(text)
+            if "stale" not in answer:
+                return answer
+            self._wait_for_counters(deadline - time.monotonic())
 
     def recover(self, timeout_s: float) -> int:
         """See `LedgerProvider.recover`."""
@@ -160,6 +217,11 @@ class PostgresLedger:
         """See `LedgerProvider.record`."""
         added = encoding.encode([encoding.encode_row(row) for row in rows])
         self._call("record", batch, added, list(forget), timeout_s=timeout_s, waits=True)
+
+    def _report(self, timeout_s: float) -> None:
+        """Write the rows of this process, before they are read."""
+        if self._leases:
+            self._leases.report(timeout_s)
 
     # -- this process
 
@@ -174,12 +236,15 @@ class PostgresLedger:
         self._is_owner = True
 
     def _restate(self, timeout_s: float) -> bool:
-        rows = encoding.encode(self._owner.recall())
+        leases = self._leases.recall() if self._leases else []
+        rows = encoding.encode([*self._owner.recall(), *leases])
         silence = f"{self._silence_s} s"
         return bool(self._call("restate", self._owner.name, rows, silence, timeout_s=timeout_s))
 
     def close(self) -> None:
         """See `LedgerProvider.close`. The heartbeat continues while rows of this process are open."""
+        with contextlib.suppress(LedgerUnavailable):  # a thread reports the rows later
+            self.flush(_CLOSE_TIMEOUT_S)
         if self._is_owner and not self._owner.open:
             self._owner.stop()
             self._is_owner = False
@@ -199,7 +264,8 @@ class PostgresLedger:
     # -- budgets
 
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
-        """See `LedgerProvider.read_budgets`."""
+        """See `LedgerProvider.read_budgets`. The blocks of this process are returned first."""
+        self.flush(timeout_s)
         rows = self._read(
             "SELECT period, scope, spent, reserved, alerted FROM {s}.budgets WHERE period = ANY({s}.periods_of(%s))",
             (at,),
@@ -238,12 +304,14 @@ class PostgresLedger:
 
     def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
         """See `LedgerProvider.aggregate`."""
+        self._report(timeout_s)
         text, values = reports.make_aggregate(query)
         size = len(query.dimensions)
         return [reports.make_report_row(row, size) for row in self._read(text, values, timeout_s)]
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         """See `LedgerProvider.iterate_rows`."""
+        self._report(timeout_s)
         return reports.iterate_rows(lambda text, values: self._read(text, values, timeout_s), query)
 
     def prune(self, before: float, timeout_s: float) -> int:

@@ -14,6 +14,8 @@ __all__ = ["iterate_rows", "make_aggregate", "make_report_row"]
 
 _PAGE: Final = 1000
 _EPOCH_S: Final = -62135596800
+_NO_LEASE: Final = "NOT (kind = 'lease' AND state = 'open')"
+"""A lease is not a request. After the death of its owner, it is one row of uncertain cost."""
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, count(*) FILTER (WHERE state = 'failed'),
     sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, count(*) FILTER (WHERE state IN ('open', 'lost')),
@@ -57,6 +59,7 @@ _SELECTED: Final = ", ".join(f'"{name}"' for name in _FIELDS)
 def make_aggregate(query: ReportQuery) -> tuple[str, list[Any]]:
     """Return the statement of a report and its parameters."""
     where, values = _make_where(query)
+    where.append(_NO_LEASE)
     if "error" in query.dimensions:
         where.append("error IS NOT NULL")
     source = "{s}.calls"
@@ -107,6 +110,8 @@ def iterate_rows(
         if query.states is not None:
             where.append("state = ANY(%s)")
             values.append(list(query.states))
+        else:
+            where.append(_NO_LEASE)
         if last is not None:
             where.append(f"(at, id) {'<' if query.newest_first else '>'} (%s, %s)")
             values.extend(last)

@@ -12,7 +12,7 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of tables and functions. Since version 1, only functions have changed: every migration replaces them."""
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used: the session's cache may lack a table that another process
@@ -61,6 +61,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
             session.execute(_read_file("tables.sql", schema))
         session.execute(_read_file("functions.sql", schema))
+        session.execute(_read_file("leases.sql", schema))
         session.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
         session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - a checked name
 

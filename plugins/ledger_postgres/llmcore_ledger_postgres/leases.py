@@ -1,0 +1,377 @@
+"""Budget leases: reserve from a block of a hot budget without the server, and report rows and blocks at an interval.
+
+A thread reports while this process has leases. Near a limit the server asks for the blocks back; requests then take the
+statements of `provider.py`: a budget is not exceeded, and no money stays unused in blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from llmcore.errors import ConfigError, LedgerUnavailable, LLMCoreError
+from llmcore.support import forks
+from llmcore.support.ledger_values import Amount, Counter, Reserved, ReserveRequest, Scope, Settlement
+from llmcore.support.money import to_nano
+from llmcore.support.threads import start_thread
+from llmcore_ledger_postgres import encoding
+from llmcore_ledger_postgres.lease import Group, Lease, Row, find_group_key
+from llmcore_ledger_postgres.owner import Owner
+
+__all__ = ["Leases"]
+
+_log: Final = logging.getLogger("llmcore.ledger_postgres")
+_TIMEOUT_S: Final = 10.0
+_GROUPS: Final = 1000
+"""The maximum number of groups to remember."""
+_PENDING: Final = 500
+"""Closed rows of one lease that are reported before the interval ends."""
+_VALID_PART: Final = 0.8
+"""A lease is used for this part of `silence` after a report, because other processes settle it after all of it."""
+_MIDNIGHT_S: Final = 0.1
+"""A lease is not used for so many seconds before midnight (UTC, on the clock of the server)."""
+_DAY_S: Final = 86400
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def _now() -> float:
+        """Return seconds, including those for which the machine was suspended."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    _now = time.monotonic
+
+
+class Sync(Protocol):
+    """Sends the items of a report as one statement, which may be repeated, and returns the answer of `sync_leases`."""
+
+    def __call__(self, number: int, items: list[dict[str, Any]], timeout_s: float, /) -> dict[str, Any]:
+        """Send the report *number*."""
+        ...
+
+
+class _Part(NamedTuple):
+    """The report of one lease."""
+
+    lease: Lease
+    free: Amount
+    is_closing: bool
+    rows: dict[str, Row]
+    closed: list[msgspec.Raw]
+    settlements: list[dict[str, Any]]
+    item: dict[str, Any]
+
+
+class Leases:
+    """The leases of this process.
+
+    Args:
+        sync: Sends a report.
+        owner: Remembers the rows that the server has.
+        interval_s: The interval of the reports, at most a quarter of *silence_s*.
+        silence_s: When other processes settle the leases of a process that does not report, in seconds.
+    """
+
+    def __init__(self, sync: Sync, owner: Owner, interval_s: float, silence_s: float) -> None:
+        if interval_s > silence_s / 4:
+            raise ConfigError(
+                f"`lease` in [ledger.postgres] must be at most a quarter of `silence` ({silence_s:g} s), got {interval_s:g} s",
+                where="[ledger.postgres] lease",
+                expected="1s",
+            )
+        self._sync = sync
+        self._owner = owner
+        self._interval_s = interval_s
+        self._silence_s = silence_s
+        self._lock = forks.lock()
+        self._reset()
+        forks.watch(self)
+
+    def _reset(self) -> None:
+        self._groups: dict[Hashable, Group] = {}
+        self._leases: list[Lease] = []
+        self._rows: dict[str, Row] = {}
+        self._doubtful: dict[str, None] = {}
+        self._number = 0
+        self._clock_low, self._clock_high = (
+            0.0,
+            0.0,
+        )  # the time of the server minus that of `_now`, at least and at most
+        self._reporting = threading.Lock()
+        self._wake = threading.Event()
+        self._is_running = False
+
+    # -- requests
+
+    def reserve(self, request: ReserveRequest) -> Reserved | None:
+        """Reserve from a lease; None if the server must be asked."""
+        if request.charge.owner is not None or not request.limits:
+            return None
+        now, key = _now(), find_group_key(request)
+        with self._lock:
+            row = self._rows.get(request.key)
+            if row is None and (request.key in self._owner.open or request.key in self._doubtful):
+                return None  # a repeated reservation, of which the server may have the row
+            if row is None:
+                group = self._groups.get(key) or self._add_group(key, request)
+                lease = group.lease
+                if lease is not None:
+                    row = lease.take(request, now, self._read_clock)
+                    if lease.is_low(now, self._interval_s):
+                        self._wake.set()
+                if row is None:
+                    if group.note(request.amount, now, self._interval_s) and lease is None:
+                        self._begin_lease(group, now)
+                    return None
+                self._rows[request.key] = row
+            counters = row.lease.counters
+            return Reserved(encoding.get_day(row.at), row.at, counters)
+
+    def yield_blocks(self, scope: Scope) -> bool:
+        """Let the next report return the blocks that count in *scope*. Return whether there are any."""
+        found = False
+        with self._lock:
+            for lease in self._leases:
+                if lease.is_current and lease.at is not None and scope.covers(lease.group.charge):
+                    lease.is_open, lease.is_closing = False, True
+                    lease.group.pause(_now(), self._interval_s)
+                    found = True
+        return found
+
+    @contextlib.contextmanager
+    def note_failure(self, request: ReserveRequest) -> Iterator[None]:
+        """Ask only the server for *request* after an error in the block: it may already have the row."""
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._doubtful[request.key] = None
+                while len(self._doubtful) > _GROUPS:
+                    del self._doubtful[next(iter(self._doubtful))]
+            raise
+
+    def settle(self, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Counter]]:
+        """Settle requests of leases. Return the other settlements, and counters that changed since the last call."""
+        others: list[Settlement] = []
+        counters: list[Counter] = []
+        for settlement in settlements:
+            with self._lock:
+                row = self._rows.get(settlement.request.key)
+                if row is None:
+                    others.append(settlement)
+                    continue
+                self._settle(row, settlement)
+                counters += row.lease.fresh
+                row.lease.fresh = ()
+                if len(row.lease.closed) + len(row.lease.settlements) >= _PENDING:
+                    self._wake.set()
+        return others, counters
+
+    def _settle(self, row: Row, settlement: Settlement) -> None:
+        lease, outcome = row.lease, settlement.outcome
+        item = encoding.encode_settlement(settlement)
+        # A row that cannot be encoded fails here, not together with the rows of other callers.
+        if row.is_sent:
+            item["row"] = encoding.get_day(row.at)
+            encoding.encode(item)
+            lease.settlements.append(item)
+        elif not outcome.requested:
+            lease.give_back(row, Amount())
+        else:
+            closed = encoding.make_closed_row(self._make_open_row(row), item)
+            lease.closed.append(msgspec.Raw(encoding.encode(closed)))
+            cost = 0 if outcome.cost is None else to_nano(outcome.cost)
+            lease.give_back(row, Amount(cost, outcome.characters))
+        lease.in_flight -= 1
+        del self._rows[settlement.request.key]
+
+    def _make_open_row(self, row: Row) -> dict[str, Any]:
+        reserved = Reserved(encoding.get_day(row.at), row.at, ())
+        return encoding.make_open_row(row.request, reserved, self._owner.name)
+
+    def _add_group(self, key: Hashable, request: ReserveRequest) -> Group:
+        if len(self._groups) >= _GROUPS:
+            self._groups = {key: group for key, group in self._groups.items() if group.lease is not None}
+        group = self._groups[key] = Group(request)
+        return group
+
+    def _begin_lease(self, group: Group, now: float) -> None:
+        lease = group.lease = Lease(group, now)
+        self._leases.append(lease)
+        self._wake.set()
+        if not self._is_running:
+            thread = threading.Thread(target=self._run, name="llmcore-ledger-lease", daemon=True)
+            self._is_running = start_thread(thread)
+            if not self._is_running:
+                group.lease = None
+                self._leases.remove(lease)
+
+    def _read_clock(self) -> float:
+        """Return the time of the server in seconds since 1970, or a moment less."""
+        return _now() + self._clock_low
+
+    # -- reports
+
+    def _run(self) -> None:
+        """Report until this process has no lease."""
+        while True:
+            self._wake.wait(self._interval_s)
+            self._wake.clear()
+            try:
+                self.report(_TIMEOUT_S)
+            except (
+                LLMCoreError
+            ):  # the rows stay here until a later report; requests ask the server, and report the fault
+                time.sleep(self._interval_s)
+            with self._lock:
+                if not self._leases:
+                    self._is_running = False
+                    return
+
+    def report(self, timeout_s: float, *, gives_back: bool = False) -> None:
+        """Write all rows to the server and adjust the blocks; with *gives_back*, return them.
+
+        Raises:
+            LedgerUnavailable: The server cannot be reached; a later report has everything.
+        """
+        deadline = time.monotonic() + timeout_s
+        if not self._leases:
+            return
+        if not self._reporting.acquire(timeout=max(0.0, timeout_s)):
+            raise LedgerUnavailable("another report of leases did not end in time", busy=True)
+        try:
+            while True:
+                with self._lock:
+                    self._leases = [lease for lease in self._leases if not lease.is_finished]
+                    parts = [
+                        self._collect(lease, gives_back=gives_back)
+                        for lease in self._leases
+                        if lease.has_report
+                    ]
+                if parts:
+                    self._send(parts, max(0.0, deadline - time.monotonic()))
+                with self._lock:
+                    self._leases = [lease for lease in self._leases if not lease.is_finished]
+                    if not any(lease.is_closing for lease in self._leases):
+                        return
+        finally:
+            self._reporting.release()
+
+    def _collect(self, lease: Lease, *, gives_back: bool) -> _Part:
+        now, group = _now(), lease.group
+        if lease.is_current and (
+            gives_back or now >= lease.valid_until > 0 or lease.is_idle(now, self._interval_s)
+        ):
+            lease.is_closing = True
+        if lease.is_closing:
+            lease.is_open = False
+        more = lease.find_addition(now, self._interval_s)
+        free = lease.report(now)
+        rows = dict(lease.unsent)
+        closed, settlements = lease.closed, lease.settlements
+        lease.closed, lease.settlements = [], []
+        charge = group.charge
+        item = {
+            "key": lease.key if lease.is_current else None,
+            "is_new": lease.at is None,
+            "closing": lease.is_closing,
+            "at": lease.at,
+            "provider": charge.provider,
+            "model": charge.model,
+            "user": charge.user,
+            "tags": charge.tags,
+            "limits": encoding.encode_limits(group.limits),
+            "free": free,
+            "more": more,
+            "least": lease.least,
+            "rows": [*closed, *map(self._make_open_row, rows.values())],
+            "settlements": settlements,
+        }
+        return _Part(lease, free, lease.is_closing, rows, closed, settlements, item)
+
+    def _send(self, parts: Sequence[_Part], timeout_s: float) -> None:
+        number = self._number = self._number + 1
+        sent_at = _now()
+        try:
+            answer = self._sync(number, [part.item for part in parts], timeout_s)
+        except BaseException as error:
+            if isinstance(error, LedgerUnavailable) and not error.busy:
+                self._send_one_by_one(parts, timeout_s)
+            with self._lock:
+                for part in parts:
+                    part.lease.closed[:0] = part.closed
+                    part.lease.settlements[:0] = part.settlements
+            raise
+        with self._lock:
+            self._clock_low, self._clock_high = answer["at"] - _now(), answer["at"] - sent_at
+            for part, found in zip(parts, answer["items"], strict=True):
+                self._take_over(part, found, number)
+                if found["state"] == "open" and not part.is_closing:
+                    midnight = (found["at"] // _DAY_S + 1) * _DAY_S - self._clock_high - _MIDNIGHT_S
+                    part.lease.valid_until = min(sent_at + _VALID_PART * self._silence_s, midnight)
+                    part.lease.is_open = True
+
+    def _send_one_by_one(self, parts: Sequence[_Part], timeout_s: float) -> None:
+        """Send each closed row alone, because the server refuses the report, and drop the rows that it refuses."""
+        try:
+            self._sync(self._number, [], timeout_s)
+        except LedgerUnavailable:  # not because of the rows
+            return
+        for part in parts:
+            for row in part.closed.copy():
+                alone = {"key": None, "closing": False, "is_new": False, "rows": [row], "settlements": []}
+                try:
+                    self._sync(self._number, [part.item | alone], timeout_s)
+                except LedgerUnavailable as error:
+                    if error.busy:
+                        return
+                    _log.warning(
+                        "the server refuses the row of a request, which is not booked: %s", error.message
+                    )
+                part.closed.remove(row)
+
+    def _take_over(self, part: _Part, found: dict[str, Any], number: int) -> None:
+        """Apply the server's answer for one lease."""
+        lease, group = part.lease, part.lease.group
+        for key, row in part.rows.items():
+            del lease.unsent[key]
+            self._owner.open[key] = self._make_open_row(row)
+        for closed in part.closed:
+            self._owner.remember(closed)
+        for item in part.settlements:
+            self._owner.close(item)
+        lease.number, lease.at = number, found["at"]
+        lease.counters = lease.fresh = [encoding.decode_counter(each) for each in found["counters"]]
+        if not lease.is_current:
+            return
+        if part.is_closing or (part.item["is_new"] and found["state"] != "open"):
+            lease.is_open = lease.is_closing = False
+            lease.free = lease.block = Amount()
+            group.lease = None
+        else:
+            lease.change(part.free, Amount(*found["block"]))
+        if found["state"] == "near":
+            group.pause(_now(), self._interval_s)
+        if found["state"] == "open":
+            group.resume()
+        elif lease.is_current:
+            lease.is_open, lease.is_closing = False, True
+
+    def recall(self) -> list[dict[str, Any]]:
+        """Return the rows of the leases that the server has granted, for `restate`."""
+        with self._lock:
+            return [
+                {**lease.make_row(self._owner.name), "day": encoding.get_day(lease.at)}
+                for lease in self._leases
+                if lease.at is not None and lease.is_current
+            ]
+
+    def after_fork(self) -> None:
+        """Leave the leases to the parent; see `forks.ForkAware`."""
+        self._reset()

@@ -1,0 +1,292 @@
+"""Budget leases: no overspending and no stranded money, whatever happens to the processes that hold blocks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.errors import ConfigError
+from llmcore.support.ledger_rows import ReportQuery, RowQuery
+from llmcore.support.ledger_values import (
+    Charge,
+    Limit,
+    Outcome,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing.postgres_server import PostgresServer
+
+ROUNDS = int(os.environ.get("LLMCORE_LEASE_ROUNDS", "1"))
+"""Rounds of processes that are killed and stopped."""
+T = 60.0
+ALL = Scope("total")
+NANO = Decimal(10) ** -9
+MAXIMUM = 20
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer.in_reachable_folder(log_statement="all") as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    return server.create_database()
+
+
+@pytest.fixture
+def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
+    opened: list[PostgresLedger] = []
+
+    def open_ledger(**options: Any) -> PostgresLedger:
+        given: dict[str, Any] = {
+            "url": Secret(url),
+            "lease": Duration(600.0),  # reports come when a block is low, and when the test asks
+            "silence": Duration(2400.0),
+            "connect_timeout": Duration(10.0),
+        }
+        opened.append(PostgresLedger(PostgresOptions(**given | options)))
+        opened[-1].prepare(T)
+        return opened[-1]
+
+    yield open_ledger
+    for ledger in opened:
+        ledger.close()
+
+
+def make_request(limit: int, maximum: int = MAXIMUM, user: str | None = None) -> ReserveRequest:
+    number = next(numbers)
+    charge = Charge(kind="llm", provider="p", model="a", call=f"call {number}", user=user)
+    limits = [Limit(ALL, limit, True)]  # noqa: FBT003 - it refuses
+    return ReserveRequest(
+        key=f"{os.getpid()}-{number}", charge=charge, at=time.time(), maximum=maximum, limits=limits
+    )
+
+
+def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: Any, cost: int | None) -> None:
+    assert isinstance(reserved, Reserved)
+    outcome = Outcome(requested=False) if cost is None else Outcome(cost=cost * NANO)
+    ledger.settle([Settlement(request, reserved.row, reserved.at, outcome)], T)
+
+
+def read(server: PostgresServer, url: str) -> dict[str, tuple[int, int]]:
+    """Return what each counter says, after comparing it with the sum of the rows."""
+    rows = server.execute(
+        "SELECT scope, spent, reserved,"
+        " (SELECT coalesce(sum(cost) FILTER (WHERE state <> 'open'), 0) FROM llmcore.calls),"
+        " (SELECT coalesce(sum(reserved) FILTER (WHERE state = 'open'), 0) FROM llmcore.calls) FROM llmcore.budgets",
+        url=url,
+    )
+    for _, spent, reserved, spent_rows, reserved_rows in rows:
+        assert (spent, reserved) == (spent_rows, reserved_rows), "a counter is the sum of its rows"
+    return {scope: (int(spent), int(reserved)) for scope, spent, reserved, *_ in rows}
+
+
+def warm(ledger: PostgresLedger, limit: int, user: str | None = None) -> int:
+    """Make requests until one is reserved without a statement. Return their number."""
+    assert ledger._leases is not None
+    ends = time.monotonic() + T
+    count = 0
+    while time.monotonic() < ends:
+        request = make_request(limit, user=user)
+        reserved = ledger.reserve(request, T)
+        is_local = request.key in ledger._leases._rows
+        settle(ledger, request, reserved, 1)
+        count += 1
+        if is_local:
+            return count
+    raise AssertionError("no lease was granted")
+
+
+def test_a_hot_budget_takes_few_statements_and_is_used_up_exactly(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger, limit, spent, count = opener(), 100_000, 0, 0
+    before = server.read_log().count("LOG:  execute")
+    ends = time.monotonic() + T
+    while True:
+        request = make_request(limit)
+        answer = ledger.reserve(request, T)
+        if isinstance(answer, Refusal):
+            if answer.is_permanent:
+                break
+            assert time.monotonic() < ends, "money is stranded in a block"
+            continue
+        cost = 5 + count % 16
+        settle(ledger, request, answer, cost)
+        spent, count = spent + cost, count + 1
+    statements = server.read_log().count("LOG:  execute") - before
+    assert limit - MAXIMUM < spent <= limit
+    assert statements < count, "two for each without leases"
+    ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent, 0)}
+    assert sum(row.cost or 0 for row in ledger.iterate_rows(RowQuery(), T)) == spent
+    (total,) = ledger.aggregate(ReportQuery(dimensions=("total",)), T)
+    assert (total.requests, total.unsettled, total.cost) == (count, 0, spent)
+
+
+def test_a_block_is_no_request_and_is_returned_when_budgets_are_read(
+    opener: Callable[..., PostgresLedger],
+) -> None:
+    ledger, other = opener(), opener()
+    count = warm(ledger, 10**9)
+    (counter,) = other.read_budgets([ALL], time.time(), T)
+    assert counter.reserved >= 8 * MAXIMUM
+    assert len(list(other.iterate_rows(RowQuery(), T))) <= count
+    (lease,) = other.iterate_rows(RowQuery(states=("open",)), T)
+    assert (lease.kind, lease.count) == ("lease", 0)
+    (counter,) = ledger.read_budgets([ALL], time.time(), T)
+    assert (counter.spent, counter.reserved) == (count, 0)
+
+
+def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    spent = warm(ledger, 10**9)
+    requests = [make_request(10**9) for _ in range(3)]
+    reserved = [ledger.reserve(request, T) for request in requests]
+    assert [ledger.reserve(request, T) for request in requests] == reserved, "a repetition reserves nothing"
+    ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent, 3 * MAXIMUM)}
+    for request, answer, cost in zip(requests, reserved, (7, None, 3), strict=True):
+        settle(ledger, request, answer, cost)
+        settle(ledger, request, answer, cost)
+    ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    assert all(row.state == "done" for row in ledger.iterate_rows(RowQuery(), T))
+
+
+def test_a_lease_counts_in_every_budget_that_covers_its_requests(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger, other = opener(), opener()
+    count = warm(ledger, 10**9, user="ann")
+    of_ann = Scope("total", user="ann")
+    charge = Charge(kind="llm", provider="q", model="b", call="x", user="ann")
+    limits = [Limit(of_ann, count + 60, True)]  # noqa: FBT003 - it refuses
+    request = ReserveRequest(key="other", charge=charge, at=time.time(), maximum=61, limits=limits)
+    refused = other.reserve(request, T)  # creates the counter from rows and leases
+    assert isinstance(refused, Refusal)
+    ledger.flush(T)
+    assert isinstance(other.reserve(request, T), Refusal)
+    counters = read(server, url)
+    assert counters[of_ann.text()] == counters[ALL.text()] == (count, 0)
+
+
+def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
+    opener: Callable[..., PostgresLedger],
+) -> None:
+    ledger = opener()
+    count = warm(ledger, 10**9)
+    assert isinstance(ledger.reserve(make_request(count + MAXIMUM - 1), T), Refusal)
+
+
+def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
+    with pytest.raises(ConfigError, match="a quarter of `silence`"):
+        PostgresLedger(PostgresOptions(url=Secret(url), lease=Duration(6.0)))
+
+
+# -- processes
+
+
+class Worker:
+    """A process of `lease_worker.py`."""
+
+    def __init__(
+        self, url: str, limit: int, *, silence: float, latency: float = 0.0, threads: int = 2
+    ) -> None:
+        given = {"url": url, "limit": limit, "lease": silence / 8, "silence": silence, "latency": latency}
+        path = Path(__file__).with_name("lease_worker.py")
+        command = [sys.executable, str(path), json.dumps(given | {"threads": threads})]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self._pipe = self.process.stdout
+        self.costs: list[int] = []
+
+    def read(self, count: int) -> None:
+        """Read the costs of *count* further requests, or all if there are fewer."""
+        self.costs += [int(line) for line in itertools.islice(self._pipe, count)]
+
+    def finish(self) -> int:
+        """Read until the process ends; return what it has spent."""
+        self.costs += [int(line) for line in self._pipe]
+        self.process.wait()
+        return sum(self.costs)
+
+
+@contextmanager
+def start_workers(count: int, *args: Any, **options: Any) -> Iterator[list[Worker]]:
+    workers = [Worker(*args, **options) for _ in range(count)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.communicate()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_killed_processes_overspend_nothing_and_are_settled_at_their_maximum(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], round_number: int
+) -> None:
+    del round_number
+    limit = 60_000
+    ledger = opener(silence=Duration(4.0), lease=Duration(0.0))
+    with start_workers(3, url, limit, silence=4.0) as workers:
+        for worker in workers[:2]:
+            worker.read(100)
+            worker.process.kill()
+        spent = sum(worker.finish() for worker in workers)
+        assert workers[2].process.returncode == 0
+    ends = time.monotonic() + T
+    while (counters := read(server, url))[ALL.text()][1] and time.monotonic() < ends:
+        ledger.recover(T)
+    assert spent <= counters[ALL.text()][0] <= limit
+    assert counters[ALL.text()][0] > limit - MAXIMUM
+    assert {reserved for _, reserved in counters.values()} == {0}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("round_number", range(ROUNDS))
+def test_a_process_that_was_stopped_past_its_lease_does_not_spend_from_it(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], round_number: int
+) -> None:
+    del round_number
+    limit = 30_000
+    ledger = opener(silence=Duration(3.0), lease=Duration(0.0))
+    with start_workers(2, url, limit, silence=3.0, latency=0.001) as workers:
+        stopped = workers[0]
+        stopped.read(200)
+        stopped.process.send_signal(signal.SIGSTOP)
+        lost = "SELECT count(*) FROM llmcore.calls WHERE state = 'lost'"
+        ends = time.monotonic() + T
+        while server.execute(lost, url=url) == [("0",)] and time.monotonic() < ends:
+            ledger.recover(T)
+            time.sleep(0.05)
+        stopped.process.send_signal(signal.SIGCONT)
+        spent = sum(worker.finish() for worker in workers)
+        assert [worker.process.returncode for worker in workers] == [0, 0]
+    assert limit - MAXIMUM < spent <= limit, "what was given back is used up"
+    assert set(read(server, url).values()) == {(spent, 0)}
