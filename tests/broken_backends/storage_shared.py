@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from llmcore_testing import StorageConformance
 from tests.broken_backends.storage_abilities import Able
 
 MOMENT_S = 0.002
+PATIENCE_S = 30.0
 
 
 class Place(Able):
@@ -165,22 +167,28 @@ class LocksInEachInstance(Place):
 
     def __init__(self) -> None:
         super().__init__()
-        self.busy = False
+        self.is_half, self.is_read = threading.Event(), threading.Event()
 
     def save(self, key: str, data: bytes) -> None:
         parse(key)
         with self.lock:
+            is_new = not self.exists(key)
             super().save(key, data[: len(data) // 2])
-            time.sleep(MOMENT_S)
+            if not is_new:  # the other instance reads the half
+                self.is_half.set()
+                self.is_read.wait(PATIENCE_S)
             super().save(key, data)
 
     def load(self, key: str) -> bytes:
+        self.is_half.wait(PATIENCE_S)
         with self.lock:
-            return super().load(key)
+            found = super().load(key)
+        self.is_read.set()
+        return found
 
     def open_again(self) -> Place:
         other = type(self)()
-        other.files = self.files
+        other.files, other.is_half, other.is_read = self.files, self.is_half, self.is_read
         return other
 
 

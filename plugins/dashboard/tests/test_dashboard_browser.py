@@ -24,7 +24,7 @@ from tests.kits.usage_rows import add_rows, make_rows
 CHROMIUM: Final = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-AXE: Final = os.environ.get("LLMCORE_AXE")
+AXE: Final = os.environ.get("LLMCORE_AXE", "")
 PICTURES: Final = os.environ.get("LLMCORE_PICTURES")
 """A folder for pictures of the page in four sizes and both schemes."""
 WIDTHS: Final = (360, 768, 1024, 1440)
@@ -167,14 +167,14 @@ def test_the_page_makes_no_other_request_and_renews_its_figures(ledgers: Ledgers
     assert {each.partition("?")[0] for each in watched.requests} <= {url, "data:,"}
 
 
-@pytest.mark.skipif(AXE is None, reason="axe-core is not there: make axe")
+@pytest.mark.skipif(not AXE, reason="axe-core is not there: make axe")
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "widths"), [("light", (360, 1440)), ("dark", (1440, 360))])
 def test_axe_finds_nothing(
     ledgers: Ledgers, browser: Browser, scheme: Literal["light", "dark"], widths: tuple[int, ...]
 ) -> None:
     """The long form, `make pictures`, tries each page at both widths."""
-    script = Path(AXE or "").read_text(encoding="utf-8")
+    script = Path(AXE).read_text(encoding="utf-8")
     faults = []
     for name, url in ledgers.urls.items():
         for width in widths if PICTURES else widths[:1]:
