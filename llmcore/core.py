@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
-    from llmcore.calls.limits import Limits
+    from llmcore.calls.limits import RateLimiter
     from llmcore.calls.single_flight import Flights
     from llmcore.content_log.observer import ContentLog
     from llmcore.contracts.bills import BillReader
@@ -220,7 +220,11 @@ class Core(ProcessBound):
         return Flights()
 
     @_Part
-    def _limits(self) -> Limits:
+    def _limits(self) -> RateLimiter:
+        if self.settings.shared_limits is not None and self.settings.limits:
+            from llmcore.calls.shared_backend import make_shared_limits
+
+            return make_shared_limits(self.settings, self.catalogue)
         from llmcore.calls.limits import Limits
 
         return Limits(self.settings.limits)
@@ -365,6 +369,7 @@ class Core(ProcessBound):
             hits: Hits | None = self._parts.pop("_hits", None)
             spending: Spending | None = self._parts.pop("_spending", None)
             refresher: Refresher | None = self._parts.pop("_refresher", None)
+            limits: RateLimiter | None = self._parts.pop("_limits", None)
             log: ContentLog | Literal[False] = self._parts.pop("_content_log", False)
             self._parts.clear()
         if refresher is not None:
@@ -377,6 +382,8 @@ class Core(ProcessBound):
             yield from spending.closing()
         if store is not None:
             yield from store.closing()
+        if limits is not None:
+            yield from limits.closing()
         if log:
             log.close()
         for backend in backends:

@@ -305,9 +305,10 @@ class Soak:
             *core.cache._values.flights._flights,
         ]
         rests["leases"] = lambda: {**core.llm._services.leases._held, **core.cache._values.leases._held}
+        limits: Any = core.llm._services.limits
         rests["places"] = lambda: [
             (place.name, place.shared.busy)
-            for place in core.llm._services.limits._providers.values()
+            for place in limits._providers.values()
             if place.shared.busy or place.busy
         ]
         rests["refreshes"] = lambda: [

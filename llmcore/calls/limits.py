@@ -3,7 +3,7 @@
 Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its share from the
 buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w
 seconds, calls take at most `rate * w` units plus a burst. The burst is what the rate allows in one second, but at least
-one request. The clock is monotonic. Each process counts only its own calls.
+one request. The clock is monotonic. `Limits` counts only the calls of this process; `shared_limits` those of all processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
 from llmcore import forks
 from llmcore.calls.permits import NEVER, ModelQueue, Permit, ProviderQueue
@@ -21,22 +21,53 @@ from llmcore.config import Limit
 from llmcore.errors import RateLimited
 from llmcore.types import RateLimits
 
-__all__ = ["Limits", "Permit"]
+__all__ = ["Limits", "Permit", "RateLimiter", "compute_duration", "find_rules", "make_refusal"]
 
 _FREE: Final = Permit(None, 0, granted=True, released=True)
+
+
+class RateLimiter(Protocol):
+    """The rate limits of one Core: `Limits` of one process, or `SharedLimits` of many."""
+
+    def acquire(self, provider: str, model: str, tokens: int, left: Callable[[], float]) -> Act[Any]:
+        """See `Limits.acquire`."""
+        ...
+
+    def release(self, permit: Any, tokens: int | None) -> None:
+        """See `Limits.release`."""
+        ...
+
+    def learn(self, provider: str, model: str, seen: RateLimits) -> None:
+        """See `Limits.learn`."""
+        ...
+
+    def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
+        """See `compute_duration`."""
+        ...
+
+    def closing(self) -> Act[None]:
+        """Return what other processes wait for, and stop the threads."""
+        ...
 
 
 class Limits:
     """The rate limits of one Core, shared by threads, tasks and event loops."""
 
-    def __init__(self, rules: Mapping[str, Limit], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rules: Mapping[str, Limit],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        empty_since: float | None = None,
+    ) -> None:
         """Use *rules*.
 
         The key of a rule is "provider", "provider:model", or "" for a rule that applies to each provider
-        separately.
+        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full.
         """
         self._rules = rules
         self._clock = clock
+        self._empty_since = empty_since
         self._start()
         forks.watch(self)
         concurrency = max((rule.concurrency or 0 for rule in rules.values()), default=0)
@@ -106,27 +137,41 @@ class Limits:
             queue.provider.post(partial(self._update_limits, queue, seen))
 
     def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
-        """Return the minimum seconds that the rate limits allow for *loads*; None if no limit applies.
+        """See `compute_duration`."""
+        return compute_duration(self._rules, loads)
 
-        Args:
-            loads: The numbers of requests and tokens, by provider and model.
-        """
-        sums: dict[str, list[int]] = {}
-        for (provider, model), (requests, tokens) in loads.items():
-            for name in (provider, f"{provider}:{model}"):
-                before = sums.setdefault(name, [0, 0])
-                sums[name] = [before[0] + requests, before[1] + tokens]
-        minutes = [
-            used / rate
-            for name, load in sums.items()
-            for rule in (
-                [self._rules.get(name)] if ":" in name else [self._rules.get(name), self._rules.get("")]
-            )
-            if rule is not None
-            for used, rate in zip(load, (rule.requests_per_minute, rule.tokens_per_minute), strict=True)
-            if rate
-        ]
-        return 60.0 * max(minutes) if minutes else None
+    def closing(self) -> Act[None]:
+        """Do nothing, because no other process waits for this one."""
+        yield from ()
+
+    def set_slots(self, rules: Mapping[str, Limit]) -> None:
+        """Use the concurrency of *rules*, whose names must be those of the old rules. Rates do not change."""
+        with self._lock:
+            self._rules = rules
+            queues = [queue for queue in self._queues.values() if queue is not None]
+        for queue in queues:
+            queue.provider.post(partial(self._set_slots, queue))
+
+    def lift(self) -> None:
+        """Remove all limits, and grant the waiting calls."""
+        with self._lock:
+            self._rules = {}
+            queues = [queue for queue in self._queues.values() if queue is not None]
+        for queue in queues:
+            queue.provider.post(partial(self._lift, queue))
+
+    def _set_slots(self, queue: ModelQueue) -> None:
+        own, shared = find_rules(self._rules, queue.provider.name, queue.model)
+        queue.own.slots = None if own is None else own.concurrency
+        queue.provider.shared.slots = None if shared is None else shared.concurrency
+        queue.provider.serve(self._clock())
+
+    def _lift(self, queue: ModelQueue) -> None:
+        for capacity in (queue.own, queue.provider.shared):
+            capacity.buckets.clear()
+            capacity.slots = None
+        queue.buckets = ()
+        queue.provider.serve(self._clock())
 
     # -- waiting
 
@@ -188,14 +233,14 @@ class Limits:
             return self._queues[provider, model]
 
     def _make_queue(self, provider: str, model: str) -> ModelQueue | None:
-        shared = [rule for name in ("", provider) if (rule := self._rules.get(name)) is not None]
-        own = self._rules.get(f"{provider}:{model}")
-        if own is None and not shared:
+        own, shared = find_rules(self._rules, provider, model)
+        if own is None and shared is None:
             return None
         shared_queue = self._providers.get(provider)
         if shared_queue is None:
-            shared_queue = self._providers[provider] = ProviderQueue(provider, _combine(shared))
-        return ModelQueue(shared_queue, model, own or Limit())
+            shared_queue = ProviderQueue(provider, shared or Limit(), self._empty_since)
+            self._providers[provider] = shared_queue
+        return ModelQueue(shared_queue, model, own or Limit(), self._empty_since)
 
     def after_fork(self) -> None:
         """Drop the waiting calls in a forked child, because they belong to the parent; see `forks.ForkAware`."""
@@ -205,6 +250,37 @@ class Limits:
         self._lock = threading.Lock()
         self._queues: dict[tuple[str, str], ModelQueue | None] = {}
         self._providers: dict[str, ProviderQueue] = {}
+
+
+def compute_duration(
+    rules: Mapping[str, Limit], loads: Mapping[tuple[str, str], tuple[int, int]]
+) -> float | None:
+    """Return the minimum seconds that the rate limits allow for *loads*; None if no limit applies.
+
+    Args:
+        rules: The rules, as in `Limits`.
+        loads: The numbers of requests and tokens, by provider and model.
+    """
+    sums: dict[str, list[int]] = {}
+    for (provider, model), (requests, tokens) in loads.items():
+        for name in (provider, f"{provider}:{model}"):
+            before = sums.setdefault(name, [0, 0])
+            sums[name] = [before[0] + requests, before[1] + tokens]
+    minutes = [
+        used / rate
+        for name, load in sums.items()
+        for rule in ([rules.get(name)] if ":" in name else [rules.get(name), rules.get("")])
+        if rule is not None
+        for used, rate in zip(load, (rule.requests_per_minute, rule.tokens_per_minute), strict=True)
+        if rate
+    ]
+    return 60.0 * max(minutes) if minutes else None
+
+
+def find_rules(rules: Mapping[str, Limit], provider: str, model: str) -> tuple[Limit | None, Limit | None]:
+    """Return the rule of the model, and the rule that all models of the provider share; None where there is none."""
+    shared = [rule for name in ("", provider) if (rule := rules.get(name)) is not None]
+    return rules.get(f"{provider}:{model}"), _combine(shared) if shared else None
 
 
 def _combine(rules: list[Limit]) -> Limit:
@@ -217,14 +293,17 @@ def _combine(rules: list[Limit]) -> Limit:
 
 
 def _check(queue: ModelQueue, seconds: float, left: float, *, late: bool) -> None:
-    """Raise RateLimited if *late*: the next slot is in *seconds*, but the deadline is in *left* seconds."""
-    if not late:
-        return
+    if late:
+        raise make_refusal(queue.provider.name, queue.name, seconds, left)
+
+
+def make_refusal(provider: str, name: str, seconds: float, left: float) -> RateLimited:
+    """Return the error: the next slot for *name* is in *seconds*, but the deadline is in *left* seconds."""
     known = seconds < NEVER
     slot = f"is in {max(0.0, seconds):.1f} s" if known else "is not free yet"
-    raise RateLimited(
-        f"rate limit: the next slot for `{queue.name}` {slot}, but the deadline is in {max(0.0, left):.1f} s",
-        provider=queue.provider.name,
+    return RateLimited(
+        f"rate limit: the next slot for `{name}` {slot}, but the deadline is in {max(0.0, left):.1f} s",
+        provider=provider,
         retry_after=max(0.0, seconds) if known else None,
         expected="fewer calls, a higher limit, or a longer deadline",
         fix="llmcore config explain limits",

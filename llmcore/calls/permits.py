@@ -12,6 +12,7 @@ import msgspec
 from llmcore.calls.bucket import Bucket
 from llmcore.calls.steps import Step
 from llmcore.config import Limit
+from llmcore.support.limit_values import BURST_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["NEVER", "Capacity", "ModelQueue", "Permit", "ProviderQueue"]
 
 NEVER: Final = float("inf")
-
-_BURST_S: Final = 1.0
-"""The capacity of a bucket in seconds of refill. The capacity is at least one request."""
 
 _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
@@ -33,12 +31,15 @@ _SOONER_S: Final = 1e-6
 class Capacity:
     """The token buckets and slots of one set of rules."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, empty_since: float | None = None) -> None:
+        """Use *limit*. The buckets are full; with *empty_since*, they were empty at that time."""
         self.buckets: list[Bucket] = []
         for rate, of_tokens in ((limit.requests_per_minute, False), (limit.tokens_per_minute, True)):
             if rate is not None:
                 interval = 60.0 / rate
-                self.buckets.append(Bucket(interval, max(_BURST_S, interval), of_tokens=of_tokens))
+                burst_s = max(BURST_S, interval)
+                full_at = -NEVER if empty_since is None else empty_since + burst_s * _choose_delay()
+                self.buckets.append(Bucket(interval, burst_s, of_tokens=of_tokens, full_at=full_at))
         self.slots = limit.concurrency
         self.busy = 0
         """The number of concurrency slots in use."""
@@ -74,18 +75,24 @@ class Capacity:
 class ModelQueue:
     """The waiting calls of one model."""
 
-    def __init__(self, provider: ProviderQueue, model: str, limit: Limit) -> None:
+    def __init__(
+        self, provider: ProviderQueue, model: str, limit: Limit, empty_since: float | None = None
+    ) -> None:
         self.provider = provider
+        self.model = model
         self.name = f"{provider.name}:{model}"
-        self.own = Capacity(limit)
+        self.own = Capacity(limit, empty_since)
         self.buckets = (*self.own.buckets, *provider.shared.buckets)
         self.waiting: deque[Permit] = deque()
-        self.bounded = self.own.slots is not None or provider.shared.slots is not None
-        """Whether the number of concurrent calls is limited."""
         self._seen: dict[bool, Bucket] = {}
         """The buckets that the server's headers describe: False -> the bucket of requests, True -> the bucket
         of tokens.
         """
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the number of concurrent calls is limited."""
+        return self.own.slots is not None or self.provider.shared.slots is not None
 
     def is_full(self) -> bool:
         """Return whether all slots are in use."""
@@ -189,9 +196,9 @@ class ProviderQueue:
     applies the change later: `drain` runs after each release.
     """
 
-    def __init__(self, name: str, limit: Limit) -> None:
+    def __init__(self, name: str, limit: Limit, empty_since: float | None = None) -> None:
         self.name = name
-        self.shared = Capacity(limit)
+        self.shared = Capacity(limit, empty_since)
         self.busy: dict[ModelQueue, None] = {}
         """The queues that contain a waiting call."""
         self._number = 0
@@ -331,6 +338,13 @@ class ProviderQueue:
         queue.own.count_waiting(permit.tokens, sign)
         if permit.counted:
             self.shared.count_waiting(permit.tokens, sign)
+
+
+def _choose_delay() -> float:
+    """Return a factor from 1 to 2: processes that begin with empty buckets at the same time must not send together."""
+    import random  # imported only in an outage
+
+    return 1.0 + random.random()  # noqa: S311 - not a secret
 
 
 def _set(woken: asyncio.Future[None]) -> None:

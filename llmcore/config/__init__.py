@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from llmcore.config.load import load_settings
-from llmcore.config.money import Budget, LedgerSettings, Limit
+from llmcore.config.money import Budget, LedgerSettings, Limit, SharedLimitsSettings
 from llmcore.config.settings import Cache, Explained, Item, Llm, Price, Retry, Selected, Settings
 from llmcore.config.sources import find_project_file, get_user_file, is_present
 
@@ -22,6 +22,7 @@ __all__ = [
     "Retry",
     "Selected",
     "Settings",
+    "SharedLimitsSettings",
     "find_project_file",
     "get_user_file",
     "is_present",

@@ -20,6 +20,8 @@ from llmcore.config.schema import (
     OPTION_KINDS,
     PRICE_KEYS,
     SECTIONS,
+    SHARED_KEYS,
+    SHARED_LIMITS,
     TIER,
     get_keys,
     get_reader,
@@ -102,8 +104,14 @@ class _Check:
             key = (*path, str(name))
             if name in LIMIT_KEYS:
                 self._check_value(key, value)
+            elif (path[-1], name) == SHARED_LIMITS:
+                if not isinstance(value, Mapping):
+                    self._check_value(key, value)
+                    continue
+                for inner in SHARED_KEYS.keys() & value.keys():
+                    self._check_value((*key, inner), value[inner])
             elif not isinstance(value, Mapping):
-                self.faults.append(make_unknown_key_fault(self.layer, key, value, LIMIT_KEYS))
+                self.faults.append(make_unknown_key_fault(self.layer, key, value, SECTIONS["limits"]))
             elif not all(part and part == part.strip() for part in str(name).split(":", 1)):
                 self.faults.append(
                     self.layer.fault(

@@ -77,6 +77,7 @@ ttl = "1h"                                # or "never"
 # requests_per_minute = 500
 # tokens_per_minute = 200_000
 # concurrency = 64                        # concurrent calls
+# shared = "redis"                        # counted for all processes together, on the server of [cache.redis]
 
 # [limits."openai:gpt-6-sol"]             # for one model, or for one provider: [limits.openai]
 # requests_per_minute = 50

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import get_tables
 from llmcore.config.model_names import ModelNames, get_known_names, to_list
-from llmcore.config.schema import LIMIT_KEYS
+from llmcore.config.schema import SECTIONS
 from llmcore.config.settings import Settings
 from llmcore.config.typos import find_typo
 from llmcore.errors import ConfigError, LLMCoreError
@@ -66,7 +66,7 @@ def _iterate_names(settings: Settings) -> Iterator[_Name]:
     for section in ("limits", "prices"):
         table = settings.get((section,))
         for name in table if isinstance(table, Mapping) else ():
-            if section == "prices" or name not in LIMIT_KEYS:
+            if section == "prices" or name not in SECTIONS["limits"]:
                 yield _Name((section, name), name, _BILLED, is_key=True)
 
 

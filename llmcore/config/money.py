@@ -15,7 +15,7 @@ from llmcore.config.layers import Layer, get_tables
 from llmcore.config.mask import is_reference
 from llmcore.config.paths import resolve_path
 from llmcore.config.readers import is_web_address
-from llmcore.config.schema import BUDGETS_KEYS, LIMIT_KEYS, SECTIONS
+from llmcore.config.schema import BUDGETS_KEYS, LIMIT_KEYS, SECTIONS, SHARED_KEYS, SHARED_LIMITS
 from llmcore.config.sources import get_state_file
 from llmcore.errors import ConfigError
 from llmcore.types import Secret
@@ -25,10 +25,12 @@ __all__ = [
     "BudgetPlace",
     "LedgerSettings",
     "Limit",
+    "SharedLimitsSettings",
     "check_budgets",
     "read_budgets",
     "read_ledger",
     "read_limits",
+    "read_shared_limits",
 ]
 
 _SCOPES: Final = ("model", "tag", "user")
@@ -104,9 +106,20 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 class Limit(msgspec.Struct, frozen=True):
     """[limits], or [limits.NAME] for one provider or model; None means unlimited."""
 
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     concurrency: int | None = None
+
+
+class SharedLimitsSettings(msgspec.Struct, frozen=True):
+    """`[limits] shared`, or [limits.shared]."""
+
+    name: str
+    """The name of a cache provider or instance."""
+    path: Path
+    """The path of the name, for errors."""
+    processes: int = 1
+    """The number of processes, until the store has reported it."""
 
 
 class LedgerSettings(msgspec.Struct, frozen=True):
@@ -270,13 +283,25 @@ def _read_address(
 def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
     """Return the rate limits by "provider" or "provider:model"; the default for every provider is ""."""
     given = tree.get("limits", {})
-    tables = {name: table for name, table in given.items() if name not in LIMIT_KEYS}
+    tables = {name: table for name, table in given.items() if name not in SECTIONS["limits"]}
     common = {name: value for name, value in given.items() if name in LIMIT_KEYS}
     limits = {
         name: Limit(**{key: LIMIT_KEYS[key].read(value) for key, value in table.items()})
         for name, table in {"": common, **tables}.items()
     }
     return {name: limit for name, limit in limits.items() if limit != Limit()}
+
+
+def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:
+    """Return the store that shares the rate limits; None if each process counts for itself."""
+    given = tree.get("limits", {}).get("shared")
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        return SharedLimitsSettings(SECTIONS["limits"]["shared"].read(given), SHARED_LIMITS)
+    name = SHARED_KEYS["use"].read(given.get("use", "redis"))
+    path = (*SHARED_LIMITS, "use") if "use" in given else SHARED_LIMITS
+    return SharedLimitsSettings(name, path, SHARED_KEYS["processes"].read(given.get("processes", 1)))
 
 
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:

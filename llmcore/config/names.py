@@ -80,6 +80,9 @@ class _Check:
         ):
             for index, name in enumerate(names):
                 self._check_provider(kind, (kind, key, str(index)), name, names)
+        shared = self._settings.shared_limits
+        if shared is not None:
+            self._check_provider("cache", shared.path, shared.name)
         for kind in sorted(OPTION_KINDS) if self._installed else ():
             for name in self._settings.tables(kind):
                 self._check_table(kind, name)

@@ -17,13 +17,13 @@ from llmcore.config.layers import MISSING, BuiltIn, Layer
 from llmcore.config.mask import format_value, is_reference
 from llmcore.config.money import LedgerSettings
 from llmcore.config.paths import resolve_path
-from llmcore.config.schema import HOST_KEYS, INSTANCE_KINDS, get_reader
+from llmcore.config.schema import HOST_KEYS, INSTANCE_KINDS, SHARED_KEYS, SHARED_LIMITS, get_reader
 from llmcore.errors import ConfigError, PluginBroken
 from llmcore.hookspecs import Provider, Table
 from llmcore.interrupts import is_interrupt
 from llmcore.types import Secret
 
-__all__ = ["Stack", "check_options", "check_table"]
+__all__ = ["Stack", "check_options", "check_shared_limits", "check_table"]
 
 _BOUND = r" (?:<=?|>=?|matching|of length) "
 _AT = r" - at `\$(.*)`$"
@@ -78,6 +78,14 @@ def check_table(stack: Stack, table: Table) -> object:
     return _finish(_Check(stack, (table.name,), table.options))
 
 
+def check_shared_limits(stack: Stack, provider: Provider) -> object:
+    """Return [limits.shared] as the options of a cache; see `check_options`.
+
+    The table [cache.NAME] has the defaults, except for the namespace.
+    """
+    return _finish(_SharedLimitsCheck(stack, provider))
+
+
 def _finish(check: _Check) -> object:
     options = check.run()
     # Raised here, not in `run`: its local variables contain settings, and a crash report may show them.
@@ -95,6 +103,7 @@ class _Check:
         self.table = table
         self.options = options
         self.fields = get_fields(options)
+        self.host_keys = HOST_KEYS.keys() if self.kind in INSTANCE_KINDS else frozenset[str]()
         self.faults: list[ConfigError] = []
         self.broken: str | None = None
         """The error of the plugin's author, if any."""
@@ -129,7 +138,7 @@ class _Check:
         table = self.stack.get(self.table)
         secrets = frozenset(key for key, field in self.fields.items() if mentions(field.type, Secret))
         for key, value in table.items() if isinstance(table, Mapping) else ():
-            if key not in self.fields and not (key in HOST_KEYS and self.kind in INSTANCE_KINDS):
+            if key not in self.fields and key not in self.host_keys:
                 path = (*self.table, key)
                 self.stack.hide(path)
                 self.faults.append(
@@ -283,6 +292,32 @@ class _Check:
 
     def _has_secret(self) -> bool:
         return any(mentions(field.type, Secret) for field in self.fields.values())
+
+
+class _SharedLimitsCheck(_Check):
+    """Checks [limits.shared]: the options of a cache that shares rate limits."""
+
+    def __init__(self, stack: Stack, provider: Provider) -> None:
+        super().__init__(stack, SHARED_LIMITS, provider.options)
+        self.host_keys = SHARED_KEYS.keys()
+        self._below = ("cache", provider.name)
+        for key, field in self.fields.items():
+            if mentions(field.type, Secret):
+                stack.hide((*self._below, key))
+
+    def _find_value(self, field: Field) -> _Setting | None:
+        for table in (self.table, self._below):
+            path = (*table, field.key)
+            # All applications share a vendor's limit, so the namespace of the cache does not divide it.
+            if field.key == "namespace" and table == self._below:
+                continue
+            value = self.stack.get(path)
+            if value is not MISSING:
+                return _Setting(path, value, self.stack.owner(path))
+        return None
+
+    def _get_owner(self) -> str:
+        return f"[{format_key(self.table)}]"
 
 
 def _find_type(error: str) -> str | None:

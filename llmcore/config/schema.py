@@ -22,6 +22,8 @@ __all__ = [
     "OPTION_KINDS",
     "PRICE_KEYS",
     "SECTIONS",
+    "SHARED_KEYS",
+    "SHARED_LIMITS",
     "TIER",
     "get_keys",
     "get_reader",
@@ -138,6 +140,19 @@ LIMIT_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
 )
 """The keys of [limits], and of [limits."provider:model"]."""
 
+SHARED_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {
+        "processes": Reader(
+            readers.read_count,
+            "a whole number of at least 1",
+            "the number of processes that share the limits, 1 or more",
+            "8",
+        ),
+        "use": make_text_reader("redis", "the name of an installed cache with rate limits, in quotes"),
+    }
+)
+"""Keys that the host reads in [limits.shared], in addition to the options of the cache."""
+
 SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
     {
         "llm": {
@@ -181,7 +196,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
         "budget": BUDGET_KEYS,
         "budgets": {},
         "prices": {},
-        "limits": LIMIT_KEYS,
+        "limits": {
+            **LIMIT_KEYS,
+            "shared": make_text_reader("redis", "the name of an installed cache with rate limits, in quotes"),
+        },
         "ledger": {
             "durability": make_choice(
                 '"normal", survives the end of the process; or "full", also survives a power cut',
@@ -224,6 +242,9 @@ A path names an entry by its index, counted from 0: `budgets.0.limit`.
 
 TIER: Final = ("cache", "memory")
 """The size of the memory tier; as a table, [cache.memory] has the options of the built-in provider."""
+
+SHARED_LIMITS: Final = ("limits", "shared")
+"""The cache that shares rate limits; as a table, [limits.shared] has options of that cache."""
 
 OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "ledger", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's options."""
@@ -285,6 +306,8 @@ def get_keys(table: Path) -> Mapping[str, Reader] | None:
     match table:
         case ("prices", _):
             return PRICE_KEYS
+        case ("limits", "shared"):
+            return None
         case ("limits", _):
             return LIMIT_KEYS
         case ("budgets", index) if parse_index(index) is not None:
@@ -302,6 +325,8 @@ def get_reader(path: Path) -> Reader | None:
         return _MODELS
     if len(path) == 3 and path[0] in INSTANCE_KINDS:  # noqa: PLR2004 - kind, provider, key
         return HOST_KEYS.get(path[2])
+    if path[:-1] == SHARED_LIMITS:
+        return SHARED_KEYS.get(path[2])
     known = get_keys(path[:-1])
     return known.get(path[-1]) if known else None
 

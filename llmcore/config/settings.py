@@ -13,7 +13,16 @@ from llmcore.config.given_layer import copy_tree, find_named_layer
 from llmcore.config.keys import Path, format_key, parse_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iterate_leaves, lookup
 from llmcore.config.mask import format_value, is_secret_name
-from llmcore.config.money import Budget, LedgerSettings, Limit, read_budgets, read_ledger, read_limits
+from llmcore.config.money import (
+    Budget,
+    LedgerSettings,
+    Limit,
+    SharedLimitsSettings,
+    read_budgets,
+    read_ledger,
+    read_limits,
+    read_shared_limits,
+)
 from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider, Table
@@ -120,7 +129,7 @@ class Settings(ProcessBound):
 
     __slots__ = (
         "_budgets", "_env", "_layers", "_secret", "_tree", "cache", "ledger", "limits", "llm", "models", "observers",
-        "prices", "retry", "storage", "voice", "warnings",
+        "prices", "retry", "shared_limits", "storage", "voice", "warnings",
     )  # fmt: skip
 
     _budgets: tuple[Budget, ...] | None
@@ -139,6 +148,8 @@ class Settings(ProcessBound):
     """By "provider:model", or by "provider" for all its models."""
     limits: Mapping[str, Limit]
     """By "provider" or "provider:model"; the default for every provider is ""."""
+    shared_limits: SharedLimitsSettings | None
+    """The store that shares the rate limits among processes; None if each process counts for itself."""
     ledger: LedgerSettings
     observers: tuple[str, ...]
     warnings: tuple[ConfigError, ...]
@@ -181,6 +192,7 @@ class Settings(ProcessBound):
             MappingProxyType({name: _read_price(table) for name, table in tree.get("prices", {}).items()}),
         )
         keep("limits", MappingProxyType(read_limits(tree)))
+        keep("shared_limits", read_shared_limits(tree))
         ledger = read_ledger(tree, self.owner, env)
         keep("ledger", msgspec.structs.replace(ledger, line_to_set=self.line_to_set))
         keep("observers", read("observers", "use"))

@@ -49,6 +49,7 @@ from llmcore.contracts.llm import (
     TokenCounter,
     UsageBounds,
 )
+from llmcore.contracts.rate_limits import AsyncCacheRateLimits, CacheRateLimits
 from llmcore.contracts.storage import (
     AsyncFileSystemProvider,
     AsyncStorageProvider,
@@ -90,6 +91,7 @@ __all__ = [
     "AsyncBatchLLMProvider",
     "AsyncBatchListing",
     "AsyncCacheProvider",
+    "AsyncCacheRateLimits",
     "AsyncContextLengths",
     "AsyncEmbeddingProvider",
     "AsyncFileSystemProvider",
@@ -123,6 +125,7 @@ __all__ = [
     "CacheLeases",
     "CacheMatching",
     "CacheProvider",
+    "CacheRateLimits",
     "CacheVersion",
     "ContextLengths",
     "EmbeddingBounds",

@@ -19,7 +19,7 @@ from llmcore.support.ledger_values import Charge, Outcome
 if TYPE_CHECKING:
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
-    from llmcore.calls.limits import Limits
+    from llmcore.calls.limits import RateLimiter
     from llmcore.calls.single_flight import Flights
     from llmcore.ledger.spending import Spending
     from llmcore.support.sending import Sending
@@ -37,7 +37,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     get_flights: Callable[[], Flights]
     get_leases: Callable[[], Leases]
     get_refresher: Callable[[], Refresher]
-    get_limits: Callable[[], Limits]
+    get_limits: Callable[[], RateLimiter]
     spending: Callable[[], Spending]
     """Opens the ledger database. Called before the first request is sent."""
 
@@ -57,7 +57,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         return self.get_refresher()
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RateLimiter:
         """The rate limits."""
         return self.get_limits()
 

@@ -31,8 +31,8 @@ Server = tuple[Address, bool]
 class Servers:
     """The connection settings of one cache, sync and async."""
 
-    def __init__(self, target: Target, options: RedisOptions) -> None:
-        """Prepare the settings.
+    def __init__(self, target: Target, options: RedisOptions, connect_timeout: float | None = None) -> None:
+        """Prepare the settings. *connect_timeout* replaces that of the options.
 
         Raises:
             ConfigError: A certificate file cannot be used.
@@ -42,7 +42,8 @@ class Servers:
         self.timeout = float(options.timeout)
         self.tls = TLS(options) if target.tls else None
         self.limits = Limits(
-            float(options.connect_timeout), float(options.tls_timeout) if target.tls else 0.0
+            connect_timeout or float(options.connect_timeout),
+            float(options.tls_timeout) if target.tls else 0.0,
         )
         self.bounds = Bounds.of(options.max_connections, self.limits)
 

@@ -1,4 +1,8 @@
-"""Names on the server. An entry is `llmcore:<namespace>:v1:<key>`, a lease is `llmcore:<namespace>:lease:<key>`."""
+"""Names on the server.
+
+An entry is `llmcore:<namespace>:v1:<key>`, a lease is `llmcore:<namespace>:lease:<key>`, and the state of a rate limit is
+`llmcore:<namespace>:rate:{<provider>}:<part>:<model>`.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ class Names:
         """The server's pattern for all keys of the namespace, in the form that an ACL uses."""
         self.prefix: Final = f"{base}v1:".encode()
         self._lease: Final = f"{base}lease:".encode()
+        self._rate: Final = f"{base}rate:".encode()
 
     def of(self, key: str) -> bytes:
         """Return the name of a key."""
@@ -37,6 +42,11 @@ class Names:
     def lease(self, key: str) -> bytes:
         """Return the name of the lease on a key."""
         return self._lease + key.encode("utf-8", "surrogatepass")
+
+    def rate(self, provider: str) -> bytes:
+        """Return the beginning of the names of a provider's rate limits, with the hash tag that puts them into one slot."""
+        tag = quote(provider, safe="", errors="surrogatepass").encode()
+        return b"%s{%s}:" % (self._rate, tag)
 
     def key(self, name: bytes) -> str | None:
         """Return the key of a name; None if the name does not belong to this namespace."""

@@ -1,4 +1,4 @@
-"""The options of the cache `redis`."""
+"""The options of the cache `redis`, and of rate limits on Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RedisOptions"]
 
 
 class RedisOptions(Options, frozen=True):
-    """Options of `[cache.redis]`."""
+    """Options of `[cache.redis]` and `[limits.shared]`."""
 
     url: str = "redis://localhost:6379/0"
     """`redis://`, `rediss://` (TLS) or `unix://`; `redis+sentinel://host:port,host:port/name/0`, `redis+cluster://`."""
@@ -34,6 +34,11 @@ class RedisOptions(Options, frozen=True):
     """Seconds for a new connection including the password; with TLS, for TCP only."""
     tls_timeout: Duration = Duration(0.5)
     """Seconds for the TLS handshake and the password, once TCP is connected."""
+    limit_timeout: Duration = Duration(0.5)
+    """Seconds for one command of the rate limits, and for a new connection for them.
+
+    Longer than `timeout`: without an answer, this process uses its share of the limits for a moment.
+    """
     max_connections: int = 64
     """Maximum connections to one server, per process and event loop."""
     max_value: Size = Size(16 * 10**6)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.errors import raise_unchained
+from llmcore.support.limit_values import PermitAnswer, PermitRequest, PermitReturn, ProcessReport
 from llmcore_cache_redis import values
 from llmcore_cache_redis.address import Address, parse
 from llmcore_cache_redis.diagnosis import find_unavailable
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
 from llmcore_cache_redis.faults import Broken, ReplyError, make_refusal, make_too_large_error
 from llmcore_cache_redis.leases import Leases
+from llmcore_cache_redis.limit_store import LimitStore
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.operations import Operations, first_look, writing
 from llmcore_cache_redis.options import RedisOptions
@@ -52,6 +55,7 @@ class RedisCache:
         self._blocking = Blocking(servers)
         self._asynchronous = Asynchronous(servers)
         self._watcher: Watcher | None = None
+        self._options = options
 
     def get(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
@@ -106,6 +110,18 @@ class RedisCache:
     def release(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
         self._run(self._leases.release(key, holder))
+
+    def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
+        """See `CacheRateLimits.request_permit`. At most `limit_timeout` seconds."""
+        return self._limit_store.request_permit(request, timeout)
+
+    def return_permits(self, returns: Sequence[PermitReturn]) -> None:
+        """See `CacheRateLimits.return_permits`."""
+        self._limit_store.return_permits(returns)
+
+    def report_process(self, report: ProcessReport) -> int:
+        """See `CacheRateLimits.report_process`."""
+        return self._limit_store.report_process(report)
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
         """See `CacheChanges.watch`. A Cluster does not report changes. A new callback replaces the old one."""
@@ -171,6 +187,10 @@ class RedisCache:
         """See `CacheLeases.release`."""
         await self._arun(self._leases.release(key, holder))
 
+    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
+        """See `request_permit`."""
+        return await self._limit_store.arequest_permit(request, timeout)
+
     async def aunavailable(self) -> Mapping[str, str]:
         """See `unavailable`."""
         return await self._arun(self._diagnose())
@@ -181,14 +201,23 @@ class RedisCache:
         if watcher is not None:
             watcher.close()
         self._blocking.close()
+        if "_limit_store" in self.__dict__:
+            self._limit_store.close()
 
     async def aclose(self) -> None:
         """Close as `close` does, and also the connections of the running event loop."""
         self.close()
         await self._asynchronous.aclose()
+        if "_limit_store" in self.__dict__:
+            await self._limit_store.aclose()
 
     def __repr__(self) -> str:
         return f"RedisCache({self._target.shown!r})"
+
+    @cached_property
+    def _limit_store(self) -> LimitStore:
+        """The rate limits, made at their first use: most caches have none."""
+        return LimitStore(self._target, self._options, self._names, self._explain)
 
     def _diagnose(self) -> Plan[dict[str, str]]:
         return find_unavailable(
@@ -251,7 +280,7 @@ class RedisCache:
 
 
 def _check(options: RedisOptions) -> None:
-    for name in ("timeout", "connect_timeout", "tls_timeout", "max_connections"):
+    for name in ("timeout", "connect_timeout", "tls_timeout", "limit_timeout", "max_connections"):
         if getattr(options, name) <= 0:
             raise ConfigError(
                 f"{name} must be greater than 0, got {getattr(options, name):g}",

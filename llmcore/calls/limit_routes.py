@@ -1,0 +1,118 @@
+"""The scopes of a call in a shared store of rate limits, and what this process knows of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import msgspec
+
+from llmcore.calls.limits import find_rules
+from llmcore.config import Limit
+from llmcore.support.limit_values import LimitScope
+
+__all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency"]
+
+
+class ScopeState:
+    """What this process knows of one scope: the times at which its buckets are full again, requests first."""
+
+    def __init__(self, scope: LimitScope) -> None:
+        self.scope = scope
+        self.full_at = (0.0, 0.0)
+        """As the store last reported."""
+        self.spent_until = [0.0, 0.0]
+        """Of the share of this process, by the calls of an outage."""
+
+    def get_debts(self, now: float) -> tuple[float, float]:
+        """Return the debts that the store last reported, in seconds."""
+        requests, tokens = self.full_at
+        return max(0.0, requests - now), max(0.0, tokens - now)
+
+    def spend(self, tokens: int, processes: int, now: float) -> None:
+        """Record a call that was granted without the store."""
+        rates = (self.scope.requests_per_minute, self.scope.tokens_per_minute)
+        for index, (rate, units) in enumerate(zip(rates, (1, tokens), strict=True)):
+            if rate is not None:
+                begin = max(now, self.spent_until[index])
+                self.spent_until[index] = begin + units * processes * 60.0 / rate
+
+
+class Route(msgspec.Struct, frozen=True):
+    """The scopes of one model: its own and that of its provider."""
+
+    provider: str
+    model: str
+    states: tuple[ScopeState, ...]
+    scopes: tuple[LimitScope, ...]
+    has_tokens: bool
+    has_slots: bool
+
+
+class Routes:
+    """The routes of all models that this process has called."""
+
+    def __init__(self, rules: Mapping[str, Limit]) -> None:
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._scopes: dict[str, ScopeState] = {}
+        self._routes: dict[tuple[str, str], Route | None] = {}
+
+    def find(self, provider: str, model: str) -> Route | None:
+        """Return the route of the model; None if no rule applies."""
+        try:
+            return self._routes[provider, model]
+        except KeyError:
+            pass
+        with self._lock:
+            own, shared = find_rules(self._rules, provider, model)
+            rules = [(f"{provider}:{model}", own), (provider, shared)]
+            states = tuple(self._get_scope(name, rule) for name, rule in rules if rule is not None)
+            route = self._routes[provider, model] = _make_route(provider, model, states) if states else None
+            return route
+
+    def list_scopes(self, provider: str | None = None) -> list[ScopeState]:
+        """Return the scopes of *provider*, or all scopes."""
+        return [
+            state
+            for name, state in list(self._scopes.items())
+            if provider is None or name.partition(":")[0] == provider
+        ]
+
+    def _get_scope(self, name: str, rule: Limit) -> ScopeState:
+        if name not in self._scopes:
+            self._scopes[name] = ScopeState(LimitScope(name, *msgspec.structs.astuple(rule)))
+        return self._scopes[name]
+
+
+def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Route:
+    scopes = tuple(state.scope for state in states)
+    return Route(
+        provider,
+        model,
+        states,
+        scopes,
+        has_tokens=any(scope.tokens_per_minute for scope in scopes),
+        has_slots=any(scope.concurrency for scope in scopes),
+    )
+
+
+def keep_concurrency(rules: Mapping[str, Limit], processes: int) -> dict[str, Limit]:
+    """Return *rules* without rates, with the share of the slots of one of *processes*; 0 for no slots."""
+    return {
+        name: Limit(concurrency=max(1, rule.concurrency // processes))
+        if processes and rule.concurrency
+        else Limit()
+        for name, rule in rules.items()
+    }
+
+
+def divide(rules: Mapping[str, Limit], processes: int) -> dict[str, Limit]:
+    """Return the share of the rates of *rules* for one of *processes*, without slots."""
+    return {
+        name: Limit(
+            requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
+            tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,
+        )
+        for name, rule in rules.items()
+    }

@@ -1,0 +1,323 @@
+"""Rate limits that all processes share, on a store such as Redis: `[limits] shared = "redis"`.
+
+Each call asks the store for a permit. The store counts by its own clock, keeps the queue of waiting calls, and says
+when to ask again. A thread returns the permits of calls that have ended, and renews those of calls in progress: the slots of a
+process that is killed become free after `LEASE_S`.
+
+If the store does not answer, each process uses its share of the rates: the limit, divided by the number of processes that
+the store last reported. No call fails for that reason.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from llmcore import forks
+from llmcore.calls.backend import Backend
+from llmcore.calls.drivers import run
+from llmcore.calls.limit_reporter import Reporter
+from llmcore.calls.limit_routes import Route, Routes, divide, keep_concurrency
+from llmcore.calls.limits import Limits, Permit, compute_duration, make_refusal
+from llmcore.calls.permits import NEVER
+from llmcore.calls.steps import Act, sleep
+from llmcore.config import Limit
+from llmcore.errors import LLMCoreError
+from llmcore.interrupts import must_propagate
+from llmcore.log import logger
+from llmcore.support.limit_values import (
+    PermitAnswer,
+    PermitRequest,
+    PermitReturn,
+    ProcessReport,
+    ScopeReport,
+)
+from llmcore.types import RateLimits
+
+__all__ = ["LEASE_S", "SharedLimits", "SharedPermit"]
+
+LEASE_S: Final = 20.0
+"""Seconds for which a slot stays taken without a report of its process."""
+_REPORT_S: Final = 5.0
+_PROBE_S: Final = 0.5
+"""Seconds between two attempts to reach a store that does not answer."""
+_IDLE_S: Final = 60.0
+"""A process that has made no call for this many seconds does not count as one that shares the limits."""
+
+
+class SharedPermit(msgspec.Struct, eq=False):
+    """A call's permission to send its request."""
+
+    near: Permit
+    """The permit of this process, which applies the limits that the server's headers report."""
+    route: Route | None
+    tokens: int
+    id: str = ""
+    """The name of the call in the store; empty if the store was not asked."""
+    ticket: int = 0
+    """The ticket of the store; 0 if the call has none."""
+    share: tuple[Limits, Permit] | None = None
+    """The permit of the process's share, during an outage."""
+    released: bool = False
+
+
+class SharedLimits:
+    """The rate limits of one Core, shared by all processes that use the same store; see `RateLimiter`."""
+
+    def __init__(self, rules: Mapping[str, Limit], backend: Backend, *, processes: int = 1) -> None:
+        """Use *rules*, as in `Limits`.
+
+        *backend* is a cache with the methods of `CacheRateLimits`. *processes* is the number of processes until the
+        store has reported it.
+        """
+        self._rules = rules
+        self._backend = backend
+        self._processes = self._configured_processes = processes
+        self._reporter = Reporter(self._send, self._report)
+        self._start()
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Give the child its own identity and thread; the permits belong to the parent. See `forks.ForkAware`."""
+        self._reporter.reset()
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._process = secrets.token_hex(8)
+        self._numbers = count(1)
+        self._near = Limits(keep_concurrency(self._rules, 0))
+        self._share: Limits | None = None
+        self._retry_at = 0.0
+        self._routes = Routes(self._rules)
+        self._used: dict[str, float] = {}
+        """Provider -> time of the last call."""
+        self._held: dict[str, SharedPermit] = {}
+        """The calls that have slots in the store."""
+        self._closed = False
+
+    def acquire(self, provider: str, model: str, tokens: int, left: Callable[[], float]) -> Act[SharedPermit]:
+        """See `Limits.acquire`."""
+        route = self._routes.find(provider, model)
+        near = yield from self._near.acquire(provider, model, tokens, left)
+        permit = SharedPermit(near, route, tokens)
+        if route is not None:
+            try:
+                yield from self._acquire(permit, route, left)
+            except BaseException:
+                self._leave(permit, route)
+                raise
+        return permit
+
+    def release(self, permit: SharedPermit, tokens: int | None) -> None:
+        """See `Limits.release`."""
+        if permit.released:
+            return
+        permit.released = True
+        self._near.release(permit.near, tokens)
+        route = permit.route
+        if permit.share is not None:
+            permit.share[0].release(permit.share[1], tokens)
+        if route is None or not permit.ticket:
+            return
+        self._held.pop(permit.id, None)
+        unused = 0 if tokens is None or not route.has_tokens else permit.tokens - tokens
+        if unused or route.has_slots:
+            self._post(permit, route, unused)
+
+    def learn(self, provider: str, model: str, seen: RateLimits) -> None:
+        """See `Limits.learn`."""
+        self._near.learn(provider, model, seen)
+
+    def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
+        """See `compute_duration`."""
+        return compute_duration(self._rules, loads)
+
+    def closing(self) -> Act[None]:
+        """Send the returns that are left, leave the store, and close the backend."""
+        self._closed = True
+        self._reporter.wake()
+        used, self._used = self._used, {}
+        if used and self._share is None:
+            try:
+                returns = self._reporter.drain()
+                if returns:
+                    yield self._backend.require("return_permits")(returns)
+                for provider in used:
+                    yield self._backend.require("report_process")(
+                        ProcessReport(self._process, provider, (), 0.0)
+                    )
+            except BaseException as error:
+                if must_propagate(error):
+                    raise
+        close = self._backend.detach_close()
+        if close is not None:
+            yield close()
+
+    # -- permits
+
+    def _acquire(self, permit: SharedPermit, route: Route, left: Callable[[], float]) -> Act[None]:
+        while True:
+            share = self._share
+            if share is not None and not self._reporter.start() and time.monotonic() >= self._retry_at:
+                self._end_outage()  # no thread can look whether the store answers
+                continue
+            if share is None:
+                if (yield from self._ask_store(permit, route, left)):
+                    return
+                continue
+            taken = yield from share.acquire(route.provider, route.model, permit.tokens, left)
+            if share is self._share:
+                permit.share = share, taken
+                for state in route.states:
+                    state.spend(permit.tokens, self._processes, time.monotonic())
+                return
+            share.release(taken, 0)
+
+    def _ask_store(self, permit: SharedPermit, route: Route, left: Callable[[], float]) -> Act[bool]:
+        """Ask until the store grants the permit. Return False if it does not answer."""
+        self._backend.limit_creation(left)
+        ask = self._backend.require("request_permit")
+        self._used[route.provider] = time.monotonic()
+        self._reporter.start()
+        permit.id = f"{self._process}:{next(self._numbers)}"
+        arrived = 0
+        while True:
+            remaining, now = left(), time.monotonic()
+            request = PermitRequest(
+                permit.id,
+                route.provider,
+                route.scopes,
+                permit.tokens,
+                max(0.0, remaining),
+                LEASE_S,
+                arrived,
+                tuple(state.get_debts(now) for state in route.states),
+            )
+            try:
+                answer: PermitAnswer = yield ask(request, max(0.001, remaining))
+            except BaseException as error:
+                if must_propagate(error):
+                    raise
+                self._begin_outage(error)
+                return False
+            if answer.granted:
+                self._record(permit, route, answer)
+                return True
+            arrived = answer.arrived
+            wait = NEVER if answer.wait_s is None else answer.wait_s
+            remaining = left()
+            if remaining <= 0 or (answer.wait_s is not None and wait > remaining):
+                raise make_refusal(route.provider, f"{route.provider}:{route.model}", wait, remaining)
+            yield sleep(max(0.0, min(answer.pause_s, remaining)))
+            self._used[route.provider] = time.monotonic()
+            if self._share is not None:
+                return False
+
+    def _record(self, permit: SharedPermit, route: Route, answer: PermitAnswer) -> None:
+        permit.ticket = answer.ticket
+        if route.has_slots:
+            self._held[permit.id] = permit
+        now = time.monotonic()
+        for state, (requests, tokens) in zip(route.states, answer.debts_s, strict=False):
+            state.full_at = now + requests, now + tokens
+
+    def _leave(self, permit: SharedPermit, route: Route) -> None:
+        """Return everything that a call has which fails before it is sent."""
+        if permit.released:
+            return
+        if permit.ticket or not permit.id:
+            self.release(permit, 0)
+            return
+        permit.released = True
+        self._near.release(permit.near, 0)
+        self._post(permit, route, 0)  # it may be in the queue
+
+    def _post(self, permit: SharedPermit, route: Route, unused: int) -> None:
+        self._reporter.post(
+            PermitReturn(permit.id, route.provider, route.scopes, permit.tokens, permit.ticket, unused)
+        )
+
+    # -- outage
+
+    def _begin_outage(self, error: BaseException) -> None:
+        with self._lock:
+            if self._share is not None or self._closed:
+                return
+            self._retry_at = time.monotonic() + _PROBE_S
+            self._share = Limits(divide(self._rules, self._processes), empty_since=time.monotonic())
+        self._near.set_slots(keep_concurrency(self._rules, self._processes))
+        text = error.message if isinstance(error, LLMCoreError) else type(error).__name__
+        part = "the whole of each limit" if self._processes == 1 else f"1/{self._processes} of each limit"
+        logger(__name__).warning("rate limits are not shared: %s; this process uses %s", text, part)
+        self._reporter.wake()
+
+    def _end_outage(self) -> None:
+        with self._lock:
+            share, self._share = self._share, None
+            if share is None:
+                return
+            for state in self._routes.list_scopes():
+                state.spent_until = [0.0, 0.0]
+        self._near.set_slots(keep_concurrency(self._rules, 0))
+        share.lift()
+        logger(__name__).info("rate limits are shared again")
+
+    # -- in the reporter's thread
+
+    def _send(self, returns: Sequence[PermitReturn]) -> None:
+        if self._share is not None:
+            return  # a lost refund makes the limit stricter, and a slot ends with its lease
+        try:
+            run(_call(self._backend, "return_permits", returns))
+        except BaseException as error:  # noqa: BLE001 - the thread must not end
+            self._begin_outage(error)
+
+    def _report(self) -> float | None:
+        """Report to the store; see `Reporter`."""
+        now = time.monotonic()
+        held = list(self._held.values())
+        busy = {permit.route.provider for permit in held if permit.route is not None}
+        used = [name for name, at in list(self._used.items()) if name in busy or now - at < _IDLE_S]
+        was_outage = self._share is not None
+        if self._closed or not (used or was_outage):
+            return None
+        try:
+            for provider in used:
+                report = self._make_report(provider, held, now, whole=was_outage)
+                self._processes = max(1, run(_call(self._backend, "report_process", report)))
+        except BaseException as error:  # noqa: BLE001 - the thread must not end
+            self._begin_outage(error)
+            return _PROBE_S
+        if was_outage:
+            self._end_outage()
+        return _REPORT_S
+
+    def _make_report(
+        self, provider: str, held: Sequence[SharedPermit], now: float, *, whole: bool
+    ) -> ProcessReport:
+        """Return the report of this process about *provider*. With *whole*, it contains what the store may not know."""
+        reports = []
+        for state in self._routes.list_scopes(provider):
+            ids = tuple(
+                permit.id for permit in held if permit.route is not None and state in permit.route.states
+            ) if state.scope.concurrency else ()  # fmt: skip
+            debts = spent = (0.0, 0.0)
+            if whole:
+                debts = state.get_debts(now)
+                requests, tokens = (max(0.0, at - now) / self._processes for at in state.spent_until)
+                spent = requests, tokens
+            if ids or whole:
+                reports.append(ScopeReport(state.scope, ids, debts, spent))
+        return ProcessReport(self._process, provider, tuple(reports), LEASE_S)
+
+
+def _call(backend: Backend, method: str, *args: object) -> Act[int]:
+    result: int = yield backend.require(method)(*args)
+    return result

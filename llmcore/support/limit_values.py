@@ -1,0 +1,105 @@
+"""The values that a shared store of rate limits receives and returns; see `llmcore.contracts.CacheRateLimits`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "BURST_S",
+    "LimitScope",
+    "PermitAnswer",
+    "PermitRequest",
+    "PermitReturn",
+    "ProcessReport",
+    "ScopeReport",
+]
+
+BURST_S: Final = 1.0
+"""The burst of a rate, in seconds of refill. The burst is at least one unit."""
+
+
+class LimitScope(msgspec.Struct, frozen=True):
+    """The limits of one provider or one model. None means unlimited."""
+
+    name: str
+    """"provider" or "provider:model"."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    concurrency: int | None = None
+    """The maximum number of concurrent calls."""
+
+
+class PermitRequest(msgspec.Struct, frozen=True):
+    """A call that asks for a permit. A refused call asks again, with the `arrived` of the first answer."""
+
+    id: str
+    """Identifies the call among all processes. Without spaces."""
+    provider: str
+    """All scopes of a request belong to this provider."""
+    scopes: tuple[LimitScope, ...]
+    """The scope of the model first, if it has one."""
+    tokens: int
+    """The tokens to reserve."""
+    patience_s: float
+    """The maximum wait in seconds. A call that cannot be granted in this time does not join the queue."""
+    lease_s: float
+    """A slot of a concurrency limit becomes free if `report_process` does not renew it for this many seconds."""
+    arrived: int = 0
+    """The place in the queue: the value that the first answer returned; 0 at first."""
+    debts_s: tuple[tuple[float, float], ...] = ()
+    """For each scope, the debts of requests and of tokens that the process knows. Used if the store has lost its data."""
+
+
+class PermitAnswer(msgspec.Struct, frozen=True):
+    """The answer to a request: a permit, or the wait."""
+
+    granted: bool
+    ticket: int = 0
+    """Identifies the reservation when it is refunded."""
+    debts_s: tuple[tuple[float, float], ...] = ()
+    """For each scope, the seconds until the rates of requests and of tokens are full again."""
+    wait_s: float | None = None
+    """The predicted wait in seconds; None if the call waits for another call to end."""
+    pause_s: float = 0.0
+    """The seconds after which to ask again. It keeps its place in the queue only a little longer."""
+    arrived: int = 0
+    """The place in the queue."""
+
+
+class PermitReturn(msgspec.Struct, frozen=True):
+    """A call that has ended, or that has stopped waiting."""
+
+    id: str
+    provider: str
+    scopes: tuple[LimitScope, ...]
+    tokens: int
+    """The reserved tokens, as in the request."""
+    ticket: int = 0
+    """The ticket of the permit; 0 if the call has none."""
+    unused: int = 0
+    """Tokens to refund; negative if the call used more than it reserved."""
+
+
+class ScopeReport(msgspec.Struct, frozen=True):
+    """What a process reports about one scope."""
+
+    scope: LimitScope
+    held: tuple[str, ...] = ()
+    """The ids of the calls that have a slot of this scope."""
+    debts_s: tuple[float, float] = (0.0, 0.0)
+    """The minimum debts that the process knows, of requests and of tokens. The store may have lost them in a restart."""
+    spent_s: tuple[float, float] = (0.0, 0.0)
+    """What the process used during an outage, in seconds of refill. Added to the debts."""
+
+
+class ProcessReport(msgspec.Struct, frozen=True):
+    """The report of a process about the scopes of one provider."""
+
+    process: str
+    """Identifies the process."""
+    provider: str
+    scopes: tuple[ScopeReport, ...]
+    lease_s: float
+    """The process counts as alive for this many seconds; 0 if it leaves."""

@@ -1,0 +1,73 @@
+"""Rate limits on Redis, sync and async, with connections and timeouts of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llmcore.errors import CacheError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.limit_values import PermitAnswer, PermitRequest, PermitReturn, ProcessReport
+from llmcore_cache_redis.address import Target
+from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
+from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.names import Names
+from llmcore_cache_redis.options import RedisOptions
+from llmcore_cache_redis.rate_limits import RateLimits
+from llmcore_cache_redis.routes import route_of
+
+__all__ = ["LimitStore"]
+
+
+class LimitStore:
+    """Implements `CacheRateLimits` of `llmcore.contracts`. The first call connects."""
+
+    def __init__(
+        self,
+        target: Target,
+        options: RedisOptions,
+        names: Names,
+        explain: Callable[[Broken | ReplyError], CacheError],
+    ) -> None:
+        """Use the server of *target*. *explain* returns the error for a failure."""
+        self._explain = explain
+        self._timeout = float(options.limit_timeout)
+        servers = Servers(target, options, max(self._timeout, float(options.connect_timeout)))
+        self._limits = RateLimits(route_of(target, servers.limits.whole), names)
+        self._blocking = Blocking(servers)
+        self._asynchronous = Asynchronous(servers)
+
+    def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
+        """See `CacheRateLimits.request_permit`."""
+        try:
+            return self._blocking.run(self._limits.request(request, min(timeout, self._timeout)))
+        except (Broken, ReplyError) as error:
+            raise_unchained(self._explain(error))
+
+    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
+        """See `CacheRateLimits.request_permit`."""
+        try:
+            return await self._asynchronous.run(self._limits.request(request, min(timeout, self._timeout)))
+        except (Broken, ReplyError) as error:
+            raise_unchained(self._explain(error))
+
+    def return_permits(self, returns: Sequence[PermitReturn]) -> None:
+        """See `CacheRateLimits.return_permits`."""
+        try:
+            self._blocking.run(self._limits.give_back(returns, self._timeout))
+        except (Broken, ReplyError) as error:
+            raise_unchained(self._explain(error))
+
+    def report_process(self, report: ProcessReport) -> int:
+        """See `CacheRateLimits.report_process`."""
+        try:
+            return self._blocking.run(self._limits.report(report, self._timeout))
+        except (Broken, ReplyError) as error:
+            raise_unchained(self._explain(error))
+
+    def close(self) -> None:
+        """Close every blocking connection."""
+        self._blocking.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._asynchronous.aclose()
