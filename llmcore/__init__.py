@@ -8,7 +8,7 @@
         print(core.llm.chat("Write a haiku about rain").text)
 """
 
-# `typing` has the same constant, but importing `typing` takes longer than the rest of this module
+# Stands in for `typing.TYPE_CHECKING`: importing `typing` would take longer than the rest of this module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmcore import errors as errors

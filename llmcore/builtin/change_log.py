@@ -1,8 +1,8 @@
-"""A log of the last changes of a namespace, stored in the same file.
+"""A log of the last changes of one namespace, stored in the data file of the cache.
 
-The log lets a memory tier drop only the keys that changed. A record is written in the same transaction as the
-change. The slot of a record contains an increasing number; the value contains the number of the transaction
-and the key. Leases, uses and evictions are not logged: these do not make an entry of a memory tier outdated.
+With the log, a memory tier drops only the keys that changed. A record is written in the same transaction as the
+change. The slot of a record contains an increasing number. The value contains the key and the number of the
+transaction. Leases, uses and evictions are not logged, because the values in a memory tier stay valid after them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT: Final = 128
 A process that missed more changes clears its memory tier.
 """
 ALL: Final = "\0"
-"""Stands in place of a key and means that any key may have changed."""
+"""A record with this text in place of a key means that any key may have changed."""
 _PREFIX: Final = b"\0change\0"
 BEHIND: Final = b"\0change\1"
 """A slot that sorts after all slots of the log."""
@@ -56,7 +56,7 @@ def read_changes(txn: Any, namespace: bytes, since: int) -> list[str] | None:
     keys: list[str] = []
     for number in range(_find_last_number(txn, prefix), 0, -1):
         value = txn.get(prefix + _NUMBER.pack(number))
-        if value is None:  # the records after *since* are incomplete: older records were deleted
+        if value is None:  # some records after *since* were already deleted
             return None
         (written,) = _NUMBER.unpack_from(value)
         if written <= since:

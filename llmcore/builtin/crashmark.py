@@ -1,7 +1,8 @@
 """Detect whether an unsynced data file may be damaged, because the machine crashed after the last write.
 
 The kernel still writes the data of a killed process. But if the power fails, data that the kernel has not written yet is
-lost. A small file next to the data file notes the boot of the last write, and whether the data was synced after it.
+lost. A small file next to the data file, the mark, contains the identifier of the boot in which the data was last
+written, and whether that write was synced to the disk.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ __all__ = ["CrashMark", "get_boot_id", "lock_folder"]
 
 NAME = "boot.mark"
 
-# without flock, a process cannot tell whether another process uses the file, so the mark stays "open"
+# without flock, a process does not know whether other processes use the data, so it never marks the data as synced
 if sys.platform == "win32":
 
-    def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - as below
+    def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - the signature of the POSIX variant
         return not exclusive or wait
 else:
     import fcntl
@@ -47,14 +48,14 @@ class CrashMark:
         return state in ("", "clean") or boot == self._boot
 
     def mark_open(self) -> None:
-        """Record, durably and before the first write, that the data is not synced."""
+        """Record durably that the data is not synced. Call this before the first write."""
         if self._read() != ("open", self._boot):
             self._write("open")
 
     def is_last(self) -> bool:
         """Return whether no other process uses the data.
 
-        After True, no other process can begin to use the data before `release`.
+        After the result True, no other process can begin to use the data until `release` is called.
         """
         return _flock(self._fd, exclusive=True, wait=False)
 

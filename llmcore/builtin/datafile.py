@@ -26,8 +26,9 @@ class _Layout(NamedTuple):
     version: int
 
 
-# 64-bit LMDB 0.9 and 1.0. The meta page begins, after its header, with: magic, version, address, size of the map,
-# two database records of 48 bytes (the first begins with the page size, each ends with its root), last page, txn id.
+# The layouts of 64-bit LMDB 0.9 and 1.0. After its header, a meta page contains: magic, version, address, size of the
+# map, two database records of 48 bytes (the first begins with the page size, each ends with its root), last page,
+# transaction id.
 _LAYOUTS = (_Layout(16, 1), _Layout(24, 3))
 _META = Struct("=IIQQ I36xQ I36xQ QQ")
 
@@ -48,8 +49,9 @@ class _Meta(NamedTuple):
 def find_fault(folder: Path) -> str | None:
     """Return the fault of the data file in *folder*; None if the file can be opened or does not exist.
 
-    Reading a mapped page beyond the end of the file kills the process, so the file's size is compared with its last used
-    page. The meta pages are read before the size: a writer extends the file first and updates the meta page afterwards.
+    Reading a mapped page beyond the end of the file kills the process. So this function checks that the file contains
+    the last used page, which the meta pages name. It reads the meta pages before the size, because a writer extends
+    the file before it updates a meta page.
     """
     try:
         with (folder / DATA).open("rb") as file:
@@ -81,7 +83,7 @@ def set_aside(folder: Path) -> Path:
         older.unlink(missing_ok=True)
     aside = folder / f"{DATA}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     (folder / DATA).rename(aside)
-    # A new data file must never use the old file's table of readers.
+    # The lock file contains the table of the readers of the old file. A new data file must not use this table.
     (folder / LOCK).unlink(missing_ok=True)
     return aside
 

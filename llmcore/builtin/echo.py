@@ -32,8 +32,8 @@ class EchoProvider:
     """Implement every protocol of `llmcore.contracts.llm` and `embeddings`, sync and async.
 
     The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it. If
-    `tool_choice` requires a call, the answer is a tool call; with a JSON `response_format`, the answer is
-    JSON that fits. The answer depends only on the request: equal requests have equal answers.
+    `tool_choice` requires a call, the answer is a tool call; with a JSON `response_format`, the answer is JSON in
+    this format. The answer depends only on the request: equal requests have equal answers.
     """
 
     keeps_timeouts = True

@@ -3,7 +3,7 @@
 An entry that is truncated, damaged or in the wrong slot is detected. ::
 
     written             8 bytes, nanoseconds since 1970-01-01 UTC
-    expires             8 bytes, the same; 0 for never
+    expires             8 bytes, in the same unit; 0 for never
     length of the value 4 bytes
     name                magic, version, namespace, NUL, the whole key
     value
@@ -39,7 +39,7 @@ _NAME_AT: Final = _HEADER.size
 _TAIL: Final = 4
 _RESIDUE: Final = 0x2144DF1C
 _CLOCK_SLACK_NS: Final = 10**9
-"""If the clock is set back by less than this, no entry is treated as expired."""
+"""The tolerance for a clock that was set back: an entry may be written at most this long after now."""
 
 
 def name_prefix(namespace: str) -> bytes:

@@ -29,9 +29,9 @@ _WINDOW: Final = 256
 _WINDOWS_A_SET: Final = 4
 _LEAST_BYTES: Final = 64 * 1024
 _INLINE: Final = 2000
-"""Maximum size of an entry that shares a page.
+"""Maximum size of an entry that shares a page with other entries.
 
-Larger entries have separate pages, which are free as soon as the entry is deleted.
+A larger entry has pages of its own, which become free when the entry is deleted.
 """
 _SMALL_RESERVE: Final = 4 * 10**6
 _TICK: Final = b"\0tick"
@@ -64,7 +64,8 @@ class Evictor:
         self._step = max_size // 256
         self._clock = clock
         self._credit = 0
-        # Begin at a random slot: processes that evict little must not all begin at the same slot.
+        # Begin at a random slot: otherwise, processes that evict little would all evict the entries after the same
+        # slot.
         self._hand = start + os.urandom(2).hex().encode()
 
     def make_room(self, size: int) -> None:
@@ -84,7 +85,8 @@ class Evictor:
         self._store.clear_dead_readers()
         evicted = sum(self._evict(size) for _ in range(min(2**attempt, 64)))
         if not (self._tick() and evicted):
-            # In a small file, a few writes use up all pages while a reader of another process is suspended.
+            # LMDB cannot reuse pages while an older reader of another process is suspended. In a small file, a few
+            # writes then use up all pages. Wait until the reader continues.
             time.sleep(min(2**attempt, 16) / 1000)
 
     def _tick(self) -> bool:
@@ -105,7 +107,7 @@ class Evictor:
             try:
                 return self._store.write(partial(self._evict_window, wanted=wanted, most=most))
             except FullError:
-                continue  # a smaller window needs fewer pages
+                continue  # the transaction found too few free pages: a smaller window needs fewer
         return 0
 
     def _evict_window(self, txn: Any, wanted: int, most: int) -> int:

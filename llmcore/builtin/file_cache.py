@@ -45,7 +45,8 @@ class FileCache:
 
     Args:
         options: Folder, limits and namespace.
-        clock: Returns nanoseconds since 1970-01-01 UTC, the same for all processes. Entries expire by it.
+        clock: Returns nanoseconds since 1970-01-01 UTC. Entries expire by this clock, so all processes need the same
+            one.
         chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None uses
             a random generator.
 
@@ -91,7 +92,7 @@ class FileCache:
         return None if data is None else self._read_value(key, raw, data)
 
     def _read_value(self, key: str, raw: bytes, data: bytes) -> bytes | None:
-        """Return the value in *data*, the entry of *key* with the bytes *raw*, and record the hit.
+        """Return the value of *key* and record the hit. *raw* is the key as bytes, *data* the stored entry.
 
         The result is None for a miss.
         """
@@ -155,7 +156,8 @@ class FileCache:
         raws = {key: key.encode("utf-8", "surrogatepass") for key in keys}
         slots = [self._make_slot(raw) for raw in raws.values()]
         found: list[bytes | None] = []
-        for at in range(0, len(slots), _MANY):  # delete in batches, because a fork waits for the lock
+        # Release the lock between batches, because a fork waits for it.
+        for at in range(0, len(slots), _MANY):
             found += self._store.read(_make_gets(slots[at : at + _MANY]))
         return {
             key: value
@@ -234,7 +236,7 @@ class FileCache:
         self.release(key, holder)
 
     def close(self) -> None:
-        """Release the file. When the last cache in the process releases the file, it is closed."""
+        """Release the file. The file is closed when the last cache in this process releases it."""
         if not self._closed:
             self._closed = True
             self._uses.close()
@@ -308,7 +310,10 @@ class FileCache:
         return work
 
     def _make_key_batch(self, after: bytes) -> Callable[[Any], tuple[list[str], bytes]]:
-        """Return the work that reads a batch of keys, and the slot of the next batch; empty at the end."""
+        """Return a function that reads one batch of keys in a transaction.
+
+        The function returns the keys and the first slot of the next batch, which is empty at the end.
+        """
         return lambda txn: self._read_keys(txn, after)
 
     def _read_keys(self, txn: Any, after: bytes) -> tuple[list[str], bytes]:
@@ -335,10 +340,10 @@ class FileCache:
 
 
 def _make_generator() -> Callable[[], float]:
-    """Return a separate generator: the application may have seeded the global one."""
+    """Return a new random generator, because the application may have seeded the global one."""
     import random  # lazy: only `lfu` needs it
 
-    return random.Random().random  # noqa: S311 - no secret
+    return random.Random().random  # noqa: S311 - the numbers are not secret
 
 
 def _raise_unused() -> float:

@@ -11,7 +11,10 @@ from llmcore.support.digests import start_sha256
 __all__ = ["is_lease", "is_lease_expired", "make_acquire", "make_lease_slot", "make_release"]
 
 _HEAD: Final = struct.Struct("<QQ")
-"""The time of acquisition or renewal, and of expiry, in nanoseconds since 1970; the holder's name follows."""
+"""The time of the last acquisition or renewal, and the expiry time, both in nanoseconds since 1970.
+
+The name of the holder follows.
+"""
 _SLACK_NS: Final = 10**9
 _PREFIX: Final = b"\0lease\0"
 
@@ -29,8 +32,8 @@ def is_lease(slot: bytes | memoryview) -> bool:
 def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
     """Return whether the lease has expired or is damaged.
 
-    A lease from the future has expired too: the clock was set back, so the lease would last too long. If its
-    holder is alive, the holder renews the lease with the new time.
+    A lease that was acquired after *now* has expired too: the clock was set back, so the lease would last too long. A
+    holder that is alive renews the lease with the new time.
     """
     if len(data) < _HEAD.size:
         return True
@@ -39,7 +42,10 @@ def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
 
 
 def make_acquire(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
-    """Return the work that acquires or renews a lease. The work returns whether *holder* has the lease."""
+    """Return a function for a write transaction that acquires or renews a lease.
+
+    The function returns whether *holder* has the lease.
+    """
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
@@ -52,7 +58,7 @@ def make_acquire(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[An
 
 
 def make_release(slot: bytes, holder: str) -> Callable[[Any], bool]:
-    """Return the work that releases a lease if *holder* has it."""
+    """Return a function for a write transaction that releases a lease if *holder* has it."""
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)

@@ -28,7 +28,7 @@ _MAX_READERS: Final = 1022
 
 
 class CacheFolderError(CacheError):
-    """The folder cannot be used, and trying again will not help."""
+    """The folder cannot be used. Another attempt will fail too."""
 
 
 class OpenFile:
@@ -58,7 +58,7 @@ class OpenFile:
     def abandon(self, *, close: bool) -> None:
         """Release the file in a forked child.
 
-        Do not close the environment if the fork happened during its use.
+        If the environment was in use during the fork, do not close it.
         """
         self._mark.release()
         if close:
@@ -127,9 +127,8 @@ def _open_lmdb(folder: Path, map_limit: int) -> Any:
     size = 0
     with contextlib.suppress(FileNotFoundError):
         size = (folder / DATA).stat().st_size
-    # Even without sync, the file stays intact when a process is killed: each page is written before the page
-    # that refers to it, and the kernel keeps both. Only a power cut may damage the file, and the crash mark
-    # detects that.
+    # Without sync, a killed process does not damage the file: it writes each page before the page that refers to it,
+    # and the kernel keeps both. Only a power cut may damage the file. The crash mark detects this.
     return lmdb.open(
         os.fspath(folder),
         # Map twice the size, so that remapping is rare. LMDB uses a larger map if the data needs one.

@@ -20,14 +20,14 @@ __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 MAX_SLOT_BYTES: Final = 511
 """LMDB's limit on the length of a key."""
 _TRIES: Final = 64
-"""The maximum number of attempts. A file cannot double its size this often."""
+"""The maximum number of attempts of one read or write. A file cannot double its size so often."""
 _TRIM_EVERY: Final = 1024
 """The number of transactions between two looks at the resident pages."""
 _RESIDENT_BYTES: Final = 64_000_000
 """The growth of the resident pages of mapped files at which they are released."""
 
 _GENERATION_AT: Final = 48
-"""The lowest of the bits of a version that count how often the file was opened."""
+"""The number of bits of a transaction number in a version. The bits above count how often the file was opened."""
 _TRANSACTION: Final = (1 << _GENERATION_AT) - 1
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class Store:
         only during the transaction.
 
         Raises:
-            CacheError: The file cannot be read. A damaged file does not raise an error: it is renamed, and
+            CacheError: The file cannot be read. For a damaged file, no error is raised: the file is renamed, and
                 *work* reads a new, empty file.
         """
         for _ in range(_TRIES):
@@ -163,7 +163,7 @@ class Store:
     def changes_since(self, version: int, namespace: bytes) -> tuple[int, list[str] | None]:
         """Return the current version, and the keys of *namespace* that changed after *version*.
 
-        The result is None if any may have.
+        The second result is None if any key may have changed.
         """
         now, keys = self.read(lambda txn: (txn.id(), read_changes(txn, namespace, version & _TRANSACTION)))
         is_same_file = version >> _GENERATION_AT == self._generation
@@ -175,13 +175,13 @@ class Store:
             (self._env or self._open_env()).reader_check()
 
     def close(self) -> None:
-        """Close the file. The last process that uses it syncs it to the disk."""
+        """Close the file. The last process that uses the file syncs the file to the disk."""
         with self._writing, self._reading, self._opening:
             self._closed = True
             self._release()
 
     def after_fork(self) -> None:
-        """Drop the parent's environment, which LMDB does not allow in a child; see `forks.ForkAware`."""
+        """Drop the environment, because a forked child must not use its parent's; see `forks.ForkAware`."""
         opened, self._opened, self._env = self._opened, None, None
         if opened is not None:
             opened.abandon(close=all(map(forks.was_free, (self._writing, self._reading, self._opening))))
@@ -234,7 +234,7 @@ class Store:
             elif isinstance(problem, lmdb.ReadersFullError):
                 return bool(env.reader_check())
             elif isinstance(problem, lmdb.PanicError):
-                self._release()  # writing a meta page failed, as on a full disk: the file is intact
+                self._release()  # LMDB could not write a meta page, on a full disk for example: the file is intact
             elif isinstance(problem, DAMAGE):
                 self._release()
                 set_aside_and_log(self.folder, str(problem))

@@ -52,7 +52,7 @@ class FileOptions(Options):
     namespace: str = "default"
     """The namespace of the entries.
 
-    Namespaces share the file, but not their entries; `clear` empties one namespace.
+    All namespaces are in one file, but each sees only its own entries; `clear` empties one namespace.
     """
 
 

@@ -11,7 +11,7 @@ __all__ = ["sample"]
 _DEEPEST: Final = 12
 """Maximum depth of optional properties.
 
-At a greater depth only required properties are generated, so that recursive schemas end.
+Deeper objects get only their required properties, so that a recursive schema has a finite value.
 """
 _BY_FORMAT: Final = {
     "date": "2026-01-01",
@@ -48,7 +48,7 @@ class _Sampler:
         for choice in ("anyOf", "oneOf"):
             if schema.get(choice):
                 branches = schema[choice]
-                # Use the last branch: it is usually null and ends a recursive schema.
+                # Below the maximum depth, use the last branch: it is usually null, which ends the recursion.
                 return self.sample(branches[-1 if depth > _DEEPEST else 0], depth + 1)
         return self._sample_type(_get_type(schema, deep=depth > _DEEPEST), schema, depth)
 

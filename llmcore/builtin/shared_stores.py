@@ -47,20 +47,19 @@ class _StorePool:
 
 
 _pool = _StorePool()
-# Close the stores at exit: otherwise, after a reboot, the file of a program that does not close it would
-# count as damaged.
+# At exit, close the stores that the program left open: otherwise, their files would count as damaged after a reboot.
 atexit.register(_pool.close_all)
 
 
 def borrow_store(folder: Path, map_limit: int) -> Store:
-    """Return the open store of *folder*. Call `return_store` once for each call.
+    """Return the open store of *folder*. Each call needs one later call of `return_store`.
 
     Raises:
         CacheError: The folder cannot be used.
     """
     try:
-        # Path.resolve raises RuntimeError for a circular link; with realpath, opening the store raises
-        # OSError.
+        # realpath accepts a circular link, so that opening the store raises OSError; Path.resolve would raise
+        # RuntimeError.
         real = Path(os.path.realpath(folder))
     except OSError as error:  # the folder is relative, and the working directory does not exist
         raise_unchained(
@@ -74,5 +73,5 @@ def borrow_store(folder: Path, map_limit: int) -> Store:
 
 
 def return_store(store: Store) -> None:
-    """Release the store of one call of `borrow_store`; the last release closes it."""
+    """Release a store that `borrow_store` returned. The last release closes the store."""
     _pool.return_store(store)

@@ -1,8 +1,8 @@
 """Remove expired entries from a file cache, a few with each write, before the space is needed.
 
-The sweeper moves through the slots and checks one window at a time. The interval between two windows, in writes, becomes
-shorter if many entries have expired, and longer if no entry has. The next write deletes the expired entries in the
-write's own transaction.
+The sweeper moves through the slots and checks one window at a time. The number of writes between two windows shrinks
+if many entries have expired, and grows if none have. The next write deletes the expired entries in its own
+transaction.
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ NEW: Final = 5
 
 _CELL: Final = 8
 _AGE_CELL: Final = 0
-"""The index of a cell that contains, instead of a record, the idle time in nanoseconds of the entry that was
-evicted last.
-"""
+"""The index of a special cell: the idle time, in nanoseconds, of the entry that was evicted last."""
 _BYTES_A_CELL: Final = 1024
 _FEWEST, _MOST = 2**12, 2**22
 _TIME: Final = ~0xFFFFFF
@@ -43,21 +41,22 @@ _SHORTEST_NS, _LONGEST_NS = 2**25, 3650 * 86400 * 10**9
 _AGE_NS: Final = 3600 * 10**9
 """The assumed idle time of evicted entries before the first eviction."""
 _FRESH: Final = 16
-"""A record is renewed after this fraction of the idle time of evicted entries, so that entries in use never
-look unused.
-"""
+"""A record is renewed when it is older than 1/16 of the idle time of evicted entries, so that entries in use never look unused."""
 _DECAY: Final = 16
-"""A count decreases by one after this many idle times of evicted entries without a new record."""
+"""A count decreases by one for each period without a new record.
+
+A period is 16 times the idle time of evicted entries.
+"""
 _ROOMY_NS: Final = 5 * 10**9
 """The time for which a file is assumed to stay less than half full."""
 _SLOWNESS: Final = 10
 _MOST_RECENT: Final = 2**14
 SAMPLE: Final = 8
-"""For `lfu`, only one hit in this many is recorded; the record counts for all of them."""
+"""For `lfu`, one of 8 hits is recorded, and the record counts for all 8."""
 
 
 class Uses:
-    """The records of one folder. If the file cannot be opened, nothing is recorded."""
+    """The records of one folder. If the file cannot be opened, uses are not recorded."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class Uses:
             max_size: The maximum size of the cache in bytes.
             counted: Whether to record the frequency, or only the time of the last use.
             chance: Returns numbers from 0 to 1.
-            live_bytes: Returns the bytes of the cache that are in use.
+            live_bytes: Returns the number of bytes of the cache that are in use.
         """
         self.counted = counted
         self.roomy = False
@@ -155,7 +154,7 @@ class Uses:
             size = wanted * _CELL
             os.ftruncate(file.fd, size)  # a sparse file: it uses no disk space until it is written
         cells = 2 ** ((size // _CELL).bit_length() - 1)
-        # The map is read-only: on a full disk, writing to it kills the process.
+        # The map is read-only, because a write to a map kills the process if the disk is full.
         self._cells = memoryview(mmap.mmap(file.fd, cells * _CELL, access=mmap.ACCESS_READ)).cast("Q")
         self._mask = cells - 1
         self._file = file
@@ -183,7 +182,7 @@ class Uses:
 
 
 class _File:
-    """A file descriptor that is closed with the last reference, and therefore never while a thread writes."""
+    """A file descriptor that is closed when its last reference is dropped, so never while a thread writes."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

@@ -22,8 +22,8 @@ __all__ = ["NotDataError", "make_digest", "make_key_function", "to_canonical_byt
 
 
 _NOTE: Final = (
-    "or cached(key=...) with a function that returns a text; calls with the same text share one entry, so put every "
-    "argument into it, and of `{name}` the attribute that tells one from another, such as {name}.id"
+    "or pass cached(key=...) a function that returns a text. Calls with the same text share one entry, so the text must "
+    "contain every argument; for `{name}`, use an attribute that is unique for each object, such as {name}.id"
 )
 
 
@@ -71,7 +71,7 @@ def make_key_function(function: Callable[..., Any]) -> Callable[..., str]:
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError:
-                function(*args, **kwargs)  # calling the function raises a better message
+                function(*args, **kwargs)  # this call raises a TypeError with a better message
                 raise
             bound.apply_defaults()
             values = bound.arguments.values()

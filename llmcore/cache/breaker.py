@@ -15,9 +15,9 @@ from llmcore.threads import start_thread
 __all__ = ["Breaker", "is_unreachable"]
 
 FAILURES: Final = 3
-"""How many consecutive failures of one operation in `DECISIVE` open the breaker.
+"""The number of consecutive failures of one operation of `DECISIVE` that open the breaker.
 
-An unreachable backend opens it at once.
+If the backend is unreachable, the first failure opens the breaker.
 """
 DECISIVE: Final = frozenset({"create", "get"})
 """The operations without which a cache cannot work.
@@ -32,8 +32,8 @@ PAUSE_S: Final = 0.5
 class Breaker:
     """A circuit breaker.
 
-    While it is open, the backend is not used. A thread probes the backend; if no thread can be started,
-    callers probe it after each pause.
+    While it is open, the backend is not used. A thread probes the backend. If no thread can be started, callers probe
+    the backend, at most once per pause.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Breaker:
             if self._probe_at is None or self._clock() < self._probe_at:
                 return False
             self._start_probes()
-            if self._probe_at is None:  # a thread probes by now
+            if self._probe_at is None:  # a thread has started to probe
                 return False
             stop = self._stop
         while self._probe():
@@ -144,7 +144,7 @@ class Breaker:
         return False
 
     def _try_close(self, stop: threading.Event) -> bool:
-        """Close the breaker after a successful probe, unless *stop* is set; return False if `may_close` does."""
+        """Close the breaker after a successful probe, unless *stop* is set. Return False if `may_close` forbids it."""
         with self._lock:
             if stop.is_set():
                 return True
@@ -156,7 +156,7 @@ class Breaker:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Return whether *error* means that the backend is unreachable, not that it refused the operation."""
+    """Return True if *error* means that the backend is unreachable, False if the backend refused the operation."""
     return isinstance(error, CacheUnavailable | OSError)
 
 
@@ -166,7 +166,7 @@ def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: f
         breaker = watched()
         if breaker is None:
             return
-        while breaker._probe():  # noqa: SLF001 - this function is the thread of the breaker
-            if breaker._try_close(stop):  # noqa: SLF001 - the thread of the breaker
+        while breaker._probe():  # noqa: SLF001 - this function is part of the breaker
+            if breaker._try_close(stop):  # noqa: SLF001 - this function is part of the breaker
                 return
-        del breaker  # drop the reference, so that an unused breaker can be collected; this ends the thread
+        del breaker  # drop the reference, so that an unused breaker can be collected, which ends this thread

@@ -1,8 +1,8 @@
 """Encode values as bytes and decode them, without pickle.
 
 A decoded value equals the original and has the same type. This holds for plain data at any depth. An object of a
-class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation with the class. `set` rejects any other
-value.
+class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation that names the class. `set` rejects any
+other value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLAIN: Final = b"v1\x00"
 _TYPED: Final = b"v1\x01"
 """Header of a value of the annotated type."""
 IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
-"""Immutable types: several callers can share a value."""
+"""Types whose values are immutable, so that several callers can share one value."""
 
 
 class Codec:

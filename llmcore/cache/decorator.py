@@ -22,7 +22,7 @@ from llmcore.errors import CacheError
 __all__ = ["Options", "make_decorator"]
 
 Wrappers = tuple[Callable[..., Any], Callable[..., Any]]
-"""The wrapper, and the function behind its method `refresh`."""
+"""The wrapper, and the function that its method `refresh` calls."""
 
 
 def make_decorator(values: Values, options: Options) -> Decorator:

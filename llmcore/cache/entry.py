@@ -16,7 +16,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One encoded value with its refresh time and tag stamps."""
 
     due: float = 0.0
-    """Time of the refresh in the background, in seconds since 1970; 0 for never."""
+    """The time from which the value is due for a refresh in the background, in seconds since 1970; 0 for never."""
     stamps: Mapping[str, bytes] = {}
     """Tag -> the stamp that the tag had when the value was made.
 
@@ -42,7 +42,7 @@ _decoder: Final = msgspec.msgpack.Decoder(Entry)
 
 
 def pack(entry: Entry) -> bytes:
-    """Return the bytes to store: the bytes are the value alone if the entry has no tags and no refresh time."""
+    """Return the bytes to store. For an entry without tags and refresh time, these are the bytes of the value."""
     if not entry.due and not entry.stamps:
         return entry.data
     return _MAGIC + _encoder.encode(entry)

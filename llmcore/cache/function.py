@@ -57,7 +57,7 @@ class Outcome(typing.NamedTuple):
 
     value: Any = None
     data: bytes | None = None
-    """The encoded value, for the other callers; none if encoding failed."""
+    """The encoded value, for the other callers; None if encoding failed."""
     error: Exception | None = None
 
     def raise_(self) -> NoReturn:
@@ -85,7 +85,7 @@ class CachedFunction:
             kind = list[next(iter(typing.get_args(kind)), Any)]  # type: ignore[misc]  # the type is known at run time only
         self.codec = _make_codec(kind)
         self.invalidations = 0
-        """The number of invalidations. If it changes during a run, the result of the run is not cached."""
+        """The number of invalidations. If this number changes during a run, the result of the run is not cached."""
         self._key_function = options.key or make_key_function(function)
         self.ttl = values.store.ttl if options.ttl is None else options.ttl
         _check_options(options, self.ttl)
@@ -110,7 +110,10 @@ class CachedFunction:
     # -- look up and make
 
     def look_up(self, call: Call) -> Act[Found]:
-        """Look up the result. Remove unusable data, so that no process waits for the data to become valid."""
+        """Look up the result.
+
+        Remove unusable data, because another process could wait for this data to become valid.
+        """
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:
             yield from self.values.forget(call.key)
@@ -179,7 +182,7 @@ class CachedFunction:
     ) -> Generator[Any, Any, Outcome]:
         try:
             return (yield from self._run_now(call, run, replaces=replaces))
-        except Exception as error:  # noqa: BLE001 - of the condition or the codec: every caller gets it
+        except Exception as error:  # noqa: BLE001 - an error of the condition or the codec is raised to every caller
             return Outcome(error=error)
 
     def _run_now(
@@ -297,7 +300,7 @@ def _check_options(options: Options, ttl: float | None) -> None:
         )
     if ttl is None:
         raise CacheError(
-            "refresh= needs a time to live, since it is a fraction of it",
+            "refresh= needs ttl=, because refresh is a fraction of the time to live",
             code="LC702",
             fix='@cache.cached(ttl="1h", refresh=0.8)',
         )

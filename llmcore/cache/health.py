@@ -11,7 +11,10 @@ from llmcore import forks
 __all__ = ["Health"]
 
 QUIET_S: Final = 60.0
-"""Minimum seconds between two reports of one cause, for an operation that fails and succeeds alternately."""
+"""Minimum seconds between two reports of one cause.
+
+The limit matters if an operation fails and succeeds alternately.
+"""
 MAX_CAUSES: Final = 16
 """Maximum number of causes to remember per operation.
 

@@ -16,7 +16,7 @@ __all__ = ["EVERYTHING", "MAX_PENDING", "Invalidation", "PendingInvalidations"]
 MAX_PENDING: Final = 10_000
 """Maximum number of pending invalidations in one outage.
 
-A larger number is replaced by one invalidation of everything.
+If there are more, one invalidation of everything replaces them.
 """
 
 
@@ -45,7 +45,7 @@ class Invalidation(NamedTuple):
             raise CacheError(
                 f"the cache `{backend.name}` cannot list its keys, so it cannot find those that match a pattern",
                 expected="tags, one key, or everything",
-                notes=("store values with tags=, and invalidate these: cache.invalidate(tags=...)",),
+                notes=("store values with tags=, and invalidate the tags: cache.invalidate(tags=...)",),
                 fix="cache.clear()",
             )
         keys: Any = yield backend.require("keys")()
@@ -62,10 +62,13 @@ class _Pending(NamedTuple):
     number: int
     """The number of the latest request for this invalidation.
 
-    A request that arrives during the repetition stays pending.
+    A request that arrives while the invalidation is carried out stays pending.
     """
     is_requested: bool
-    """Whether the application requested it; otherwise a newer value replaces the entry."""
+    """Whether the application requested the invalidation.
+
+    If not, the entry is removed because a newer value replaces it.
+    """
 
 
 class PendingInvalidations:
@@ -76,7 +79,10 @@ class PendingInvalidations:
         self._numbers = itertools.count()
         self._pending: dict[Invalidation, _Pending] = {}
         self._begun = -1
-        """The highest number that is being repeated. Requests with higher numbers stay pending."""
+        """The highest number of the invalidations that are being carried out.
+
+        Requests with higher numbers stay pending.
+        """
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -117,6 +123,6 @@ class PendingInvalidations:
                 del self._pending[invalidation]
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all pending invalidations."""
         with self._lock:
             self._pending.clear()

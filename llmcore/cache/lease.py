@@ -33,7 +33,8 @@ class Leases:
     def __init__(self, store: CacheStore, *, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
-        # Re-entrant: the garbage collector may end a call, and abandon its lease, in a thread that holds this lock.
+        # Re-entrant: in a thread that holds this lock, the garbage collector may end a call, and so abandon the
+        # call's lease.
         self._lock = forks.lock()
         self._start()
         forks.watch(self)
@@ -60,7 +61,7 @@ class Leases:
                 a lease.
 
         Returns:
-            The result of another process or None, and whether the caller has the lease, which `hold` releases.
+            The result of another process or None, and whether the caller has the lease. `hold` releases the lease.
         """
         pause = FIRST_PAUSE_S
         while not (is_acquired := (yield from self.acquire(key))):
@@ -71,7 +72,8 @@ class Leases:
             data = yield from self._store.read(key)
             if data is not None or left() <= 0:
                 return data, False
-        data = yield from self._guard(key, self._store.read(key))  # stored between our look-up and the lease
+        # Another process may have stored it after our last look-up.
+        data = yield from self._guard(key, self._store.read(key))
         if data is not None:
             yield from self._release(key)
         return data, data is None
@@ -130,9 +132,10 @@ class Leases:
             yield from self._store.call_lease_operation("release", key, self._holder)
         except GeneratorExit:
             raise
-        except Expired:  # release the lease nevertheless
+        except Expired:  # the step ran out of time: try once more to release the lease
             yield from self._store.call_lease_operation("release", key, self._holder)
-        except BaseException:  # the step was cancelled, perhaps before it began; releasing twice does no harm
+        # The step was cancelled, perhaps before it began: release again, which does no harm.
+        except BaseException:
             yield from self._store.call_lease_operation("release", key, self._holder)
             raise
 
@@ -165,7 +168,8 @@ class Leases:
                 thread = threading.Thread(
                     target=self._renew_all, args=(renewing,), name="llmcore-leases", daemon=True
                 )
-                if start_thread(thread):  # without a thread, the lease expires and other processes go ahead
+                # Without a thread, the lease expires and another process makes the call too.
+                if start_thread(thread):
                     self._renewing = renewing
 
     def _renew_all(self, renewing: threading.Event) -> None:

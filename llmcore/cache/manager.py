@@ -25,9 +25,9 @@ __all__ = ["CacheManager", "Ttl"]
 class CacheManager(ProcessBound):
     """Stores values under text keys with a TTL, in the chosen backend.
 
-    A failure of the backend counts as a miss, and is counted in `errors`. A value that cannot be stored is
-    logged, and is counted in `errors` too. A failure of `invalidate` or `clear` raises `CacheError`. Each
-    blocking method has an async version with the prefix `a`.
+    A failure of the backend is a miss, and increases `errors`. A value that cannot be stored is logged, and increases
+    `errors` too. A failure of `invalidate` or `clear` raises `CacheError`. Each blocking method has an async version
+    with the prefix `a`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CacheManager(ProcessBound):
             memory: Size of the memory tier in front of the backend; 0 turns it off.
             on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for 60
                 seconds and new entries for their ttl. "miss": every look-up is a miss.
-            store: An open store to share, with its own ttl, in place of *backend*.
+            store: An open store to use in place of *backend*. Its own ttl applies.
             options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 
         Raises:
@@ -158,8 +158,8 @@ class CacheManager(ProcessBound):
     def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
         """Remove the keys that match *pattern*, such as "user:*", and the values with at least one of *tags*.
 
-        Without both arguments, clear the namespace of the cache, including replies. The time for a tag does
-        not depend on the number of its values.
+        Without both arguments, clear the namespace of the cache, including replies. Removing a tag takes the same
+        time for one value and for a million values.
 
         Returns:
             The number of keys that matched the pattern; -1 without a pattern, or if the backend does not count.

@@ -36,9 +36,9 @@ def make_name(function: Callable[..., Any]) -> str:
 
 
 def _name_main_module() -> tuple[str, list[bytes]]:
-    """Return the module name of the running program, and the path of its file as bytes.
+    """Return the module name of the running program, and a list with the path of its file as bytes.
 
-    The list is empty if the program is a module.
+    The list is empty if the program was started as a module.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -81,7 +81,7 @@ def _describe_code(code: types.CodeType) -> Iterator[bytes]:
 def _describe_value(value: Any, seen: set[int]) -> bytes:
     """Return bytes that identify *value*.
 
-    The content of data, the code of a function, the identity of other objects.
+    These are the content of data, the code of a function, or a random token for any other object.
     """
     if isinstance(value, types.FunctionType):
         where = f"{value.__module__}.{value.__qualname__}".encode()

@@ -22,7 +22,7 @@ __all__ = ["find_cache_folder", "open_backend"]
 _FOLDER: Final = "cache_dir"
 """The option with the folder of a cache that stores files."""
 _OPTION_DEPTH: Final = 3
-"""Parts of the path of an option: kind, provider, name."""
+"""The number of parts in the path of an option: kind, provider, name."""
 
 
 def open_backend(name: str, cache_dir: str | PathLike[str] | None, options: dict[str, Any]) -> Backend:

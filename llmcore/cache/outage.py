@@ -12,7 +12,7 @@ from llmcore.support.bounded_entries import BoundedEntries
 __all__ = ["MAX_STALE_S", "Outage"]
 
 MAX_STALE_S: Final = 60.0
-"""The number of seconds of an outage in which older entries are served.
+"""For this many seconds after an outage begins, older entries are served.
 
 The time is limited because other processes may have invalidated these entries.
 """
@@ -21,7 +21,7 @@ _NEW: Final = "\0"
 
 
 class Outage:
-    """The entries of one outage. The end of the outage drops the entries.
+    """The entries that are served during one outage. They are dropped when the outage ends.
 
     Older entries and new entries share the size of one memory cache.
 
@@ -45,7 +45,7 @@ class Outage:
         return self._entries.get(key)
 
     def pin(self, key: str) -> None:
-        """Serve an existing older value of *key* until the outage ends, because a new entry depends on this value."""
+        """If *key* has an older value, serve this value until the outage ends, because a new entry depends on it."""
         with self._lock:
             value = None if self._clock() >= self._stale_until else self._entries.get(key)
             if value is not None:

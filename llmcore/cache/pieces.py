@@ -104,7 +104,7 @@ class Pieces:
         return Outcome(values)
 
     def _run_to_end(self, call: Call) -> Generator[Any, Any, Outcome]:
-        """Run the function to its end for the cache, without a caller."""
+        """Run the function to its end, only to cache the pieces; no caller receives them."""
         run = self._run(call)
         value: Any = None
         failure: BaseException | None = None

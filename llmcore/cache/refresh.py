@@ -31,7 +31,7 @@ MAX_PAUSE_S: Final = 60.0
 QUIET_S: Final = 60.0
 """Minimum seconds between two log lines about failed refreshes."""
 MAX_RUNNING: Final = 32
-"""Maximum concurrent refreshes in one process. Further due entries are refreshed at a later call."""
+"""Maximum concurrent refreshes in one process. Other due entries are refreshed at a later call."""
 
 
 class Renewal(NamedTuple):
@@ -52,7 +52,7 @@ _RUNNING: Final = float("inf")
 
 class _Attempt(NamedTuple):
     until: float
-    """The earliest time of the next attempt; `_RUNNING` during the attempt."""
+    """The earliest time of the next attempt; `_RUNNING` while an attempt is running."""
     failures: int
 
 
@@ -78,7 +78,10 @@ class Refresher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def make_step(self, renewal: Renewal) -> Step:
-        """Return a step that starts *renewal* in a thread or a task, unless it is running or has just failed."""
+        """Return a step that starts *renewal* in a thread or a task.
+
+        The step does nothing if this renewal is running or has just failed.
+        """
         return Step(self._begin, self._abegin, renewal)
 
     def close(self) -> None:
@@ -91,7 +94,7 @@ class Refresher:
             return
         context, work = contextvars.copy_context(), self._refresh(renewal, attempt)
         thread = threading.Thread(target=context.run, args=(run, work), name="llmcore-refresh", daemon=True)
-        if not start_thread(thread):  # the caller has the old value
+        if not start_thread(thread):  # without a thread there is no refresh: the caller has the old value
             self._end_attempt(renewal.key, attempt, done=None)
 
     async def _abegin(self, renewal: Renewal) -> None:
@@ -103,7 +106,7 @@ class Refresher:
 
         def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            # in case the task was cancelled before it began
+            # needed if the task was cancelled before it began
             self._end_attempt(renewal.key, attempt, done=None)
 
         task = asyncio.get_running_loop().create_task(arun(self._refresh(renewal, attempt)))
@@ -118,7 +121,7 @@ class Refresher:
             running = sum(attempt.until == _RUNNING for attempt in self._attempts.values())
             if self._closed or running >= MAX_RUNNING or (before is not None and before.until > now):
                 return None
-            # Keep failures for another pause, so that the backoff grows.
+            # Keep a failure for some time after its pause, so that the pause after the next failure is longer.
             self._attempts = {
                 each: attempt for each, attempt in self._attempts.items() if attempt.until > now - MAX_PAUSE_S
             }

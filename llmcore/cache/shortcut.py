@@ -21,9 +21,9 @@ _ARGUMENT_TYPES: Final = frozenset({str, int, bool, bytes, type(None)})
 Spot = tuple[type | None, tuple[type, ...], str, bytes, Any, float]
 """A recent hit as a plain tuple, because a tuple is the fastest to unpack.
 
-Its items: the type of a single argument, otherwise None; the types of all arguments; the key in the backend;
-the bytes object from which the value was decoded (the value is valid as long as the memory tier has this
-object); the value; the refresh time.
+Its items are: the type of the argument if there is only one, otherwise None; the types of all arguments; the key in
+the backend; the bytes object from which the value was decoded; the value; the refresh time. The value is valid while
+the memory tier has the same bytes object.
 """
 
 

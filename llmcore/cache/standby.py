@@ -19,7 +19,7 @@ __all__ = ["Standby"]
 
 
 class Standby:
-    """Replaces the backend from the opening of the circuit breaker until it closes.
+    """Replaces the backend while the circuit breaker is open.
 
     Args:
         backend: The backend to replace.

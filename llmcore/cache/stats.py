@@ -23,7 +23,7 @@ class Stats:
         This attribute is an atomic C function, because a lock would cost more than the rest of a hit.
         """
         self._read = 0
-        """The number of counter values that are not hits: each reading of the counter uses up one value."""
+        """How often the counter was read. Each read increases the counter by one, which is not a hit."""
         self.misses = self.errors = 0
 
     @property

@@ -31,7 +31,7 @@ OnOutage: TypeAlias = Literal["memory", "miss"]
 
 _HEADER: Final = struct.Struct("<4sd")
 _MAGIC: Final = b"llm1"
-_POSTPONED: Final = "memory has removed it; the backend removes it before it is read again"
+_POSTPONED: Final = "the entries were removed from memory; the backend removes them before its next read"
 
 
 class CacheStore:
@@ -70,8 +70,8 @@ class CacheStore:
         """Return the bytes object that the memory of this process has for a key, without counting or waiting.
 
         The same object is returned until the key is written again. The bytes may start with the header of the
-        store. If the result is None, the backend may still have the key: call `lookup`. Read this attribute
-        at each use, because it changes.
+        store. If the result is None, the backend may still have the key: call `lookup`. Read this attribute at each
+        use, because it is replaced when the memory tier changes.
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
@@ -108,9 +108,9 @@ class CacheStore:
         return value
 
     def lookup_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
-        """Return the values of *keys*, each counted as by `lookup`.
+        """Return the values of *keys*.
 
-        The backend is called once, for the keys that the memory tier does not have.
+        Each key is counted as by `lookup`. One call of the backend looks up the keys that are not in the memory tier.
         """
         values: dict[str, bytes] = {}
         if self._prepare_backend() and self._tier is not None:
@@ -142,7 +142,10 @@ class CacheStore:
         return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it existed. During an outage, the backend deletes it when it answers again."""
+        """Delete *key*; return whether it existed.
+
+        During an outage, the key is deleted from memory at once, and from the backend when the outage ends.
+        """
         invalidation = Invalidation("key", key)
         was_served = self._standby.get(key) is not None
         if self._standby.postpone(invalidation, self._breaker) is not None:
@@ -164,7 +167,10 @@ class CacheStore:
         self._standby.pin(key)
 
     def read(self, key: str) -> Act[bytes | None]:
-        """Return the value of *key* in the backend without counting. For callers that poll for the value."""
+        """Return the value of *key* in the backend without counting.
+
+        Use this to wait for a value that another process will store.
+        """
         if not self._prepare_backend():
             return self._standby.get(key)
         return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
@@ -202,7 +208,7 @@ class CacheStore:
         if self._tier is not None:
             self._tier.clear()
         for each in invalidations:
-            if failure is not None:  # the backend is unreachable, so another attempt would only take time
+            if failure is not None:  # the backend is unreachable, so another attempt would fail too
                 self._standby.postpone(each, self._breaker)
                 continue
             try:
@@ -251,7 +257,10 @@ class CacheStore:
         return None if tier is None else tier.get(key)
 
     def _read(self, key: str, epoch: int | None) -> Act[bytes | None]:
-        """Return the value of *key* in the backend; *epoch* is the state of the backend before, see `Tier.put`."""
+        """Return the value of *key* in the backend.
+
+        *epoch* is the state of the backend before the read, see `Tier.put`.
+        """
         found: list[object] = []
         if not (yield from self._try_operation("get", key, into=found.append)):
             return self._standby.get(key)
@@ -269,7 +278,7 @@ class CacheStore:
                     if value is not None:
                         values[key] = value
                 return values
-        for key in keys:  # also used if the server refuses only `get_many`
+        for key in keys:  # one by one, also if the server refused only `get_many`
             value = yield from self.read(key)
             if value is not None:
                 values[key] = value
@@ -382,7 +391,10 @@ def _peek_nothing(_: str) -> None:
 
 
 def _unpack(data: object) -> tuple[bytes, float] | None:
-    """Return the value and its expiry time (0 for never); None if expired or *data* has another format."""
+    """Return the value and its expiry time (0 for never).
+
+    Return None if the value has expired or *data* has another format.
+    """
     if not isinstance(data, bytes) or len(data) < _HEADER.size:
         return None
     magic, expires = _HEADER.unpack_from(data)

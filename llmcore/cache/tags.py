@@ -1,8 +1,8 @@
 """Tags: invalidate many values at once, in every process, by changing one small entry.
 
-Each tag has a stamp, random bytes in the same cache. A value is stored together with the stamps that its tags
-had before the value was made. If a stamp is missing or has changed, the value is a miss. A stamp that is lost
-or evicted therefore causes misses, but never makes an old value valid again.
+Each tag has a stamp: random bytes, stored in the same cache. A value is stored together with the stamps that its tags
+had before the value was made. If a stamp is missing or has changed, the value is a miss. A stamp that is lost or
+evicted therefore causes misses, but never makes an old value valid again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Tags:
             yield from self._store.keep(make_stamp_key(tag), secrets.token_bytes(_STAMP_SIZE), _LIFE_S)
             stamp = yield from self._store.read(
                 make_stamp_key(tag)
-            )  # another process may have written a stamp after this process
+            )  # read the stamp back, because another process may have replaced it
             if stamp is None:
                 return None
             stamps[tag] = stamp

@@ -21,8 +21,8 @@ __all__ = ["Tier"]
 class Tier:
     """A memory cache in front of a backend. There are two ways to notice writes of other processes.
 
-    If the backend has `version`, the tier calls it at each look-up, so the method must be fast. If the
-    backend has `watch`, it reports changes. A backend without either method has no tier.
+    If the backend has `version`, the tier calls `version` at each look-up, so this method must be fast. If the
+    backend has `watch`, the backend reports changes. A backend without either method has no tier.
 
     While the version or the reports are missing, no entry is served. If the backend is unreachable, an outage begins,
     and the outage may serve the entries for a while (`begin_outage`). Otherwise the entries are dropped.
@@ -31,8 +31,7 @@ class Tier:
         provider: The backend.
         size: Maximum size in bytes.
         outages: Whether to preserve the entries during an outage. If False, all entries are dropped as soon as
-        reports
-            are missing.
+            reports are missing.
         clock: Returns monotonic seconds.
     """
 
@@ -56,7 +55,7 @@ class Tier:
         For a backend with a version, the time of the last read.
         """
         self._valid_at = clock()
-        """Time when the version last confirmed the entries."""
+        """The time at which the version was last read and the entries were known to be current."""
         forks.watch(self)
         self._listening = False
         self._version: Callable[[], int] | None = getattr(provider, "version", None)
@@ -246,7 +245,7 @@ class Tier:
                 self._entries.delete(key)
 
     def _find_changes(self, version: int) -> tuple[int, Sequence[str] | None]:
-        """Return the version of the backend and the keys that changed since `_epoch`; None if any may have."""
+        """Return the version of the backend and the keys that changed since `_epoch`; None if any key may have changed."""
         if self._changes_since is None or self._epoch is None:
             return version, None
         try:

@@ -19,14 +19,14 @@ _PREFIX: Final = "x:"
 """The prefix of test keys. No real entry has this prefix."""
 _VALUE: Final = b"llmcore"
 _TTL_S: Final = 10.0
-"""The TTL of the test entry: it expires even if `delete` fails."""
+"""The TTL of the test entry, so that the entry expires even if `delete` fails."""
 
 
 def try_operations(backend: Backend, errors: list[LLMCoreError] | None = None) -> Act[dict[str, str]]:
     """Return the operations that fail, by name, each with the reason. The errors are added to *errors*.
 
-    The result is empty if all operations work. After the first sign of an unreachable backend, no other
-    operation is tried. Other entries are not touched.
+    The result is empty if all operations work. If an operation shows that the backend is unreachable, the remaining
+    operations are not tried. Other entries are not touched.
     """
     key, holder = _PREFIX + secrets.token_hex(8), secrets.token_hex(8)
     calls: list[tuple[str, tuple[Any, ...], Any]] = [

@@ -48,8 +48,8 @@ class Cached(Protocol[P, R_co]):
     def invalidate(self, *args: Any, **kwargs: Any) -> int:
         """Remove the result of this call; without arguments, the results of all calls. Return their number.
 
-        For a method, the instance is the first argument. This process does not cache a call that is running
-        during the invalidation.
+        For a method, the instance is the first argument. If a call is running during the invalidation, this process
+        does not cache the result of that call.
 
         Raises:
             CacheError: The backend failed to remove the results of all calls.

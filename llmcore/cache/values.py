@@ -35,7 +35,7 @@ class Values:
         self.invalidations = 0
         """The number of invalidations of patterns and of everything.
 
-        If it changes during a run, the result of the run is not cached.
+        If this number changes during a run, the result of the run is not cached.
         """
 
     def look_up(self, key: str, codec: Codec) -> Act[Found]:

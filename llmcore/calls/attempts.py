@@ -79,11 +79,11 @@ def with_retries(
     Args:
         once: Makes one attempt.
         policy: The maximum number of attempts.
-        deadline: The deadline of the whole call. If the next pause would end after it, the error is raised at once, with
-            a note.
+        deadline: The deadline of the whole call. If the next pause would end after the deadline, the error is raised
+            at once, with a note.
         again: Returns False to forbid a retry that the error would allow.
-        jitter: Returns a number from 0 to 1, random by default, so that concurrent callers do not retry together.
-            failed together.
+        jitter: Returns a number from 0 to 1, random by default, so that callers that failed together do not retry
+            together.
     """
     backoff: Backoff | None = None
     failure: ProviderError | None = None

@@ -32,9 +32,12 @@ _OWN_MODULES: Final = "llmcore.builtin."
 _TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar(
     "llmcore-creation-time-left", default=None
 )
-"""Returns the rest of the deadline of the call in this context: calls with other deadlines may use the same backend."""
+"""Returns the seconds until the deadline of the call in this context.
+
+Other calls of the backend have other deadlines.
+"""
 _IS_BOUNDED: Final[ContextVar[bool]] = ContextVar("llmcore-creation-is-bounded", default=False)
-"""Whether this context belongs to a thread in which a provider is created, and for which an event loop waits."""
+"""Whether this context belongs to a thread that creates a provider while an event loop waits for the thread."""
 
 
 class OptionsSource(Protocol):
@@ -74,7 +77,7 @@ class Backend:
         self.entry = entry if instance is None else msgspec.structs.replace(entry, name=instance)
         self.name = self.entry.name
         self.provider_name = entry.name
-        """The provider's name in the plugin. The `name` of an instance differs."""
+        """The name of the provider in its plugin. For an instance, `name` is the name of the instance instead."""
         self._settings = settings
         self._lock = forks.lock()
         self._options: object = None
@@ -83,17 +86,20 @@ class Backend:
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
         self._time_left: Callable[[], float] | None = None
-        """Returns the rest of the deadline of the last call that needed the provider. None sets no limit."""
+        """Returns the seconds until the deadline of the last call that needed the provider. None sets no limit."""
 
     def limit_creation(self, left: Callable[[], float]) -> None:
-        """Create the provider within *left()* seconds, unless it exists. A limit that has passed is none."""
+        """Limit the creation of the provider to *left()* seconds. If the provider exists, do nothing."""
         if self._provider is None:
             self._time_left = left
             _TIME_LEFT.set(left)
 
     @property
     def keeps_timeouts(self) -> bool:
-        """Whether the provider promises that its blocking methods keep `timeout_s`: they then run in the caller's thread."""
+        """Whether the provider promises that its blocking methods keep `timeout_s`.
+
+        Such methods run in the caller's thread.
+        """
         return getattr(self.provider, "keeps_timeouts", False) is True
 
     @property
@@ -245,12 +251,15 @@ class Backend:
                 error.where, error.excerpt = where, excerpt
 
     def _get_limit(self) -> Callable[[], float] | None:
-        """Return the limit of this call; in another context than that of the call, the limit of the last call."""
+        """Return the limit of the call in this context; outside of a call's context, the limit of the last call."""
         return None if self._time_left is None else _TIME_LEFT.get() or self._time_left
 
     @contextlib.contextmanager
     def _hold_lock(self, make: Callable[[Any], object]) -> Iterator[None]:
-        """Hold the lock of the creation. Another call may hold it for longer than this call may take."""
+        """Hold the lock for creating the provider.
+
+        Raise Timeout if another call holds the lock until this call's deadline.
+        """
         if not acquire_within(self._lock, self._get_limit()):
             raise self._make_timeout(make)
         try:
@@ -342,7 +351,7 @@ class Backend:
             )
         raise PluginBroken(
             f"{message}: {cause}",
-            expected=f"its `{make.__name__}` to return it",
+            expected=f"its `{make.__name__}` to return the provider",
             fix=f"llmcore plugins check {self.name}",
         )
 
@@ -368,9 +377,11 @@ def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
     """Close a provider that the application did not close: at Python's exit at once, otherwise in a new thread.
 
     The garbage collector runs in any thread, which may hold a lock or run the event loop that closing needs. So a new
-    thread closes the provider. `threading.Thread.start` could wait for such a lock, so `_thread` starts it.
+    thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait for such a
+    lock.
     """
-    if sys.is_finalizing():  # a thread that has ended may still hold a lock that closing needs
+    # Do not close: a thread that was killed at exit may still hold a lock that closing needs.
+    if sys.is_finalizing():
         return
     if backend() is None:
         with contextlib.suppress(RuntimeError):  # no thread can be started, or Python is exiting

@@ -72,9 +72,9 @@ def translate_error(
 def with_timeout(backend: Backend, step: Step, seconds: float) -> Step:
     """Return *step*, which calls *backend*, with a timeout of *seconds*.
 
-    After the timeout, both variants raise TimeoutError. For streams, use one `DeadlineTimer` for all steps. A blocking call
-    cannot be interrupted: its thread is abandoned, unless the provider promises to keep the timeout, which it gets as an
-    argument.
+    After the timeout, both variants raise TimeoutError. For streams, use one `DeadlineTimer` for all steps. A
+    blocking call cannot be interrupted, so its thread is abandoned. But if the provider promises to keep timeouts, it
+    gets the timeout as an argument, and runs in the caller's thread.
     """
     wait = step.awaiting
     if wait is None:

@@ -1,6 +1,6 @@
 """The pause before a retry: exponential backoff with jitter, never shorter than the server's hint.
 
-Built on tenacity. `attempts` imports this module after a first failure, so that an unfailed call never loads
+Built on tenacity. `attempts` imports this module after the first failure, so that a call without failures never loads
 tenacity.
 """
 

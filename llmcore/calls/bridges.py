@@ -1,4 +1,7 @@
-"""Bridges: call a provider's method in a sync or async variant. The provider may implement only one of them."""
+"""Bridges: call a provider's method in a sync or async variant.
+
+The provider may implement only one of the two variants.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""Debts that differ by less than this fraction of the burst are merged to the lower one, to save memory.
+"""If two debts differ by less than this fraction of the burst, only the lower one is stored, to save memory.
 
 A refund may be too low by this fraction.
 """
@@ -17,8 +17,9 @@ A refund may be too low by this fraction.
 class Bucket:
     """A bucket of units that refills at a steady rate. The caller holds the lock and passes the current time.
 
-    In any window of w seconds, callers take at most `rate * w` units plus the burst. A request that is larger than the burst
-    waits for a full bucket and leaves it in debt. In such a window, the request replaces the burst in the bound.
+    In any window of w seconds, callers take at most `rate * w` units plus the burst. A request that is larger than
+    the burst waits for a full bucket and leaves the bucket in debt. For a window with such a request, the bound is
+    `rate * w` plus the units of the request.
     """
 
     __slots__ = (
@@ -51,8 +52,9 @@ class Bucket:
         """The ticket of the most recent `take` that found the bucket full."""
         self._tickets: list[int] = []
         self._debts: list[float] = []
-        """The lowest debt (seconds until full) that was found by the tickets between two neighbours in
-        `_tickets`. In ascending order.
+        """Debts in seconds until the bucket is full, in ascending order.
+
+        `_debts[i]` is the lowest debt that the tickets after `_tickets[i - 1]`, up to `_tickets[i]`, found.
         """
 
     def find_ready_time(self, units: float) -> float:
@@ -92,8 +94,8 @@ class Bucket:
     def give_back(self, ticket: int, units: float) -> None:
         """Refund *units* of *ticket*, as if `take` had never taken them.
 
-        A full bucket does not refill, so the bucket would have lost units that had stayed. The refund is therefore at most the
-        lowest debt that a later `take` found.
+        Without the `take`, the bucket might have been full for some time, and a full bucket does not refill. The
+        refund is therefore at most the lowest debt that a later `take` found.
         """
         if ticket < self._alone_since:
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["DeadlineTimer"]
 
 _LONGEST_S: Final = 3600.0
-"""Maximum seconds between two checks of the deadline, which may be infinite."""
+"""Maximum seconds between two checks of the deadline. An event loop accepts no infinite time."""
 
 
 class DeadlineTimer:
@@ -30,7 +30,8 @@ class DeadlineTimer:
 
         Args:
             left: Returns the seconds until the deadline, which may change.
-            keeps_timeouts: Whether blocking steps end by themselves; else they run in threads that can be abandoned.
+            keeps_timeouts: Whether blocking steps end by themselves; otherwise they run in threads that can be
+                abandoned.
         """
         self._keeps_timeouts = keeps_timeouts
         self._left = left
@@ -43,8 +44,8 @@ class DeadlineTimer:
     def bound(self, step: Step) -> Step:
         """Return *step* with the deadline: both variants raise TimeoutError when the deadline passes.
 
-        The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted: its thread is abandoned,
-        unless the provider keeps the remaining time, which it gets as an argument.
+        The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted, so its thread
+        is abandoned. But if the provider keeps timeouts, it gets the remaining time as an argument.
         """
         wait = step.awaiting
         if wait is None:
@@ -109,7 +110,10 @@ class DeadlineTimer:
         self._handle = loop.call_later(min(max(self._left(), 0.0), _LONGEST_S), self._check)
 
     def _check(self) -> None:
-        """Cancel the waiting task. If a joining caller has extended the deadline, check again later."""
+        """Cancel the waiting task.
+
+        If the deadline was extended, because another caller has joined, check again later.
+        """
         self._handle = None
         if self._left() > 0:
             if self._loop is not None:

@@ -1,7 +1,8 @@
 """Drivers run a call: sync or async, with or without emitted pieces.
 
 A driver runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
-exception. Before that, it drops its own reference to the exception, which would otherwise stay alive.
+exception. Before the throw, the driver drops its own reference to the exception, because this reference would keep
+the exception alive.
 
 A step can complete although its task was cancelled (`Interrupted`). The call then gets the result first. At the next
 yield, the driver throws the cancellation.
@@ -90,7 +91,7 @@ def iterate(
 ) -> Generator[Any, None, None]:
     """Run *call* in this thread and yield its pieces: all yielded values except steps.
 
-    With *keep*, only the pieces for which it returns true.
+    If *keep* is given, yield only the pieces for which *keep* returns true.
     """
     failure: BaseException | None = None
     value: Any = None

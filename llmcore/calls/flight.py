@@ -126,7 +126,7 @@ class Flight:
         except BaseException as error:
             self._end(
                 None, error, retry=True, but=self.beginner
-            )  # an exit request ends only the caller that began the call
+            )  # SystemExit or KeyboardInterrupt ends only the caller that began the call
             raise
         finally:
             # Break the reference cycle between the error's traceback and this frame.
@@ -178,7 +178,7 @@ class Flight:
             del self._flights[self.key]
 
     def close_if_alone(self, caller: Caller) -> bool:
-        """Return whether *caller* is the only caller. After True, no other caller can join."""
+        """Return whether *caller* is the only caller. If so, no other caller can join from now on."""
         with self.lock:
             if self.callers != [caller]:
                 return False

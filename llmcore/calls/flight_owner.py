@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "advance"]
 
 GRACE_S: Final = 5.0
-"""How long a caller in another thread waits for the clean-up of a cancelled call."""
+"""Seconds that a caller in another thread waits for the clean-up of a cancelled call."""
 _POLL_S: Final = 1.0
-"""Seconds between two checks, by a caller outside of the event loop, that the loop still runs."""
+"""A caller outside of the event loop checks at this interval, in seconds, whether the loop still runs."""
 
 
 class Owner(Protocol):
@@ -87,7 +87,7 @@ class ThreadOwner:
         self._flight = flight
         self._pieces = iterate(flight.publish(work, self))
         self._driver: int | None = None
-        """The thread that runs the call: its id, 0 while a thread is starting, None if there is no thread."""
+        """The id of the thread that runs the call; 0 while a thread is starting, None if there is no thread."""
 
     def handle_piece(self) -> Any:
         """See `Owner.handle_piece`."""
@@ -264,7 +264,7 @@ class TaskOwner:
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._flight.break_off()  # has no effect if the call has ended
         if not task.cancelled():
-            # Retrieve the exception; asyncio logs it otherwise, although the callers raise it.
+            # Retrieve the exception: otherwise asyncio logs it, although the callers raise it.
             task.exception()
 
     async def _wait_for_demand(self) -> None:
@@ -304,4 +304,4 @@ def _fail_blocking() -> None:
 
 
 def _get_no_limit() -> None:
-    """Return None: no time limit, for a caller that waits until the call has ended."""
+    """Return None, which means no time limit. For a caller that waits until the call has ended."""

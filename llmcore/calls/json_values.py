@@ -36,7 +36,7 @@ A number that neither int nor float represents exactly is a `Decimal`.
 MAX_DEPTH: Final = 100
 """Maximum nesting.
 
-The JSON parsers of all known servers accept at least 128 levels. A value of this depth is usually a mistake.
+The JSON parsers of all known servers accept at least 128 levels. A value that is nested deeper is usually a mistake.
 """
 
 _LONG: Final = 1 << 64
@@ -187,7 +187,7 @@ def _reject_foreign(value: object) -> None:
 
 
 def _to_plain(value: Any) -> Any:
-    """Return a structured value as a dict or list, a scalar as a Python scalar, or _UNKNOWN."""
+    """Return a structured value as a dict or list, a scalar as a Python scalar, and `_UNKNOWN` for any other value."""
     for kind, convert in _CONVERTERS:
         if isinstance(value, kind):
             return convert(value)

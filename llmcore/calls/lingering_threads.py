@@ -18,16 +18,19 @@ _PATIENCE_S: Final = 1.0
 """Seconds that a thread may take to end after the program has ended."""
 
 _owners: Final[WeakKeyDictionary[threading.Thread, str]] = WeakKeyDictionary()
-"""Thread that is not a daemon -> what started it."""
+"""Non-daemon thread -> the provider that started the thread."""
 _packages: Final[dict[str, str]] = {}
-"""Package of a plugin -> what it offers."""
+"""Package of a plugin -> the provider that was created from it."""
 _lock: Final = forks.lock()
 _is_watching: list[bool] = []
 
 
 @contextmanager
 def name_lingering_threads(owner: str, make: Callable[..., Any]) -> Iterator[None]:
-    """Remember which threads start while *owner* is created by *make*; a warning names them if the program waits for them."""
+    """Remember the threads that start while *make* creates *owner*.
+
+    If the program waits for them, a warning names them.
+    """
     package = str(getattr(make, "__module__", "")).partition(".")[0]
     if package == "llmcore":
         yield

@@ -1,6 +1,6 @@
 """A background event loop, for blocking calls of async backends.
 
-If the system cannot start its thread, callers run the loop in their own threads, one after the other.
+If the system cannot start a thread for the loop, callers run the loop in their own threads, one after the other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     If this thread already runs another loop, that loop is blocked meanwhile.
 
     Raises:
-        LLMCoreError: The call needs a thread because this thread runs a loop, but the system cannot start one; or Python is
+        LLMCoreError: This thread already runs a loop, and the system cannot start another thread; or Python is
             exiting.
     """
     if sys.is_finalizing():  # the loop's thread has stopped
@@ -47,16 +47,16 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         with _driving:
             if not _has_thread:
                 return _drive(_get_loop(), coroutine)
-        loop = _get_loop()  # another caller has started the thread
+        loop = _get_loop()  # another caller has started the loop's thread meanwhile
     future = asyncio.run_coroutine_threadsafe(_catch_exit(coroutine), loop)
     try:
         result = future.result()
     except BaseException:
-        future.cancel()  # Ctrl-C must end the call as well as the wait
+        future.cancel()  # Ctrl-C must end the call too, not only the wait
         raise
     if type(result) is _Exit:
         raise result.error
-    return result  # type: ignore[return-value] # a T
+    return result  # type: ignore[return-value]  # an `_Exit` was raised above, so this is a T
 
 
 class _Exit(NamedTuple):

@@ -1,4 +1,4 @@
-"""Read a provider's options from any structure that the author may have chosen."""
+"""Read a provider's options from any structure that the plugin's author may have chosen."""
 
 from __future__ import annotations
 

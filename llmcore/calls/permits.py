@@ -25,7 +25,7 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""A waiting call is woken earlier only if that saves at least this time."""
+"""The wake-up of a waiting call is moved forward only if the call then waits at least this much less."""
 
 
 class Capacity:
@@ -233,7 +233,7 @@ class ProviderQueue:
             return False
         tokens = permit.tokens
         for bucket in queue.buckets:
-            # Every call runs this code, so `bucket.ready` is inlined here.
+            # Every call runs this code, so `Bucket.find_ready_time` is inlined here.
             cost = bucket.interval * tokens if bucket.of_tokens else bucket.interval
             if bucket.full_at > now and bucket.full_at + min(cost, bucket.burst_s) - bucket.burst_s > now:
                 return False

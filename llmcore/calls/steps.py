@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 
 class Step:
-    """An operation that a call yields to its driver. The driver sends its result or throws its exception into the call."""
+    """An operation that a call yields to its driver.
+
+    The driver sends the result or throws the exception of the operation into the call.
+    """
 
     __slots__ = ("args", "awaiting", "blocking")
 
@@ -31,7 +34,7 @@ class Step:
 
 
 class Expired(TimeoutError):
-    """The time of the caller that waited for the step ran out; the step and the server did not fail."""
+    """The deadline of a caller passed while the caller waited for the step. Neither the step nor the server failed."""
 
 
 Act: TypeAlias = Generator[Step, Any, T]

@@ -25,6 +25,6 @@ async def wait_for_all(futures: Iterable[Any]) -> None:
             pending = {future for future in pending if not future.done()}
     for future in waited:
         if not future.cancelled():
-            future.exception()  # marks the exception as retrieved; asyncio logs it otherwise
+            future.exception()  # marks the exception as retrieved: otherwise asyncio logs it
     if cancelled:
         raise asyncio.CancelledError

@@ -1,6 +1,7 @@
 """Daemon threads for blocking backends in an event loop. A hanging method does not delay the exit of Python.
 
-The default executor of asyncio has only six threads on two cores, and `asyncio.run` waits for all of them.
+The default executor of asyncio is not used: it has only six threads on two cores, and `asyncio.run` waits for all of
+them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ T = TypeVar("T")
 _USUAL: Final = 64
 _CALLERS: Final = 1000
 _LATE_S: Final = 1.0
-"""A method that ends within this time after its timeout counts as punctual."""
+"""If a method still runs this many seconds after its timeout, a warning is logged."""
 
 
 class _Job:
@@ -77,7 +78,7 @@ class WorkerThreads:
             raise RuntimeError
 
     def abandon(self, job: _Job) -> None:
-        """Replace the thread that runs *job*, which may never end."""
+        """Allow a new thread in place of the one that runs *job*, because the job may never end."""
         with self._lock:
             if not job.is_abandoned:
                 job.is_abandoned = True
@@ -101,7 +102,7 @@ class WorkerThreads:
 
 _workers: Final = WorkerThreads(_USUAL)
 _for_callers: Final = WorkerThreads(_CALLERS)
-"""For blocking calls, of which each already has a thread that waits."""
+"""The threads for blocking calls. The caller's own thread waits for the result."""
 
 
 def allow_workers(count: int) -> None:
@@ -112,8 +113,8 @@ def allow_workers(count: int) -> None:
 async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
     """Call the blocking *function* of a backend in a thread with this task's context. Return its result.
 
-    A cancelled task, or a task past its deadline, abandons the thread, and a warning follows if *function* does not end soon.
-    If the system cannot start a thread, *function* runs in the event loop's thread.
+    If the task is cancelled or its deadline passes, the thread is abandoned. A warning is logged if *function* does
+    not end soon after that. If the system cannot start a thread, *function* runs in the event loop's thread.
     """
     import asyncio
 
@@ -135,10 +136,10 @@ async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
 
 
 def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: float) -> T:
-    """Call the blocking *function* of a backend in a thread, and return its result, waiting at most *seconds*.
+    """Call the blocking *function* of a backend in a thread, and wait at most *seconds* for its result.
 
-    After that the thread is abandoned, and a warning is logged if the function does not end soon. If no thread can be
-    started, *function* is called in this thread.
+    After that, the thread is abandoned, and a warning is logged if the function does not end soon. If no thread can
+    be started, *function* is called in this thread.
 
     Raises:
         TimeoutError: *function* did not return in time.
@@ -163,7 +164,7 @@ def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: f
 
 
 def _unwrap(function: Any) -> Any:
-    """Return the provider's method, which partial functions and the tracking of requests wrap."""
+    """Return the provider's method without the wrappers: partial functions, and the one that tracks requests."""
     while isinstance(function, functools.partial):
         function = next(filter(callable, function.args), function.func)
     return function

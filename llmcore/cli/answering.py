@@ -133,7 +133,7 @@ class Question:
     def _provider(self) -> str:
         """The provider that answered.
 
-        With fallbacks, this is the provider of the model that the answer names.
+        If the model is an alias with several models, this is the provider of the model that the answer names.
         """
         names = [name.partition(":")[::2] for name in self._names]
         return next((provider for provider, model in names if model == self._model), names[0][0])

@@ -159,7 +159,7 @@ def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:
             parts.append(attach(each))
         except BadRequest as error:
             error.where = f"-a {each}"
-            if error.fix and error.fix.startswith("llmcore."):  # for Python
+            if error.fix and error.fix.startswith("llmcore."):  # a fix for Python code
                 error.fix = f"-a {error.suggestion}" if error.suggestion else None
             raise
     return [{"role": "user", "content": [{"type": "text", "text": prompt}, *parts]}]
@@ -193,7 +193,7 @@ def _has_unread_stdin() -> bool:
     if sys.platform == "win32" or sys.stdin is None or sys.stdin.isatty():
         return False
     try:
-        if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):  # /dev/null, as schedulers give it
+        if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):  # /dev/null, for example in a cron job
             return False
         import select
 

@@ -104,5 +104,5 @@ def _get_size(core: Core, folder: Path | None) -> int | None:
             states = [file.stat() for file in folder.iterdir() if file.is_file()]
         size = sum(
             getattr(state, "st_blocks", state.st_size // 512 + 1) * 512 for state in states
-        )  # sparse files
+        )  # the space on disk, because a file may be sparse
     return size if isinstance(size, int) else None

@@ -23,8 +23,8 @@ def find_failing_operations(
     """Return the name of the configured cache, its failing operations with the reasons, and a fix.
 
     Return None if the cache cannot be tried: the configuration or the plugin has an error, or the folder does not
-    exist. A trial would create the folder. A cache that does not answer within *limit_s* seconds is reported as a
-    failing `get`.
+    exist, and a trial would create it. A cache that does not answer within *limit_s* seconds is reported as a failing
+    `get`.
     """
     try:
         settings = load_settings(config, profile=profile)

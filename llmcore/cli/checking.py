@@ -161,7 +161,10 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
 
 
 def _is_chosen(settings: Settings, kind: str, name: str) -> bool:
-    """Return whether a call may reach the provider. A provider that only has a table may have no key."""
+    """Return whether a call may reach the provider.
+
+    A provider that has a table but is never called may lack its API key.
+    """
     if getattr(settings, kind).provider == name:
         return True
     return kind == "llm" and any(

@@ -61,7 +61,7 @@ def _find_start(args: argparse.Namespace, env: Mapping[str, str]) -> Start | Non
 
 
 def _find_named_server(server: str, catalogue: Catalogue) -> Start:
-    """Return the start with the server at an address that the user gave, with or without `http://` and `/v1`.
+    """Return the `Start` for the server at the address *server*, with or without `http://` and `/v1`.
 
     Raises:
         UsageError: No model server answers there, or no provider for it is installed.

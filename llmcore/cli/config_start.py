@@ -33,8 +33,8 @@ _LARGEST: Final = 4_000_000
 _HEADERS: Final = {"Authorization": "Bearer unused"}
 """The headers of a probe.
 
-Some servers require a key, but accept any. A real key is not sent, because the address may belong to any
-program.
+Some servers require a key, but accept any text as the key. A real key is not sent, because the address may belong to
+any program.
 """
 
 
@@ -53,7 +53,10 @@ class Start(NamedTuple):
 
 
 def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:
-    """Return the start with the first key whose provider is installed, and notes on keys whose provider is not."""
+    """Return the `Start` with the first key whose provider is installed, and notes.
+
+    There is one note for each key whose provider is not installed.
+    """
     from llmcore.install_lines import make_install_line
     from llmcore.missing_plugin import KNOWN
 

@@ -106,7 +106,7 @@ def _check_storage(core: Core) -> Iterator[Contact]:
             core.storage.delete(key)
     except (StorageUnavailable, StorageDenied) as error:
         others = [each for each in core.catalogue.list_names("storage") if each == "fs" != name]
-        if others:  # the fix of the error is the command that is running now
+        if others:  # replace the error's fix, which is `llmcore doctor` itself
             error.fix = core.backend("storage").line_to_set(("storage", "provider"), others[0])
         yield _make_failure(what, error)
     except LLMCoreError as error:
@@ -136,7 +136,7 @@ def _check_voice(core: Core) -> Iterator[Contact]:
 
 
 def _check_ledger(core: Core) -> Iterator[Contact]:
-    """Run SQLite's quick check on the ledger file. The first call creates a file that does not exist."""
+    """Run SQLite's quick check on the ledger file. A missing file is no fault, because the first call creates it."""
     ledger = core.settings.ledger
     if not ledger.enabled or ledger.path is None or not Path(ledger.path).exists():
         text = "[ledger] enabled is false" if not ledger.enabled else "no file yet; the first call creates it"

@@ -17,7 +17,7 @@ _LONGEST = 200
 
 
 def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
-    """Print the conversations, beginning with the last used. `--search` prints only those with all words.
+    """Print the conversations, most recently used first. `--search` prints only those that contain all words.
 
     Returns:
         The exit code: 0, even if no conversation matches.

@@ -121,7 +121,7 @@ class Conversations:
         self._files.list_page(_PREFIX, 1)
 
     def list_newest(self) -> list[tuple[str, float]]:
-        """Return name and time of each conversation, beginning with the last used."""
+        """Return name and time of each conversation, most recently used first."""
         found: list[FileInfo] = []
         while True:
             page = self._files.list_page(_PREFIX, _PAGE, found[-1].key if found else "")
@@ -157,7 +157,7 @@ class Conversations:
         return self._load(newest[0][0]) if newest else None
 
     def iterate_all(self) -> Iterator[Conversation | StorageError]:
-        """Yield every conversation, beginning with the last used.
+        """Yield every conversation, most recently used first.
 
         A file that is not a conversation yields an error.
         """
@@ -228,7 +228,7 @@ class Conversations:
             )
         found.name = name
         self._etags[name] = etag
-        # the question was interrupted before its answer
+        # the last question was interrupted before it was answered
         if found.messages and found.messages[-1]["role"] == "user":
             del found.messages[-1]
         return found
@@ -244,7 +244,10 @@ class Conversations:
 
 
 class _Storage:
-    """A storage of any plugin. If the storage has no conditional saves, compare the stored file before writing."""
+    """A storage of any plugin.
+
+    If the storage has no conditional saves, the stored file is compared before it is replaced.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -305,7 +308,7 @@ def get_text(message: dict[str, Any]) -> str:
 def _make_name() -> str:
     """Return a name for a conversation.
 
-    The local time, so that names sort by age, and four random characters.
+    It consists of the local time, so that names sort by age, and four random characters.
     """
     return f"{time.strftime('%Y-%m-%d-%H%M%S')}-{secrets.token_hex(2)}"
 

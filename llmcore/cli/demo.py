@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _isolate_environment() -> Iterator[Path]:
-    """Yield a new folder, without the user's settings, keys and proxy."""
+    """Yield a new folder. Inside the block, the environment has none of the user's settings, keys and proxies."""
     with tempfile.TemporaryDirectory(prefix="llmcore-demo-", ignore_cleanup_errors=True) as folder:
         for name in list(os.environ):
             if name.startswith(

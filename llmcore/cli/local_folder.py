@@ -30,7 +30,7 @@ class LocalFolder:
         self._root = root
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
-        """Return the first *limit* files below *prefix*, a folder, whose keys sort after *after*."""
+        """Return the first *limit* files in the folder *prefix* whose keys sort after *after*."""
         folder = self._root / prefix
         try:
             with os.scandir(folder) as entries:

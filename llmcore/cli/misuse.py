@@ -82,7 +82,8 @@ def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Seque
             fix=_render_with(parser.prog, given, choice[1], near) if near else f"{parser.prog} --help",
         )
     fix = f"{parser.prog} --help"
-    if stated := re.fullmatch(_WITH_EXPECTED, message):  # only durations have a special text
+    # The error of a duration contains its own expectation.
+    if stated := re.fullmatch(_WITH_EXPECTED, message):
         message, expected = stated[1], stated[2]
         if wrong := re.search(r"`(.*)`", message):
             fix = _render_with(parser.prog, given, wrong[1], _A_DURATION)
@@ -190,8 +191,8 @@ def _find_unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) 
 def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple[str, str | None]:
     """Return the option that *unknown* misspells.
 
-    If *parser* has actions, the name of the action is put before the option. For a parameter of models, the
-    result is `-p NAME=VALUE`; if no option is similar, it is None.
+    If *parser* has actions, the name of the action is put before the option. For a parameter of models, the result is
+    `-p NAME=VALUE`. If no option is similar, the result is None.
     """
     options = dict.fromkeys(_list_options(parser), "")
     for action, its in _get_actions(parser).items():

@@ -28,7 +28,7 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
     if not isinstance(error, NotFound) or error.fix not in (None, _LIST) or not error.provider:
         return
     names: list[str] = []
-    with suppress(LLMCoreError):  # report the first error
+    with suppress(LLMCoreError):  # the error of the call is reported, not an error of the listing
         names = core.llm.models(error.provider)
     if not names or not error.model or error.failures:
         return
@@ -50,7 +50,7 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
 
 
 def _write_model(name: str, provider: str, core: Core) -> str:
-    """Return *name* in the form of `llm.model`.
+    """Return *name* as a value of the setting `llm.model`.
 
     The provider is included if the name contains a colon or the provider is not the configured one.
     """

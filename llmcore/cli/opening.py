@@ -57,7 +57,7 @@ def _import_msgspec() -> None:
     absent: Any = None
     sys.modules["typing_extensions"] = absent
     try:
-        import msgspec  # noqa: F401 - imported for later imports
+        import msgspec  # noqa: F401 - later imports find it in sys.modules
     finally:
         del sys.modules["typing_extensions"]
 
@@ -106,7 +106,7 @@ def read_file(name: str) -> bytes:
 
 
 def make_read_error(name: str, error: OSError) -> UsageError:
-    """Return the error for the file *name*, with a line that lists the nearest folder that exists."""
+    """Return the error for the file *name*. Its fix lists the nearest folder that exists."""
     from pathlib import Path
     from shlex import quote
 
@@ -120,7 +120,7 @@ def make_read_error(name: str, error: OSError) -> UsageError:
 
 
 def decode_utf8(data: bytes, name: str) -> str:
-    """Decode *data*; an error names its source *name*.
+    """Decode *data*. Errors show *name* as the source of the data.
 
     Raises:
         UsageError: The bytes are not UTF-8.

@@ -61,10 +61,7 @@ _OPTIONS_WITH_VALUE = ("--profile", "--config")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """A formatter that does not import shutil.
-
-    Argparse would import it to compute the width for every argument.
-    """
+    """A formatter that does not import shutil. Argparse imports shutil to compute the width of the terminal."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=_get_width())
@@ -132,7 +129,8 @@ def make_parser(name: str) -> Parser:
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that are accepted before and after a command."""
     group = parser.add_argument_group("for every command")
-    unset: Any = argparse.SUPPRESS  # a default after the command would overwrite the value before it
+    # No default: the default of the second parser would overwrite a value that stands before the command.
+    unset: Any = argparse.SUPPRESS
     group.add_argument("--json", action="store_true", help="print JSON, also for errors", default=unset)
     group.add_argument(
         "--no-color", action="store_true", help="print without colour, as NO_COLOR=1", default=unset

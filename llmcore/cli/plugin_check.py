@@ -153,7 +153,7 @@ class _Results:
         self.all: list[dict[str, str]] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Record each test once, and errors of its fixtures."""
+        """Record the outcome of each test once, and the errors of fixtures."""
         if report.when != "call" and report.outcome == "passed":
             return
         why = ""

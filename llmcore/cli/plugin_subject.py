@@ -153,7 +153,7 @@ class Subject:
         try:
             listing = self.make_backend(self._given).find_ability("list_models")
             return [] if listing is None else [str(model) for model in run(_make_act(listing()))]
-        except Exception:  # noqa: BLE001 - the list is for an example
+        except Exception:  # noqa: BLE001 - the names only serve as examples
             return []
 
     def find_max_value(self) -> int | None:

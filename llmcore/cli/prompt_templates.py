@@ -37,7 +37,7 @@ class Template(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     system: str | None = None
     model: str | None = None
     schema: str | None = None
-    """The schema in the form of `--schema`; of a schema file, the content."""
+    """The schema as given to `--schema`; for a schema file, the content of the file."""
     parameters: dict[str, Any] = {}
 
     @property
@@ -62,7 +62,7 @@ def list_templates() -> list[str]:
 
 
 def load_template(name: str, *, fix: str = "llmcore templates show {}") -> Template:
-    """Return the template. *fix* is the line that loads another name, for errors.
+    """Return the template. *fix* is the command in an error, with {} for the name of a similar template.
 
     Raises:
         UsageError: No template has the name, or its file is not a template.

@@ -42,7 +42,8 @@ def get_stdout() -> TextIO:
 def claim_stdout() -> None:
     """Reserve stdout for the answer; all other writes to stdout go to stderr.
 
-    Closed standard streams are replaced by the null device. Call it once in a command-line process, before plugins load.
+    Closed standard streams are replaced by the null device. Call this function once in a command-line process, before
+    plugins load.
     """
     global _answer
     is_ours = _replace_closed()

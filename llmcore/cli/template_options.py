@@ -56,7 +56,7 @@ def apply(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """
     stored = load_template(args.template, fix="-t {}")
     if args.system is not None:
-        stored.system = None  # the variables of the template need no values
+        stored.system = None  # --system replaces it, so variables that only occur in it need no values
     template = fill_template(stored, args.template, args)
     args.schema = args.schema or template.schema
     own = {**template.parameters, "model": template.model, "system": template.system}
@@ -65,9 +65,9 @@ def apply(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _get_schema(given: str | None) -> str | None:
-    """Return the schema in the form to store: of a file, the content.
+    """Return the schema to store.
 
-    This is because the file may change or move later.
+    For a schema file, this is the content, because the file may change or move later.
     """
     if given is None:
         return None

@@ -82,7 +82,7 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
     def change(tree: MutableMapping[str, Any]) -> None:
         table: Any = lookup(tree, parts[:-1])
         del table[int(parts[-1]) if isinstance(table, list) else parts[-1]]
-        if table == [] and len(parts) > 1:  # remove a list with its last entry
+        if table == [] and len(parts) > 1:  # remove the list if its last entry was removed
             del lookup(tree, parts[:-2])[parts[-2]]
 
     if error := _edit(file, parts, change):

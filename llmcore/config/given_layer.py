@@ -1,4 +1,7 @@
-"""The layer of a configuration that code passes as a dict. The positions and fixes of this layer are Python code."""
+"""The configuration layer of a dict that the application passes.
+
+Positions and fixes of this layer are Python code.
+"""
 
 from __future__ import annotations
 
@@ -82,14 +85,14 @@ def _nest(path: Path, written: str) -> str:
 
 
 def _mask_keys(path: Path) -> Path:
-    """Return *path* with "..." in place of each part that looks like an API key: errors must not show keys."""
+    """Return *path* with "..." in place of each part that looks like an API key, because errors must not show API keys."""
     from llmcore.config.key_like import is_like_key
 
     return tuple("..." if is_like_key(part) else part for part in path)
 
 
 def copy_tree(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a deep copy of *tree*, so that later changes of either have no effect on the other."""
+    """Return a deep copy of *tree*, so that later changes of *tree* have no effect on the configuration."""
     copy: dict[str, Any] = {}
     for key, value in tree.items():
         if not isinstance(key, str):

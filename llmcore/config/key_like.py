@@ -1,7 +1,4 @@
-"""Reject an API key in place of a model name.
-
-A model name is sent, stored in the ledger and displayed.
-"""
+"""Reject an API key that was written in place of a model name, because a model name is sent, stored and displayed."""
 
 from __future__ import annotations
 
@@ -36,7 +33,8 @@ def is_like_key(name: str) -> bool:
 
 
 def _is_key(text: str) -> bool:
-    return re.fullmatch(_KEY, text) is not None  # compiled here: without a model, not at all
+    # Compiled at the first use, because many configurations name no model.
+    return re.fullmatch(_KEY, text) is not None
 
 
 def find_key_faults(layer: Layer) -> list[ConfigError]:

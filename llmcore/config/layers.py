@@ -56,7 +56,7 @@ class Layer:
         return lookup(self.tree, path)
 
     def raw(self, path: Path) -> str | None:
-        """Return the original text of a value that was parsed from text; None in other layers."""
+        """Return the original text of the value; None if the values of this layer are not parsed from text."""
         del path
         return None
 

@@ -18,7 +18,10 @@ __all__ = ["ModelNames", "get_known_names", "to_list"]
 
 
 _BUILT_IN: Final = "echo"
-"""The provider that accepts any model name. A provider's name is never a model name of that provider."""
+"""The provider that accepts any model name.
+
+With this provider, a name that equals another provider is read as that provider without a model.
+"""
 
 
 def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
@@ -49,9 +52,9 @@ class ModelNames:
     def split(self, name: str) -> tuple[str, str]:
         """Return provider and model of *name*, which contains a colon.
 
-        The name may belong to the configured provider, as `llama3.2:1b` belongs to Ollama. The name of an instance,
-        or of a provider with a table in the configuration, always means that provider. The name of a provider never
-        contains a slash.
+        The whole name may be a model of the configured provider, as `llama3.2:1b` is a model of Ollama. The name of
+        an instance, or of a provider with a table in the configuration, always means that provider. The name of a
+        provider never contains a slash.
         """
         head, _, model = name.partition(":")
         own = self._settings.llm.provider
@@ -75,8 +78,8 @@ class ModelNames:
     def find_typo(self, provider: str, model: str, kinds: Iterable[str] = ("llm",)) -> str | None:
         """Return the model of *provider* that *model* misspells.
 
-        The result is None if it is known, or may be the name of another model. A provider knows only the model names
-        of its vendor's server; another server may use any names.
+        The result is None if *model* is known, or may be the name of another model. A provider knows only the model
+        names of its vendor's server; another server may use any names.
         """
         lists = [found for kind in kinds if (found := self._get_models(kind, provider)) is not None]
         # a language model and a voice share the provider name, but use different servers

@@ -131,7 +131,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """normal or full."""
     enabled: bool
     layer: Layer | None = None
-    """The layer that sets `enabled`. Errors of calls that need the ledger name it."""
+    """The layer that sets `enabled`. The errors of calls that need the ledger name this layer."""
     line_to_set: Callable[[Path, str], str] | None = None
     """See `Settings.line_to_set`."""
     provider: str = "sqlite"

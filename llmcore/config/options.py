@@ -88,7 +88,8 @@ def check_shared_limits(stack: Stack, provider: Provider) -> object:
 
 def _finish(check: _Check) -> object:
     options = check.run()
-    # Raised here, not in `run`: its local variables contain settings, and a crash report may show them.
+    # Raised here and not in `run`, because the local variables of `run` contain settings, and a crash report may show
+    # local variables.
     if check.broken is not None:
         raise PluginBroken(check.broken)
     if check.faults:
@@ -127,7 +128,7 @@ class _Check:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            text = "the options are invalid together" if self._has_secret() else str(error)
+            text = "the options are invalid in this combination" if self._has_secret() else str(error)
             layer = self.stack.owner(self.table)
             self.faults.append(
                 layer.fault(self.table, f"[{format_key(self.table)}]: {text}", code="LC104", at="key")
@@ -331,7 +332,7 @@ def _find_type(error: str) -> str | None:
 def _read_path(item: Any, *, env: Mapping[str, str], folder: FilePath | None) -> FilePath:
     """Return the path of an option.
 
-    Raise ValueError for the user's faults, because a TypeError would be reported as a fault of the plugin.
+    Raise ValueError for faults of the user, because a TypeError would be reported as a fault of the plugin.
     """
     text = str(item) if isinstance(item, FilePath) else item
     if not isinstance(text, str) or not text or "\0" in text:

@@ -45,15 +45,12 @@ __all__ = [
 ]
 
 MAX_USD: Final = 1_000_000_000
-"""Maximum amount in USD.
-
-Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars.
-"""
+"""Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars."""
 
 MAX_FACTOR: Final = 1000
 """Maximum number of usual days that one day may cost before an alert."""
 MAX_FRACTION: Final = 10
-"""Maximum fraction. Maximum fraction. A larger number is probably a percentage."""
+"""Maximum fraction. A larger number is probably a percentage."""
 
 
 class Reader(msgspec.Struct, frozen=True):

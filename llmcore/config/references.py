@@ -79,9 +79,9 @@ def _read_env(name: str, env: Mapping[str, str]) -> str:
 
 
 def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
-    """Return the variable that was probably meant; but never the key of another vendor.
+    """Return the variable that the user probably meant.
 
-    That key would be sent to this vendor's server.
+    The key of another vendor is never returned, because it would be sent to the wrong server.
     """
     by_lower = {other.lower(): other for other in env if other != name and env[other].strip()}
     found = find_nearest(name, by_lower)

@@ -241,7 +241,10 @@ A path names an entry by its index, counted from 0: `budgets.0.limit`.
 """
 
 TIER: Final = ("cache", "memory")
-"""The size of the memory tier; as a table, [cache.memory] has the options of the built-in provider."""
+"""The key of the size of the memory tier.
+
+If its value is a table, [cache.memory], the table has the options of the provider `memory`.
+"""
 
 SHARED_LIMITS: Final = ("limits", "shared")
 """The cache that shares rate limits; as a table, [limits.shared] has options of that cache."""

@@ -31,10 +31,7 @@ __all__ = [
 ]
 
 MAX_BYTES: Final = 1_000_000
-"""Maximum size of a file in bytes.
-
-Maximum size of a file in bytes. A larger file is probably not a configuration.
-"""
+"""Maximum size of a file in bytes. A larger file is probably not a configuration."""
 
 _POSITION = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
@@ -239,7 +236,7 @@ def _make_syntax_error(message: str, document: Document) -> ConfigError:
 def _find_invisible(line: str, column: int) -> int | None:
     """Return the index of an invisible character that breaks *line*.
 
-    The character at *column*, where the parser stopped, or the first invisible character of the line.
+    This is the character at *column*, where the parser stopped, or else the first invisible character of the line.
     """
     found = [index for index, character in enumerate(line) if is_invisible(character)]
     return column - 1 if column - 1 in found else min(found, default=None)

@@ -133,7 +133,7 @@ class LogFile:
                 connection.close()
 
     def before_fork(self) -> None:
-        """Close the file. SQLite manages its locks per process."""
+        """Close the file, because SQLite manages its locks per process."""
         if self._connection is not None and forks.was_free(self._lock):
             self.close()
 
@@ -158,7 +158,7 @@ class LogFile:
     def _prepare(self, connection: apsw.Connection) -> None:
         connection.set_busy_timeout(_BUSY_MS)
         deadline = time.monotonic() + _BUSY_MS / 1000
-        while True:  # the busy timeout does not cover a change of the mode
+        while True:  # retry: SQLite's busy timeout does not apply to a change of the journal mode
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except apsw.BusyError:

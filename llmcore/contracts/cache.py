@@ -171,8 +171,9 @@ class CacheDiagnosis(Protocol):
     def unavailable(self) -> Mapping[str, str]:
         """Return one line with the reason for each method that fails or guarantees less than its contract.
 
-        The keys are sync names: `{"acquire": "the user may not run EVAL: leases are acquired by SET NX PX"}`. The mapping is
-        empty if every method works. Query the server, and change no entry.
+        The keys are the names of sync methods. The mapping is empty if every method works. For example:
+        `{"acquire": "the user may not run EVAL: leases are acquired by SET NX PX"}`. Query the server, and change no
+        entry.
 
         Raises:
             CacheError: The backend cannot be reached.

@@ -37,10 +37,12 @@ class LLMProvider(Protocol):
         call at the same time.
 
         Args:
-            request: `timeout_s` is the remaining time until the deadline: stop waiting for the backend then. `idle_s` is the
-                longest silence: raise `Timeout` if no byte arrives for that long after the answer began. The provider
-                must measure it, because only the provider sees the bytes. The host enforces the deadline alone. It
-                abandons the thread of a blocking method, unless the class has `keeps_timeouts = True`.
+            request: `timeout_s` is the remaining time until the deadline. Stop waiting for the backend when this time
+                has passed. `idle_s` is the longest silence: raise `Timeout` if no byte arrives for that long after
+                the answer began. The provider must measure this silence, because only the provider sees the bytes.
+                The host enforces the deadline even if the provider does not: it abandons the thread of a blocking
+                method. A class with `keeps_timeouts = True` promises to keep the deadline, and its threads are not
+                abandoned.
 
         Raises:
             ProviderError: Raise the most specific subclass (`RateLimited` with `retry_after`, `AuthenticationFailed`,
@@ -182,7 +184,7 @@ class UsageBounds(Protocol):
         Args:
             request: The request that is about to be sent.
             exact: Whether to run a tokenizer. If False, be fast; the bound may be loose, such as the bytes of
-                the prompt. If True, count the prompt if the count is known to be the server's.
+                the prompt. If True, count the tokens of the prompt if this count is known to equal the server's.
         """
         ...
 
@@ -204,9 +206,9 @@ class ContextLengths(Protocol):
     """Know how many tokens fit into a model's context."""
 
     def context_length(self, model: str) -> int | None:
-        """Return the tokens of prompt and answer together, as the server reports it.
+        """Return the maximum number of tokens of prompt and answer together, as the server reports it.
 
-        The result is None if the server does not report it.
+        Return None if the server does not report this number.
 
         Raises:
             ProviderError: The backend refused or failed.

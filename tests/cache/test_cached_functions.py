@@ -149,7 +149,7 @@ class TestDifferentArguments:
         assert (
             caught.value.fix is None
         )  # no line is right for every type, and a constant key mixes the results up
-        assert "the attribute that tells one from another, such as other.id" in str(caught.value)
+        assert "use an attribute that is unique for each object, such as other.id" in str(caught.value)
 
     def test_an_argument_that_holds_itself_is_refused(self, cache: CacheManager) -> None:
         @cache.cached()
@@ -342,7 +342,7 @@ class TestWrapper:
     def test_a_refresh_needs_a_time(self) -> None:
         with (
             CacheManager("memory", ttl=None) as cache,
-            pytest.raises(CacheError, match="needs a time to live"),
+            pytest.raises(CacheError, match="needs ttl="),
         ):
             cache.cached(refresh=0.5)(show)
 
