@@ -19,7 +19,7 @@ from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.log import logger
 from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
 from llmcore.support.errors import raise_unchained
-from llmcore.threads import TIME_LEFT, Overdue, run_bounded, start_thread
+from llmcore.threads import OWN_THREADS, TIME_LEFT, Overdue, run_bounded, start_thread
 
 __all__ = ["import_plugin", "make_import_timeout"]
 
@@ -32,8 +32,8 @@ def import_plugin(claim: Claim) -> ModuleType:
     """Return the module of the plugin.
 
     Raises:
-        PluginBroken: It does not import, or was built for another version of the hooks.
-        Timeout: It was still being imported when the deadline of the call passed.
+        PluginBroken: The module cannot be imported, or was built for another version of the hooks.
+        Timeout: The module was still being imported when the deadline of the call passed.
     """
     try:
         module = _import_within_deadline(claim)
@@ -115,7 +115,7 @@ def _report_slow_import(claim: Claim) -> Iterator[None]:
         logger(__name__).warning(text, claim.owner, SLOW_IMPORT_S, f" ({place})" if place else "")
 
     thread, timer = threading.current_thread(), threading.Timer(SLOW_IMPORT_S, report)
-    timer.daemon = True
+    timer.name, timer.daemon = f"{OWN_THREADS}slow-import", True
     start_thread(timer)
     try:
         yield
@@ -131,7 +131,7 @@ def _is_imported(name: str) -> bool:
 
 
 def _find_running_place(claim: Claim, thread: threading.Thread) -> str | None:
-    """Return the innermost line of the plugin's package at which *thread* is."""
+    """Return the innermost line of the plugin's package that *thread* is executing."""
     frame = get_frames().get(thread.ident or 0)
     top = claim.module.partition(".")[0]
     while frame is not None:

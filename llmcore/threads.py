@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_THREAD",
+    "OWN_THREADS",
     "TIME_LEFT",
     "Overdue",
     "acquire_within",
@@ -39,6 +40,8 @@ __all__ = [
 
 NO_THREAD: Final = "no further thread can be started"
 """For error messages."""
+OWN_THREADS: Final = "llmcore-"
+"""The prefix of the names of llmcore's own threads."""
 
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 
@@ -49,7 +52,7 @@ TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar("llmcore-t
 
 
 class Overdue(TimeoutError):
-    """Work did not return in time. Its thread was abandoned."""
+    """The work did not return in time. The thread of the work was abandoned."""
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__()
@@ -68,10 +71,11 @@ def start_thread(thread: threading.Thread) -> bool:
 
 
 def run_bounded(work: Callable[[], T], seconds: float) -> T:
-    """Call *work*, code of a plugin, and return its result, waiting at most *seconds*.
+    """Call *work*, code of a plugin, and wait at most *seconds* for its result.
 
-    It runs in a daemon thread; in this thread if none can be started, if this thread is importing a module, whose lock *work*
-    may need, or if *work* fails there because it needs the main thread, or the event loop that runs in this thread.
+    *work* runs in a daemon thread. It runs in this thread if no thread can be started, or if this thread is importing
+    a module, whose lock *work* may need. It runs again in this thread if it failed in the daemon thread, because it
+    needs the main thread or the event loop of this thread.
 
     Raises:
         Overdue: *work* did not return in time.
@@ -105,7 +109,10 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
 
 
 async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
-    """As `run_bounded`, while the event loop goes on. An error of *work* that needs the event loop is raised."""
+    """Like `run_bounded`, but do not block the event loop.
+
+    If *work* fails because it needs the event loop, raise its error.
+    """
     import asyncio
 
     queued = _Work(functools.partial(copy_context().run, work))
@@ -132,7 +139,10 @@ def _needs_main_thread(error: BaseException) -> bool:
 
 
 def acquire_within(lock: Lock, left: Callable[[], float] | None) -> bool:
-    """Acquire *lock* within *left()* seconds, and return whether that succeeded. None, or a limit that has passed, is none."""
+    """Acquire *lock* within *left()* seconds, and return whether that succeeded.
+
+    Without *left*, or if *left()* is 0 or less, wait without a limit.
+    """
     seconds = 0.0 if left is None else left()
     return lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX) if seconds > 0 else -1)
 

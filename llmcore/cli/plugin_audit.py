@@ -17,6 +17,7 @@ import msgspec
 from llmcore import contracts
 from llmcore.config.fields import get_fields, mentions
 from llmcore.hookspecs import API_VERSION, Provider
+from llmcore.threads import OWN_THREADS
 from llmcore.types import Secret
 
 __all__ = ["Audit", "find_abilities", "find_slips"]
@@ -56,7 +57,8 @@ class Audit:
         finally:
             self._phase = ""
             for thread in set(threading.enumerate()) - before:
-                self._add(phase, f"starts the thread `{thread.name}`")
+                if not thread.name.startswith(OWN_THREADS):  # such a thread may still be ending
+                    self._add(phase, f"starts the thread `{thread.name}`")
             if text := " ".join(shown.getvalue().split()):
                 self._add(phase, f"prints {text[:80]!r}")
 
