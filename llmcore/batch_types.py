@@ -27,7 +27,10 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_requests: int | None = None
     max_bytes: int | None = None
-    """The maximum size of all requests as UTF-8. The host adds the JSON size of each body and `overhead_bytes`."""
+    """The maximum size of all requests together, as UTF-8.
+
+    For each request, the host counts the size of its body as JSON, plus `overhead_bytes`.
+    """
     max_tokens: int | None = None
     """The maximum number of input tokens that may be enqueued in all batches of the model."""
     overhead_bytes: int = 256
@@ -52,7 +55,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "ended", "refused"]
     """`ended`: the vendor will execute no further request, for any reason. `refused`: no request was executed."""
     created_at: float = 0.0
-    """Seconds since 1970, as `expires_at`."""
+    """The time of creation in seconds since 1970. `expires_at` has the same unit."""
     expires_at: float | None = None
     """The time when the vendor stops executing the remaining requests."""
     total: int | None = None

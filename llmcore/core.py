@@ -46,8 +46,7 @@ __all__ = ["Core", "load"]
 T = TypeVar("T")
 
 EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
-"""The provider of each kind that is used if the configuration names no provider and the plugin is installed.
-"""
+"""Kind -> the provider to use if its plugin is installed and the configuration names no provider of the kind."""
 
 
 @check_argument_names
@@ -249,7 +248,10 @@ class Core(ProcessBound):
         )
 
     def _create_ledger(self) -> Any:
-        """Return the ledger. `Spending` closes it, because rows of unfinished requests are written after `close`."""
+        """Return the ledger.
+
+        `Spending` closes the ledger, because rows of unfinished requests are written after `close`.
+        """
         backend = self.backend("ledger")
         ledger = backend.provider
         backend.detach_close()

@@ -54,7 +54,7 @@ class Claim(NamedTuple):
     module: str
     attribute: str = ""
     fault: str = ""
-    """Why the entry cannot be used; empty if the entry is usable."""
+    """Why the entry point cannot be used; empty if it can be used."""
     metadata: str = ""
     """The path of the distribution's metadata folder; empty if the metadata is in a zip file, for example."""
 
@@ -97,7 +97,7 @@ class Distribution(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A fault in a distribution's metadata. Commands report it; such an error is ignored."""
+    """A fault in a distribution's metadata. Commands report the fault, and loading ignores the faulty entry point."""
 
     distribution: str
     text: str

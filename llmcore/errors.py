@@ -277,7 +277,7 @@ class LedgerError(LLMCoreError):
 class LedgerUnavailable(LedgerError):
     """The ledger cannot be reached, read or written. Providers of the kind `ledger` raise it.
 
-    A call fails because of it only if a budget that refuses counts the call.
+    A call fails with this error only if a budget with `on_exceed = "refuse"` applies to the call.
     """
 
     code = "LC611"

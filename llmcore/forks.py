@@ -179,7 +179,7 @@ def was_free(lock_: Lock) -> bool:
 def leave_to_parent(thing: object) -> None:
     """Keep *thing* alive in a child.
 
-    Closing or garbage-collecting *thing* there would disturb the parent, which still uses it. An event loop's
+    In the child, closing or garbage-collecting *thing* would disturb the parent, which still uses it. An event loop's
     selector and an SQLite file, for example, are shared with the parent.
     """
     if thing is not None:
@@ -220,7 +220,7 @@ def _acquire_all(first: Lock, *, late: bool) -> Lock | None:
     """
     order: list[Any] = [first, *(other for other in (_forking, *_locks) if other is not first)]
     for each in order:
-        if each._is_owned():  # noqa: SLF001 - as `threading.Condition` asks
+        if each._is_owned():  # noqa: SLF001 - the method that `threading.Condition` uses
             _fork.owned.add(id(each))
         if each.acquire(timeout=0 if late else _SLICE_S):
             _fork.held.append(each)
@@ -242,8 +242,9 @@ def _release_all() -> None:
 def _stop_imports(waited_s: float) -> bool:
     """Prevent other threads from starting an import.
 
-    Return False if an import is in progress and the fork has time to wait for it. The lock guards the table
-    of module locks and is held for microseconds. The fork itself acquires it too.
+    Return False if an import is in progress and the fork has time to wait for it. This function acquires the import
+    lock, which guards the table of module locks. Threads hold the import lock for microseconds only. Python's own
+    fork acquires it too.
     """
     _imp.acquire_lock()
     _fork.holds_imports = True
@@ -290,7 +291,7 @@ def _after_fork_in_child() -> None:
         _imp.release_lock()
     for each in (_forking, *_locks):
         if id(each) not in _fork.owned:
-            each._at_fork_reinit()  # noqa: SLF001 - as `threading` and `logging` do
+            each._at_fork_reinit()  # noqa: SLF001 - the method that `threading` and `logging` use
         elif any(held is each for held in _fork.held):
             # release each lock once: the forking thread keeps the locks that it held before the fork
             each.release()
@@ -303,7 +304,7 @@ def _call_all(functions: Iterable[Callable[[], object]]) -> None:
     for function in functions:
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - the others still have to be called
+        except Exception as error:  # noqa: BLE001 - the remaining functions must still be called
             from llmcore.log import logger
 
             name = getattr(function, "__qualname__", type(function).__qualname__)

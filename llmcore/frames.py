@@ -12,8 +12,9 @@ __all__ = ["get_frames"]
 def get_frames() -> dict[int, FrameType]:
     """Return the current frame of each thread, by its ident.
 
-    Python 3.11 holds the lock of the list of threads while it creates the frames. If that starts a garbage collection
-    which runs other threads, one that ends waits for this lock and keeps the GIL: the process hangs (python/cpython#106883).
+    Python 3.11 holds the lock of the list of threads while it creates the frames. Creating a frame may start a
+    garbage collection, and so let another thread run. If that thread ends, it waits for the lock while it holds the
+    GIL, and the process hangs (python/cpython#106883).
     """
     collects = sys.version_info < (3, 12) and gc.isenabled()
     if collects:

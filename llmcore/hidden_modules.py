@@ -47,7 +47,7 @@ def find_hidden_module(module: str) -> HiddenModule | None:
     for distribution, name in _iterate_required_modules(module):
         try:
             spec = PathFinder.find_spec(name)
-        except Exception:  # noqa: BLE001, S112 - a foreign path hook failed: it does not find this name
+        except Exception:  # noqa: BLE001, S112 - a foreign path hook failed: treat the name as not found
             continue
         if spec is None or spec.origin is None or not os.path.isfile(spec.origin):  # noqa: PTH113
             continue

@@ -109,7 +109,7 @@ else:
         return function
 
     def _load_marker(name: str) -> Any:
-        import pluggy  # lazy: with inspect, it costs more than a cached answer
+        import pluggy  # lazy: importing pluggy and inspect takes longer than a cached answer
 
         return getattr(pluggy, name)("llmcore")
 
@@ -212,10 +212,11 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     asks the provider itself, after creating it.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
-    """llm: a function that returns everything else that can change the answer, such as address and account.
+    """llm: a function that returns everything that can change the answer besides the request, such as address and
+    account.
 
-    The result is part of the cache key. None puts every option into the key, which is always correct but
-    causes unnecessary misses.
+    The result is part of the cache key. None puts every option into the cache key, which is always correct but causes
+    unnecessary misses.
     """
     owns_model: Callable[[str], bool] | None = None
     """llm: a function that returns whether a whole name with a colon, such as "llama3.2:1b", is a model.

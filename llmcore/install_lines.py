@@ -36,7 +36,7 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
     "llmcore-any-llm": "llmcore-openai-optimized",
     "llmcore-openai-compatible": "llmcore-openai-optimized",
 }
-"""Plugin -> another plugin of this project that it needs, and that also is not on a package index."""
+"""Plugin -> the other plugin of this project that it needs. Neither is on a package index."""
 
 _ROOT: Final = Path(__file__).parents[1]
 

@@ -19,7 +19,9 @@ _OWNERS: Final = frozenset(
 
 
 class Interrupted(BaseException):
-    """A step completed although its task was cancelled in the meantime. The step raises it for its driver.
+    """A step completed although its task was cancelled in the meantime.
+
+    The step raises this exception for its driver.
 
     The driver sends the result into the call first, and throws the cancellation in at the next yield.
     """

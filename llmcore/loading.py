@@ -149,7 +149,7 @@ class Loader:
         if plain is not None:
             self._plain[claim.module] = plain
             return module
-        import pluggy  # lazy: with inspect, it costs more than a cached answer
+        import pluggy  # lazy: importing pluggy and inspect takes longer than a cached answer
 
         if self._manager is None:
             self._manager = pluggy.PluginManager("llmcore")
@@ -296,7 +296,7 @@ def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
 
 
 def _copy(error: PluginBroken) -> PluginBroken:
-    """Return a copy without traceback and cause: their frames may contain a key."""
+    """Return a copy without traceback and cause, because their frames may contain an API key."""
     return PluginBroken(
         error.message,
         code=error.code,

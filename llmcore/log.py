@@ -18,14 +18,17 @@ _pending: list[Callable[[Logger], object]] = []
 
 
 def configure_at_first_message(configure: Callable[[Logger], object]) -> None:
-    """Call *configure* with the logger `llmcore` before the first message; now if `logging` is already loaded."""
+    """Call *configure* with the logger `llmcore` before the first message.
+
+    If `logging` is already loaded, call it now.
+    """
     _pending.append(configure)
     if "logging" in sys.modules:
         configure_pending()
 
 
 def configure_pending() -> None:
-    """Configure the logger `llmcore` before foreign code runs, which may log without `logger()`."""
+    """Configure the logger `llmcore` now. Call this before foreign code, which may log without `logger()`."""
     if _pending:
         logger("llmcore")
 

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 DEFAULTS: Final = {"cache": "file", "ledger": "sqlite"}
-"""By kind, the built-in provider that serves every purpose."""
+"""Kind -> the built-in provider that serves every purpose."""
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
@@ -112,7 +112,7 @@ def make_not_found_error(
 
 
 def _find_default(kind: str, names: Sequence[str]) -> str | None:
-    """Return the built-in provider to use in place of an unknown one; None where none serves every purpose."""
+    """Return the built-in provider to use in place of an unknown one; None if no provider of *kind* serves every purpose."""
     default = DEFAULTS.get(kind)
     return default if default in names else None
 

@@ -15,10 +15,10 @@ _STARRED: Final = 0x04 | 0x08
 def find_plain_hooks(
     module: ModuleType, names: Collection[str]
 ) -> dict[str, list[Callable[[], object]]] | None:
-    """Return the implementations of each hook in *module*; None if pluggy must decide whether they are sound.
+    """Return the implementations of each hook in *module*; None if pluggy must check the hooks.
 
-    Hooks are sound if each is a function without arguments, has one of *names*, and is marked with `@hookimpl`
-    without options.
+    Pluggy need not check hooks that are functions without arguments, are named in *names*, and are marked with
+    `@hookimpl` without options.
     """
     if type(module) is not ModuleType or "__dir__" in vars(module):  # pluggy reads `dir(module)`
         return None

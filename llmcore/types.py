@@ -270,7 +270,7 @@ class WireEvent(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
 class CallStart(msgspec.Struct, frozen=True, kw_only=True):
     """The event that observers receive when a call starts.
 
-    A call starts after a cache miss, or when the cache has answered it.
+    After a cache hit, the event is sent when the cache has answered the call.
     """
 
     kind: str

@@ -142,10 +142,7 @@ class CacheStore:
         return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it existed.
-
-        During an outage, the key is deleted from memory at once, and from the backend when the outage ends.
-        """
+        """Delete *key*; return whether it existed. During an outage, the backend deletes it after the outage."""
         invalidation = Invalidation("key", key)
         was_served = self._standby.get(key) is not None
         if self._standby.postpone(invalidation, self._breaker) is not None:
@@ -167,10 +164,7 @@ class CacheStore:
         self._standby.pin(key)
 
     def read(self, key: str) -> Act[bytes | None]:
-        """Return the value of *key* in the backend without counting.
-
-        Use this to wait for a value that another process will store.
-        """
+        """Return the value of *key* in the backend without counting, for callers that poll for the value."""
         if not self._prepare_backend():
             return self._standby.get(key)
         return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
@@ -257,10 +251,7 @@ class CacheStore:
         return None if tier is None else tier.get(key)
 
     def _read(self, key: str, epoch: int | None) -> Act[bytes | None]:
-        """Return the value of *key* in the backend.
-
-        *epoch* is the state of the backend before the read, see `Tier.put`.
-        """
+        """Return the value of *key* in the backend. See `Tier.put` for *epoch*."""
         found: list[object] = []
         if not (yield from self._try_operation("get", key, into=found.append)):
             return self._standby.get(key)
@@ -391,10 +382,7 @@ def _peek_nothing(_: str) -> None:
 
 
 def _unpack(data: object) -> tuple[bytes, float] | None:
-    """Return the value and its expiry time (0 for never).
-
-    Return None if the value has expired or *data* has another format.
-    """
+    """Return the value and its expiry time (0 for never); None if it has expired or *data* has another format."""
     if not isinstance(data, bytes) or len(data) < _HEADER.size:
         return None
     magic, expires = _HEADER.unpack_from(data)

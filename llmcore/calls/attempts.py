@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.steps import sleep
 from llmcore.errors import ProviderError
 from llmcore.log import logger
@@ -15,7 +15,7 @@ from llmcore.log import logger
 if TYPE_CHECKING:
     from llmcore.calls.backoff import Backoff
 
-__all__ = ["Deadline", "RetryPolicy", "SharedDeadline", "with_retries"]
+__all__ = ["RetryPolicy", "with_retries"]
 
 T = TypeVar("T")
 
@@ -29,39 +29,6 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for the whole call, with all attempts, pauses and response bodies. The host enforces it."""
     idle_s: float = 60.0
     """Seconds without a received byte after which a request fails. The provider enforces it."""
-
-
-class Deadline:
-    """The moment at which a call must have ended."""
-
-    __slots__ = ("_at", "_clock", "_seconds")
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._at = clock() + seconds
-
-    def start(self) -> None:
-        """Restart the deadline now."""
-        self._at = self._clock() + self._seconds
-
-    def left(self) -> float:
-        """Return the remaining seconds; negative after the deadline."""
-        return self._at - self._clock()
-
-
-class SharedDeadline(Deadline):
-    """The deadline of a shared call: the latest deadline of its callers."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self, left: Callable[[], float]) -> None:
-        super().__init__(0.0)
-        self._left = left
-
-    def left(self) -> float:
-        """See `Deadline.left`."""
-        return self._left()
 
 
 def with_retries(

@@ -32,10 +32,7 @@ _OWN_MODULES: Final = "llmcore.builtin."
 _TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar(
     "llmcore-creation-time-left", default=None
 )
-"""Returns the seconds until the deadline of the call in this context.
-
-Other calls of the backend have other deadlines.
-"""
+"""Returns the seconds until the deadline of this context's call. Other calls of the backend have other deadlines."""
 _IS_BOUNDED: Final[ContextVar[bool]] = ContextVar("llmcore-creation-is-bounded", default=False)
 """Whether this context belongs to a thread that creates a provider while an event loop waits for the thread."""
 
@@ -89,17 +86,14 @@ class Backend:
         """Returns the seconds until the deadline of the last call that needed the provider. None sets no limit."""
 
     def limit_creation(self, left: Callable[[], float]) -> None:
-        """Limit the creation of the provider to *left()* seconds. If the provider exists, do nothing."""
+        """Limit the creation of the provider to *left()* seconds. A limit of 0 or less does not apply."""
         if self._provider is None:
             self._time_left = left
             _TIME_LEFT.set(left)
 
     @property
     def keeps_timeouts(self) -> bool:
-        """Whether the provider promises that its blocking methods keep `timeout_s`.
-
-        Such methods run in the caller's thread.
-        """
+        """Whether the provider promises to keep `timeout_s`, so that its blocking methods run in the caller's thread."""
         return getattr(self.provider, "keeps_timeouts", False) is True
 
     @property
@@ -256,10 +250,7 @@ class Backend:
 
     @contextlib.contextmanager
     def _hold_lock(self, make: Callable[[Any], object]) -> Iterator[None]:
-        """Hold the lock for creating the provider.
-
-        Raise Timeout if another call holds the lock until this call's deadline.
-        """
+        """Hold the lock for creating the provider. Raise Timeout if another call holds it until the limit."""
         if not acquire_within(self._lock, self._get_limit()):
             raise self._make_timeout(make)
         try:
@@ -380,8 +371,7 @@ def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
     thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait for such a
     lock.
     """
-    # Do not close: a thread that was killed at exit may still hold a lock that closing needs.
-    if sys.is_finalizing():
+    if sys.is_finalizing():  # a thread that was killed at exit may still hold a lock that closing needs
         return
     if backend() is None:
         with contextlib.suppress(RuntimeError):  # no thread can be started, or Python is exiting

@@ -117,7 +117,7 @@ class Flight:
                 except GeneratorExit:
                     work.close()
                     raise
-                except BaseException as raised:  # noqa: BLE001 - the call decides
+                except BaseException as raised:  # noqa: BLE001 - thrown into the call
                     failure = owner.translate(raised)
         except StopIteration as stop:
             self._end(stop.value)

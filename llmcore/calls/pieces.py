@@ -28,7 +28,7 @@ def convert_pieces(
             except GeneratorExit:
                 call.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - the call decides
+            except BaseException as error:  # noqa: BLE001 - thrown into the call
                 failure = error
     except StopIteration as stop:
         return stop.value

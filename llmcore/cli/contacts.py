@@ -136,7 +136,7 @@ def _check_voice(core: Core) -> Iterator[Contact]:
 
 
 def _check_ledger(core: Core) -> Iterator[Contact]:
-    """Run SQLite's quick check on the ledger file. A missing file is no fault, because the first call creates it."""
+    """Run SQLite's quick check on the ledger file. A missing file is not a fault, because the first call creates it."""
     ledger = core.settings.ledger
     if not ledger.enabled or ledger.path is None or not Path(ledger.path).exists():
         text = "[ledger] enabled is false" if not ledger.enabled else "no file yet; the first call creates it"

@@ -1,6 +1,6 @@
-"""The layers of a configuration (a file, a profile, the environment).
+"""The configuration layers: the defaults, a file, a profile, the environment.
 
-Each layer has values, their positions, and fixes.
+Each layer has values, the positions of the values, and fixes.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class BatchLLMProvider(Protocol):
 
         Args:
             batch: The id of the batch.
-            requests: The requests by id, loaded on access. Some may be missing.
+            requests: The requests by id. A request is loaded when it is accessed. Some requests may be missing.
 
         Raises:
             ProviderError: As in `LLMProvider.complete`.
@@ -128,6 +128,6 @@ class BatchBounds(Protocol):
     def batch_limits(self, model: str) -> BatchLimits:
         """Return the limits of *model*.
 
-        Do not use the network. Without this method, a batch has at most 10,000 requests of 50 MB.
+        Do not use the network. Without this method, a batch has at most 10,000 requests, and 50 MB in total.
         """
         ...

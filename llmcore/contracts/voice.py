@@ -3,14 +3,16 @@
 Settings that several providers have use the same names: `model`; `format`, an `AudioFormat` or the vendor's name of a
 format; `speed`, where 1.0 is normal; `language`, as BCP 47; `seed`.
 
-A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the host passes it from `<speak` on.
+A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the host passes this document, from
+`<speak` on.
 
-The host passes further settings to a provider that implements `VoiceOffline`, and to no other. They do not change the
-words that are spoken:
+The host passes further settings, but only to a provider that implements `VoiceOffline`. These settings do not change
+the words that are spoken:
 
 - `timeout_s`, the rest of the deadline, and `idle_s`, the longest silence, both in seconds and never None. The provider
-  must raise `Timeout` if no byte arrives for `idle_s`. The host enforces the deadline alone.
-- If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after (left out at the ends),
+  must raise `Timeout` if no byte arrives for `idle_s`. The host enforces the deadline even if the provider does not.
+- If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after the piece (absent at the
+  start or the end of the text),
   and `previous_request_ids`, the `Speech.request_id` of at most three previous pieces, oldest first.
 
 Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the rest of

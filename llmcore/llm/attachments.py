@@ -281,7 +281,7 @@ def _quote(source: object) -> str:
 def _count(content: bytes, most: int) -> str:
     """Return the size as a text.
 
-    Content of more than *most* bytes was read only up to one byte more than that.
+    If the content is larger than *most* bytes, only *most* + 1 bytes were read.
     """
     return "more" if len(content) == most + 1 else f"{len(content):,}"
 

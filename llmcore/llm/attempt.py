@@ -23,8 +23,8 @@ __all__ = ["attempt"]
 def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
     """Send the request once.
 
-    Emit the deltas of a streaming call as they arrive. The last delta and all following deltas are delayed until the
-    end.
+    Emit the deltas of a streaming call as they arrive. The delta with the last finish reason, and all deltas after
+    it, are not emitted but returned in `Answer.held`.
     """
     left = get_time_left(call, sent=False)
     call.first_at = None
@@ -32,7 +32,7 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
     if call.streaming and call.backend.find_ability("stream") is not None:
         return (yield from _stream(call, request))
     complete = call.backend.require("complete")
-    assert call.sending is not None  # noqa: S101 - set by the budget layer
+    assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
     reply = yield from call_backend(
         call.backend, with_timeout(call.backend, track(complete(request), call.sending), left)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llmcore.calls.arguments import CacheUse, check_cache_use, parse_seconds
-from llmcore.calls.attempts import Deadline
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.texts import check_tags, check_text, check_user
 from llmcore.llm.call import ChatCall
 from llmcore.llm.kind import ChatKind

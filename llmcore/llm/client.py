@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["LLMClient"]
 
 _HAS_CONTENT: Final = attrgetter("has_content")
-"""Whether to yield a delta: not if the backend's event adds nothing to the answer."""
+"""Selects the deltas to yield. A delta that adds nothing to the answer is not yielded."""
 
 
 class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, ProcessBound):
@@ -242,7 +242,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         reply = peek(calls[0], self._services)
         if kind is None:
             return with_fallback(calls, self._services) if reply is None else reply
-        from llmcore.llm.repair import parse_or_repair  # lazy, as everything that a plain chat does not need
+        from llmcore.llm.repair import parse_or_repair  # lazy, because a plain chat does not need it
         from llmcore.llm.structured import parse_reply
 
         if reply is not None and not repairs:
@@ -325,7 +325,10 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         return calls, kind, repairs
 
     def _find_targets(self, model: str | None, own: CallOptions) -> Sequence[Target]:
-        """Return the models of a call. The import of their plugins counts against its deadline."""
+        """Return the models of a call.
+
+        Importing the plugins of the models counts against the deadline of the call.
+        """
         token = TIME_LEFT.set(own.deadline.left)
         try:
             return self._models.find_targets(None if model is None else check_model(model))

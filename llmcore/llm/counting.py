@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend_call import call_backend
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import CHECKPOINT, Act
@@ -44,8 +44,8 @@ class CountMethods:
             model: As in `chat`; the first of several.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server, if the provider supports this. Such a count is exact and free; a text
-                counts as a message, and the request waits for `[limits]`. Otherwise, and with False, the tokens are
-                counted here and nothing is sent.
+                counts as a message, and the request waits for `[limits]`. With False, or without support in the
+                provider, the tokens are counted here and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:

@@ -11,7 +11,8 @@ from llmcore.types import Reply
 
 __all__ = ["pack", "read_due", "unpack"]
 
-# Versions 1 and 2 may hold empty answers, refusals without text and merged tool calls; 3 and 4 hold only the first choice.
+# Entries of older versions are not read: versions 1 and 2 may contain empty answers, refusals without text and merged
+# tool calls; versions 3 and 4 contain only the first choice.
 _MAGIC: Final = b"llmr5"
 _DUE_MAGIC: Final = b"llmr6"
 """The header of an entry that must be refreshed before its TTL ends. The refresh time follows the key."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.failures import copy_error
 from llmcore.errors import LLMCoreError, ProviderError
 from llmcore.types import ChatRequest, EmbeddingRequest

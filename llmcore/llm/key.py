@@ -21,7 +21,7 @@ __all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "is_stateful"]
 KEY_VERSION: Final = 2
 """The version of keys.
 
-Increase it when a change of the code means that equal keys no longer have equal answers.
+Increase the version if, after a change of the code, equal keys no longer have equal answers.
 """
 
 NOT_IN_KEY: Final = frozenset(
@@ -78,7 +78,10 @@ class KeyMaker:
         return "r:" + digest.hexdigest()
 
     def _start(self, size: int) -> _Hash:
-        """Return the digest of the scope. The second key loads hashlib, which is faster from then on."""
+        """Return the digest of the scope.
+
+        Only the second call imports hashlib, which is slow to import but faster to use.
+        """
         if not self._is_used:
             self._is_used = True
             return start_sha256(self._scope, size)

@@ -76,7 +76,7 @@ class ChatKind:
         services.events.record_hit(key, reply.saved, lambda: make_event(call, reply, None, 0.0), call.starts)
         return reply
 
-    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - the base class has it
+    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.make_pieces`."""
         return split_reply(result)
 
@@ -110,7 +110,7 @@ class ChatKind:
         """See `RequestKind.make_attempt`."""
         return _load_attempt()(call, services)
 
-    def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - the base class has it
+    def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.settle`."""
         count_usage = _load_quote()[1]
         reply = msgspec.structs.replace(result, usage=count_usage(call.backend, call.request, result))
@@ -158,7 +158,8 @@ class ChatKind:
         complete_failure(error, get_facts(call))
 
 
-# Imported by the first request, as a hit needs neither; an import statement at each request would cost a microsecond.
+# The first request imports the modules `attempt` and `quote`, because a hit needs neither. The functions are cached,
+# because an import statement at each request would cost a microsecond.
 
 
 @functools.cache

@@ -156,7 +156,7 @@ class Models:
         wanted = None if body else make_countable(content, given)
         target = self._resolve(model or (body or {}).get("model"))[
             0
-        ]  # a request that is only counted is not sent
+        ]  # the first model: a request that is only counted has no fallback
         counter = target.backend.offline
         if body and isinstance(counter, BodyCounter):
             return call_offline(target.backend, counter.count_body, {**body, "model": target.model})

@@ -112,8 +112,8 @@ class ChatQuote:
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
         """Return the error for a request without an upper bound.
 
-        A limit of the answer is a fix only if it bounds the request and the price of the model is known. If nothing
-        else helps, the fix is None.
+        The fix is a limit of the answer if this limit bounds the request and the price of the model is known. If no
+        setting helps, the fix is None.
         """
         name, limit = f"{self._backend.name}:{request.model}", f"chat(..., {self._limit_name}={_STEP})"
         fix: str | None = limit

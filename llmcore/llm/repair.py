@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.calls.attempts import Deadline, SharedDeadline
+from llmcore.calls.deadline import Deadline, SharedDeadline
 from llmcore.errors import BadRequest, MalformedReply
 from llmcore.llm.call import ChatCall
 from llmcore.llm.fallback import with_fallback
@@ -57,12 +57,12 @@ def parse_or_repair(
     is passed as *reply*.
 
     Every request passes through the whole pipeline: it has its own reservation, retries and row in the ledger.
-    All requests share the deadline of the call. The cache key stays that of the original request, and only an
-    answer that fits is cached under it.
+    All requests share the deadline of the call. The cache key is the key of the original request, and only an answer
+    that fits is cached under this key.
 
     Raises:
-        MalformedReply: The last answer does not fit, or an answer was cut off, because a repetition would be
-            cut off too.
+        MalformedReply: The last answer does not fit; or an answer was cut off. Such an answer is not requested again,
+            because the new answer would be cut off too.
     """
     deadlines = [call.deadline for call in calls]
     if reply is None:

@@ -184,7 +184,7 @@ def parse_refresh(value: object, ttl: float | None, name: str) -> float:
         )
     if ttl is None:
         raise BadRequest(
-            f"{name} is a part of the TTL, but no TTL is set",
+            f"{name} is a fraction of the TTL, but no TTL is set",
             code="LC308",
             expected="a ttl of the cache, or cache_ttl=",
             fix=f'{name}={value}, cache_ttl="1h"',

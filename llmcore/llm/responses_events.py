@@ -15,15 +15,9 @@ _CALLS: Final = {
     "function_call": ("arguments", "function_call_arguments"),
     "custom_tool_call": ("input", "custom_tool_call_input"),
 }
-"""For each kind of item that is a call.
-
-The field that contains the text, and the events that contain pieces of it.
-"""
+"""Kind of call item -> the field with the text of the call, and the name of the events with pieces of this text."""
 _TEXTS: Final = {"output_text": ("text", "output_text"), "refusal": ("refusal", "refusal")}
-"""For each kind of part of a message.
-
-The field that contains the text, and the events that contain pieces of it.
-"""
+"""Kind of message part -> the field with the text of the part, and the name of the events with pieces of this text."""
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 

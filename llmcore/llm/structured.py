@@ -31,7 +31,9 @@ _TYPES: Final = "a dataclass, TypedDict, msgspec or pydantic model, or a list or
 
 
 def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
-    """Return the `response_format` to send, and the type into which the answer is parsed; None for a dict.
+    """Return the `response_format` to send, and the type into which the answer is parsed.
+
+    The type is None for a dict.
 
     Args:
         response_format: A dict in OpenAI's format, which is sent unchanged; a JSON schema as a dict; a
@@ -118,7 +120,7 @@ def can_parse(reply: Reply, kind: Any) -> bool:
 def parse_reply(reply: Reply, kind: Any) -> Reply:
     """Return *reply* with its text parsed as *kind* in `parsed`.
 
-    Unchanged if the reply has tool calls or a refusal instead of text. JSON in a code fence is parsed too;
+    A reply with tool calls or a refusal instead of text is returned unchanged. JSON in a code fence is parsed too;
     text around the fence is ignored.
 
     Raises:
@@ -179,10 +181,7 @@ def _is_strict(schema: Mapping[str, Any]) -> bool:
 
 
 def _sort_required(node: Any) -> Any:
-    """Return a copy of a schema with `required` sorted.
-
-    The order does not matter when schemas are compared.
-    """
+    """Return a copy of a schema with `required` sorted, because its order has no meaning."""
     if isinstance(node, Mapping):
         return {
             name: sorted(each) if name == "required" and isinstance(each, list) else _sort_required(each)

@@ -26,9 +26,9 @@ _NOT_PARAMETERS: Final = frozenset({"model", "stream"})
 `model` is passed separately, and the called method decides about `stream`.
 """
 _NEW_LIMIT, _LIMIT = "max_completion_tokens", "max_tokens"
-"""The parameter that limits the length of an answer.
+"""The two names of the parameter that limits the length of an answer.
 
-The new name, and the old name for servers that know only the old name.
+Some servers know only the old name, the second one.
 """
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("messages", 'send({"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]})'),

@@ -152,8 +152,8 @@ def _make_failed_outcome(
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)
-    # The garbage collector may run this in a thread that holds any lock, so the code must not call a tokenizer.
-    # loaded here.
+    # The garbage collector may run this code in a thread that holds any lock. So without *error*, do not call a
+    # tokenizer, which may wait for a lock.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
     if uncertain:
         services.events.record_lost(cost)

@@ -1,4 +1,4 @@
-"""The two cache layers: look up an answer, and store a complete one."""
+"""The two cache stages: look up an answer, and store a complete one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmcore.calls.attempts import Deadline
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.steps import Act
 from llmcore.pipeline.call import Answer, Call, Proceed, Services
 
@@ -78,7 +78,7 @@ def _is_due(call: Call, data: bytes | None) -> bool:
 def _make_renewal(call: Call, services: Services) -> Renewal:
     """Return the call that refreshes the entry in the background.
 
-    The same request, with the configured deadline.
+    It has the same request, and the configured deadline.
     """
     from llmcore.cache.refresh import Renewal  # lazy: most hits are fresh
 

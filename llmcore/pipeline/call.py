@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from llmcore.cache.store import CacheStore
-from llmcore.calls.attempts import Deadline, RetryPolicy
+from llmcore.calls.attempts import RetryPolicy
 from llmcore.calls.backend import Backend
+from llmcore.calls.deadline import Deadline
 from llmcore.errors import ProviderError
 from llmcore.ledger.events import Events, Starts
 from llmcore.ledger.prices import PriceLike
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from llmcore.ledger.spending import Spending
     from llmcore.support.sending import Sending
 
-__all__ = ["Answer", "Call", "Entry", "Layer", "Proceed", "RequestKind", "Services"]
+__all__ = ["Answer", "Call", "Entry", "Proceed", "RequestKind", "Services", "Stage"]
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +90,7 @@ class RequestKind(Protocol):
     name: str
     """The name of the kind in the ledger: llm, voice, ..."""
     late_expected: str
-    """The text `expected` of the error that is raised after the deadline; `late_fix` is the text `fix`."""
+    """The part `expected` of the error that is raised when the deadline passes; `late_fix` is its part `fix`."""
     late_fix: str
 
     def run(self, call: Any, services: Services) -> Generator[Any, Any, Any]:
@@ -135,7 +136,10 @@ class RequestKind(Protocol):
         """Report to the observers that the call begins. Called after a cache miss."""
 
     def finish(self, call: Any, services: Services, result: Any) -> Any:
-        """Report *result* to the observers. Return it with the fields that are known only after the last attempt."""
+        """Report *result* to the observers.
+
+        Return *result* with the fields that are known only after the last attempt.
+        """
 
     def fail(self, call: Any, services: Services, error: BaseException) -> None:
         """Report to the observers that *error* ended the call."""
@@ -155,7 +159,7 @@ class Call(msgspec.Struct, kw_only=True):
     ttl: float | None = None
     """The TTL of the answer in the cache, in seconds; None uses the cache's TTL."""
     refresh: float | None = None
-    """The part of the TTL after which a cached answer is refreshed in the background; None for never."""
+    """The fraction of the TTL after which a cached answer is refreshed in the background; None for never."""
     reads: bool = True
     """Whether to read the cache. With False, the call requests a new answer and caches it."""
     streaming: bool = False
@@ -177,7 +181,7 @@ class Call(msgspec.Struct, kw_only=True):
     on_failure: Callable[[ProviderError], None] | None = None
     """A function that is called with each failure that is retried."""
     charge: Charge | None = None
-    """The charge of the current attempt, as are `quote` and `sending`."""
+    """The charge of the current attempt. `quote` and `sending` belong to the current attempt too."""
     quote: Any = None
     sending: Sending | None = None
 
@@ -187,5 +191,5 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 Proceed: TypeAlias = Callable[[], Generator[Any, Any, Any]]
-"""A function that calls the next layer."""
-Layer: TypeAlias = Callable[[Any, Services, Proceed], Generator[Any, Any, Any]]
+"""A function that runs the next stage."""
+Stage: TypeAlias = Callable[[Any, Services, Proceed], Generator[Any, Any, Any]]

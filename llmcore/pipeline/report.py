@@ -13,7 +13,7 @@ __all__ = ["report"]
 
 
 def report(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Report the start and a failure of the call. The layer `keep` reports success, before it stores the answer."""
+    """Report the start and a failure of the call. The stage `keep` reports success, before it stores the answer."""
     call.started, call.started_at = time.monotonic(), time.time()
     call.group = call.group or os.urandom(8).hex()
     call.kind.begin(call, services)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from llmcore.calls.attempts import SharedDeadline
+from llmcore.calls.deadline import SharedDeadline
 from llmcore.calls.single_flight import READ_AHEAD
 from llmcore.pipeline.cache import replay
 from llmcore.pipeline.call import Call, Proceed, Services

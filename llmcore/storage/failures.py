@@ -1,6 +1,6 @@
-"""Add details to errors of a storage server that is unreachable or rejects requests.
+"""Complete the errors of a storage server that is unreachable or rejects requests.
 
-Add the setting that names the server, and a command to continue with.
+The errors get the setting that names the server, and a command to continue with.
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ class ListedFiles(BackendCalls):
 def _check_prefix(prefix: object) -> None:
     if isinstance(prefix, str) and not {"*", "?"}.isdisjoint(prefix):
         raise StorageKeyError(
-            f"prefix must be the get_prefix of a key, got the pattern {prefix!a}",
-            expected="the get_prefix of a key, such as a folder",
+            f"prefix must be the beginning of a key, got the pattern {prefix!a}",
+            expected="the beginning of a key, such as a folder",
             fix=f"glob({prefix!r})",
         )

@@ -167,4 +167,4 @@ class _Cancelled(Exception):
 
     @staticmethod
     def mark() -> None:
-        """Record that the cancellation has happened. This method replaces a function that cancels."""
+        """Do nothing. This method is called in place of a cancellation that has already happened."""

@@ -17,7 +17,7 @@ from llmcore.support.frequencies import Frequencies
 __all__ = ["BoundedEntries"]
 
 OVERHEAD_BYTES = 250
-"""The memory of an entry without its key and value, measured on CPython 3.11 and rounded up."""
+"""The memory of an entry in bytes, besides its key and its value; measured on CPython 3.11 and rounded up."""
 
 
 class BoundedEntries:
@@ -26,7 +26,7 @@ class BoundedEntries:
     Args:
         max_size: Maximum size of all entries in bytes, with keys and overhead.
         eviction: The entry that is removed first: the least recently used, or the least frequently used.
-        clock: A monotonic clock in seconds. Entries expire by it.
+        clock: A monotonic clock in seconds. Entries expire by this clock.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Check the certificates that the environment names: the errors of TLS libraries do not name the variable."""
+"""Check the certificates that the environment names, because the errors of TLS libraries do not name the variable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_certificates() -> None:
 
 
 def _find_fault(file: str) -> str:
-    """Return a description of the error in the file; empty if nothing is."""
+    """Return a description of the fault of the file; empty if it has none."""
     try:
         ssl.create_default_context(cafile=file)
     except FileNotFoundError:

@@ -24,8 +24,8 @@ _THINKING: Final = (("thinking_budget", None), ("thinking", "budget_tokens"), ("
 def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
     """Return the maximum number of tokens of one answer; None if there is no limit.
 
-    If several parameters limit it, return the largest limit, because servers use different ones. A value that is not
-    a positive whole number means "no limit", as -1 does on some servers.
+    If several parameters set a limit, return the largest limit, because each server reads a different parameter. A
+    value that is not a positive whole number means "no limit", as -1 does on some servers.
     """
     most = 0
     for name in OUTPUT_LIMITS:

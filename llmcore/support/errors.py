@@ -2,8 +2,7 @@
 
 Python chains the exception that is being handled to a new one, as `__context__`. An SDK's exception contains the
 request, with its key and prompt, and an error tracker sends the whole chain of exceptions. So a provider raises its
-errors with one
-line:
+errors with one line:
 
     try:
         return self._client.post(body)

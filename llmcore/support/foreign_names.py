@@ -46,7 +46,7 @@ class Skipped:
 
 
 class ForeignNames:
-    """Report once for each storage that it contains names that cannot be keys.
+    """Warn, once for each storage, about names in the storage that cannot be keys.
 
     Args:
         place: The place of the files, such as "s3://bucket".

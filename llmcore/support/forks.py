@@ -1,8 +1,9 @@
 """Keep a plugin usable in processes that its application forks (gunicorn, Celery, multiprocessing).
 
 A forked child has a copy of every lock, and one thread. In the child, a lock that another thread held is never
-released, and a connection must not be shared with the parent. Three rules: - Create locks with `lock()` instead of
-`threading.Lock()`: a fork waits until they are free.
+released, and a connection must not be shared with the parent. Three rules:
+
+- Create locks with `lock()` instead of `threading.Lock()`: a fork waits until these locks are free.
 - Pass objects with connections or threads to `watch()`: their `after_fork()` replaces these in the child. Use
   `call_in_child()` for the state of a module.
 - If closing or collecting an old object would affect the parent (event loops), pass it to `leave_to_parent()`. If an object

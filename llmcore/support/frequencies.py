@@ -8,14 +8,14 @@ from typing import Final
 __all__ = ["Frequencies"]
 
 _MOST: Final = 16
-"""Further uses do not count."""
+"""Maximum number of uses that count for one key."""
 
 
 class Frequencies:
     """LFU with dynamic ageing.
 
-    The worth of a key is its number of uses plus the age: the worth of the key that was evicted last. The age grows,
-    so new keys overtake an unused key after as many generations as that key had uses.
+    The age is the worth of the key that was evicted last. A use of a key sets its worth to its number of uses plus
+    the age. Because the age grows, new keys get a higher worth than an old key that is not used any more.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,7 @@
 """Find the proxy that the environment names for an address, with one set of rules for every HTTP client.
 
-HTTP clients read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY by different rules, and
-some clients ignore them. A backend calls
-`find_proxy` once, passes the result to its client, and switches off the client's reading of the environment.
+HTTP clients read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY by different rules, and some clients ignore them. A
+backend calls `find_proxy` once, passes the result to its client, and prevents its client from reading these variables.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ __all__ = ["parse_retry_after"]
 
 
 def parse_retry_after(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds to wait; return 0 for a date in the past, and None if there is no valid header.
+    """Return the seconds to wait; 0 for a date in the past, None if there is no valid header.
 
     If the host's own backoff is longer, the host waits for the backoff. A date is compared with the server's `Date`
     if there is one, because the server's clock may differ from ours.

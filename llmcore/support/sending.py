@@ -1,8 +1,8 @@
 """Report the moment when the first byte of a request is sent. A request that was not sent costs nothing.
 
-A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The host
-then records the maximum cost, because the server may bill it, unless the provider reports that no byte was sent.
-Reporting is optional and takes two lines:
+A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The server
+may bill such a request, so the host records the maximum cost. If the provider reports that no byte was sent, the host
+records no cost. Reporting is optional and takes two lines:
 
     def complete(self, request):
         track_sending()          # at the start, before anything waits
@@ -109,7 +109,8 @@ class Sending:
         """See `blocking`."""
         self.begin()
         outer = _current.get()
-        # the variable is not reset with a token: a closed event loop ends coroutines in another context
+        # do not reset the variable with its token: a closed event loop ends coroutines in another context, where the
+        # token is invalid
         _current.set(self)
         try:
             return await function(*args)

@@ -105,7 +105,7 @@ def find_part_fault(part: str) -> str | None:
 def content_type(key: str) -> str | None:
     """Return the media type for the extension of *key*, such as "text/plain"; None if unknown.
 
-    The table is Python's own: tables of the machine would make machines differ.
+    The table is Python's own, because the tables of operating systems differ.
     """
     kind, packed = _TYPES.guess_type(key.rpartition("/")[2].lower())
     return f"application/{packed}" if packed else kind

@@ -8,7 +8,7 @@ __all__ = ["describe_character", "describe_invisible", "find_invisible", "find_u
 def find_unsendable(text: str, *, spaces: bool = True) -> str | None:
     """Return a description of the first character that an HTTP header cannot contain.
 
-    The result is None if all are allowed.
+    Return None if all characters are allowed.
 
     Args:
         text: The value of a header.

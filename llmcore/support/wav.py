@@ -17,9 +17,10 @@ __all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_w
 UNKNOWN: Final = 0xFFFFFFFF
 """The length that llmcore writes when the length is not known yet."""
 _LONGEST: Final = 0x7FFF_0000
-"""A length of at least this value means "unknown": the header of a stream is sent before the length is known. ffmpeg
-and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000, others 0x7FFFFFFF, each also minus the
-bytes of the header. No speech has two gigabytes.
+"""A length of at least this value means "unknown", because no speech has two gigabytes.
+
+The header of a stream is sent before the length is known. ffmpeg and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000,
+arecord 0x80000000, others 0x7FFFFFFF. Some encoders subtract the size of the header from these values.
 """
 _ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
 

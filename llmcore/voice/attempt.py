@@ -31,7 +31,7 @@ def attempt(call: SpeechCall, services: Services) -> Generator[Any, Any, Answer]
         if call.is_passed_on:
             return Answer((yield from _stream(call, traits, settings)))
     method = call.backend.require("synthesize_with_timestamps" if call.timed else "synthesize")
-    assert call.sending is not None  # noqa: S101 - set by the budget layer
+    assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
     step = track(method(call.text, call.voice, **settings), call.sending)
     speech = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
     if not isinstance(speech, Speech):

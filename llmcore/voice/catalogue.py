@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from llmcore.calls.attempts import Deadline, RetryPolicy, with_retries
+from llmcore.calls.attempts import RetryPolicy, with_retries
 from llmcore.calls.backend import Backend
 from llmcore.calls.backend_call import call_backend, with_timeout
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.json_values import normalise
 from llmcore.calls.steps import Act
 from llmcore.calls.texts import check_text, find_lone_surrogate
@@ -84,7 +85,7 @@ class Voices:
         backend = self._opener()
         if backend.find_ability("clone_voice") is None:
             raise PluginError(
-                f"the voice provider `{backend.name}` cannot clone voice",
+                f"the voice provider `{backend.name}` cannot clone voices",
                 where=backend.locate(("voice", "provider"))[0],
                 expected=f"a provider that clones voices: {', '.join(_CLONERS)}",
                 fix=backend.line_to_set(("voice", "provider"), _CLONERS[0]),

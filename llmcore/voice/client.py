@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar, Unpack
 
 from llmcore.calls.arguments import CacheUse, parse_seconds
-from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.pipeline import Services

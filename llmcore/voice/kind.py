@@ -55,11 +55,11 @@ class SpeechKind:
         """See `RequestKind.is_cacheable`."""
         return True
 
-    def mark_cached(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - the base class has it
+    def mark_cached(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def make_pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - the base class has it
+    def make_pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.make_pieces`."""
         return split_bytes(result.audio)
 
@@ -71,7 +71,7 @@ class SpeechKind:
         """See `RequestKind.quote`."""
         return SpeechQuote(call, services.prices, len(call.text))
 
-    def estimate_tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - the base class has it
+    def estimate_tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.estimate_tokens`."""
         return 0
 
@@ -98,7 +98,7 @@ class SpeechKind:
     def begin(self, call: SpeechCall, services: Services) -> None:
         """See `RequestKind.begin`. Observers receive one event for a text."""
 
-    def finish(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - the base class has it
+    def finish(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.finish`."""
         return result
 
@@ -127,7 +127,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 
 
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
-    """Return the piece from the entry of a call with timestamps, but without the timestamps; None on a miss.
+    """Return the piece without its timestamps, from the entry of a call with timestamps; None on a miss.
 
     This method is called after a miss if the provider has timestamps. Together the two look-ups count as one.
     """

@@ -26,7 +26,7 @@ class SpeechSettings(TypedDict, total=False):
     pitch: int | None
     """espeak: the pitch of the voice."""
     style: float | None
-    """elevenlabs: the style. The settings below are also those of elevenlabs."""
+    """elevenlabs: the style. The settings below belong to elevenlabs too."""
     use_speaker_boost: bool | None
     clone_strength: float | None
     seed: int | None
@@ -36,7 +36,7 @@ class SpeechSettings(TypedDict, total=False):
 
 
 class SpeechOptions(SpeechSettings, total=False):
-    """The settings of methods that do not have the first two settings as parameters."""
+    """The settings of the methods that have no parameters `stability` and `similarity_boost`."""
 
     stability: float | None
     similarity_boost: float | None

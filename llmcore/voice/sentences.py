@@ -14,7 +14,7 @@ _WIDE_STOPS: Final = r"\u3002\uff01\uff1f\uff61"
 _CLOSING: Final = r"""["'\u2019\u201d\u00bb)\]}*_\u300d\u300f\uff09]*+"""
 _END: Final = re.compile(
     rf"(?<![{_STOPS}])[{_STOPS}]++{_CLOSING}\s+"  # a full stop must be followed by a space
-    rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++{_CLOSING}\s*"  # does not
+    rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++{_CLOSING}\s*"  # a wide full stop need not be followed by a space
     r"|(?:\r?\n[^\S\n]*){2,}"  # an empty line
 )
 _ABBREVIATIONS: Final = frozenset(

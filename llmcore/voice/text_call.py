@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from llmcore.calls.arguments import parse_seconds
-from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.gather import gather
 from llmcore.calls.pieces import convert_pieces
 from llmcore.calls.steps import Act, Step

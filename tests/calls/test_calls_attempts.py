@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.calls.attempts import Deadline, RetryPolicy, with_retries
+from llmcore.calls.attempts import RetryPolicy, with_retries
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.steps import Step
 from llmcore.errors import (
     BadRequest,
@@ -187,7 +188,8 @@ import llmcore, llmcore.core
 core = llmcore.load({"llm": {"provider": "echo"}, "cache": {"provider": "memory"}})
 core.llm.chat("Hello"), list(core.llm.stream("Hello"))
 assert "tenacity" not in sys.modules
-from llmcore.calls.attempts import Deadline, RetryPolicy, with_retries
+from llmcore.calls.attempts import RetryPolicy, with_retries
+from llmcore.calls.deadline import Deadline
 from llmcore.errors import Unavailable
 def once():
     raise Unavailable("down")

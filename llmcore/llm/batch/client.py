@@ -68,10 +68,8 @@ class BatchMethods:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
                 files. The run reads them on demand. An async iterator is possible, too.
             model: As in `chat`; an item may have its own model.
-            lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price. "auto"
-                begins with the queue, and sends now what is left when the vendor's time is nearly over.
-            api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that
-                are requested at the same time share a request. Only the lane "now" has it.
+            lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price. "auto" begins with the queue. When the vendor's time is nearly over, it sends the remaining requests through the pipeline.
+            api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
             user: As in `chat`. *tags* and *cache* are also as in `chat`.
@@ -124,7 +122,8 @@ class BatchMethods:
             items: The items again; needed if the run has not read all items. An item with an answer is sent again
                 only if it has changed.
             model: As in `batch`. All other arguments are also as in `batch`.
-            lane: None is the lane in which the run was; "now" cancels the vendor's batches, and sends the rest now.
+            lane: None continues in the lane of the earlier part; "now" cancels the vendor's batches, and sends the
+                remaining items at once.
             api: As in `batch`.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight.

@@ -32,7 +32,7 @@ class Embedder:
         self._embed = embed
         self._options = options
         self._waiting: dict[bytes, list[tuple[str, asyncio.Future[Reply]]]] = {}
-        """The texts to embed next, by the other fields of their bodies."""
+        """Other fields of a body, encoded -> the waiting texts whose bodies have these fields."""
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def send(self, body: Mapping[str, Any]) -> Reply:
@@ -85,7 +85,7 @@ class Embedder:
             if len(texts) == 1:
                 _fail(texts, error)
                 return
-            middle = len(texts) // 2  # finds the text that the vendor rejects
+            middle = len(texts) // 2  # divide the texts, until the rejected text is alone
             await self._request(fields, texts[:middle])
             await self._request(fields, texts[middle:])
         except LLMCoreError as error:

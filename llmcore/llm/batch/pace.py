@@ -1,4 +1,4 @@
-"""How many requests are in flight: more while the server answers, half of them after a 429 (AIMD with a remembered ceiling)."""
+"""Control the number of requests in flight: raise it while the server answers, halve it after a 429 (AIMD with a ceiling)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST: Final = 0.25
 _BELOW: Final = 0.95
 """After a cut, growth is quick up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""Above it, the concurrency grows by one in this many rounds, and faster the longer the server does not refuse."""
+"""Above this share, the concurrency grows by one in this many rounds, and faster if the server does not refuse for longer."""
 
 
 class Pace:
@@ -46,8 +46,9 @@ class Pace:
     def grow(self) -> None:
         """Raise the concurrency after an answer.
 
-        Below the ceiling it grows by half with each round. Above, each round adds an eighth of a request, and more after each
-        request that was added without a refusal: the server may take more than it did.
+        Below the ceiling, the concurrency grows by half with each round. Above the ceiling, each round adds an eighth
+        of a request. The step grows with each request that was added without a refusal, because the server may accept
+        more than before.
         """
         if self._fixed:
             return
@@ -61,7 +62,8 @@ class Pace:
     def cut(self) -> None:
         """Lower the concurrency after the server refused a request because there were too many.
 
-        The first refusal halves it. The number of refusals tells how many requests the server did accept: the new ceiling.
+        The first refusal halves the concurrency. The new ceiling is the number of requests that the server accepted,
+        which follows from the number of refusals.
         """
         if self._fixed:
             return

@@ -58,7 +58,7 @@ class Booking:
         """Reserve the maximum cost of *call* in the queue.
 
         Raises:
-            BudgetError: A budget does not allow it.
+            BudgetError: A budget does not allow the maximum cost.
         """
         charge = self._make_charge(call, name)
         quote = make_queue_quote(call, self._services.prices)

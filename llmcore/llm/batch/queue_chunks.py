@@ -163,7 +163,8 @@ class Chunks:
         """Return the requests of *chunk*, each with a reservation.
 
         Raises:
-            BudgetError: A reservation was released, since the return of the chunk was interrupted, and there is no room now.
+            BudgetError: An earlier process released a reservation before it was interrupted, and the budget has no
+                room for it now.
         """
         requests: list[BatchRequest] = []
         for each in self._queue.list_requests(chunk):
@@ -242,7 +243,8 @@ class Chunks:
         return has_changed
 
     async def _advance(self, chunk: Chunk) -> bool:
-        if not self._queue.has_requests(chunk):  # the process ended before it could say so
+        # An earlier process settled all requests, but ended before it marked the chunk as done.
+        if not self._queue.has_requests(chunk):
             self._end(chunk)
             return True
         vendor = self._get_vendor(chunk)
@@ -295,7 +297,8 @@ class Chunks:
             text = "; ".join(each.message for each in status.faults) or "no reason was given"
             await self._divide(chunk, BadRequest(f"the batch {status.id} was refused: {text}"))
             return True
-        # From the end, so that the positions of the rest stay right if the process ends here.
+        # Begin at the end, so that the positions of the remaining requests stay correct if the process ends in
+        # between.
         for number, each in reversed(list(enumerate(self._queue.list_requests(chunk)))):
             if number in faults:
                 text = f"the vendor refused the request: {faults[number].message}"
@@ -317,7 +320,7 @@ class Chunks:
         return True
 
     async def _return(self, chunk: Chunk) -> None:
-        """Return what is left of *chunk* to the pool: it was not carried out."""
+        """Return the remaining requests of *chunk* to the pool, because the vendor did not execute them."""
         for each in reversed(self._queue.list_requests(chunk)):
             await self._settlement.give_back(each)
         self._end(chunk)

@@ -57,7 +57,7 @@ class ChunkPlan:
         return key in self._keys
 
     async def add(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """Reserve the cost of *call* and add it. Return False if it belongs to another chunk.
+        """Reserve the cost of *call* and add the call. Return False if the call belongs to another chunk.
 
         Raises:
             BudgetError: A budget has too little left.

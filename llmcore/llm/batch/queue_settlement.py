@@ -135,7 +135,7 @@ class Settlement:
         """Return a request that was not carried out to the pool."""
         self._queue.remove(
             [each.name]
-        )  # first: a reservation without a request is released, the reverse would not be booked
+        )  # remove the request first: if the process ends in between, the reservation is released later
         await self._booking.release(each.name)
         self._work.return_to_pool(each.position)
 

@@ -1,4 +1,4 @@
-"""A run that moves its remaining requests from the vendor's queue to the lane `now`."""
+"""The tail of a batch: near the end of the vendor's time, move the remaining requests to the lane `now`."""
 
 from __future__ import annotations
 

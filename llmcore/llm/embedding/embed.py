@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
+from llmcore.calls.deadline import Deadline
 from llmcore.calls.gather import gather
 from llmcore.calls.steps import Act
 from llmcore.ledger.events import Starts
@@ -130,7 +130,7 @@ def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[d
 def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> EmbeddingCall:
     """Return the call of one request.
 
-    Other threads and processes with an equal request share the call through this key.
+    The call has its own key, through which other threads and processes with an equal request share it.
     """
     keys = tuple(call.keys[text] for text in texts) if call.keys else ()
     key: str | None = None

@@ -23,7 +23,7 @@ from llmcore.types import Embeddings
 __all__ = ["EMBEDDING", "EmbeddingKind"]
 
 _SHARED_S: Final = 60.0
-"""The TTL in seconds of a whole request's result, for other processes that wait for it."""
+"""The TTL, in seconds, of the entry with the result of a whole request. Other processes wait for this entry."""
 
 
 class EmbeddingKind:
@@ -57,15 +57,15 @@ class EmbeddingKind:
         """See `RequestKind.get_refresh_time`."""
         return 0.0
 
-    def is_cacheable(self, call: EmbeddingCall, result: Embeddings) -> bool:  # noqa: ARG002 - the base class has it
+    def is_cacheable(self, call: EmbeddingCall, result: Embeddings) -> bool:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.is_cacheable`."""
         return True
 
-    def mark_cached(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - the base class has it
+    def mark_cached(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def make_pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - the base class has it
+    def make_pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.make_pieces`."""
         return ()
 
@@ -93,7 +93,7 @@ class EmbeddingKind:
         """See `RequestKind.make_attempt`."""
         left = get_time_left(call, sent=False)
         request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=services.policy.idle_s)
-        assert call.sending is not None  # noqa: S101 - set by the budget layer
+        assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
         step = track(call.backend.require("embed")(request), call.sending)
         result = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
         if not isinstance(result, Embeddings):
@@ -129,11 +129,11 @@ class EmbeddingKind:
     def begin(self, call: EmbeddingCall, services: Services) -> None:
         """See `RequestKind.begin`. Observers receive one event for a call."""
 
-    def finish(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - the base class has it
+    def finish(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.finish`."""
         return result
 
-    def fail(self, call: EmbeddingCall, services: Services, error: BaseException) -> None:  # noqa: ARG002 - the base class has it
+    def fail(self, call: EmbeddingCall, services: Services, error: BaseException) -> None:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.fail`."""
         if isinstance(error, ProviderError):
             complete_failure(error, get_facts(call))

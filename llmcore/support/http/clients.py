@@ -78,7 +78,7 @@ class LoopClients(Generic[T]):
         existing = self._clients.get(loop)
         if existing is not None:
             return existing[0]
-        with self._lock:  # a fork waits: creating a client takes locks of OpenSSL
+        with self._lock:  # creating a client uses locks of OpenSSL, so a fork must wait for it
             client = self._create()
             keeper = self._keep(loop, client)
             for other in [each for each in self._clients if each.is_closed()]:
@@ -88,7 +88,7 @@ class LoopClients(Generic[T]):
         return client
 
     async def aclose(self) -> None:
-        """Close the clients of all loops that still run; nothing is left to close of the others."""
+        """Close the clients of all loops that still run. The clients of other loops need no closing."""
         here = asyncio.get_running_loop()
         for loop, keeper in self._get_keepers():
             if loop is here:

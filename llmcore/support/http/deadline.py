@@ -13,14 +13,14 @@ __all__ = ["RequestDeadline", "get_deadline"]
 _CONNECT_S: Final = 5.0
 _DEFAULT_S: Final = 600.0
 _SHORTEST_S: Final = 0.001
-"""0 would mean "do not block" to a socket."""
+"""The shortest timeout, in seconds. For a socket, a timeout of 0 would mean "do not block"."""
 
 
 class RequestDeadline:
     """The remaining time of one request, computed whenever the transport needs it.
 
-    Pass it as `request.extensions["timeout"]`: httpx calls `get("connect")`, `get("read")`, ... before each step. A fixed
-    `httpx.Timeout` would allow the whole time for each step.
+    Pass the object as `request.extensions["timeout"]`: httpx calls `get("connect")`, `get("read")`, ... before each
+    step. A fixed `httpx.Timeout` would allow the whole time for each step.
     """
 
     __slots__ = ("_ends", "_idle_s", "begun")
@@ -59,7 +59,10 @@ class RequestDeadline:
             _current.reset(token)
 
     def check(self) -> None:
-        """Raise TimeoutError if the time is over. Call it for each piece of a body: a slow server sends many."""
+        """Raise TimeoutError if the time is over.
+
+        Call this for each piece of a body, because a slow server may send small pieces for ever.
+        """
         if time.monotonic() >= self._ends:
             raise TimeoutError
 

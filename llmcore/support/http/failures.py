@@ -75,7 +75,7 @@ def describe_failure(  # noqa: PLR0911 - one for each kind of failure
     begun = begun or bool(_BAD_CHUNK.search(text))
     if "RemoteProtocolError" in kinds and not begun and not _NO_ANSWER.search(text):
         return _describe_no_http(text, address, provider)
-    # EndOfStream is anyio's, which the client lets through when TLS ends early.
+    # `EndOfStream` is an exception of anyio. The HTTP client does not translate it if TLS ends early.
     if not kinds & {"RequestError", "OSError", "EndOfStream"}:
         return ProviderError(f"the request failed ({text})", provider=provider)
     if begun:

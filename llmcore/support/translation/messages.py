@@ -40,9 +40,15 @@ _READ: Final = frozenset(
 _KEEPS_THINKING: Final = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
 """The value of `context_management` that changes nothing. Claude Code sends it."""
 _CACHE_CONTROL: Final = "cache_control"
-"""This parameter changes the price but not the answer, so it is omitted; `_check` accepts it in each place that has it."""
+"""This parameter changes the price but not the answer, so it is omitted.
+
+`_check` accepts the parameter wherever the API has it.
+"""
 _LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
-"""A budget of fewer thinking tokens is this effort; a larger one is "high"."""
+"""Pairs of a number of thinking tokens and an effort.
+
+A budget below the number means this effort; a larger budget means "high".
+"""
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
 _TIERS: Final[Mapping[str, str]] = {"auto": "auto", "standard_only": "default"}
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")

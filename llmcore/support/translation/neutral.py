@@ -138,7 +138,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def get_name(api: str) -> str:
-    """Return the name of *api* that people use."""
+    """Return the name of *api* in English, for errors."""
     return _NAMES.get(api, api)
 
 
