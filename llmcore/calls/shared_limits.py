@@ -139,6 +139,14 @@ class SharedLimits:
         """See `compute_duration`."""
         return compute_duration(self._rules, loads)
 
+    def probe(self) -> None:
+        """Ask the store.
+
+        Raises:
+            LLMCoreError: The store does not answer, or refuses.
+        """
+        run(_call(self._backend, "report_process", ProcessReport(self._process, "llmcore", (), 0.0)))
+
     def closing(self) -> Act[None]:
         """Send the returns that are left, leave the store, and close the backend."""
         self._closed = True

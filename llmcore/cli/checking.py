@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.calls.backend import Backend, build_backend
+from llmcore.calls.shared_backend import make_shared_backend, make_shared_limits
 from llmcore.cli.lifetimes import find_shutdowns
 from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
 from llmcore.config.fields import get_fields, mentions
 from llmcore.config.names import check_names
+from llmcore.config.schema import SHARED_LIMITS
 from llmcore.config.tables import find_table_faults, hide_table_secrets
 from llmcore.errors import ConfigError, LLMCoreError, PluginError
 from llmcore.hookspecs import KINDS
@@ -40,6 +42,15 @@ def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
     faults += find_table_faults(settings, catalogue)
     for kind, name in _list_providers(settings, catalogue):
         faults += _find_provider_faults(settings, catalogue, kind, name)
+    shared = settings.shared_limits
+    used = None if shared is None else settings.instances("cache").get(shared.name, shared.name)
+    if used is not None and not catalogue.find_missing("cache", used):
+        try:
+            make_shared_limits(settings, catalogue)
+        except ConfigError as error:
+            faults += error.faults or (error,)
+        except LLMCoreError as error:
+            faults.append(error)
     return faults
 
 
@@ -71,6 +82,14 @@ def hide_secrets(settings: Settings) -> None:
             for field in fields.values():
                 if mentions(field.type, Secret):
                     settings.hide((kind, name, field.key))
+    if settings.shared_limits is not None:
+        try:
+            fields = get_fields(make_shared_backend(settings, catalogue).entry.options)
+        except PluginError:
+            return
+        for field in fields.values():
+            if mentions(field.type, Secret):
+                settings.hide((*SHARED_LIMITS, field.key))
 
 
 def list_files(config: str | None) -> list[Path]:

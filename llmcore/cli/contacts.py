@@ -36,6 +36,7 @@ def check_all(core: Core) -> Iterator[Contact]:
     yield from _check_models(core)
     yield from _check_storage(core)
     yield from _check_voice(core)
+    yield from _check_limits(core)
     yield from _check_ledger(core)
 
 
@@ -133,6 +134,27 @@ def _check_voice(core: Core) -> Iterator[Contact]:
         yield _make_failure(what, error)
     else:
         yield Contact(what, ok=True, text=f"answers with {len(voices)} voices")
+
+
+def _check_limits(core: Core) -> Iterator[Contact]:
+    """Ask the store of shared rate limits, if there is one."""
+    shared = core.settings.shared_limits
+    if shared is None or not core.settings.limits:
+        return
+    from llmcore.calls.drivers import run
+    from llmcore.calls.shared_backend import make_shared_limits
+
+    what = f"in use: limits {shared.name}"
+    try:
+        limits = make_shared_limits(core.settings, core.catalogue)
+        try:
+            limits.probe()
+        finally:
+            run(limits.closing())
+    except LLMCoreError as error:
+        yield _make_failure(what, error)
+    else:
+        yield Contact(what, ok=True, text="answers; all processes that use it share the limits")
 
 
 def _check_ledger(core: Core) -> Iterator[Contact]:

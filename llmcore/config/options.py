@@ -143,8 +143,14 @@ class _Check:
                 path = (*self.table, key)
                 self.stack.hide(path)
                 self.faults.append(
-                    make_unknown_key_fault(self.stack.owner(path), path, value, self.fields, secrets=secrets)
+                    make_unknown_key_fault(
+                        self.stack.owner(path), path, value, self._list_keys(), secrets=secrets
+                    )
                 )
+
+    def _list_keys(self) -> list[str]:
+        """Return the keys to name in an error."""
+        return list(self.fields)
 
     def _find_value(self, field: Field) -> _Setting | None:
         path = (*self.table, field.key)
@@ -305,6 +311,9 @@ class _SharedLimitsCheck(_Check):
         for key, field in self.fields.items():
             if mentions(field.type, Secret):
                 stack.hide((*self._below, key))
+
+    def _list_keys(self) -> list[str]:
+        return [*self.fields, *self.host_keys]
 
     def _find_value(self, field: Field) -> _Setting | None:
         for table in (self.table, self._below):
