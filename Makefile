@@ -38,7 +38,7 @@ test: .venv/.stamp ## the whole suite, what was skipped listed at its end (ARGS=
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 quick: .venv/.stamp ## the tests that are not slow and start no process and no server; about a minute on two idle cores
-	@$(BIN)/pytest --numprocesses auto --dist worksteal -m "not slow and not process and not server" $(ARGS)
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not process and not server" $(ARGS)
 
 lowest: .venv/.stamp ## the conformance kits, with the wheels and the lowest versions of their dependencies (ARGS="openai_optimized --all")
 	@$(BIN)/python -m tests.lowest $(ARGS)

@@ -66,6 +66,7 @@ def test_a_recursive_schema_has_a_value() -> None:
     assert 0 < depth < 20
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},

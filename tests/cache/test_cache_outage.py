@@ -222,6 +222,7 @@ def test_a_failing_invalidation_that_begins_the_outage_is_repeated_too(
     assert [call("get", "key"), call("get", "other")] == [None, None], "each tag, not the first one only"
 
 
+@pytest.mark.slow
 def test_the_breaker_stays_open_until_the_invalidations_are_repeated(link: Link, cache: CacheManager) -> None:
     cache.set("key", "old")
     assert cache.get("key") == "old"

@@ -94,6 +94,7 @@ data = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(data, data)
 def test_arguments_share_a_key_exactly_if_they_look_the_same(one: object, other: object) -> None:
     assert (to_canonical_bytes(one) == to_canonical_bytes(other)) == (show(one) == show(other))

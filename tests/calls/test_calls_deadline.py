@@ -15,6 +15,8 @@ import llmcore
 from llmcore.errors import ProviderError, Timeout
 from llmcore.types import Delta, Usage
 
+pytestmark = pytest.mark.slow
+
 END = Delta(finish_reason="stop", usage=Usage(input_tokens=3, output_tokens=2))
 LONG = 30.0
 

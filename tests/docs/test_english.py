@@ -60,6 +60,7 @@ def faults(path: Path) -> list[str]:
     return [word for line, text in texts(path) for word in old_words(line, text)]
 
 
+@pytest.mark.slow
 def test_no_text_uses_a_word_of_the_first_dialect() -> None:
     """`WORDS` says what to write instead."""
     found = {str(path.relative_to(ROOT)): faults(path) for path in MODULES + PAGES}

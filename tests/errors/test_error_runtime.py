@@ -97,6 +97,7 @@ FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mistake", "fault", "call"), FAULTS, ids=[row[0].name for row in FAULTS])
 def test_an_error_of_the_server_is_reported_with_its_place_and_a_fix(
     mistake: Mistake, fault: Fault, call: Callable[[Core], Any], server: Simulator, shop: Workshop

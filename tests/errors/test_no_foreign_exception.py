@@ -142,6 +142,7 @@ def test_a_foreign_exception_of_a_counter_is_an_error_of_ours(
     assert clean(caught.value)
 
 
+@pytest.mark.slow
 def test_a_panic_at_creation_names_the_plugin(core: llmcore.Core, scripted: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(scripted.Scripted, "__init__", panics)
     with pytest.raises(PluginBroken, match="could not be created: PanicException") as caught:

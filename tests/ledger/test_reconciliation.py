@@ -104,6 +104,7 @@ def test_every_cent_has_its_cause(vendor: str, folder: Path, upstream: Simulator
         assert counts["other_keys"] == books.counts["other_keys"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vendor", VENDORS)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

@@ -122,6 +122,7 @@ def test_filters_select_calls_of_every_report(core: llmcore.Core) -> None:
     assert [row["user"] for row in core.usage.latest(2)] == [None, "ben"]
 
 
+@pytest.mark.slow
 def test_percentiles_are_those_of_the_answered_requests(core: llmcore.Core) -> None:
     for number in range(1, 102):
         add(core, "2026-10-01T10:00", latency_ms=float(number), first_token_ms=None if number % 2 else 5.0)

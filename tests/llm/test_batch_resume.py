@@ -89,6 +89,7 @@ def test_finished_items_are_read_and_not_written_again(
     assert (again.summary.items, again.summary.done) == (261, 261)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_items", [True, False])
 def test_failed_items_are_sent_again_and_malformed_ones_fail_again(
     core: Core, upstream: Simulator, *, has_items: bool

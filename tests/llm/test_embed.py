@@ -127,6 +127,7 @@ def test_refresh_requests_again_and_false_does_not_cache(embed: Embed, upstream:
     assert len(upstream.requests) == 3
 
 
+@pytest.mark.slow
 def test_texts_are_divided_by_the_limits_of_the_vendor(embed: Embed, upstream: Simulator) -> None:
     texts = [f"text {number}" for number in range(4100)]
     result = embed(texts, dimensions=2)
@@ -137,6 +138,7 @@ def test_texts_are_divided_by_the_limits_of_the_vendor(embed: Embed, upstream: S
     assert upstream.requests == []
 
 
+@pytest.mark.slow
 def test_texts_are_divided_by_their_tokens(embed: Embed, upstream: Simulator) -> None:
     texts = [f"{number} " + "word " * 7_000 for number in range(50)]
     embed(texts, dimensions=2)
@@ -298,6 +300,7 @@ def test_the_next_model_of_an_alias_is_tried(way: str, config: dict[str, Any], u
     assert (result.provider, result.model) == ("echo", "echo")
 
 
+@pytest.mark.slow
 def test_observers_receive_one_event_for_a_call(way: str, config: dict[str, Any], scripted: Any) -> None:
     config["observers"] = {"use": ["listener"]}
     with llmcore.load(config) as core:
@@ -328,6 +331,7 @@ def test_echo_embeds_deterministically_and_by_common_words() -> None:
     assert math.isclose(dot(rain, rain), 1.0)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8),

@@ -111,6 +111,7 @@ def test_tool_calls_are_cached_with_the_answer(chat: Chat, scripted: Any) -> Non
     assert again.tool_calls == (call,)
 
 
+@pytest.mark.slow
 def test_a_failure_that_may_pass_is_tried_again(chat: Chat, scripted: Any) -> None:
     scripted.script += [RateLimited("slow down", retry_after=0), Unavailable("down", retry_after=0)]
     assert chat("Hello").text.startswith("answer 3")
@@ -240,6 +241,7 @@ def test_another_account_does_not_share_answers(scripted: Any, tmp_path: Any) ->
     del scripted
 
 
+@pytest.mark.slow
 def test_a_provider_that_cannot_be_created_says_so(scripted: Any) -> None:
     del scripted
     core = llmcore.load({**CONFIG, "llm": {"provider": "scripted", "scripted": {"fails": True}}})

@@ -183,6 +183,7 @@ def test_a_value_that_contains_itself_is_rejected_with_its_path() -> None:
         normalise(wide, "x")
 
 
+@pytest.mark.slow
 def test_nesting_ends_at_a_bound_that_every_json_reader_takes() -> None:
     deep: Any = "a"
     for _ in range(MAX_DEPTH):
@@ -285,6 +286,7 @@ def test_a_number_that_no_float_has_is_not_the_text_of_its_digits() -> None:
     assert key(number) not in {key(str(number)), key(0.3)}
 
 
+@pytest.mark.slow
 @given(values)
 def test_the_objects_of_the_caller_are_not_changed(value: Any) -> None:
     before = repr(value)

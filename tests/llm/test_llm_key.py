@@ -91,6 +91,7 @@ def test_two_requests_share_a_key_only_if_they_are_the_same(one: ChatRequest, ot
     assert (KEYS.key(one) == KEYS.key(other)) == (plain(one.body()) == plain(other.body()))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(requests, st.data())
 def test_one_changed_field_is_another_key(request: ChatRequest, data: st.DataObject) -> None:

@@ -72,6 +72,7 @@ def test_an_incomplete_answer_is_an_error_with_the_partial_text_and_not_cached(
     assert not core.llm.chat("Hello").cached
 
 
+@pytest.mark.slow
 def test_a_failure_before_the_first_piece_is_tried_again(stream: Stream, scripted: Any) -> None:
     scripted.script += [
         Unavailable("down", retry_after=0),

@@ -131,6 +131,7 @@ def test_a_line_that_the_model_refuses_is_in_the_error_file(client: openai.OpenA
     assert len(read(client, done.output_file_id)) == 1
 
 
+@pytest.mark.slow
 def test_a_held_batch_is_cancelled_with_what_was_done() -> None:
     with Simulator(holds_batches=True) as held, openai.OpenAI(base_url=held.base_url, api_key="k") as other:
         made = create(other)

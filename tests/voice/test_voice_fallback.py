@@ -150,6 +150,7 @@ def test_a_deadline_holds_for_a_provider_that_hangs(speaker: Any, method: str) -
         asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_deadline_covers_all_pieces_and_finished_ones_are_cached(speaker: Any) -> None:
     plain = speaker.Speaker.asynthesize
 

@@ -61,6 +61,7 @@ def load(upstream: Simulator, **more: Any) -> llmcore.Core:
     return llmcore.load({"llm": llm, "retry": {"attempts": 1}, **more})
 
 
+@pytest.mark.slow
 def test_each_way_to_call_gives_the_answer_once_and_then_from_the_cache(upstream: Simulator) -> None:
     async def collect(core: llmcore.Core) -> str:
         return "".join([delta.text async for delta in core.llm.astream("three")])

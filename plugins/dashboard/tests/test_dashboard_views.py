@@ -44,6 +44,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield core, folder
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     near=st.sampled_from(CHANGES),

@@ -86,6 +86,7 @@ def test_tools(client: openai.OpenAI, upstream: Simulator) -> None:
     assert found[0].function.name == "weather"
 
 
+@pytest.mark.slow
 def test_responses(client: openai.OpenAI) -> None:
     assert client.responses.create(model=MODEL, input="Hello").output_text == ANSWER
     with client.responses.stream(model=MODEL, input="Hello there") as stream:
@@ -138,6 +139,7 @@ def test_the_async_client_in_one_process(core: Core, upstream: Simulator) -> Non
     assert upstream.counts["requests"] == 1
 
 
+@pytest.mark.slow
 def test_pydantic_ai_in_one_process(core: Core) -> None:
     from pydantic_ai import Agent  # imported here, because only this test needs it
     from pydantic_ai.models.openai import OpenAIChatModel

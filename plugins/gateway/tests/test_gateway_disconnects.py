@@ -51,6 +51,7 @@ def test_a_client_that_leaves_before_the_first_byte_ends_the_request(
         assert "llmcore_disconnects_total" in gateway.application.state.metrics.render()
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_inside_a_stream_ends_the_request(upstream: Simulator, tmp_path: Path) -> None:
     with serving(make_config(upstream, tmp_path)) as gateway:
         upstream.fail(Fault.slow(bytes_per_second=600), times=None)

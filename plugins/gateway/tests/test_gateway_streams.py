@@ -13,6 +13,8 @@ from tests.kits.body_server import BodyServer
 from tests.kits.compatible_rows import BOM, EVENTS, ROWS, Row
 from tests.kits.gateway import MODEL, serving
 
+pytestmark = pytest.mark.slow
+
 STREAMS = [row for row in ROWS if row.kind == EVENTS and row.status == 200]
 
 

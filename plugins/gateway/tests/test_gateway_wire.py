@@ -22,6 +22,8 @@ from llmcore_gateway.options import GatewayOptions
 from llmcore_testing.simulator import Fault, Simulator
 from tests.kits.gateway import MODEL, Command, Served, make_config, serving, wait_until, write_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def upstream() -> Iterator[Simulator]:

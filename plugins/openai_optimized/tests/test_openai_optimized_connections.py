@@ -230,6 +230,7 @@ def test_a_cancelled_task_closes_its_connection(make_provider: Make, serve: Serv
     asyncio.run(cancel())
 
 
+@pytest.mark.slow
 def test_a_body_waits_for_a_slow_reader(make_provider: Make, serve: Serve) -> None:
     """The client stops reading, so that the server can send no more than the buffers between them hold."""
     sent: list[int] = []
@@ -286,6 +287,7 @@ def test_close_ends_idle_connections(make_provider: Make, serve: Serve) -> None:
     assert server.connections == 2
 
 
+@pytest.mark.slow
 def test_a_response_is_complete_wherever_it_is_cut(make_provider: Make, serve: Serve, variant: str) -> None:
     chunked = HEAD + b"transfer-encoding: chunked\r\n\r\n%x;note\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
     parts: list[bytes] = []

@@ -165,6 +165,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(json_values)
 def test_no_shape_breaks_the_reader(document: Any) -> None:

@@ -17,6 +17,8 @@ import llmcore
 from llmcore.errors import IncompleteReply, LLMCoreError, MalformedReply, RateLimited, Timeout, Unavailable
 from llmcore_testing.simulator import Fault, Simulator
 
+pytestmark = pytest.mark.slow
+
 WAYS = ("chat", "achat", "stream", "astream")
 STREAMS = ("stream", "astream")
 IDLE_S = 0.4

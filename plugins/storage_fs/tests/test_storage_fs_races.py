@@ -158,6 +158,7 @@ def test_a_folder_with_a_writer_or_a_new_file_is_not_removed(tmp_path: Path, way
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_race_between_a_folder_and_a_file_of_the_same_name_ends(tmp_path: Path) -> None:
     """Only one of "f" and "f/a" exists at a time: the other is refused, without any other error."""
     outcomes: list[str] = []
