@@ -29,7 +29,7 @@ _CONFLICT: Final = "which requires anthropic<1 for its own provider `anthropic` 
 
 
 def check_sdk() -> None:
-    """Raise `PluginBroken` if the vendor's SDK is too old, as it is after pip has installed any-llm over it."""
+    """Raise `PluginBroken` if the vendor's SDK is too old, for example because pip has downgraded it for any-llm."""
     installed, lowest = (
         [int(part) for part in text.split(".")[:2]] for text in (anthropic.__version__, _LOWEST_SDK)
     )

@@ -1,8 +1,8 @@
 """Translate messages of Chat Completions to messages of the Messages API.
 
-A field without a counterpart raises an error with its name. `llmcore.support.translation` is not used here: it translates what both
-APIs have, while this provider also accepts what only the Messages API has within messages of Chat Completions, such as its content
-blocks and `cache_control`.
+A field without a counterpart raises an error with its name. `llmcore.support.translation` is not used here, because
+it translates only fields that both APIs have. This provider also accepts fields of the Messages API inside messages
+of Chat Completions, such as content blocks and `cache_control`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def translate_messages(messages: Sequence[Any]) -> tuple[list[Block], list[Block
     Results of tools become blocks of a user message, as the API expects; consecutive results become one message.
 
     Raises:
-        BadRequest: A message or a part has no counterpart in the Messages API. The error names it.
+        BadRequest: A message or a part has no counterpart in the Messages API. The error names the message or the
+            part.
     """
     system: list[Block] = []
     translated: list[Block] = []

@@ -11,7 +11,7 @@ __all__ = ["Measure", "find_bound", "has_server_tools", "measure"]
 _READ: Final = ("system", "messages", "tools", "output_config", "response_format")
 """The fields that the model reads."""
 _FILES: Final = {"image": "source", "document": "source", "image_url": "image_url", "file": "file"}
-"""The kinds of part with a file, and the field that contains it."""
+"""Kind of part with a file -> the field that contains the file."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
 """The allowance for the text that the server adds around the texts. No recorded answer needed more."""

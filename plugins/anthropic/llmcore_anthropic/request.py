@@ -37,7 +37,7 @@ def make_body(request: ChatRequest, *, default_max_tokens: int, stream: bool = F
         stream: Whether the answer is streamed.
 
     Raises:
-        BadRequest: A field has no counterpart. The error names it.
+        BadRequest: A field has no counterpart. The error names the field.
     """
     parameters = {name: value for name, value in request.parameters.items() if value is not None}
     if request.api == "messages":

@@ -118,7 +118,7 @@ class AnyLLMProvider(Offline):
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `StreamingLLMProvider.stream`.
 
-        Each chunk from any-llm resets the idle timeout. Events that any-llm drops do not.
+        Each chunk from any-llm resets the idle timeout. Events that any-llm drops do not reset it.
         """
         target = split_model(request.model, self._options.vendor)
         vendor = await self._find_vendor(target.vendor)
@@ -213,7 +213,7 @@ class AnyLLMProvider(Offline):
         found = self._vendors.get(name)
         if found is not None:
             return found
-        try:  # the import of a vendor's SDK takes up to seconds
+        try:  # the import of a vendor's SDK can take seconds
             kind = await run_in_thread(AnyLLM.get_provider_class, name)
             made = _Vendor(name, kind, self._options)
         except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
@@ -246,7 +246,7 @@ def _find_wait(ends: float | None, idle_s: float | None) -> float | None:
 
 
 def _name_vendor(reply: Reply, asked: str, vendor: str) -> Reply:
-    """Return *reply* with the vendor in front of the model, if the request had it: prices and budgets need it."""
+    """Return *reply* with the vendor in front of the model's name if the request named the vendor, as prices need it."""
     if not asked.startswith(f"{vendor}:"):
         return reply
     return msgspec.structs.replace(reply, model=f"{vendor}:{reply.model or asked.partition(':')[2]}")

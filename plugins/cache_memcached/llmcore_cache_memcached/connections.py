@@ -63,7 +63,7 @@ class Connections:
         try:
             return self._run(operation, client, size)
         except _StaleError:
-            self._close_idle()  # closed with it
+            self._close_idle()  # the server has probably closed these too
         return self._run(operation, None, size)
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class Connections:
         return self._greet((str(found[-1][4][0]), int(found[-1][4][1])))
 
     def _greet(self, server: str | tuple[str, int]) -> Client:
-        """Connect, and send the first command. After that, the server is known to answer like memcached."""
+        """Connect, and send a first command, which shows that the server answers like memcached."""
         options = self._options
         client = Client(
             server,

@@ -9,7 +9,7 @@
     digest of the key   16 bytes
     value
 
-All numbers are little-endian. The expiry is here because the server counts whole seconds.
+All numbers are little-endian. The entry contains the expiry, because the server counts only whole seconds.
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ class MemcachedCache:
     """Implements `CacheProvider` of `llmcore.contracts`, `CacheBatches`, `CacheLeases` and `CacheDiagnosis`.
 
     memcached cannot list keys. Each server stores a generation number for each namespace. An entry contains the
-    generation at its writing. `clear` replaces the generation, so the earlier entries are misses and are eventually
-    evicted. A generation that the server evicts makes entries misses as well.
+    generation that was current when the entry was written. `clear` replaces the generation, so the earlier entries
+    are misses and are eventually evicted. If the server evicts a generation, the entries of that generation become
+    misses too.
 
     Args:
         options: The addresses of the servers, and limits.

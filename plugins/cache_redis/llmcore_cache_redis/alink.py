@@ -268,7 +268,7 @@ class AsyncLink:
 
     def _abort(self) -> None:
         self._expired = True
-        writer = self._connection._writer  # noqa: SLF001 - kept: the task that reads from it finds its end
+        writer = self._connection._writer  # noqa: SLF001 - keep the writer: the task that reads from the connection detects the end
         if writer is not None:
             writer.transport.abort()
 

@@ -24,7 +24,7 @@ class AsyncPool:
 
     Tasks of the pool establish the connections. A cancelled caller therefore does not close a connection that other
     callers wait for. A caller receives the first connection that becomes free, even if the connection that was
-    started for it is slow.
+    started for this caller is slow.
 
     Args:
         make: Establishes a connection.
@@ -137,7 +137,7 @@ class AsyncPool:
             and self._open + len(self._making) < self._bounds.connections
         ):
             task = asyncio.get_running_loop().create_task(self._add())
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - a loop closed by hand takes it along
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - a loop that the application closes destroys the task
             self._making.add(task)
             task.add_done_callback(self._finish_connecting)
 
@@ -157,8 +157,8 @@ class AsyncPool:
         # A slow connection does not mean that the server fails, as long as others work or are being established.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
-        # A failed connection that was started for callers that have left does not count either: the server may have
-        # been restarted since then.
+        # Do not count a failed connection either if the callers for which it was started have left: the server may
+        # have been restarted since then.
         if not ignored and began >= self._waited_since:
             self._fail(fault)
             self.drop()

@@ -160,7 +160,8 @@ def _explain_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
 def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
     """Explain a fault of the client certificate.
 
-    The fault is certain if the server sent the alert *told*, otherwise it is probable.
+    If *told*, the server sent an alert about the certificate, so the fault is certain. Otherwise the fault is
+    probable.
     """
     closed = "closed the connection after the TLS handshake"
     if attempt.certificate:

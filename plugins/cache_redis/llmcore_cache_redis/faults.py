@@ -47,9 +47,9 @@ class Broken(Exception):
         self.expected = expected
         self.fix = fix
         self.slow = slow
-        """The connection attempt timed out. Other connections to the server may work."""
+        """Whether the connection attempt timed out. Other connections to the server may work."""
         self.stale = stale
-        """The server closed the idle connection earlier, so there is no partial reply."""
+        """Whether the server had closed the idle connection earlier, so that there is no partial reply."""
 
     def fault(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""

@@ -41,7 +41,7 @@ class Leases:
     """The plans for the leases of one namespace.
 
     Without scripts, a lease still has one holder. Only the renewal is not atomic: if another holder acquires the
-    lease at that moment, the renewal may extend its lease by at most the TTL.
+    lease at that moment, the renewal may extend the lease of the other holder, by at most the TTL.
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class Leases:
 
 
 def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
-    """Delete the lease *name* by a transaction, if *holder* has it; return the refusal if the user may not do that.
+    """Delete the lease *name* in a transaction if *holder* has it.
 
-    If it cannot be deleted safely, it expires.
+    Return the refusal if the user may not do that. A lease that cannot be deleted safely is left to expire.
     """
 
     def decide(replies: list[Any]) -> Request:

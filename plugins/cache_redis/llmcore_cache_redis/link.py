@@ -47,7 +47,8 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         if left <= 0:
             if self._late:
                 raise RedisTimeoutError
-            self._late, left = True, _MOMENT_S  # a busy process may read bytes late that arrived in time
+            # A busy process may read bytes late although they arrived in time.
+            self._late, left = True, _MOMENT_S
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
         self._sock.settimeout(left)
@@ -140,7 +141,7 @@ class Link:
             made |= {"tls": tls, "tls_timeout": limits.tls}
         kind: Any = _Local if not address.port else _Encrypted if tls is not None else _Plain
         self._connection: Any = kind(**made)
-        self._parser: Any = self._connection._parser  # noqa: SLF001 - made by the connection, of our own class
+        self._parser: Any = self._connection._parser  # noqa: SLF001 - an object of our own class
         self._parser.deadline = time.monotonic() + limits.tcp
         fault: Broken | ReplyError | None = None
         try:
@@ -243,7 +244,7 @@ class Link:
     def close(self) -> None:
         """Close the connection.
 
-        Any thread may call it. In a forked child it does not affect the parent's connection.
+        Any thread may call this method. In a forked child, it does not affect the parent's connection.
         """
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()

@@ -74,7 +74,7 @@ class Operations:
         return bool((yield from call(self._route, name, command((b"UNLINK", name)))))
 
     def get_many(self, keys: Sequence[str]) -> Plan[dict[str, bytes]]:
-        """Return the existing values, in one exchange per server and 64 keys."""
+        """Return the existing values. One exchange with a server reads up to 64 keys."""
         found: dict[str, bytes] = {}
         by_server: dict[Address, list[tuple[str, bytes]]] = {}
         for key in dict.fromkeys(keys):

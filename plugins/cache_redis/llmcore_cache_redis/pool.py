@@ -31,7 +31,7 @@ class Bounds(NamedTuple):
     wait: float
     """Timeout in seconds for establishing a connection."""
     busy: float
-    """Extra seconds for a command during handshakes: the server's thread does both."""
+    """Extra seconds for a command during handshakes, because one thread of the server does both."""
 
     @classmethod
     def of(cls, connections: int, limits: Limits) -> Bounds:
@@ -188,7 +188,7 @@ class Pool:
         return self._open < self._bounds.connections and self._making < self._bounds.handshakes
 
     def _add(self) -> Link:
-        """Establish a connection, which the caller has reserved.
+        """Establish a connection. The caller has already counted it.
 
         Raises:
             Broken: The connection could not be established.

@@ -21,7 +21,10 @@ __all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "route
 T = TypeVar("T")
 _REDIRECT: Final = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
 Plan = Generator[Step, list[Any], T]
-"""Yields steps, receives their replies, and returns the result. A broken connection is raised inside of it."""
+"""Yields steps, receives their replies, and returns the result.
+
+The error of a broken connection is raised inside the plan.
+"""
 
 
 class Route(Protocol):

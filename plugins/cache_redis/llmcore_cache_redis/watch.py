@@ -87,7 +87,7 @@ class Watcher:
         self._wake_sender.close()
 
     def after_fork(self) -> None:
-        """Start a new thread in the child process, unless this is closed; see `forks.ForkAware`."""
+        """Start a new thread in the child process, unless the watcher is closed; see `forks.ForkAware`."""
         if self._closed.is_set():
             return
         self._wake_receiver.close()

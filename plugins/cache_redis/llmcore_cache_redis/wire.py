@@ -40,8 +40,9 @@ class Step(NamedTuple):
     sentinel: bool = False
     """Whether the server is a Sentinel, which has another password and no database."""
     then: Callable[[list[Any]], Request] | None = None
-    """A function that receives the replies and returns the next commands for the same connection, as a transaction
-    needs. The replies to these commands are appended.
+    """A function that receives the replies and returns the next commands for the same connection, for transactions.
+
+    The replies to the next commands are appended.
     """
 
 

@@ -32,7 +32,7 @@ class Application:
         self._core = core
         self._token = token
         self._turn = asyncio.Lock()
-        """Only one page is computed at a time, because each reads the whole range."""
+        """Only one page is computed at a time, because each page reads the whole range from the ledger."""
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request of the ASGI server."""

@@ -28,7 +28,7 @@ _STEP_NAMES: Final = {"auto": "Automatic", "hour": "Hour", "day": "Day", "week":
 
 
 def make_policy(*, is_file: bool = False) -> str:
-    """Return the Content-Security-Policy. A file has no script, and neither form may load resources."""
+    """Return the Content-Security-Policy. A page in a file has no script. No page may load resources."""
     rules = ["default-src 'none'", f"style-src '{_hash(_STYLE)}'", "img-src data:", "base-uri 'none'"]
     if is_file:
         return "; ".join([*rules, "form-action 'none'"])

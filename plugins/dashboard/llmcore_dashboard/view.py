@@ -16,7 +16,7 @@ RANGES: Final[Mapping[str, str]] = {
     "this-month": "This month",
     "last-month": "Last month",
 }
-"""Name in the URL -> text on the page. Ranges of days end today and include it."""
+"""Name in the URL -> text on the page. Ranges of days include today."""
 GROUPS: Final = ("model", "provider", "kind", "user", "key", "tag")
 STEPS: Final = ("auto", "hour", "day", "week", "month")
 FILTERS: Final = ("model", "provider", "kind", "user", "key", "tag")

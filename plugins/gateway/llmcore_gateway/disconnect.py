@@ -18,8 +18,8 @@ class ClientLeft(Exception):
 class Watch:
     """Cancels the task that created it when the client disconnects.
 
-    The watch begins when that task first waits: an answer from the memory tier is complete before that, and needs no
-    second task.
+    The watch begins when that task first waits. An answer from the memory tier is complete before the task waits, so
+    it needs no second task.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -51,9 +51,9 @@ class Gateway:
         self.is_exposed = not is_loopback(self.options.host)
         """Whether other machines can reach the gateway, so that every request needs a key."""
         self.in_use = UseCounter()
-        """Entered by each request in progress, so that the Core is not closed under it."""
+        """Entered by each request in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()
-        """One page of the dashboard is made at a time, since each reads a part of the ledger."""
+        """Only one page of the dashboard is made at a time, because each page reads a part of the ledger."""
         settings = core.settings
         configured = core.llm.resolve()
         defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]

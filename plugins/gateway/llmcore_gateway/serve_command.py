@@ -92,8 +92,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _open_listener(host: str, port: int) -> socket.socket:
-    # Not socket.create_server(): asyncio sets TCP_NODELAY only if the listening socket names its protocol, and without it
-    # an answer of several writes waits 40 ms for the client's acknowledgement.
+    # Not socket.create_server(): asyncio sets TCP_NODELAY only if the listening socket names its protocol. Without
+    # TCP_NODELAY, an answer of several writes waits 40 ms for the client's acknowledgement.
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )[0]

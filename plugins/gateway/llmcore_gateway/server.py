@@ -128,7 +128,10 @@ def make_server(
     loop: str = "auto",
     on_started: Callable[[], object] | None = None,
 ) -> Server:
-    """Return the server of *application*; *load* makes a new Core at a reload, *on_started* is called when it listens."""
+    """Return the server of *application*.
+
+    *load* makes a new Core at a reload. *on_started* is called when the server listens.
+    """
     options = application.gateway.options
 
     protocol = make_protocol(

@@ -22,7 +22,7 @@ __all__ = ["Supervisor"]
 
 _TICK_S: Final = 0.1
 _MOST_FAILURES: Final = 3
-"""After so many consecutive workers that ended before they served, the supervisor gives up."""
+"""The supervisor gives up after this many consecutive workers that ended before they served."""
 _log: Final = getLogger("llmcore_gateway")
 
 
@@ -34,7 +34,7 @@ class Supervisor:
         self._listener = listener
         self._count = count
         self._workers: dict[subprocess.Popen[bytes], int] = {}
-        """Each worker has a pipe; a worker writes to it when it serves."""
+        """Worker -> the reading end of its pipe. A worker writes to the pipe when it begins to serve."""
         self._metrics_folder = ""
         self._failures = 0
         """The number of consecutive workers that ended before they served."""

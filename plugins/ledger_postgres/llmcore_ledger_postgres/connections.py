@@ -142,7 +142,10 @@ class Connections:
             return self._idle.pop() if self._idle else None
 
     def _wait_for_connection(self, deadline: float) -> None:
-        """Wait for a new connection. A thread opens it, so that a short deadline does not prevent it for ever."""
+        """Wait for a new connection.
+
+        A thread opens the connection, because callers with short deadlines could never do so.
+        """
         with self._lock:
             opening = self._opening
             is_new = opening is None or opening.done()

@@ -140,7 +140,7 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
 
 
 def _get_day(settlement: Settlement) -> Any:
-    """Return the day of the row; None if only its key is known."""
+    """Return the day of the row; None if only the key of the row is known."""
     if isinstance(settlement.row, int):  # `LedgerRow.id`: another process has opened the row
         return datetime.fromtimestamp(settlement.at, UTC).date()
     return settlement.row

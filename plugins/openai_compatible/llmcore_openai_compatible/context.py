@@ -70,9 +70,9 @@ def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def find_default_model(document: Any) -> str | None:
-    """Return the first model of a list that is not known to serve another purpose than chats.
+    """Return the first model of the list *document*. Skip models that are known to serve another purpose than chats.
 
-    Return None if the list lacks the model.
+    Return None if no model is left.
     """
     names: Iterable[str] = filter(None, map(_get_name, list_entries(document)))
     return next((name for name in names if not _OTHER_USES.search(name)), None)

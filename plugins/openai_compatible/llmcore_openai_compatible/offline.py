@@ -28,10 +28,7 @@ _LIMITS: Final = EmbeddingLimits(max_texts=64)
 
 
 def is_free(server: Server, base_url: str) -> bool:
-    """Return whether an answer of *server* at *base_url* costs nothing.
-
-    The server is a program of the user's own on this machine.
-    """
+    """Return whether an answer of *server* at *base_url* costs nothing, because the user runs the server on this machine."""
     return server.local and is_loopback(base_url)
 
 

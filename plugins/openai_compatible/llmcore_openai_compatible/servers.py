@@ -23,7 +23,10 @@ PARAMETERS: Final = frozenset(
         "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user",
     }
 )  # fmt: skip
-"""The parameters of Chat Completions that servers other than OpenAI implement. Others go into `extra_body`."""
+"""The parameters of Chat Completions that servers other than OpenAI implement.
+
+Other parameters go into `extra_body`.
+"""
 
 _OLD_LIMIT: Final = MappingProxyType({"max_completion_tokens": "max_tokens"})
 
@@ -36,7 +39,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()
-    """The parameters that the server refuses or ignores. llmcore rejects a call with one of them and names it."""
+    """The parameters that the server refuses or ignores. For a call with such a parameter, llmcore raises an error."""
     renames: Mapping[str, str] = msgspec.field(default_factory=dict)
     """OpenAI's name of a parameter -> the server's name."""
     has_schemas: bool = True

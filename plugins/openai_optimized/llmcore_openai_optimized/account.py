@@ -36,7 +36,7 @@ _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+([/?#]|$)")
 """Matches an address without user name and password, because errors would show these."""
 
 _HIDES: Final = re.compile(r"[@?#\s]")
-"""Characters next to which an address may contain a secret; such an address is not shown."""
+"""An address with one of these characters may contain a secret, so it is not shown."""
 
 _OF_THE_CLIENT: Final = frozenset({"content-length", "expect", "transfer-encoding"})
 """Headers that the client itself must set. A wrong value makes the client hang, or send half a request."""

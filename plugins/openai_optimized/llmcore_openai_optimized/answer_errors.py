@@ -21,7 +21,8 @@ def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
     if event == b"error":
         return parse_body(payload)
     if chunk is not None and chunk.choices and not chunk.error and not any(map(_has_failed, chunk.choices)):
-        return None  # this is an answer; other documents are rare and are decoded again with all fields any other document is rare, and is decoded again with all fields
+        # This is an answer; other documents are rare, so they are decoded again below, with all fields.
+        return None
     document = parse_body(payload)
     return document if is_error(document) else None
 

@@ -1,8 +1,8 @@
 """Read complete answers that are not chats. This module does no I/O.
 
 Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback
-contains the local variables of every frame, and those here contain the request and the answer. The frames of the
-public methods contain neither.
+contains the local variables of every frame. The variables of these functions contain the request and the answer; the
+variables of the public methods contain neither.
 """
 
 from __future__ import annotations

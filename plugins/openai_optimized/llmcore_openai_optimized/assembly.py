@@ -2,8 +2,8 @@
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
 `raw`. The end of the last choice is delayed until the usage and the body are known, because its delta contains both.
-A complete answer that is sent as an event has no `raw`, since clients of a stream read `delta` and not `message`: the
-host writes chunks.
+If a server sends the complete answer as an event, its deltas have no `raw`, so that the host writes chunks: clients
+of a stream read `delta` and not `message`.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Assembly:
         self._raw = None if self._is_completion else b""
 
     def add_plain(self, chunk: Chunk, payload: bytes) -> Delta | None:
-        """Add a chunk that contains only text (the fast path for most chunks), the event *payload*.
+        """Add *chunk*, the content of the event *payload*, if it contains only text (the fast path for most chunks).
 
-        Return its delta; None for any other chunk, which is not added.
+        Return its delta. Any other chunk is not added, and the result is None.
         """
         if (
             chunk.choices is None
@@ -210,7 +210,7 @@ class Assembly:
         )
 
     def _find_first(self) -> int:
-        """Return the index of the choice that is the reply; without a choice of index 0, the lowest."""
+        """Return the index of the choice that is the reply: the expected index, or the lowest index if it is missing."""
         index = 0 if self._first is None else self._first
         return index if index in self._choices else min(self._choices)
 
@@ -224,7 +224,7 @@ class Assembly:
         return index or self._first or 0
 
     def _find_completion(self, choices: Sequence[SentChoice], *, complete: bool) -> None:
-        """Leave the events out of the deltas if the first one is a complete answer."""
+        """Leave the events out of the deltas if the first event is a complete answer."""
         if not complete and self._last_chunk is None and choices:
             self._is_completion = all(not sent.delta and sent.message is not None for sent in choices)
             if self._is_completion:

@@ -258,7 +258,7 @@ def _add_page(
     """Add the batches of *page* that are new enough. Return the start of the next page.
 
     Raises:
-        ProviderError: The page is one.
+        ProviderError: The page is an error.
     """
     if isinstance(page, ProviderError):
         raise page

@@ -45,7 +45,7 @@ def translate_chat(request: ChatRequest) -> ChatRequest:
     """Return *request*, translated if its model only answers in the Responses API.
 
     Raises:
-        BadRequest: A message or a parameter has no counterpart there.
+        BadRequest: A message or a parameter has no counterpart in the Responses API.
     """
     if request.api != "chat" or request.model not in _ONLY_RESPONSES:
         return request

@@ -56,7 +56,7 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
     begun = begun or bool(_BAD_CHUNK.search(what))  # headers and body may arrive at once
     if isinstance(raised, httpx2.RemoteProtocolError) and not begun and not _NO_ANSWER.search(what):
         return _make_malformed(what, address)
-    # httpcore lets EndOfStream of anyio through when TLS ends early.
+    # If TLS ends early, anyio raises EndOfStream, which httpcore does not translate.
     if not isinstance(raised, httpx2.RequestError | OSError) and type(raised).__name__ != "EndOfStream":
         return ProviderError(f"the request failed ({what})")
     if begun:

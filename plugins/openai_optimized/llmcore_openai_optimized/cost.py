@@ -13,7 +13,7 @@ __all__ = ["read_cost"]
 
 _FLAT: Final = Decimal(100)
 _PER_TOKEN: Final = Decimal("0.001")
-"""Maximum plausible USD for one answer and for each token.
+"""The maximum plausible cost of an answer in USD: a flat amount, and an amount for each token.
 
 A higher cost is an error of the server, such as a different unit. The most expensive model of the price tables costs
 0.0006 a token; fees for searches and images come on top.
@@ -61,7 +61,7 @@ def _read_usage_cost(usage: Mapping[str, Any]) -> Decimal | None:
 
 
 def _add_upstream_cost(cost: Decimal | None, usage: Mapping[str, Any]) -> Decimal | None:
-    """Add the upstream cost of an OpenRouter call with the caller's own key, for which `cost` contains only the fee."""
+    """Add the upstream cost of an OpenRouter call with the caller's own key, because `cost` then contains only the fee."""
     if usage.get("is_byok") is not True or cost is None:
         return cost
     details = usage.get("cost_details")

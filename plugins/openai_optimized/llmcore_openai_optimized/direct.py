@@ -236,7 +236,7 @@ class _Connection:
             raise httpx2.ReadError(str(error)) from error
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is recent, and has no data or end to read."""
+        """Return whether the connection leads to *endpoint*, is recent, and has neither unread data nor an end."""
         if self._address != endpoint.address or time.monotonic() - self.idle_since > IDLE_S:
             return False
         return not is_readable(self._socket.fileno())
@@ -246,7 +246,7 @@ class _Connection:
         self._socket.close()
 
     def _set_timeout(self, seconds: float | None) -> None:
-        if seconds != self._seconds:  # it costs a system call
+        if seconds != self._seconds:  # setting the timeout costs a system call
             self._socket.settimeout(seconds)
             self._seconds = seconds
 

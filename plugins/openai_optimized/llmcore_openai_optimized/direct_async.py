@@ -1,4 +1,4 @@
-"""The asynchronous variant of `_direct.py`: an asyncio protocol for each connection, in one event loop.
+"""The asynchronous variant of `direct.py`: an asyncio protocol for each connection, in one event loop.
 
 This client takes a third of the CPU time of aiohttp. A response has one timer. The timer is set again only when it
 fires, not for each chunk.
@@ -243,7 +243,7 @@ class _Connection(asyncio.Protocol):
             self.parser = None
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is recent, and has no data or end to read."""
+        """Return whether the connection leads to *endpoint*, is recent, and has neither unread data nor an end."""
         if self._address != endpoint.address or self._loop.time() - self.idle_since > IDLE_S:
             return False
         # The loop may have been too busy to notice the end, so ask the socket.

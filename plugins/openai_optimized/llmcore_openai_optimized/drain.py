@@ -1,6 +1,6 @@
 """Read the end of a body after the last event, so that the connection can be reused.
 
-Some servers and proxies keep the response open after `[DONE]`, so this waits at most 50 ms.
+Some servers and proxies keep the response open after `[DONE]`, so the functions wait at most 50 ms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The address and the headers of each kind of request.
 
-They equal those of the vendor's SDK, whose import takes longer than a thousand requests;
-`tests/test_openai_optimized_endpoints.py` compares both.
+Address and headers equal those of the vendor's SDK. The SDK is not used, because its import takes longer than a
+thousand requests; `tests/test_openai_optimized_endpoints.py` compares both.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Endpoints:
         self._headers = {name.lower(): value for name, value in headers.items()}
         name = "authorization" if account.bearer else "api-key"
         self.key_header = None if name in self._headers else name.encode()
-        """The name of the header for the key; None if the headers of the options contain it."""
+        """The name of the header for the key; None if the headers of the options contain this header."""
 
     def make(self, method: str, path: str, model: str, content_type: str = "application/json") -> Endpoint:
         """Return an endpoint.

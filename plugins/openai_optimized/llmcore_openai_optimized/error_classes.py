@@ -28,7 +28,7 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
 }  # fmt: skip
 """405: the address is wrong. 409: the server could not get a lock in time.
 
-The vendor's SDK retries it. 424: generation failed (text-generation-inference). 498: the flex tier of Groq is full.
+The vendor's SDK retries 409. 424: generation failed (text-generation-inference). 498: the flex tier of Groq is full.
 """
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {

@@ -28,8 +28,8 @@ def _make_price(*prices: str) -> OwnPrice:
 
 ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
     # Source: the tables inside litellm 1.109.1 (2026-11), which cite https://developers.openai.com/api/docs/pricing.
-    # Six times the standard price in every unit; beyond 272,000 input tokens both double. The dates are
-    # those of the first prices of the other tiers in genai-prices.
+    # Each price is six times the standard price. For more than 272,000 input tokens, both prices double. The dates
+    # are those of the first prices of the other tiers in genai-prices.
     "gpt-6-astra": [(date(2026, 10, 12), _make_price("60", "300", "6", "75"))],
     "gpt-6.1-sol": [(date(2026, 10, 12), _make_price("12", "60", "0.6", "15"))],
 }
@@ -37,7 +37,7 @@ ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
 TWELVE_HOURS: Final = 2
 """Price of a 12-hour cache write as a multiple of a 30-minute write, in every tier: 2.5 instead of 1.25 times the input.
 
-Source: as above; it is the same for all ten models there with both prices.
+Source: as above. The factor is the same for all ten models that have both prices there.
 """
 
 AUDIO: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {

@@ -1,4 +1,4 @@
-"""Find the prices of a model in a tier on a day: from genai-prices, completed from `_own_prices`."""
+"""Find the prices of a model in a tier on a day: from genai-prices, completed from `own_prices`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONTEXTS: Final = {
 _LONG: Final = 272_000
 """The number of input tokens above which the whole request costs more.
 
-The input 2 times, the output 1.5 times as much.
+Such a request costs 2 times as much for the input, and 1.5 times as much for the output.
 """
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]

@@ -44,7 +44,7 @@ class AnswerReader:
         self._request = request
         self._headers = headers
         self._errors = errors
-        self._refused = None if 200 <= status < 300 else status  # noqa: PLR2004 - any success is one
+        self._refused = None if 200 <= status < 300 else status  # noqa: PLR2004 - every status 2xx is a success
         self._size = 0
         self._begun: bytes | None = b""
         self._shown = b""
@@ -150,7 +150,7 @@ class AnswerReader:
         except ValueError as error:
             self._document, parser = None, EventParser()
             events = [*parser.feed(body), *parser.end()] if body[:1] == b"{" else []
-            if len(events) < 2 or not _is_json(events[0][1]):  # noqa: PLR2004 - a single one is the unreadable document
+            if len(events) < 2 or not _is_json(events[0][1]):  # noqa: PLR2004 - a single event is the unreadable document itself
                 what = f"something that is not a chat completion ({error})"
                 raise AnswerError(self._make_malformed(what, body, partial=read_partial(body))) from None
             self._body, self._events = [], parser
@@ -240,7 +240,7 @@ class AnswerReader:
         reported = find_error(chunk, event, payload)
         if reported is not None:
             failure = self._make_reported(reported)
-            # An error with a choice ended an answer that may be billed; an error without one is a refusal.
+            # An error next to a choice ended an answer that may be billed. An error without a choice is a refusal.
             failure.answered = complete and bool(chunk.choices)
             raise AnswerError(failure)
         try:

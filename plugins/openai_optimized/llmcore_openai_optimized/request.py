@@ -72,7 +72,7 @@ class Request:
     ) -> None:
         self.endpoint = endpoint
         self.own_headers = own_headers
-        """The headers of this request alone: the key, and what observers add."""
+        """The headers that only this request has: the key, and the headers of observers."""
         self.content = content
         self.timeout = timeout
 

@@ -27,7 +27,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """The error to raise after the pieces that arrived before it."""
+        """The error to raise after the pieces that arrived before the error."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False

@@ -81,7 +81,7 @@ class ToolCalls:
     def add(
         self, piece: Mapping[str, Any], *, complete: bool = False, surrogates: SurrogateBuffer | None = None
     ) -> list[ToolCall]:
-        """Add a piece; return the pieces to emit; an empty list while the name may be incomplete.
+        """Add a piece; return the pieces to emit. The list is empty while the name may be incomplete.
 
         Args:
             piece: An item of `tool_calls`.

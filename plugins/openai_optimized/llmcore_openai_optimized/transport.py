@@ -1,8 +1,8 @@
 """The blocking and the asynchronous transport, with the same rules for proxies, certificates and headers.
 
-Proxy and certificates are set here; the transports do not read the environment. Without a proxy, requests go over sockets
-(`_direct.py`, `_direct_async.py`), for a quarter of the CPU time of httpcore. With a proxy, they go through httpcore, which supports
-CONNECT and SOCKS.
+Proxy and certificates are set here; the transports do not read the environment. Without a proxy, requests go directly
+over sockets (`direct.py`, `direct_async.py`), which takes a quarter of the CPU time of httpcore. With a proxy,
+requests go through httpcore, which supports CONNECT and SOCKS.
 """
 
 from __future__ import annotations

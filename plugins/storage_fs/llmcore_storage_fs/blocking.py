@@ -162,7 +162,7 @@ class BlockingFs:
             self._translate_errors(source, lambda: self._root.describe(parts))
             if self._translate_errors(target, done, writing=True):
                 return
-            # Another process has deleted the source or the folder of the target. The next round tells which.
+            # Another process has deleted the source or the folder of the target. The next round finds out which one.
         raise faults.make_unstable_error(target, self._root.path)
 
     def _translate_errors(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:

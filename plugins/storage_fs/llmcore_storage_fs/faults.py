@@ -36,7 +36,7 @@ _NO_FILE: Final = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
 )  # fmt: skip
 _NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
-"""The errno values that mean "no such file" on reading. EISDIR is one because a folder is not a file."""
+"""The errno values that mean "no such file" on reading. EISDIR is included because a folder is not a file."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 

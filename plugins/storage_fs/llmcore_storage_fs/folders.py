@@ -32,7 +32,7 @@ class Folder(Protocol):
     """An open folder. Names are single path components, and links are not followed."""
 
     def child(self, name: str, *, create: bool) -> Folder:
-        """Open the subfolder *name*. With *create*, create a missing one."""
+        """Open the subfolder *name*. With *create*, create a missing subfolder."""
         ...
 
     def open(self, name: str, flags: int) -> int:

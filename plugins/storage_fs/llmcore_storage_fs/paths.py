@@ -102,7 +102,7 @@ class CheckedFolder:
         self._get_path(name).rmdir()
 
     def sync(self) -> None:
-        """See `Folder.sync`. It has no effect on Windows, which cannot open folders."""
+        """See `Folder.sync`. This method has no effect on Windows, which cannot open folders."""
         with suppress(PermissionError):
             fd = os.open(self._path, os.O_RDONLY)
             try:

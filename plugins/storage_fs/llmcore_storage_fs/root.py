@@ -33,7 +33,7 @@ class OpenRoot(Protocol):
     """A function that opens the root folder."""
 
     def __call__(self, path: str, *, create: bool) -> Folder:
-        """Open the root folder. With *create*, create a missing one."""
+        """Open the root folder. With *create*, create a missing folder."""
         ...
 
 
@@ -162,7 +162,7 @@ class Root:
     ) -> tuple[Folder, T]:
         """Open the folder *parts* and call *begin*, which creates a temporary file there. That file keeps the folder in place.
 
-        If another process removes the empty folder before *begin* creates the file, repeat both.
+        If another process removes the empty folder before *begin* creates the file, repeat both steps.
         """
         for left in reversed(range(_TRIES)):
             try:
@@ -178,7 +178,10 @@ class Root:
         raise AssertionError
 
     def keys(self, parts: Parts, beginning: str) -> list[str]:
-        """Return the keys in and below the folder *parts* whose first component there begins with *beginning*."""
+        """Return the keys in and below the folder *parts*.
+
+        The first component below this folder begins with *beginning*.
+        """
         with self.walk(parts) as folder:
             skipped = Skipped()
             found = [
@@ -250,6 +253,7 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
 def _lock_both(one: Folder, other: Folder) -> Iterator[None]:
     with ExitStack() as locked:
         places = {folder.identity(): folder for folder in (one, other)}
-        for place in sorted(places):  # one order for all callers: two opposite moves must not deadlock
+        # All callers lock in this order, so that two opposite moves do not deadlock.
+        for place in sorted(places):
             locked.enter_context(places[place].lock())
         yield

@@ -1,7 +1,8 @@
 """Write files atomically, and delete the temporary files of dead writers.
 
-A writer creates the file under a temporary name in the target's folder and holds a lock on it. The kernel releases the
-lock when the writer ends, even after a crash. A temporary file that can be locked therefore has no living writer.
+A writer creates the file under a temporary name in the target's folder and holds a lock on the temporary file. The
+kernel releases the lock when the writer ends, even after a crash. A temporary file that can be locked therefore has
+no living writer.
 """
 
 from __future__ import annotations

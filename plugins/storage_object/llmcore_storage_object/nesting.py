@@ -1,4 +1,4 @@
-"""Keep "a" and "a/b" from being files at the same time, for stores that would allow both."""
+"""Prevent "a" and "a/b" from being files at the same time, for stores that would allow this."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _DUMMY_KEYS: Final = {
 _UNSIGNED: Final = json.dumps(
     {"gcs_base_url": "", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 )
-"""A service account without a key, with which the SDK requests no token."""
+"""A service account without a key. With this account, the SDK requests no token."""
 _NO_RETRIES: Final = {"max_retries": 0, "retry_timeout": _RETRY_TIMEOUT}
 
 

@@ -61,7 +61,10 @@ def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
 
 
 def _get_next(results: queue.SimpleQueue[Any]) -> Any:
-    """Return the next item. The wait has a timeout because a Ctrl-C just before an endless wait would go unnoticed."""
+    """Return the next item.
+
+    The wait has a timeout, because a wait without a timeout would not notice an earlier Ctrl-C.
+    """
     while True:
         with suppress(queue.Empty):
             return results.get(timeout=_LOOK_S)

@@ -74,7 +74,7 @@ class Lister:
         elif start:
             query["start-after"] = _NOT_IN_XML.split(start)[
                 0
-            ]  # some servers quote it unescaped in their XML answer
+            ]  # some servers repeat this character unescaped in their XML answer
         self._address = self._address or self._find_address()
         words = (f"{name}={quote(value, safe='', errors='replace')}" for name, value in query.items())
         address = f"{self._address}?{'&'.join(words)}"
@@ -91,7 +91,8 @@ class Lister:
     def _sign(self, address: str) -> Work[str]:
         if self._signer is None:
             return address
-        # The SDK appends an object name, here an empty one. "#" turns that into a fragment, which is not sent.
+        # The SDK appends an object name, here an empty one. "#" turns the appended name into a fragment, which is not
+        # sent.
         store = self._signer(f"{address}#")
         signed: str = yield ask("sign", store, "GET", "", _SIGNED_FOR)
         return signed.partition("#")[0]

@@ -51,7 +51,7 @@ class Bucket:
         lister: Lists unmodified names; None: the SDK lists.
         shared: Whether other programs may write to the bucket.
         writer: The store for unconditional puts and deletes; None means *store*.
-        nesting: Keeps a key from being the folder of another key; None leaves that to the server.
+        nesting: Prevents a key from being the folder of another key; None leaves this check to the server.
         retries: The number of retries.
     """
 
@@ -174,7 +174,10 @@ class Bucket:
         raise faults.make_unstable_error(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
-        """Return whether *data* is complete: an ETag that is a digest must match. Mixed versions never match."""
+        """Return whether *data* is complete: if the ETag is a digest, it must match.
+
+        A mixture of two versions never matches.
+        """
         if not self._digests or not _MD5.fullmatch(etag):
             return True
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag

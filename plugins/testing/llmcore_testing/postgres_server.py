@@ -158,13 +158,16 @@ class PostgresServer:
         return (self._folder / "log").read_text(errors="replace")
 
     def take_snapshot(self) -> None:
-        """Copy the data, as a replica that stops to receive writes here. The server restarts."""
+        """Copy the data, like a replica that receives no more writes from now on. The server restarts."""
         self.stop()
         self._copy(self._data, self._folder / "replica")
         self.start()
 
     def replace_by_snapshot(self) -> None:
-        """Replace the server by the replica of `take_snapshot`: it is promoted, and has lost the writes since then."""
+        """Replace the server by the replica of `take_snapshot`.
+
+        The replica is promoted, and lacks the writes since then.
+        """
         self.kill()
         self._copy(self._folder / "replica", self._data)
         (self._data / "standby.signal").touch()
@@ -173,7 +176,7 @@ class PostgresServer:
 
     def _copy(self, source: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(source), str(target)], check=True)  # noqa: S603, S607 - it keeps owners
+        subprocess.run(["cp", "-a", str(source), str(target)], check=True)  # noqa: S603, S607 - cp keeps the owners of the files
 
     def pause(self) -> None:
         """Pause all processes of the server with SIGSTOP. The server then accepts connections, but does not answer."""

@@ -250,7 +250,10 @@ def _wait_until(condition: Callable[[], bool]) -> bool:
 
 
 def _find_free_port() -> int:
-    """Return a free port. The port 10,000 above is free too: Redis uses it for the Cluster bus."""
+    """Return a free port.
+
+    The port with the number + 10,000 is free too, because Redis uses it for the Cluster bus.
+    """
     while True:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]

@@ -46,5 +46,5 @@ def get_data_path() -> str:
 def _remove(folder: Path, owner: int) -> None:
     import shutil
 
-    if os.getpid() == owner:  # a forked child must not delete it, because the parent uses it
+    if os.getpid() == owner:  # a forked child must not delete the folder of its parent
         shutil.rmtree(folder, ignore_errors=True)

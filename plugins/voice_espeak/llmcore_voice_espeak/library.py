@@ -107,7 +107,7 @@ class Library:
                         words.append((events[at].position, events[at].audio_ms))
                     at += 1
                 take(ctypes.string_at(samples, 2 * count) if samples and count > 0 else b"", words)
-            except BaseException as error:  # noqa: BLE001 - C would lose it
+            except BaseException as error:  # noqa: BLE001 - C code would lose the exception
                 failed.append(error)
             return 1 if failed else 0
 

@@ -132,7 +132,7 @@ class WorkerPool:
                 else:
                     waiter = _Waiter()
                     self._waiters.append(waiter)
-            if dead is not None:  # it ended while it was idle
+            if dead is not None:  # the worker ended while it was idle
                 self._end(dead)
                 continue
             if waiter is None:

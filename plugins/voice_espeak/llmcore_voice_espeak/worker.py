@@ -31,7 +31,10 @@ __all__ = ["main"]
 _FRAME: Final = 8_192
 """Bytes of audio in a frame: 0.2 s."""
 _BATCH: Final = 4 * _FRAME
-"""Bytes of one write, except for the first frame of a reply: each write wakes the parent."""
+"""Bytes of one write, except for the first frame of a reply.
+
+Each write wakes the parent, so a batch has several frames.
+"""
 _WORDS_BATCH: Final = 1_000
 _LOST_S: Final = 300.0
 """Seconds without a request after which a worker ends; its parent ends idle workers much earlier."""

@@ -96,7 +96,7 @@ class Errors:
         return error
 
     def _address_fix(self) -> str | None:
-        """Return the command that corrects the address; None if it has the usual form, without a path of the API."""
+        """Return the command that removes a path of the API from the address; None if the address has no such path."""
         corrected = _API_PATH.sub("", self._account.base_url)
         if corrected == self._account.base_url:
             return None

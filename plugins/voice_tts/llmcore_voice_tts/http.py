@@ -117,13 +117,13 @@ class _AsyncWeb(httpx.AsyncClient):
 
 
 def make_sdk(account: Account) -> Sdk[ElevenLabs, httpx.Client]:
-    """Return the blocking client. It does not get the key."""
+    """Return the blocking client. The client does not get the key."""
     web = _SyncWeb(account)
     return Sdk(ElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 
 
 def make_async_sdk(account: Account) -> Sdk[AsyncElevenLabs, httpx.AsyncClient]:
-    """Return the asynchronous client for the running event loop. It does not get the key."""
+    """Return the asynchronous client for the running event loop. The client does not get the key."""
     web = _AsyncWeb(account)
     return Sdk(AsyncElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 

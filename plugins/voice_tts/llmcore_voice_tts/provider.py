@@ -74,7 +74,7 @@ class ElevenLabsVoice(Offline):
         )
 
     def list_voices(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. All pages, by name."""
+        """See `VoiceProvider.list_voices`. All pages are read, in the order of the names."""
         return _unwrap(self._run(voices.list_voices(), timeout_s))
 
     def search_voices(
@@ -290,10 +290,7 @@ class ElevenLabsVoice(Offline):
     async def _astream_body(
         self, ask: Ask, request: SpeechRequest, failures: list[LLMCoreError]
     ) -> AsyncGenerator[bytes]:
-        """See `_stream_body`; the error is appended to *failures*.
-
-        This is because an asynchronous generator cannot return it.
-        """
+        """See `_stream_body`. Append the error to *failures*, because an asynchronous generator cannot return it."""
         deadline = RequestDeadline(request.timeout_s, request.idle_s, default_s=DEFAULT_S)
         try:
             async with AsyncExitStack() as stack:

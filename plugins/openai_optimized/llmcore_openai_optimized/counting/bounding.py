@@ -37,7 +37,7 @@ _FUNCTION: Final = 16
 def bound(request: ChatRequest | Mapping[str, Any]) -> int | None:
     """Return an upper bound of the prompt tokens of *request*, a request or a body.
 
-    None if no bound exists, because of files, results of server-side tools, or data stored on the server.
+    Return None if no bound exists, because of files, results of server-side tools, or data stored on the server.
     """
     whole = parse_request(request.body() if isinstance(request, ChatRequest) else request)
     return sum_bounds(whole, get_family(whole.model), count_bytes)

@@ -88,7 +88,7 @@ class ChatSum(Sum):
         if not self.whole.functions:
             return 0
         if self.family.gpt5 and not self.family.before_5_4:
-            self.whole.doubts.add("tools")  # no row
+            self.whole.doubts.add("tools")  # no recorded request shows this case
         if self.family.gpt5:
             return _TOOLS_GPT5 + self.description_tokens
         return (0 if self.family.reasoning else -1) + self.count_choice()

@@ -56,7 +56,7 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
             whole.boundless.add("audio")
         return "", None
     if kind == "refusal":
-        whole.doubts.add("refusal")  # no row
+        whole.doubts.add("refusal")  # no recorded request has a refusal
     text = part.get(_TEXT_OF.get(kind, ""))
     return (text, None) if isinstance(text, str) else (_take_unknown(part, whole), None)
 

@@ -95,7 +95,7 @@ def _render_function(function: Mapping[str, Any], renderer: _Schema) -> list[str
     lines, about = renderer.properties(schema, 0), _render_about(schema)
     if about:
         return [f"type {name} = (_: {about[0]}", *about[1:], "{", *lines, "}) => any;"]
-    if _is_plain(lines):  # 150 functions without any comment: a line each
+    if _is_plain(lines):  # a function without any comment is on one line: 150 functions
         return [f"type {name} = (_: {{ {' '.join(lines).rstrip(',')} }}) => any;"]
     return [f"type {name} = (_: {{", *lines, "}) => any;"]
 

@@ -1,7 +1,7 @@
 """Count the parts of a prompt that both APIs share: messages, images, tools.
 
-Each number here and in `chat` and `responses` has its evidence: the number of recorded requests with the `usage` of the
-server, one row for each request.
+Each number here and in `chat` and `responses` is given with its evidence: the number of rows. A row is one recorded
+request with the `usage` that the server reported.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Sum:
     def count_choice(self) -> int:
         """Return the tokens of a tool choice by name."""
         choice: Any = self.whole.choice
-        if not isinstance(choice, Mapping) or self.family.gpt5:  # gpt-5: nothing, 4 rows
+        if not isinstance(choice, Mapping) or self.family.gpt5:  # gpt-5 adds no tokens: 4 rows
             return 0
         function = choice.get("function")
         name = get_name(function if isinstance(function, Mapping) else choice)

@@ -84,7 +84,7 @@ class Counter:
         return count(stock, text)
 
     def _split(self, text: str) -> list[str] | None:
-        """Return the pieces; None if versions of Unicode may differ."""
+        """Return the pieces; None if versions of Unicode may differ about a character of *text*."""
         if text.isascii():
             return self._ascii(text)
         for character in set(text) - self._settled:
@@ -92,7 +92,7 @@ class Counter:
                 return None
             self._settled.add(character)
         if self._full is None:
-            with self._lock:  # a fork waits: `regex` has a lock
+            with self._lock:  # a fork must wait, because `regex` has a lock
                 import regex
 
                 self._full = regex.compile(FULL[self.name]).findall

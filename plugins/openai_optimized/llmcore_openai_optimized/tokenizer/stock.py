@@ -21,7 +21,7 @@ The pattern engine of tiktoken panics at about a million blanks, because it back
 """
 
 _BLANK: Final = r"[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-"""Unicode white space without ends of lines; white space of `re` has four characters more."""
+r"""Unicode white space without ends of lines. `\s` of `re` matches four more characters."""
 
 _AT_END: Final = r"|\s++$|"
 """Match white space at the end of the text as one piece, without backtracking."""
@@ -32,7 +32,8 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
     import tiktoken
 
     pattern = STOCK[name]
-    if _AT_END not in pattern:  # cl100k_base has it; in o200k_base `\s+(?!\S)` matches the same piece
+    # cl100k_base already has this part; in o200k_base, `\s+(?!\S)` matches the same piece.
+    if _AT_END not in pattern:
         pattern = pattern.replace(r"|\s+(?!\S)|", _AT_END + r"\s+(?!\S)|")
     return tiktoken.Encoding(
         name, pat_str=pattern, mergeable_ranks=dict(table.iterate_tokens()), special_tokens={}
@@ -67,7 +68,8 @@ def split(text: str, long: int) -> list[str]:
     A run that is not followed by an end of line begins a piece. The run is one piece without its last character, which belongs
     to the next piece.
     """
-    half = long // 2  # a long run covers one of these slices; checking them is faster than a search
+    # A long run covers at least one of these slices, and checking the slices is faster than a search.
+    half = long // 2
     if not any(text[at : at + half].isspace() for at in range(0, len(text), half)):
         return [text]
     parts, done = [], 0

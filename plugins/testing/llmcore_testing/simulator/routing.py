@@ -34,7 +34,7 @@ class Settings:
     batch_tokens: int | None = None
     """How many tokens may be enqueued in OpenAI's batches."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Added to every successful answer. They replace headers of the same names."""
+    """Headers to add to every successful answer. Such a header replaces a header of the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,6 +153,6 @@ class Script:
             self.changed.notify_all()
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until *holds* returns true; return whether it did. Every change calls it again."""
+        """Wait until *holds* returns true; return whether it did. *holds* is called again after every change."""
         with self.changed:
             return self.changed.wait_for(holds, timeout_s)

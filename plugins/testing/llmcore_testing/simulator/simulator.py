@@ -42,18 +42,18 @@ class Simulator:
         port: The port to listen on; 0 takes a free port.
         api_keys: The accepted keys. None accepts any key that is not empty.
         reports_usage: Whether a stream reports its usage even if the request did not ask for it, as Mistral does.
-        needs_key: Whether a request without a key is rejected. Local servers such as Ollama accept it.
+        needs_key: Whether a request without a key is rejected. Local servers such as Ollama accept such a request.
         models: The models that exist. None accepts every name.
         latency_s: The duration of every answer in seconds.
         reply: The answer to each request that finds no queued answer from `replies`.
-        headers: Added to every successful answer. They replace headers of the same names:
+        headers: Headers to add to every successful answer. Such a header replaces a header of the same name:
             `{"x-ratelimit-remaining-requests": "0"}`.
         voice: The synthesizer for speech. "tone" makes 0.02 seconds of sound per character. The name of an installed
             voice provider that needs no key, such as "espeak", makes real speech.
         holds_batches: Whether batches wait for `finish_batches`. Otherwise, a batch ends at the client's first status request.
         batch_window_s: An unfinished batch expires after this many seconds.
-        batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond that fails with the code
-            "token_limit_exceeded". Four characters of a request count as one token.
+        batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond this maximum fails with
+            the code "token_limit_exceeded". Four characters of a request count as one token.
         keep_requests: The number of recorded requests. Newer requests replace older ones.
         routes: Endpoints of another protocol, as `{"/api/chat": handler, "GET /api/tags": handler}`. A path may have
             placeholders, as in "/models/{name}". These routes take precedence. A handler gets the `RecordedRequest` and
@@ -225,7 +225,9 @@ class Simulator:
         return self.requests
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float = 60.0) -> bool:
-        """Wait until *holds* returns true; return whether it did. Each arrival and each end of a request calls it again.
+        """Wait until *holds* returns true; return whether it did.
+
+        *holds* is called again at each arrival and each end of a request.
 
         Example: `upstream.wait_for(lambda: upstream.in_flight == 0)`.
         """
