@@ -275,7 +275,7 @@ class LedgerError(LLMCoreError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be reached, read or written. Providers of the kind `ledger` raise it.
+    """The ledger cannot be reached, read or written. Providers of the kind `ledger` raise this error.
 
     A call fails with this error only if a budget with `on_exceed = "refuse"` applies to the call.
     """

@@ -170,7 +170,10 @@ class BillSource(msgspec.Struct, frozen=True, kw_only=True):
     The table is read only for the bill, so that calls work without the admin key.
     """
     create: Callable[[Any], BillReader]
-    """A function that takes the checked options of the table and returns the reader. It needs no key until `fetch`."""
+    """A function that takes the checked options of the table and returns the reader.
+
+    Before `fetch`, the reader needs no key.
+    """
 
 
 class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only=True):
@@ -208,8 +211,8 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     offline: Callable[[OptionsT], object] | None = None
     """A function that takes the checked options and returns an object that needs no SDK, key or network.
 
-    llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host
-    asks the provider itself, after creating it.
+    llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host creates the
+    provider, and asks the provider itself.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
     """llm: a function that returns everything that can change the answer besides the request, such as address and

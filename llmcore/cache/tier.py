@@ -68,7 +68,8 @@ class Tier:
     def after_fork(self) -> None:
         """Drop the entries in a forked child, because the backend's reports go to the parent; see `forks.ForkAware`.
 
-        An outage continues, because it needs no reports and its time limit applies in both processes.
+        If the cache is in an outage, the outage continues: the entries served during an outage do not depend on the
+        reports, and the time limit of an outage applies in both processes.
         """
         self._entries = BoundedEntries(self._size, clock=self._clock)
 

@@ -64,7 +64,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     """The caller's timeout in seconds; None means the timeout of [retry]."""
     method: str = "chat"
-    """The public method that the application called. Fixes show a call of it."""
+    """The public method that the application called. Fixes show a call of this method."""
     attempts: int
     elapsed_s: float
 

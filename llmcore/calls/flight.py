@@ -22,7 +22,7 @@ Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How often the waiting callers retry together after a failure. The next failure goes to all of them."""
+"""How often the waiting callers retry together after a failure. All these callers receive the next failure."""
 
 
 class Caller:

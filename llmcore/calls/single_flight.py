@@ -40,7 +40,7 @@ class FlightResult:
 
 
 class Flights:
-    """The flights of this process by key. Threads, tasks and event loops share them."""
+    """The flights of this process by key. Threads, tasks and event loops share the flights."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -57,8 +57,8 @@ class Flights:
     ) -> Generator[Any, Any, FlightResult]:
         """Run one call for all concurrent callers with the same *key*.
 
-        After a failure, callers without any piece retry once, together. A second failure goes to all of them. There is no
-        retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
+        After a failure, callers without any piece retry once, together. All these callers receive a second failure.
+        There is no retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
 
         Args:
             key: The key. Calls with the same key must have the same result.

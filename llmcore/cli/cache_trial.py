@@ -23,14 +23,14 @@ def find_failing_operations(
     """Return the name of the configured cache, its failing operations with the reasons, and a fix.
 
     Return None if the cache cannot be tried: the configuration or the plugin has an error, or the folder does not
-    exist, and a trial would create it. A cache that does not answer within *limit_s* seconds is reported as a failing
-    `get`.
+    exist (a trial would create the folder). A cache that does not answer within *limit_s* seconds is reported as a
+    failing `get`.
     """
     try:
         settings = load_settings(config, profile=profile)
         backend = build_backend("cache", settings.cache.provider, settings, Catalogue())
         folder = getattr(backend.provider, "folder", None)
-    except LLMCoreError:  # the checks of the configuration and the plugins report it
+    except LLMCoreError:  # the checks of the configuration and the plugins report this error
         return None
     if isinstance(folder, Path) and not folder.exists():
         return None

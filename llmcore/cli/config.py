@@ -226,6 +226,6 @@ def _render_origin(layer: str, source: str | None) -> str:
 def _render_path(file: Path) -> str:
     from llmcore.support.user_folders import get_working_folder
 
-    with suppress(OSError, ValueError):  # no working directory, or a path outside of it
+    with suppress(OSError, ValueError):  # no working directory exists, or *file* is outside of it
         return str(file.relative_to(get_working_folder()))
     return str(file)

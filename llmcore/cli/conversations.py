@@ -308,7 +308,7 @@ def get_text(message: dict[str, Any]) -> str:
 def _make_name() -> str:
     """Return a name for a conversation.
 
-    It consists of the local time, so that names sort by age, and four random characters.
+    The name begins with the local time, so that names sort by age, and ends with four random characters.
     """
     return f"{time.strftime('%Y-%m-%d-%H%M%S')}-{secrets.token_hex(2)}"
 

@@ -117,7 +117,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
         option: The option of a fix. The value of the misspelt parameter replaces VALUE.
         before: The arguments before the command.
         name: The command.
-        after: The arguments after it.
+        after: The arguments after the command.
     """
     import shlex
 

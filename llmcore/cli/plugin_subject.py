@@ -162,7 +162,7 @@ class Subject:
         return found if isinstance(found, int) else None
 
     def find_secrets(self) -> dict[str, str]:
-        """Return the configured secrets by option. No output may contain them.
+        """Return the configured secrets by option. No output may contain such a secret.
 
         A secret shorter than `_LEAST_SECRET` is skipped, because such a text may appear by chance.
         """

@@ -156,7 +156,7 @@ def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, comma
 
 
 def make_key_fix(error: StorageKeyError, arguments: Sequence[str]) -> str | None:
-    """Return the command of *arguments* with an acceptable key in place of the refused one; None if there is none."""
+    """Return the command of *arguments* with an acceptable key in place of the refused key; None if no such key is found."""
     for word in arguments:
         if error.where == f"key {word!a}":
             better = "/".join(

@@ -38,7 +38,7 @@ class _Resolver:
             reader = get_reader(("models", name))
             try:
                 self._members[name] = reader.read(value) if reader else ()
-            except (ValueError, TypeError):  # the check of the layer has already reported it
+            except (ValueError, TypeError):  # the check of the layer has already reported this error
                 self._members[name] = ()
 
     def resolve(self, name: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
     personal = user is not None and document.folder == user.parent and document.label.endswith(user.name)
     layers: list[Layer] = [BuiltIn()]
     if user is not None and not personal and sources.is_present(user):
-        with suppress(ConfigError, OSError):  # loading the configuration reports it
+        with suppress(ConfigError, OSError):  # the next load of the configuration reports this error
             layers.append(
                 FileLayer("user file", sources.read(user, cwd=get_working_folder(), env=os.environ))
             )

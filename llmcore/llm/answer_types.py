@@ -62,7 +62,7 @@ class AnswerType:
         """
         raw: bytes | msgspec.Raw = text.encode()
         if self._is_wrapped:
-            with contextlib.suppress(msgspec.ValidationError):  # JSON without the object
+            with contextlib.suppress(msgspec.ValidationError):  # the text has no wrapping object
                 raw = msgspec.json.decode(raw, type=_Wrapper).value
         return _parse(bytes(raw), self.kind)
 

@@ -212,7 +212,7 @@ def _log_failure(backend: Backend, what: str, error: BaseException) -> None:
 def _list_alternatives(request: ChatRequest) -> list[ChatRequest]:
     """Return *request*, and one copy for each model in the parameter `models`.
 
-    A router may use any of these.
+    A router may send the request to any of these models.
     """
     models = request.parameters.get("models")
     names = [each for each in models if isinstance(each, str)] if isinstance(models, list) else []

@@ -78,7 +78,7 @@ def _is_due(call: Call, data: bytes | None) -> bool:
 def _make_renewal(call: Call, services: Services) -> Renewal:
     """Return the call that refreshes the entry in the background.
 
-    It has the same request, and the configured deadline.
+    This call has the same request, and the configured deadline.
     """
     from llmcore.cache.refresh import Renewal  # lazy: most hits are fresh
 

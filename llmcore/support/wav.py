@@ -87,7 +87,8 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
         if name == b"fmt ":
             form = bytes(data[at : at + size])
         elif name == b"ds64" and len(data) >= at + 16:
-            # RF64 stores its two lengths here, with 64 bits each. A streaming encoder writes 0 or all ones.
+            # RF64 stores its two lengths here, with 64 bits each. A streaming encoder writes a length of 0 or of all
+            # ones.
             length = int.from_bytes(data[at + 8 : at + 16], "little")
             large = 0 if length == _ALL_ONES else length
         at += size + size % 2
@@ -100,7 +101,7 @@ def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
     The `size` in the header is a multiple of the frame size.
 
     A file of unknown length is cut after its last whole frame. If the header contains the length, the samples are not
-    examined: `size` may be larger than the number of bytes in the file.
+    examined, so `size` may be larger than the number of bytes in the file.
 
     Raises:
         NotAudio: *audio* is not a WAV file, or ends before the samples.

@@ -129,7 +129,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
     """Return the piece without its timestamps, from the entry of a call with timestamps; None on a miss.
 
-    This method is called after a miss if the provider has timestamps. Together the two look-ups count as one.
+    Called after a look-up without timestamps has missed. The two look-ups count as one in the statistics.
     """
     key = call.timed_key
     if key is None or call.backend.find_ability("synthesize_with_timestamps") is None:

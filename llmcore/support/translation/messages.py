@@ -38,7 +38,7 @@ _READ: Final = frozenset(
      "service_tier", "cache_control", "context_management"}
 )  # fmt: skip
 _KEEPS_THINKING: Final = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
-"""The value of `context_management` that changes nothing. Claude Code sends it."""
+"""The value of `context_management` that changes nothing. Claude Code sends this value."""
 _CACHE_CONTROL: Final = "cache_control"
 """This parameter changes the price but not the answer, so it is omitted.
 

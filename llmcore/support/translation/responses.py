@@ -36,7 +36,7 @@ _READ: Final = frozenset(
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _IDENTITY: Final = frozenset({"type", "id", "status"})
-"""Fields that a server adds to an item. These fields identify the item. The model does not need them."""
+"""Fields that a server adds to identify an item. The model does not need these fields."""
 _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "include": (
         [],

@@ -134,7 +134,10 @@ class MemcachedCache:
         self._find(name).run(release)
 
     def unavailable(self) -> Mapping[str, str]:
-        """See `CacheDiagnosis.unavailable`. Reports values that the servers reject although `max_value_bytes` allows them."""
+        """See `CacheDiagnosis.unavailable`.
+
+        Reports sizes of values that a server rejects although `max_value_bytes` allows them.
+        """
         for server in self._servers:
             settings = server.run(lambda client: client.stats("settings"))
             limit = settings.get(b"item_size_max")

@@ -188,7 +188,7 @@ class Done(Generic[T]):
 
 
 def resume(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | Done[T]:
-    """Run the plan until its next step or its end; without *replies* and *fault*, start it."""
+    """Run the plan until its next step or its end. Without *replies* and *fault*, start the plan."""
     try:
         if fault is not None:
             return plan.throw(fault)

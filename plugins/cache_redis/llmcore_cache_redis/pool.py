@@ -213,8 +213,8 @@ class Pool:
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
         """Record a failed connection; return whether other connections may still work.
 
-        This is the case if only this connection was slow. Otherwise all waiting callers fail with the same fault, and
-        the idle connections are dropped.
+        They may still work if only this connection was slow. Otherwise all waiting callers fail with the same fault,
+        and the idle connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:

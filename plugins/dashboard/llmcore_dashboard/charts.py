@@ -1,4 +1,4 @@
-"""Charts as SVG. They contain no text: the axes are HTML, so that the font size does not scale with the chart."""
+"""Charts as SVG without text. The axes are HTML, so that the font size does not scale with the chart."""
 
 from __future__ import annotations
 

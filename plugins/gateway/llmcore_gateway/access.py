@@ -75,7 +75,7 @@ def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> di
 
 
 def has_keys(core: Core) -> bool:
-    """Return whether a key was ever created. Without a ledger there are none.
+    """Return whether a key was ever created. Without a ledger, no key exists.
 
     Raises:
         LedgerError: The keys cannot be read.

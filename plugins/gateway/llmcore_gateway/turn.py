@@ -226,7 +226,7 @@ class Turn:
         raise ClientLeft
 
     async def _hold_core(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of *work*, and keep a reload from closing the Core until then, even without the client."""
+        """Return the result of *work*. Until then, no reload closes the Core, even if the client has left."""
         with self._gateway.in_use:
             return await work
 

@@ -47,7 +47,10 @@ class Server(Vendor, frozen=True, kw_only=True):
     has_developer: bool = False
     """Whether the server knows the role `developer`. For other servers, such a message gets the role `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
-    """How the server reports the context length of a model; see `context`. None if it does not report it."""
+    """How the server reports the context length of a model; see `context`.
+
+    None if the server reports no context length.
+    """
     list_prefix: str = ""
     """The prefix of each name in the server's list of models."""
     prices: str | None = None

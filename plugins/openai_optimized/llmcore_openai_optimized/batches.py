@@ -32,7 +32,10 @@ __all__ = [
 ]
 
 LIMITS: Final = BatchLimits(max_requests=50_000, max_bytes=200_000_000)
-"""The limit of enqueued tokens is unknown because it depends on the account. The vendor rejects a batch beyond it."""
+"""The limit of enqueued tokens is unknown because it depends on the account.
+
+The vendor rejects a batch beyond that limit.
+"""
 _BOUNDARY: Final = secrets.token_hex(24)
 FORM_TYPE: Final = f"multipart/form-data; boundary={_BOUNDARY}"
 _ENDPOINTS: Final = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}

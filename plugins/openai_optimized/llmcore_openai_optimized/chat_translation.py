@@ -30,7 +30,10 @@ class TranslatedRequest(ChatRequest, frozen=True, kw_only=True):
 
 
 class TranslatedReader(ResponsesReader):
-    """Reads the answer to a translated chat. Its events have another API's format."""
+    """Reads the answer to a translated chat.
+
+    The deltas have no `raw`, because the events have the other API's format.
+    """
 
     def feed(self, data: bytes) -> list[Delta]:
         """See `ResponsesReader.feed`."""
@@ -42,7 +45,7 @@ class TranslatedReader(ResponsesReader):
 
 
 def translate_chat(request: ChatRequest) -> ChatRequest:
-    """Return *request*, translated if its model only answers in the Responses API.
+    """Return *request*. If its model answers only in the Responses API, translate the request.
 
     Raises:
         BadRequest: A message or a parameter has no counterpart in the Responses API.

@@ -1,7 +1,7 @@
 """Parse answers of Chat Completions from bytes to deltas and a reply. This module does no I/O.
 
 One reader handles complete answers and streams. Some servers send a stream instead of an answer, or the reverse, with
-a wrong content type. The first byte of the body distinguishes them.
+a wrong content type. The first byte of the body shows which one it is.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class AnswerReader:
             self._hold(new, deltas)
 
     def _hold(self, new: list[Delta], deltas: list[Delta]) -> None:
-        """Append the deltas of an event to *deltas*. After the end of the last choice, delay them."""
+        """Append the deltas of an event to *deltas*. After the end of the last choice, delay these deltas."""
         is_whole = self._answer.is_whole
         if self._held and (not is_whole or any(delta.has_content for delta in new)):
             deltas += self._held  # the choice continued after its finish reason

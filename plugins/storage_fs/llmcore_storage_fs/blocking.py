@@ -1,4 +1,7 @@
-"""The blocking methods of the storage `fs`. They check arguments, call the file operations and translate errors."""
+"""The blocking methods of the storage `fs`.
+
+These methods check arguments, call the file operations and translate errors.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Folder(Protocol):
 
 
 class DescriptorFolder:
-    """A folder that is open as a descriptor. Renaming its path does not affect it."""
+    """A folder that is open as a descriptor. A rename of the folder's path does not affect the descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

@@ -22,7 +22,10 @@ _UNSEEN: Final = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Unicode's default ignorable code points. Keys may contain them because emoji, Persian and Hindi need them."""
+"""Unicode's default ignorable code points.
+
+Keys may contain these characters, because emoji, Persian and Hindi need them.
+"""
 _SHORT: Final = 256
 """A key with at most this many characters needs no check of its size in bytes."""
 _Found: TypeAlias = tuple[str, str, bool]
@@ -45,8 +48,8 @@ def walk_files(
     Args:
         folder: The folder to list.
         base: The key of *folder*, ending in "/".
-        beginning: The prefix that names directly in *folder* must have. Names below are not restricted.
-        after: Yield only keys that sort after this one.
+        beginning: Yield only names with this prefix from *folder* itself. Names in subfolders are not restricted.
+        after: Yield only keys that sort after this key.
         depth: The maximum number of parts after *base*.
         skipped: Counts names that are not valid in a key. Such a folder is skipped with all its files.
         few: Whether the caller will stop early.

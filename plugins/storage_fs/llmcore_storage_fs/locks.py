@@ -68,7 +68,7 @@ def lock_threads() -> Iterator[None]:
 
 
 def try_lock(fd: int) -> bool | None:
-    """Try to acquire the lock. Return whether it succeeded; None if the file system has no locks."""
+    """Try to acquire the lock. Return whether the lock was acquired; None if the file system has no locks."""
     if _fcntl is None:
         return None
     try:

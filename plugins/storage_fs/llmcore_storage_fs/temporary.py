@@ -32,12 +32,13 @@ _PIECE: Final = 1 << 24
 
 
 class Writing:
-    """An unfinished file. `publish` gives it its final name; `abandon` deletes it.
+    """An unfinished file. `publish` gives the file its final name; `abandon` deletes the file.
 
     Args:
-        folder: The folder of the file. The caller closes it.
+        folder: The folder of the file. The caller closes the folder.
         name: The final name of the file.
-        check_allowed: The last check before `publish`, called with the folder locked. It raises to prevent the rename.
+        check_allowed: The last check before `publish` renames the file, called with the folder locked. It raises an
+            error to prevent the rename.
         must_lock: Whether the file system must support locks, because *check_allowed* checks a condition.
     """
 

@@ -62,11 +62,11 @@ class _PieceFeed:
             yield piece
 
     def stop(self) -> None:
-        """Raise Stopped when the SDK waits for a piece, or when it next asks for one."""
+        """Raise Stopped if the SDK waits for a piece, otherwise when the SDK requests the next piece."""
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())
-            self._answer.exception()  # marks the exception as retrieved; asyncio logs it otherwise
+            self._answer.exception()  # marks the exception as retrieved: otherwise asyncio logs it
 
 
 class Stopped(Exception):
@@ -74,6 +74,6 @@ class Stopped(Exception):
 
 
 def _retrieve_exception(putting: asyncio.Future[Any]) -> None:
-    """Mark the exception as retrieved. Otherwise asyncio logs it."""
+    """Mark the exception as retrieved, because otherwise asyncio logs it."""
     if not putting.cancelled():
         putting.exception()

@@ -12,7 +12,7 @@ from llmcore.support.errors import raise_unchained
 __all__ = ["check_ssml"]
 
 _TAG: Final = re.compile(r"(?=<([^\s>]{0,40})([^>]{0,600}))<")
-"""A possible tag for the library, at each "<"; it reads at most 500 characters of a tag."""
+"""Matches each "<" that may begin a tag for the library, which reads at most 500 characters of a tag."""
 
 
 def check_ssml(text: str) -> None:

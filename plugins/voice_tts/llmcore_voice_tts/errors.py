@@ -52,7 +52,11 @@ _BY_CODE: Final[Mapping[str, Kind]] = {
     "text_too_long": TextTooLong,
     "model_not_found": NotFound,
 }
-"""Values of `code` or the older `status` in `detail`. They are more specific than the HTTP status: an exhausted quota is a 401, too."""
+"""Values of `code` or the older `status` in `detail`.
+
+These values are more specific than the HTTP status: an exhausted quota, for example, has the status 401, like a wrong
+key.
+"""
 
 _MODERATED: Final = "moderation"
 _SUCCESSES: Final = range(200, 300)

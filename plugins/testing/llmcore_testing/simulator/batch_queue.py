@@ -143,7 +143,7 @@ class BatchQueue:
             self._end(batch, "completed")
 
     def cancel(self, batch: Batch) -> None:
-        """Cancel *batch*. The next status request ends it; existing answers stay."""
+        """Cancel *batch*. The next status request ends the batch; existing answers stay."""
         if not batch.is_over:
             batch.state = "cancelling"
             self._count("batches_cancelled")

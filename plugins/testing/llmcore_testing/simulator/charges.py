@@ -28,4 +28,4 @@ class Charge:
     """The id of the project or workspace."""
     tier: str = "standard"
     endpoint: str = "completions"
-    """The report of OpenAI's that counts the requests: completions, embeddings or audio_speeches."""
+    """The report of OpenAI that counts the requests: completions, embeddings or audio_speeches."""

@@ -1,4 +1,4 @@
-"""Routes that a test adds to the simulator. Keys, faults and counts apply to them as to the built-in routes."""
+"""Routes that a test adds to the simulator. Keys, faults and counts work as for the built-in routes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EVENTS: Final = "text/event-stream; charset=utf-8"
 
 
 def make_routes(handlers: Mapping[str, Handler], *, checks_keys: bool) -> list[Route]:
-    """Return a route for each name: "/path" matches any method, "METHOD /path" only that one.
+    """Return a route for each name: "/path" matches every method, "METHOD /path" matches only METHOD.
 
     Raises:
         ConfigError: A name has another form.

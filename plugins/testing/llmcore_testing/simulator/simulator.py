@@ -162,7 +162,7 @@ class Simulator:
         return self._script.max_in_flight
 
     def replies(self, *replies: Scripted) -> None:
-        """Queue answers to the next chat requests. Each request uses up one, in the order of arrival.
+        """Queue answers to the next chat requests. Each request uses up one answer, in the order of arrival.
 
         A reply is a text, a message such as `{"tool_calls": [{"function": {"name": ..., "arguments": {...}}}]}`, or a
         body with `choices`; missing fields get defaults. A reply may also be a function that takes the request body and
