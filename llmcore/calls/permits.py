@@ -341,7 +341,10 @@ class ProviderQueue:
 
 
 def _choose_delay() -> float:
-    """Return a factor from 1 to 2: processes that begin with empty buckets at the same time must not send together."""
+    """Return a random factor from 1 to 2.
+
+    Without the factor, processes that begin with empty buckets at the same time would send together.
+    """
     import random  # imported only in an outage
 
     return 1.0 + random.random()  # noqa: S311 - not a secret

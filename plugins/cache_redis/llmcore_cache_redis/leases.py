@@ -51,7 +51,7 @@ class Leases:
 
         Args:
             route: The route to the servers.
-            name: Returns the name of the lease on a key in the server.
+            name: Returns the name that the lease on a key has in the server.
             explain: Returns the `CacheError` for a refusal.
         """
         self._route = route

@@ -228,7 +228,10 @@ def _sum_by(usage: Any, rows: Sequence[Any], place: int) -> dict[str, Any]:
 
 
 def _find_keys(core: Core, users: Sequence[Any]) -> list[Any]:
-    """Return the rows of users that are names of API keys, and the sum of the others; none if there are no keys."""
+    """Return the rows of *users* that are API keys, and one row with the sum of all other users.
+
+    Return an empty list if no user is an API key.
+    """
     names = {key.name for key in core.keys.all()} if any(row.name for row in users) else set()
     found = [row for row in users if row.name in names]
     others = [row for row in users if row.name not in names]

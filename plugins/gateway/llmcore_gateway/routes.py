@@ -104,7 +104,7 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
 
 
 def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer:
-    """Return the answer of a route with the method GET, which sends nothing to a backend.
+    """Return the answer of a route with the method GET. Such a route sends nothing to a backend.
 
     Raises:
         Refused: *request* names a model that its caller may not request, or a route of a server.

@@ -69,7 +69,7 @@ class OtelObserver(Observer):
             self._record_metrics(event)
 
     def close(self) -> None:
-        """Send what was not sent yet, if this observer has its own exporter."""
+        """Send the remaining spans and metrics, if this observer has its own exporter."""
         if self._exporter is not None:
             self._exporter.close()
 

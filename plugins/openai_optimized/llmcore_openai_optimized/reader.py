@@ -52,7 +52,7 @@ class AnswerReader:
         self._document: bytes | None = None
         self._events: EventParser | None = None
         self._has_ended = False
-        """Whether the server ended the answer, with `[DONE]`, or because HTTP marks the end of the body."""
+        """Whether the answer has ended: with `[DONE]`, or with the end of a body that HTTP marks."""
         self._answer = Assembly(request, headers)
         self._held: list[Delta] = []
         """The deltas since the end of the last choice."""

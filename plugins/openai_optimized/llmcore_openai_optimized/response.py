@@ -10,7 +10,7 @@ import httpx2
 __all__ = ["ResponseParser"]
 
 _MAX_HEAD_BYTES: Final = (100 + 64) * 1024
-"""The limit of httpcore, which counts 100 KB between two reads of 64 KB."""
+"""The limit of httpcore: 100 KB, checked after each read of 64 KB."""
 _SUCCESS: Final = 200
 """The lowest final status.
 

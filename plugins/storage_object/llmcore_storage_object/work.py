@@ -212,7 +212,10 @@ class Bucket:
         self._place_seen = True
 
     def delete(self, key: str) -> Work[bool]:
-        """Delete the object. Return whether it existed; stores do not report that, so a HEAD request checks first."""
+        """Delete the object.
+
+        Return whether the object existed. Stores do not report this, so a HEAD request checks first.
+        """
         return (yield from self.exists(key)) and (yield from self.delete_object(key))
 
     def delete_object(self, key: str) -> Work[bool]:

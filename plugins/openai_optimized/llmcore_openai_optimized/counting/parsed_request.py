@@ -46,7 +46,7 @@ class Call(NamedTuple):
     arguments: str
     """As received."""
     returned: bool = False
-    """Whether the call is an item of an earlier answer that has its `id`."""
+    """Whether the call is an item of an earlier answer, with the `id` of that item."""
 
 
 class CallsItem(NamedTuple):

@@ -27,7 +27,10 @@ characters.
 _LONGEST_PIECE: Final = 400
 """The maximum number of bytes in a piece. Merging pairs in Python takes quadratic time."""
 _MOST: Final = 400_000
-"""Characters that a process counts with the table; this takes about as long as loading tiktoken."""
+"""The number of characters that a process counts with the table before it loads tiktoken.
+
+Counting them takes about as long as loading tiktoken.
+"""
 _REMEMBERED: Final = 2_048
 """The number of cached counts, and the maximum length of a cached text.
 

@@ -14,11 +14,17 @@ from llmcore import forks
 __all__ = ["VARIABLE", "OwnLedger"]
 
 VARIABLE: Final = "LLMCORE_SIMULATOR_LEDGER"
-"""The environment variable with the path of this ledger. A Core reads it if its configuration names no ledger."""
+"""The environment variable with the path of this ledger.
+
+A Core reads the variable if its configuration names no ledger.
+"""
 
 
 class OwnLedger:
-    """The ledger that all simulators of this process share. The first simulator creates it; the last one deletes it."""
+    """The ledger that all simulators of this process share.
+
+    The first simulator creates the ledger; the last simulator deletes it.
+    """
 
     def __init__(self) -> None:
         self._lock = forks.lock()
