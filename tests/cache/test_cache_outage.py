@@ -200,7 +200,7 @@ def test_an_invalidation_is_repeated_before_anything_is_read_again(
         arguments = {"pattern": ("user:*",), "everything": ()}.get(how, ())
         with pytest.raises(CacheError) as raised:
             call("invalidate", *arguments, **({"tags": "users"} if how == "tags" else {}))
-        assert any("before it is read again" in note for note in raised.value.notes)
+        assert any("before its next read" in note for note in raised.value.notes)
     assert call("get", "user:1") is None, "memory forgets at once"
     link.asked.clear()
     reconnect(link, cache)
