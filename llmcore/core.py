@@ -192,7 +192,15 @@ class Core(ProcessBound):
             names=ModelNames(settings, self.catalogue),
             namespace=settings.cache.namespace,
         )
-        return LLMClient(models, self._services, refresh=settings.cache.refresh)
+
+        def get_engines() -> Any:
+            from llmcore.batch_worker import make_engines
+
+            return make_engines(self)
+
+        client = LLMClient(models, self._services, refresh=settings.cache.refresh)
+        client.set_engines(get_engines)
+        return client
 
     @_Part
     def _services(self) -> Services:
@@ -313,11 +321,9 @@ class Core(ProcessBound):
     def _store(self) -> CacheStore:
         from llmcore.cache.store import CacheStore
 
+        cache = self.settings.cache
         return CacheStore(
-            self.backend("cache"),
-            ttl=self.settings.cache.ttl,
-            memory=self.settings.cache.memory,
-            on_outage=self.settings.cache.on_outage,
+            self.backend("cache"), ttl=cache.ttl, memory=cache.memory, on_outage=cache.on_outage
         )
 
     @_Part

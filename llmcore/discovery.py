@@ -31,7 +31,7 @@ __all__ = [
 
 GROUPS: Final = {
     f"llmcore.{kind}": kind
-    for kind in ("llm", "cache", "storage", "voice", "ledger", "observers", "commands", "tables")
+    for kind in ("llm", "cache", "storage", "voice", "ledger", "engines", "observers", "commands", "tables")
 }
 """Entry-point group -> kind, in the order of display."""
 
@@ -79,6 +79,7 @@ BUILTIN: Final = tuple(
         ("cache", "file"),
         ("cache", "memory"),
         ("ledger", "sqlite"),
+        ("engines", "local"),
         ("tables", "chat"),
         ("tables", "log"),
         ("tables", "smtp"),

@@ -290,6 +290,17 @@ class LedgerUnavailable(LedgerError):
         """Whether the operation may have been carried out nevertheless: the connection ended before the answer."""
 
 
+class EngineError(LLMCoreError):
+    """An engine cannot run a part of a batch. Providers of the kind `engines` raise it."""
+
+    code = "LC330"
+
+    def __init__(self, message: str, *, lost: bool = False, **parts: Any) -> None:
+        super().__init__(message, **parts)
+        self.lost = lost
+        """Whether the worker ended or can no longer be reached. The host then submits the work again."""
+
+
 class CacheError(LLMCoreError):
     """An operation on the cache failed. A call never fails because of the cache."""
 

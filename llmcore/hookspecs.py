@@ -67,10 +67,11 @@ OLDEST_API: Final = 1
 API_CHANGES: Final[Mapping[int, str]] = {}
 """What each version of the hooks after the first one changed, as an instruction to authors: "rename X to Y"."""
 
-KINDS: Final = ("llm", "cache", "storage", "voice", "ledger")
+KINDS: Final = ("llm", "cache", "storage", "voice", "ledger", "engines")
 """The kinds of provider.
 
-The entry-point group of a kind is `llmcore.<kind>`; the hook is `llmcore_<kind>_providers`.
+The entry-point group of a kind is `llmcore.<kind>`; the hook is `llmcore_<kind>_providers`, for engines
+`llmcore_engine_providers`.
 """
 
 COMMON_PARAMETERS: Final = frozenset(
@@ -312,6 +313,15 @@ def llmcore_voice_providers() -> Iterable[Provider]:
 @hookspec
 def llmcore_ledger_providers() -> Iterable[Provider]:
     """Offer ledgers. `create` returns an object that implements `llmcore.contracts.LedgerProvider`."""
+    return ()
+
+
+@hookspec
+def llmcore_engine_providers() -> Iterable[Provider]:
+    """Offer engines, chosen by `[batch] engine = "name"`.
+
+    `create` returns an object that implements `llmcore.contracts.EngineProvider`.
+    """
     return ()
 
 

@@ -24,6 +24,7 @@ __all__ = ["HOOKS", "Loader"]
 
 HOOKS: Final = {
     **{kind: f"llmcore_{kind}_providers" for kind in hookspecs.KINDS},
+    "engines": "llmcore_engine_providers",
     "observers": "llmcore_observers",
     "tables": "llmcore_tables",
 }

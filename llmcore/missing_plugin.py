@@ -22,7 +22,7 @@ __all__ = [
     "require_testing",
 ]
 
-DEFAULTS: Final = {"cache": "file", "ledger": "sqlite"}
+DEFAULTS: Final = {"cache": "file", "engines": "local", "ledger": "sqlite"}
 """Kind -> the built-in provider that serves every purpose."""
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
@@ -54,8 +54,10 @@ KNOWN: Final = {
 }  # fmt: skip
 """Kind and name of everything that this project's plugins offer -> the distribution to install."""
 
-_NOUNS: Final = {"observers": "observer", "commands": "command", "tables": "table"}
-_ARTICLES: Final = {kind: "an " if kind in {"llm", "observers"} else "a " for kind in GROUPS.values()}
+_NOUNS: Final = {"engines": "engine", "observers": "observer", "commands": "command", "tables": "table"}
+_ARTICLES: Final = {
+    kind: "an " if kind in {"engines", "llm", "observers"} else "a " for kind in GROUPS.values()
+}
 
 
 def get_noun(kind: str) -> str:
@@ -178,6 +180,8 @@ def format_selector(kind: str, name: str) -> str:
         return f"llmcore {name}"
     if kind == "tables":
         return f"[{name}]"
+    if kind == "engines":
+        return f'engine = "{name}"'
     return f'use = ["{name}"]' if kind == "observers" else f'provider = "{name}"'
 
 

@@ -1,4 +1,4 @@
-"""Register the built-in backends `echo`, `memory`, `file` and `sqlite`, and the tables of commands, through the same hooks as any plugin."""
+"""Register the built-in backends `echo`, `memory`, `file`, `sqlite` and `local`, and the tables of commands, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "ChatOptions",
     "EchoOptions",
     "FileOptions",
+    "LocalOptions",
     "LogOptions",
     "MemoryOptions",
     "SmtpOptions",
@@ -66,6 +67,13 @@ class SqliteOptions(Options):
     """
     durability: Literal["normal", "full"] = "normal"
     """"normal" survives the end of the process, "full" also a power cut."""
+
+
+class LocalOptions(Options):
+    """`[engines.local]`."""
+
+    workers: int = 0
+    """The number of worker processes on this machine. With 0, batches run in the process that reads their results."""
 
 
 class ChatOptions(Options):
@@ -160,6 +168,12 @@ def _create_sqlite(options: SqliteOptions) -> object:
     return SqliteLedger(options)
 
 
+def _create_local(options: LocalOptions) -> object:
+    from llmcore.builtin.local_engine.provider import LocalEngine
+
+    return LocalEngine(options)
+
+
 @hookimpl
 def llmcore_llm_providers() -> Iterator[Provider]:
     """Register `echo`, which repeats the user's message at no cost."""
@@ -178,6 +192,12 @@ def llmcore_cache_providers() -> Iterator[Provider]:
 def llmcore_ledger_providers() -> Iterator[Provider]:
     """Offer `sqlite`, one file for all processes of a machine."""
     yield Provider(name="sqlite", options=SqliteOptions, create=_create_sqlite)
+
+
+@hookimpl
+def llmcore_engine_providers() -> Iterator[Provider]:
+    """Offer `local`, the processes of this machine."""
+    yield Provider(name="local", options=LocalOptions, create=_create_local)
 
 
 @hookimpl

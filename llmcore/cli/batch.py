@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from llmcore.cli.batch_engine import ENGINE, check_engine, make_engine_settings
 from llmcore.cli.batch_estimate import show_estimate
 from llmcore.cli.batch_feed import Feed
 from llmcore.cli.batch_files import Row, count_rows, find_format
@@ -79,6 +80,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="now (default), queue (the vendor's batches: half the price, within a day), or auto (the queue, its rest now)",
     )
     run.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="the engine whose workers send the requests: local (default), dask, ray",
+    )
+    run.add_argument(
+        "--engine-address", metavar="ADDRESS", help="the scheduler of the engine, such as tcp://10.0.0.5:8786"
+    )
+    run.add_argument(
         "--api", choices=("chat", "embeddings"), default="chat", help="embeddings: the answers are vectors"
     )
     run.add_argument(
@@ -120,6 +129,7 @@ def _run(args: argparse.Namespace) -> int:
         check_options(args)
     else:
         find_format(args.output)
+    check_engine(args)
     if args.limit is not None and args.limit < 1:
         raise UsageError(
             f"--limit must be at least 1, got {args.limit}", where="--limit", expected="a number of lines"
@@ -138,12 +148,16 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
 
         parameters["response_format"] = read_schema(args.schema)
     feed = Feed(args, add_model(parameters, args.model))
-    with open_core(args) as core, closing(Progress(_count_items(args), shows=not args.dry_run)) as progress:
+    with (
+        open_core(args, make_engine_settings(args)) as core,
+        closing(Progress(_count_items(args), shows=not args.dry_run)) as progress,
+    ):
         run = core.llm.open_run(
             path,
             feed.read,
             {},
             lane=args.lane,
+            engine=args.engine,
             report=progress.note,
             send_other=make_sender(core) if args.say else None,
             concurrency=args.concurrency,
@@ -285,7 +299,16 @@ def _remember(args: argparse.Namespace, path: Path) -> None:
         arguments=json.dumps(
             {
                 name: getattr(args, name)
-                for name in (*_OPTIONS, *_KINDS, "concurrency", "max_failures", "budget", "limit", "lane")
+                for name in (
+                    *_OPTIONS,
+                    *_KINDS,
+                    "concurrency",
+                    "max_failures",
+                    "budget",
+                    "limit",
+                    "lane",
+                    *ENGINE,
+                )
             }
         ),
         folder=str(Path.cwd()),
@@ -310,6 +333,7 @@ def _resume(args: argparse.Namespace) -> int:
 
     os.chdir(facts["folder"])
     args.lane, args.api, args.say, args.voice = None, "chat", False, None
+    args.engine = args.engine_address = None
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
     args.force = args.dry_run = False
@@ -352,6 +376,7 @@ def _render_command(args: argparse.Namespace) -> str:
         "max_failures",
         "limit",
         "lane",
+        *ENGINE,
     ):
         value = getattr(args, option)
         if value is not None:

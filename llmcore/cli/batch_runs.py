@@ -26,10 +26,11 @@ def cancel_run(args: argparse.Namespace) -> int:
     """Cancel the vendor's batches of a run, and remove its file."""
     path = find_run(args.id)
     store = RunStore(path)  # refused while another process works on it
-    is_queued = has_open_chunks(store)
+    is_queued, is_shared = has_open_chunks(store), store.get("engine") is not None
     store.close()
     if is_queued:
         note("waiting for the vendor to end the batches")
+    if is_queued or is_shared:
         with open_core(args) as core:
             core.llm.open_run(path, None, {}).cancel()
     for ending in (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".lock"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli.misuse import UsageError
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 
-def open_core(args: argparse.Namespace) -> Core:
-    """Return the Core for the configuration and the common options; print warnings to stderr."""
+def open_core(args: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Core:
+    """Return the Core for the configuration, the common options and *arguments*; print warnings to stderr."""
     _import_msgspec()
     from llmcore.core import load
     from llmcore.log import configure_at_first_message
 
     configure_at_first_message(_print_warnings)
-    return load(args.config, profile=args.profile)
+    return load(args.config, profile=args.profile, arguments=arguments)
 
 
 def _print_warnings(logger: Logger) -> None:

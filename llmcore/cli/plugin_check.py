@@ -26,7 +26,14 @@ from llmcore.plugins import Catalogue
 
 __all__ = ["check"]
 
-_KITS: Final = {"llm": "LLM", "cache": "Cache", "storage": "Storage", "voice": "Voice", "ledger": "Ledger"}
+_KITS: Final = {
+    "llm": "LLM",
+    "cache": "Cache",
+    "storage": "Storage",
+    "voice": "Voice",
+    "ledger": "Ledger",
+    "engines": "Engine",
+}
 _FAILED: Final = 6
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _TESTS: Final = """\

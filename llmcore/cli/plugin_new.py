@@ -13,6 +13,8 @@ from llmcore import __version__
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import note, print_json, put
 from llmcore.discovery import BUILTIN
+from llmcore.loading import HOOKS
+from llmcore.missing_plugin import get_noun
 from llmcore.support.errors import raise_unchained
 
 __all__ = ["write"]
@@ -59,6 +61,12 @@ _KINDS: Final = {
         "Ledger",
         '    max_rows: int = 100_000\n    """The oldest settled rows beyond this number are forgotten; budgets keep their sums."""',
         "max_rows = 1000",
+    ),
+    "engines": _Kind(
+        "Engine",
+        "Engine",
+        '    workers: int = 2\n    """The number of worker processes."""',
+        "workers = 8",
     ),
     "voice": _Kind(
         "Voice",
@@ -118,6 +126,9 @@ def _render_files(name: str, kind: str, distribution: str) -> dict[str, str]:
         "name": name,
         "Name": "".join(part.capitalize() for part in name.split("_")),
         "kind": kind,
+        "hook": HOOKS[kind],
+        "noun": get_noun(kind),
+        "choice": f'[batch]\nengine = "{name}"' if kind == "engines" else f'[{kind}]\nprovider = "{name}"',
         "Kit": about.kit,
         "Suffix": about.suffix,
         "distribution": distribution,

@@ -25,6 +25,7 @@ from llmcore.config.fields import get_fields
 from llmcore.errors import (
     AuthenticationFailed,
     CacheUnavailable,
+    EngineError,
     LedgerUnavailable,
     LLMCoreError,
     QuotaExhausted,
@@ -49,9 +50,10 @@ _PROBES: Final[Mapping[str, tuple[Any, ...]]] = {
     "storage": ("exists", "llmcore-check"),
     "voice": ("list_voices",),
     "ledger": ("prepare", 10.0),
+    "engines": ("count_slots",),
 }
 _OUTAGES: Final = (
-    AuthenticationFailed, CacheUnavailable, LedgerUnavailable, QuotaExhausted, StorageDenied, StorageUnavailable, Timeout, Unavailable,
+    AuthenticationFailed, CacheUnavailable, EngineError, LedgerUnavailable, QuotaExhausted, StorageDenied, StorageUnavailable, Timeout, Unavailable,
 )  # fmt: skip
 
 

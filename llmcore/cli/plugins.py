@@ -131,8 +131,8 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
     if kind is None:
         short = name.rpartition(":")[2]
         named = {row.kind for row in catalogue.list_plugins() if row.name == short and row.kind in KINDS}
-        named |= {each.kind for each in find_instances(args) if each.name == name}
-        kinds = sorted(named)
+        own = {each.kind for each in find_instances(args) if each.name == name}
+        kinds = sorted(own or named)  # the name that the configuration gives is the one that is meant
         if len(kinds) > 1:
             raise UsageError(
                 f"`{name}` exists in several kinds",

@@ -65,6 +65,9 @@ ttl = "1h"                                # or "never"
 # path = "./ledger.sqlite3"               # relative to this file; default: in the user's state folder
 # durability = "normal"                   # or "full": survives a power cut, but is slower
 
+# [batch]                                 # what sends the requests of batches
+# engine = "local"                        # or an installed engine, with its options in [engines.NAME]
+
 # [log]                                   # prompts and answers; `llmcore logs` searches them
 # content = true                          # default: nothing is written
 # keep = "30d"                            # default: until it is deleted

@@ -26,6 +26,7 @@ _MOST_USED: Final = {
     "cache": "redis",
     "storage": "s3",
     "ledger": "postgres",
+    "engines": "dask",
 }
 """The provider that instances of each kind most often use."""
 
@@ -73,7 +74,9 @@ class _Check:
                 self._check_use(kind, name, used)
             chosen = getattr(self._settings, kind).provider
             if chosen is not None:
-                self._check_provider(kind, (kind, "provider"), chosen)
+                self._check_provider(
+                    kind, ("batch", "engine") if kind == "engines" else (kind, "provider"), chosen
+                )
         for kind, key, names in (
             ("voice", "fallback", self._settings.voice.fallback),
             ("observers", "use", self._settings.observers),
@@ -130,6 +133,8 @@ class _Check:
         fault = self._settings.fault(path, error.message)
         error.where, error.excerpt = fault.where, fault.excerpt
         default = DEFAULTS.get(path[0]) if path[1:] == ("provider",) and not error.notes else None
+        if path == ("batch", "engine") and not error.notes:
+            default = DEFAULTS["engines"]
         if (chosen := error.suggestion or default) is not None:
             key, value = path, chosen
             if among:

@@ -193,6 +193,12 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
             ),
             "provider": make_text_reader("espeak", "the name of an installed provider, in quotes"),
         },
+        "batch": {
+            "engine": make_text_reader(
+                "local", "the name of an installed engine, in quotes; it runs the requests of batches"
+            )
+        },
+        "engines": {},
         "budget": BUDGET_KEYS,
         "budgets": {},
         "prices": {},
@@ -249,7 +255,7 @@ If its value is a table, [cache.memory], the table has the options of the provid
 SHARED_LIMITS: Final = ("limits", "shared")
 """The cache that shares rate limits; as a table, [limits.shared] has options of that cache."""
 
-OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "ledger", "observers"})
+OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "ledger", "engines", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's options."""
 
 INSTANCE_KINDS: Final = OPTION_KINDS - {"observers"}
@@ -292,6 +298,7 @@ BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
         "llm": {"provider": "echo"},
         "cache": {"provider": "file", "ttl": "1h", "namespace": "default"},
         "ledger": {"durability": "normal", "enabled": True, "provider": "sqlite"},
+        "batch": {"engine": "local"},
         "retry": {"attempts": 4, "deadline": "10m", "idle": "60s"},
         "observers": {"use": []},
         "voice": {"fallback": []},

@@ -64,7 +64,7 @@ class Cache(msgspec.Struct, frozen=True):
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """[storage]."""
+    """[storage]; for engines [batch]."""
 
     provider: str | None
     """None if nothing is configured."""
@@ -128,7 +128,7 @@ class Settings(ProcessBound):
     """A checked configuration. Immutable."""
 
     __slots__ = (
-        "_budgets", "_env", "_layers", "_secret", "_tree", "cache", "ledger", "limits", "llm", "models", "observers",
+        "_budgets", "_env", "_layers", "_secret", "_tree", "cache", "engines", "ledger", "limits", "llm", "models", "observers",
         "prices", "retry", "shared_limits", "storage", "voice", "warnings",
     )  # fmt: skip
 
@@ -143,6 +143,7 @@ class Settings(ProcessBound):
     cache: Cache
     storage: Selected
     voice: Voice
+    engines: Selected
     retry: Retry
     prices: Mapping[str, Price]
     """By "provider:model", or by "provider" for all its models."""
@@ -186,11 +187,10 @@ class Settings(ProcessBound):
         keep("cache", Cache(*(read("cache", key) for key in Cache.__struct_fields__)))
         keep("storage", Selected(read("storage", "provider")))
         keep("voice", Voice(read("voice", "provider"), read("voice", "fallback")))
+        keep("engines", Selected(read("batch", "engine")))
         keep("retry", Retry(read("retry", "attempts"), read("retry", "deadline"), read("retry", "idle")))
-        keep(
-            "prices",
-            MappingProxyType({name: _read_price(table) for name, table in tree.get("prices", {}).items()}),
-        )
+        prices = {name: _read_price(table) for name, table in tree.get("prices", {}).items()}
+        keep("prices", MappingProxyType(prices))
         keep("limits", MappingProxyType(read_limits(tree)))
         keep("shared_limits", read_shared_limits(tree))
         ledger = read_ledger(tree, self.owner, env)

@@ -24,6 +24,7 @@ from llmcore.contracts.cache import (
     CacheVersion,
 )
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
+from llmcore.contracts.engine import EngineProvider
 from llmcore.contracts.ledger import (
     AsyncLedgerProvider,
     LedgerBuffer,
@@ -31,6 +32,7 @@ from llmcore.contracts.ledger import (
     LedgerImport,
     LedgerKeys,
     LedgerProvider,
+    LedgerRuns,
 )
 from llmcore.contracts.llm import (
     AsyncContextLengths,
@@ -130,6 +132,7 @@ __all__ = [
     "ContextLengths",
     "EmbeddingBounds",
     "EmbeddingProvider",
+    "EngineProvider",
     "FileSystemProvider",
     "LLMProvider",
     "LedgerBuffer",
@@ -137,6 +140,7 @@ __all__ = [
     "LedgerImport",
     "LedgerKeys",
     "LedgerProvider",
+    "LedgerRuns",
     "ModelLifetimes",
     "ModelListing",
     "PricingProvider",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
+from llmcore.support.ledger_runs import ItemState
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -26,6 +27,7 @@ __all__ = [
     "LedgerImport",
     "LedgerKeys",
     "LedgerProvider",
+    "LedgerRuns",
 ]
 
 
@@ -197,4 +199,48 @@ class LedgerKeys(Protocol):
 
         The bucket gains one request every *interval_s* and holds the requests of *burst_s*.
         """
+        ...
+
+
+@runtime_checkable
+class LedgerRuns(Protocol):
+    """Decide which worker of an engine sends an item of a batch, and store its answer until the run has ended.
+
+    An item is a request, with its hash as the key. A claim belongs to this process: other processes can take its items over
+    only after this process has ended, as for the open rows of `LedgerProvider.recover`. Async variants are optional.
+    """
+
+    def open_run(self, run: str, timeout_s: float) -> None:
+        """Allow claims for *run*. The answers of an earlier part of the run are kept."""
+        ...
+
+    def claim_items(
+        self, run: str, claim: str, keys: Sequence[bytes], timeout_s: float
+    ) -> Sequence[ItemState] | None:
+        """Claim the items *keys* in one transaction, and return their states in the same order.
+
+        The state is "mine" for an item that *claim* has already, or takes now; "busy" for an item of another claim whose
+        process is alive; "done" with the answer. The result is None if the run is not open.
+        """
+        ...
+
+    def finish_items(
+        self, run: str, claim: str, answers: Sequence[tuple[bytes, bytes]], timeout_s: float
+    ) -> None:
+        """Store the answers of items, unless an answer is stored already or the run was forgotten.
+
+        The run may be closed, and *claim* may have lost the item: the answer is paid.
+        """
+        ...
+
+    def release_items(self, run: str, claim: str, timeout_s: float) -> None:
+        """Give up the items of *claim* that have no answer."""
+        ...
+
+    def close_run(self, run: str, timeout_s: float) -> None:
+        """Refuse further claims, and keep the answers."""
+        ...
+
+    def forget_run(self, run: str, timeout_s: float) -> None:
+        """Refuse further claims, and delete the answers."""
         ...

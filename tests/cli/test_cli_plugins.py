@@ -71,7 +71,7 @@ def test_list_obeys_llmcore_plugins(cli: CommandLine) -> None:
     rows = json.loads(cli("plugins", "--json", LLMCORE_PLUGINS="none").stdout)["plugins"]
     states = {row["name"]: row["state"] for row in rows}
     built_in = {name for name, state in states.items() if state == "built in"}
-    assert built_in == {"chat", "echo", "file", "log", "memory", "smtp", "sqlite"}
+    assert built_in == {"chat", "echo", "file", "local", "log", "memory", "smtp", "sqlite"}
     assert states["openai"] == states["fs"] == "blocked"
     assert set(states.values()) == {"blocked", "built in"}
 

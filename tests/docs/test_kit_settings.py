@@ -37,7 +37,7 @@ def find_settings(kit: type[Any], kind: str) -> set[str]:
 def read_table() -> dict[str, set[str]]:
     """Return the names in the guide's table, by kind."""
     text = (ROOT / "docs" / "guides" / "plugins.md").read_text()
-    table = text.partition("### Fixtures and settings")[2].partition("The kit of voices listens")[0]
+    table = text.partition("### Fixtures and settings")[2].partition("The kits of ledgers and engines")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([a-z, ]+) \|", table, re.MULTILINE)
 
     found: dict[str, set[str]] = {kind: set() for kind in KITS}

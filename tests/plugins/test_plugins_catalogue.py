@@ -260,6 +260,7 @@ def test_built_in_plugins_have_the_version_of_the_host(tmp_path: Path) -> None:
         ("cache", "file", "0.1.0", "built in"),
         ("cache", "memory", "0.1.0", "built in"),
         ("ledger", "sqlite", "0.1.0", "built in"),
+        ("engines", "local", "0.1.0", "built in"),
         ("tables", "chat", "0.1.0", "built in"),
         ("tables", "log", "0.1.0", "built in"),
         ("tables", "smtp", "0.1.0", "built in"),
@@ -290,7 +291,8 @@ def test_a_kind_that_does_not_exist_is_the_callers_mistake(tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"kind must be one of llm, cache, .*, got 'caches'$"):
         catalogue.list_names("caches")
     with pytest.raises(
-        ValueError, match=r"must be one of llm, cache, storage, voice, ledger, observers, got 'commands'$"
+        ValueError,
+        match=r"must be one of llm, cache, storage, voice, ledger, engines, observers, got 'commands'$",
     ):
         catalogue.load_provider("commands", "hello")
 

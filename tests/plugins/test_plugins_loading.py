@@ -253,7 +253,7 @@ def test_a_misspelt_hook_is_an_error_with_the_nearest_name(site: Site) -> None:
     assert catch_broken(site).render() == dedent(f"""\
         error[LC106]: plugin `acme-one 1.0` implements a hook that does not exist: `llmcore_storage_provider`
          --> {file}:3
-          = expected: llmcore_cache_providers, llmcore_ledger_providers, llmcore_llm_providers, llmcore_observers, llmcore_storage_providers, llmcore_tables, llmcore_voice_providers
+          = expected: llmcore_cache_providers, llmcore_engine_providers, llmcore_ledger_providers, llmcore_llm_providers, llmcore_observers, llmcore_storage_providers, llmcore_tables, llmcore_voice_providers
           = help: did you mean `llmcore_storage_providers`?
           = fix: def llmcore_storage_providers():""")
 

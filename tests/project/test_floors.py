@@ -52,7 +52,7 @@ FLOORS = (
     ("cache", "content_log", "ledger"),
     ("pipeline",),
     ("llm", "storage", "voice"),
-    ("core",),
+    ("batch_worker", "core"),
     ("__init__",),  # the public face: `import llmcore`
     ("__main__", "cli"),
 )

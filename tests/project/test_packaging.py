@@ -20,7 +20,7 @@ PROJECTS = [ROOT, *FOLDERS]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LICENCES = {"voice_espeak": "GPL-3.0-or-later"}
 """For distributions with another licence than the host: what they load has it too, and no other distribution needs them."""
-KINDS = ("llm", "cache", "storage", "voice", "ledger", "observers")
+KINDS = ("llm", "cache", "storage", "voice", "ledger", "engines", "observers")
 PLUGINS = [folder for folder in FOLDERS if folder.name != "testing"]
 """Those that offer providers; llmcore-testing offers pytest fixtures."""
 

@@ -35,10 +35,18 @@ class Database:
         path: The path of the file. Missing files and folders are created, readable only by this user.
         durable: Whether a commit survives a power cut, at the cost of one fsync per commit. A killed process loses
             nothing in either case.
+        prepare: Creates or migrates the tables; the default are those of the ledger.
     """
 
-    def __init__(self, path: Path, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durable: bool = False,
+        prepare: Callable[[apsw.Connection], None] = migrate,
+    ) -> None:
         self.path = path
+        self._prepare = prepare
         # Re-entrant: the garbage collector may settle a call in a thread that already holds the lock.
         self.lock = forks.lock()
         self._durable = durable
@@ -123,7 +131,7 @@ class Database:
             self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)
-            migrate(connection)
+            self._prepare(connection)
             connection.set_wal_hook(self._on_wal_commit)
         except BaseException:
             connection.close()
@@ -169,7 +177,7 @@ class Database:
             connection = apsw.Connection(str(self.path))
             try:
                 # A connection detects a WAL only at its first read.
-                connection.execute("SELECT 1 FROM swept").fetchall()
+                connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:
                 connection.close()

@@ -14,6 +14,7 @@ from llmcore.builtin.sqlite_ledger import counters, keys, reading, reports, rows
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.faults import translate_faults
 from llmcore.builtin.sqlite_ledger.owners import Owners
+from llmcore.builtin.sqlite_ledger.runs import Runs
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.support import forks
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
@@ -37,7 +38,7 @@ __all__ = ["SqliteLedger"]
 T = TypeVar("T")
 
 
-class SqliteLedger:
+class SqliteLedger(Runs):
     """Rows, counters and keys in one file; see `llmcore.contracts.LedgerProvider`."""
 
     def __init__(self, options: SqliteOptions) -> None:
@@ -45,6 +46,7 @@ class SqliteLedger:
         self.location = str(self.database.path)
         self.writer = Writer(self.database)
         self._owners = Owners(self.database.path)
+        Runs.__init__(self, self.database.path, self._owners)
         self._open: set[str] = set()
         """The keys of the open rows of this process."""
         forks.watch(self)
@@ -205,7 +207,8 @@ class SqliteLedger:
     def close(self) -> None:
         """Close the file. The process remains the owner of its open rows."""
         self.database.close()
-        if not self._open:
+        self.close_runs()
+        if not self._open and not self.has_claims:
             self._owners.close()
 
     async def aclose(self) -> None:

@@ -12,9 +12,10 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmcore.errors import BadRequest, ProviderError
+from llmcore.llm.batch.arguments import BatchApi, Lane, check_api, check_items, read_budget
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from llmcore.calls.steps import Act
     from llmcore.config.money import Budget
     from llmcore.llm.batch.embedder import Embedder
+    from llmcore.llm.batch.engine import Engine, GetEngines
     from llmcore.llm.batch.estimate import Estimate
     from llmcore.llm.batch.items import Prepared
+    from llmcore.llm.batch.live import Send
     from llmcore.llm.batch.queue import QueueLane
     from llmcore.llm.batch.run import BatchRun, Items
     from llmcore.llm.batch.store import RunStore
@@ -33,14 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchMethods", "Lane"]
 
-Lane = Literal["now", "queue", "auto"]
-BatchApi = Literal["chat", "embeddings"]
-
 
 class BatchMethods:
     """The methods of `LLMClient` that start and resume batches."""
 
     _services: Services
+    _get_engines: GetEngines = None
 
     def batch(
         self,
@@ -55,6 +56,7 @@ class BatchMethods:
         tags: str | Sequence[str] = (),
         cache: bool | Literal["refresh"] = True,
         budget: str | None = None,
+        engine: str | None = None,
         **parameters: Any,
     ) -> BatchRun:
         """Return a run of *items*.
@@ -77,6 +79,8 @@ class BatchMethods:
             cache: True, False or "refresh".
             budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies
                 to all its parts together.
+            engine: The engine whose workers send the requests, such as "dask"; None is `[batch] engine`. Only the lane
+                "now" has engines.
             parameters: Parameters of the model. An item may override these parameters.
 
         Raises:
@@ -84,15 +88,22 @@ class BatchMethods:
         """
         from llmcore.llm.batch.run import find_runs_folder, make_run_id
 
-        _check(items, lane, concurrency)
-        _check_api(api, lane)
+        check_items(items, lane, concurrency)
+        check_api(api, lane)
 
         path = find_runs_folder() / f"{make_run_id()}.sqlite3"
         options = {"user": user, "tags": tags, "cache": cache}
         read = _make_reader(items, model, parameters, system, api)
         once = _is_read_once(items)
         return self.open_run(
-            path, read, options, lane=lane, once=once, concurrency=concurrency, budget=budget
+            path,
+            read,
+            options,
+            lane=lane,
+            once=once,
+            concurrency=concurrency,
+            budget=budget,
+            engine=engine,
         )
 
     abatch = batch
@@ -111,6 +122,7 @@ class BatchMethods:
         tags: str | Sequence[str] = (),
         cache: bool | Literal["refresh"] = True,
         budget: str | None = None,
+        engine: str | None = None,
         **parameters: Any,
     ) -> BatchRun:
         """Return the run *run_id* again.
@@ -131,6 +143,7 @@ class BatchMethods:
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
             budget: The most that all parts of the run together may cost.
+            engine: As in `batch`; the parts of a run may have different engines.
             parameters: Parameters of the model.
 
         Raises:
@@ -141,13 +154,20 @@ class BatchMethods:
         path = find_run(run_id)
         read = None
         if items is not None:
-            _check(items, lane or "now", concurrency)
-            _check_api(api, lane or "now")
+            check_items(items, lane or "now", concurrency)
+            check_api(api, lane or "now")
             read = _make_reader(items, model, parameters, system, api)
         options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
         once = _is_read_once(items)
         return self.open_run(
-            path, read, options, lane=lane, once=once, concurrency=concurrency, budget=budget
+            path,
+            read,
+            options,
+            lane=lane,
+            once=once,
+            concurrency=concurrency,
+            budget=budget,
+            engine=engine,
         )
 
     def open_run(
@@ -160,6 +180,7 @@ class BatchMethods:
         once: bool = False,
         concurrency: int | None = None,
         budget: str | None = None,
+        engine: str | None = None,
         max_failures: Callable[[int], float] | None = None,
         report: Callable[[str], None] | None = None,
         send_other: Callable[[dict[str, Any], tuple[str, ...]], Awaitable[Reply[Any]]] | None = None,
@@ -174,6 +195,7 @@ class BatchMethods:
             once: Whether *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
+            engine: As in `batch`.
             max_failures: Returns the allowed number of failures for a given number of finished items.
             report: Called with a sentence about each batch of the lane `queue`, in another thread.
             send_other: Sends bodies of another kind, with the tags of the run.
@@ -183,21 +205,21 @@ class BatchMethods:
         tag = f"batch:{path.stem}"
         tags = options.get("tags") or ()
         given = {**options, "tags": (*((tags,) if isinstance(tags, str) else tags), tag)}
-        if budget is not None:
-            self._add_budget(_read_budget(budget, tag))
+        send = self.make_sender(given, budget, tag)
+        if send_other is not None:
 
-        embedder: Embedder | None = None
-
-        async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
-            nonlocal embedder
-            if send_other is not None:
+            async def send(body: dict[str, Any], on_failure: object) -> Reply[Any]:
+                del on_failure
                 return await send_other(body, given["tags"])
-            if "input" in body:
-                from llmcore.llm.batch.embedder import Embedder
 
-                embedder = embedder or Embedder(cast("Any", self).aembed, given)
-                return await embedder.send(body)
-            return await self._send_body(body, dict(given), on_failure)
+        found = None if send_other is not None else self._find_engine(engine, lane)
+
+        engines = self._get_engines
+
+        def make_engine() -> Engine | None:
+            if found is None or engines is None:
+                return None
+            return engines().make(found, path.stem, given, budget, concurrency)
 
         def estimate(items: Iterable[Prepared], store: RunStore | None) -> Act[Estimate]:
             from llmcore.llm.batch.estimate import estimate_run
@@ -226,11 +248,57 @@ class BatchMethods:
             send,
             estimate=estimate,
             make_queue=make_queue,
+            make_engine=make_engine,
+            share=None if engines is None else lambda: engines().share(path.stem),
             lane=lane,
             once=once,
             concurrency=concurrency,
             max_failures=max_failures,
         )
+
+    def set_engines(self, get_engines: GetEngines) -> None:
+        """Let batches run on the engines that *get_engines* returns. Without them, this process sends all requests."""
+        self._get_engines = get_engines
+
+    def make_sender(self, options: Mapping[str, Any], budget: str | None, tag: str) -> Send:
+        """Return a function that sends request bodies.
+
+        Args:
+            options: Arguments of `send`, with *tag* among the tags.
+            budget: The most that all requests with *tag* may cost.
+            tag: The tag of the run.
+        """
+        if budget is not None:
+            self._add_budget(read_budget(budget, tag))
+        embedder: Embedder | None = None
+
+        async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
+            nonlocal embedder
+            if "input" in body:
+                from llmcore.llm.batch.embedder import Embedder
+
+                embedder = embedder or Embedder(cast("Any", self).aembed, options)
+                return await embedder.send(body)
+            return await self._send_body(body, dict(options), on_failure)
+
+        return send
+
+    def _find_engine(self, name: str | None, lane: Lane | None) -> tuple[str, Any] | None:
+        """Return the engine for a run, or None if this process sends the requests.
+
+        Raises:
+            BadRequest: The lane has no engine.
+        """
+        if self._get_engines is None or lane in {"queue", "auto"}:
+            if name is not None and name != "local":
+                raise BadRequest(
+                    f'the engine `{name}` cannot run the lane "{lane}"',
+                    code="LC303",
+                    where="engine",
+                    expected='lane="now", or no engine: the vendor carries the lane "queue" out',
+                )
+            return None
+        return self._get_engines().find(name)
 
     def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
         """Return the calls that a body of Chat Completions would make, one for each model to try."""
@@ -276,69 +344,3 @@ def _make_reader(
 def _is_read_once(items: object) -> bool:
     """Return whether *items* is an iterator, such as a generator."""
     return isinstance(items, Iterator | AsyncIterable)
-
-
-def _read_budget(text: str, tag: str) -> Budget:
-    from llmcore.config.money import Budget
-    from llmcore.config.schema import BUDGETS_KEYS
-
-    reader = BUDGETS_KEYS["limit"]
-    try:
-        limit, unit = reader.read(text)
-    except (TypeError, ValueError):
-        pass
-    else:
-        return Budget(limit=limit, unit=unit, tag=tag)
-    raise BadRequest(
-        f"budget must be an amount, got {text!r}",
-        code="LC303",
-        where="budget",
-        expected=reader.expected,
-        fix='batch(items, budget="5 USD")',
-    )
-
-
-def _check_api(api: object, lane: object) -> None:
-    if api not in get_args(BatchApi):
-        raise BadRequest(
-            f'api must be "chat" or "embeddings", got {api!r}',
-            code="LC303",
-            where="api",
-            expected='"chat" or "embeddings"',
-        )
-    if api == "embeddings" and lane != "now":
-        raise BadRequest(
-            f'embeddings have no lane "{lane}"',
-            code="LC303",
-            where="lane",
-            expected='"now"',
-            fix='batch(texts, api="embeddings")',
-        )
-
-
-def _check(items: object, lane: object, concurrency: object) -> None:
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | AsyncIterable):
-        raise BadRequest(
-            f"items must be an iterable of prompts, messages or dicts, got {type(items).__name__}",
-            code="LC303",
-            where="items",
-            expected="a list, a generator, ...",
-            fix='batch(["Hello", "Good day"])',
-        )
-    if lane not in get_args(Lane):
-        raise BadRequest(
-            f'lane must be "now", "queue" or "auto", got {lane!r}',
-            code="LC303",
-            where="lane",
-            expected='"now", "queue" or "auto"',
-            fix='batch(items, lane="now")',
-        )
-    whole = isinstance(concurrency, int) and not isinstance(concurrency, bool) and concurrency >= 1
-    if concurrency is not None and not whole:
-        raise BadRequest(
-            f"concurrency must be a whole number from 1, got {concurrency!r}",
-            code="LC303",
-            where="concurrency",
-            expected="a number of requests, or None",
-            fix="batch(items, concurrency=16)",
-        )

@@ -10,6 +10,7 @@ from llmcore.errors import (
     BadRequest,
     BudgetError,
     ConfigError,
+    EngineError,
     LLMCoreError,
     PluginError,
     ProviderError,
@@ -27,9 +28,11 @@ from llmcore.types import Reply
 if TYPE_CHECKING:
     import asyncio
 
+    from llmcore.llm.batch.engine import Engine
+
 __all__ = ["STOPPING", "LiveLane"]
 
-STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, PluginError, QuotaExhausted)
+STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, EngineError, PluginError, QuotaExhausted)
 """Errors that every further request would raise as well.
 
 Such an error stops the run, and the remaining items stay pending.
@@ -65,6 +68,7 @@ class LiveLane:
         store: Stores the answers.
         send: Sends one request body.
         pace: How many are in flight.
+        engine: Sends chunks of requests in other processes, in place of *send* and *pace*.
         in_order: Return the items in their order, from position *first*. A slow item delays the output of at most `_WINDOW`
             later items.
         max_failures: The run stops when more items than this have failed.
@@ -77,6 +81,7 @@ class LiveLane:
         send: Send,
         pace: Pace,
         *,
+        engine: Engine | None = None,
         in_order: bool = False,
         first: int = 0,
         max_failures: Callable[[int], float] | None = None,
@@ -90,9 +95,11 @@ class LiveLane:
         self._pace = pace
         self._in_order = in_order
         self._max_failures = max_failures
-        self._tasks: dict[asyncio.Future[Reply[Any]], bytes] = {}
+        self._engine = engine
+        self._tasks: dict[asyncio.Future[Any], list[bytes]] = {}
+        """The keys of the requests that each task sends."""
         self._waiting: dict[bytes, list[Prepared]] = {}
-        """The items of each request in flight."""
+        """The items of each request in flight or in the queue of an engine."""
         self._finished: list[BatchItem] = []
         self._early: dict[int, BatchItem] = {}
         """Finished items that wait for an earlier one."""
@@ -157,16 +164,19 @@ class LiveLane:
         elif self._unsaved:
             self._save([], [], [])
         await self._source.close()
+        if self._engine is not None:
+            await self._engine.close(is_complete=self._is_complete and not self._store.count().pending)
 
     def _fill(self) -> None:
         """Send new requests until as many are in flight as the pace allows."""
         import asyncio
 
         batch = _Read()
-        limit = int(self._pace.limit)
+        limit = self._get_limit()
+        in_flight = len(self._waiting)
         while (
             self._stop is None
-            and len(self._tasks) + len(batch.starting) < limit
+            and in_flight + len(batch.starting) < limit
             and len(self._finished) < limit * _AHEAD
             and self._ahead < limit + _WINDOW
             and (item := self._read()) is not None
@@ -182,8 +192,22 @@ class LiveLane:
         if batch.failed or batch.done:
             self._save([], batch.done, batch.failed)
             self._count_failures(len(batch.failed))
-        for key, body in batch.starting:
-            self._tasks[asyncio.ensure_future(self._send(body, self._on_failure))] = key
+        if self._engine is None:
+            for key, body in batch.starting:
+                self._tasks[asyncio.ensure_future(self._send(body, self._on_failure))] = [key]
+            return
+        for part in self._engine.divide(batch.starting, is_last=self._exhausted):
+            self._tasks[asyncio.ensure_future(self._engine.send(part))] = [key for key, _ in part]
+
+    def _get_limit(self) -> int:
+        """Return how many requests may be in flight, or in the queue of an engine."""
+        if self._engine is None:
+            return int(self._pace.limit)
+        try:
+            return self._engine.count_requests()
+        except LLMCoreError as error:
+            self._stop = self._stop or error
+            return 0
 
     def _read(self) -> Prepared | None:
         """Return the next item; None at the end, or if it is not there yet."""
@@ -265,22 +289,19 @@ class LiveLane:
         answers: list[Answer] = []
         done: list[int] = []
         failed: list[tuple[int, LLMCoreError]] = []
-        for task in tasks:
-            key = self._tasks.pop(task)
+        for key, reply, error in self._list_ended(tasks):
             items = self._waiting.pop(key)
-            if task.cancelled():
-                continue
-            error = task.exception()
-            if error is None:
-                reply = task.result()
+            if reply is not None:
                 cost = None if reply.cost is None else to_nano(reply.cost)
                 answers.append((key, reply, cost, items[0].position))
                 done.extend(item.position for item in items)
-                for item in items:
-                    self._finish(BatchItem(index=item.position, id=item.id, reply=reply))
-                    reply = share(reply)  # the next ones are free
-                if not task.result().cached:
+                if not reply.cached:
                     self._pace.grow()
+                for number, item in enumerate(items):
+                    own = share(reply) if number else reply  # the next ones are free
+                    self._finish(BatchItem(index=item.position, id=item.id, reply=own))
+            elif error is None:
+                continue  # not sent
             elif isinstance(error, STOPPING):
                 self._stop = self._stop or error
             elif isinstance(error, LLMCoreError):
@@ -293,6 +314,22 @@ class LiveLane:
                 self._stop = self._stop or error
         self._save(answers, done, failed)
         self._count_failures(len(failed))
+
+    def _list_ended(
+        self, tasks: set[asyncio.Future[Any]]
+    ) -> Iterator[tuple[bytes, Reply[Any] | None, BaseException | None]]:
+        """Yield each request that *tasks* have sent, with its reply or its error."""
+        for task in tasks:
+            keys = self._tasks.pop(task)
+            error = None if task.cancelled() else task.exception()
+            if task.cancelled() or error is not None:
+                yield from ((key, None, error) for key in keys)
+            elif self._engine is None:
+                yield keys[0], task.result(), None
+            else:
+                for key, outcome in zip(keys, task.result(), strict=True):
+                    is_error = isinstance(outcome, BaseException)
+                    yield key, None if is_error else outcome, outcome if is_error else None
 
     def _on_failure(self, error: ProviderError) -> None:
         if isinstance(error, RateLimited):

@@ -34,6 +34,7 @@ from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.client import Lane
+    from llmcore.llm.batch.engine import Engine, SharedRun
     from llmcore.llm.batch.queue import QueueLane
 
 __all__ = ["BatchRun", "Items", "Summary", "find_run", "find_runs_folder", "make_run_id"]
@@ -70,6 +71,8 @@ class BatchRun:
         *,
         estimate: Callable[[Iterable[Prepared], RunStore | None], Act[Estimate]],
         make_queue: Callable[..., QueueLane],
+        make_engine: Callable[[], Engine | None] = lambda: None,
+        share: Callable[[], SharedRun] | None = None,
         lane: Lane | None = None,
         once: bool = False,
         concurrency: int | None = None,
@@ -83,6 +86,8 @@ class BatchRun:
         self._send = send
         self._estimate = estimate
         self._make_queue = make_queue
+        self._make_engine = make_engine
+        self._share = share
         self._lane = lane
         self._once = once
         self._store: RunStore | None = None
@@ -122,9 +127,15 @@ class BatchRun:
         return await arun(self._make_estimate())
 
     def cancel(self) -> None:
-        """Cancel the vendor's batches, wait for their end, and book what they did. The other lanes have nothing to cancel."""
+        """Cancel the vendor's batches, wait for their end, and book what they did. Workers of an engine send no more requests."""
         store = RunStore(self.path)
         try:
+            if store.get("engine") is not None and self._share is not None:
+                shared, loop = self._share(), LoopThread()
+                try:
+                    loop.wait(shared.ask("forget_run"))
+                finally:
+                    loop.close()
             if has_open_chunks(store):
                 self._drain(store)
         finally:
@@ -288,11 +299,15 @@ class BatchRun:
         in_order: bool,
         first: int = 0,
     ) -> LiveLane:
+        engine = self._make_engine()
+        if engine is not None:
+            store.set(engine=engine.name)
         return LiveLane(
             items,
             store,
             self._send,
             Pace(self._concurrency),
+            engine=engine,
             in_order=in_order,
             first=first,
             max_failures=self._max_failures,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from llmcore_testing.conformance import (
         CacheConformance,
+        EngineConformance,
         LedgerConformance,
         LLMConformance,
         StorageConformance,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheConformance",
+    "EngineConformance",
     "Fault",
     "LLMConformance",
     "LedgerConformance",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmcore_testing.conformance.base import Conformance
     from llmcore_testing.conformance.cache import CacheConformance
     from llmcore_testing.conformance.calling import Caller
+    from llmcore_testing.conformance.engine import EngineConformance
     from llmcore_testing.conformance.ledger import LedgerConformance
     from llmcore_testing.conformance.llm import LLMConformance
     from llmcore_testing.conformance.storage import StorageConformance
@@ -20,6 +21,7 @@ __all__ = [
     "CacheConformance",
     "Caller",
     "Conformance",
+    "EngineConformance",
     "LLMConformance",
     "LedgerConformance",
     "StorageConformance",
@@ -30,6 +32,7 @@ _MODULES = {
     "CacheConformance": "cache",
     "Caller": "calling",
     "Conformance": "base",
+    "EngineConformance": "engine",
     "LLMConformance": "llm",
     "LedgerConformance": "ledger",
     "StorageConformance": "storage",

@@ -1,0 +1,102 @@
+"""Run chunks of batches in a worker process of an engine. The workers import this module by its name."""
+
+from __future__ import annotations
+
+import os
+import socket
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from llmcore import forks
+from llmcore.config.portable import load_portable, make_portable
+from llmcore.core import Core
+from llmcore.llm.batch.chunk_run import ChunkRun, Room
+from llmcore.llm.batch.chunks import Chunk, ChunkResult, encode_error
+from llmcore.llm.batch.engine import Engines, SharedRun
+from llmcore.llm.batch.live import Send
+from llmcore.llm.batch.loop_thread import LoopThread
+from llmcore.llm.batch.pace import Pace
+from llmcore.plugins import Catalogue
+
+__all__ = ["make_engines", "run_chunk"]
+
+_decode: Final = msgspec.msgpack.Decoder(Chunk).decode
+_decode_settings: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def run_chunk(data: bytes) -> bytes:
+    """Send the requests of a chunk, and return the result. Errors are a part of the result."""
+    chunk = _decode(data)
+    try:
+        result = _worker.run(chunk)
+    except Exception as error:  # noqa: BLE001 - the process of the application raises it
+        result = ChunkResult([None] * len(chunk.requests), stop=encode_error(error))
+    if result.stop is not None:
+        result.stop["notes"].append(f"in a worker on {socket.gethostname()}")
+    return _encode(result)
+
+
+def make_engines(core: Core) -> Engines:
+    """Return the engines of *core*, the application's side of this module."""
+
+    def get_provider(name: str | None) -> tuple[str, Any] | None:
+        backend = core.backend("engines", name)
+        if backend.provider_name == "local" and not backend.options.workers:
+            return None
+        return backend.name, backend.provider
+
+    services = core._services  # noqa: SLF001 - of the same host
+    return Engines(
+        get_provider, lambda: make_portable(core.settings, core.catalogue), run_chunk, services.spending
+    )
+
+
+class _Worker:
+    """The Cores and the event loop of this process. They live as long as the process, because a next chunk needs them."""
+
+    def __init__(self) -> None:
+        self._lock = forks.lock()
+        self._start()
+        forks.watch(self)
+
+    def _start(self) -> None:
+        self._loop: LoopThread | None = None
+        self._cores: dict[bytes, Core] = {}
+        self._senders: dict[bytes, tuple[Core, Send, Room]] = {}
+
+    def after_fork(self) -> None:
+        """Start again in a forked child, which has no event loop."""
+        self._start()
+
+    def run(self, chunk: Chunk) -> ChunkResult:
+        """Run *chunk*, blocking."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = LoopThread()
+            loop = self._loop
+            core, send, room = self._prepare(chunk)
+        if chunk.concurrency is not None:  # of this chunk, not of the process
+            room = Room(Pace(chunk.concurrency))
+        shared = SharedRun(chunk.run, core._services.spending())  # noqa: SLF001 - of the same host
+        result: ChunkResult = loop.wait(ChunkRun(chunk.requests, shared.ask, send, room).run())
+        return result
+
+    def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
+        """Return the Core, the sender and the requests in flight for the run of *chunk*."""
+        key = sha256(_encode(msgspec.structs.replace(chunk, requests=[]))).digest()
+        found = self._senders.get(key)
+        if found is None:
+            name = sha256(chunk.settings).digest()
+            core = self._cores.get(name)
+            if core is None:
+                settings = load_portable(_decode_settings(chunk.settings), os.environ)
+                core = self._cores[name] = Core(settings, Catalogue())
+            send = core.llm.make_sender(chunk.options, chunk.budget, f"batch:{chunk.run}")
+            found = self._senders[key] = (core, send, Room(Pace()))
+        return found
+
+
+_worker: Final = _Worker()

@@ -1,0 +1,1 @@
+"""The engine `local`: worker processes on this machine."""

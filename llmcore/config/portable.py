@@ -1,0 +1,102 @@
+"""Write a configuration as one dict that another process can load, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from llmcore.config import references
+from llmcore.config.fields import Field, get_fields, mentions
+from llmcore.config.given_layer import copy_tree
+from llmcore.config.keys import Path, format_key
+from llmcore.config.layers import SETTING_PREFIX
+from llmcore.config.load import load_settings
+from llmcore.config.mask import is_reference
+from llmcore.config.paths import resolve_path
+from llmcore.config.settings import Settings
+from llmcore.errors import PluginError
+from llmcore.plugins import Catalogue
+from llmcore.types import Secret
+
+__all__ = ["load_portable", "make_portable"]
+
+_SECTIONS: Final = (
+    "llm", "models", "cache", "budget", "budgets", "prices", "limits", "ledger", "retry", "observers", "log",
+)  # fmt: skip
+"""The sections that requests to a language model use."""
+_KINDS: Final = ("llm", "cache", "ledger", "observers")
+
+
+def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+    """Return the settings of requests as one dict. Relative paths become absolute; references to secrets stay references.
+
+    Raises:
+        ConfigError: A secret is not a reference. It would be sent over the network.
+    """
+    tree = {
+        name: copy_tree(table) if isinstance(table := settings.get((name,)), Mapping) else table
+        for name in _SECTIONS
+        if settings.where((name,)) is not None
+    }
+    for path, field in _list_options(settings, catalogue):
+        table = _find_table(tree, path[:-1])
+        if table is None or path[-1] not in table:
+            continue
+        value, owner = table[path[-1]], settings.owner(path)
+        if mentions(field.type, Secret) and not is_reference(value):
+            raise settings.fault(
+                path,
+                f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret: the workers of an engine "
+                "receive the configuration",
+                code="LC109",
+                expected=references.FORMS,
+                fix=settings.line_to_set(path, f"env:{'_'.join(path[1:]).upper()}"),
+            )
+        if isinstance(value, str | FilePath) and mentions(field.type, FilePath) and not is_reference(value):
+            table[path[-1]] = str(
+                resolve_path(str(value), env=settings.env, folder=owner.folder or FilePath.cwd())
+            )
+        elif isinstance(value, str) and value.startswith("file:") and owner.folder is not None:
+            table[path[-1]] = f"file:{resolve_path(value[5:], env=settings.env, folder=owner.folder)}"
+    if settings.ledger.path is not None and settings.ledger.provider == "sqlite":
+        tree.setdefault("ledger", {})["path"] = str(FilePath(settings.ledger.path).absolute())
+    return tree
+
+
+def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
+    """Return the settings of *tree*. Settings in variables of this process are ignored.
+
+    Raises:
+        ConfigError: A reference cannot be resolved in this process.
+    """
+    own = {name: value for name, value in env.items() if not name.startswith(SETTING_PREFIX)}
+    own.pop("LLMCORE_PROFILE", None)
+    return load_settings({}, env=own, arguments=tree)
+
+
+def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Path, Field]]:
+    """Yield the path and the field of each option in the tables of installed plugins."""
+    for kind in _KINDS:
+        instances = settings.instances(kind)
+        for name in settings.tables(kind):
+            try:
+                options = catalogue.load_provider(kind, instances.get(name, name)).options
+                fields = get_fields(options)
+            except PluginError:  # the table is for a plugin that is not installed here
+                continue
+            for field in fields.values():
+                yield (kind, name, field.key), field
+    try:
+        fields = get_fields(catalogue.load_table("log").options)
+    except PluginError:
+        return
+    for field in fields.values():
+        yield ("log", field.key), field
+
+
+def _find_table(tree: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    table: Any = tree
+    for part in path:
+        table = table.get(part) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else None

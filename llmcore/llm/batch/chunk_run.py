@@ -1,0 +1,190 @@
+"""Send the requests of a chunk in a worker. The ledger decides which requests this worker sends."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from llmcore.errors import LedgerUnavailable, LLMCoreError, ProviderError, RateLimited
+from llmcore.llm.batch.chunks import ChunkResult, encode_error, encode_reply
+from llmcore.llm.batch.live import STOPPING, Send
+from llmcore.llm.batch.pace import Pace
+from llmcore.support.ledger_runs import ItemState
+from llmcore.types import Reply
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["ChunkRun", "Room"]
+
+_CONFIRM_S: Final = 5.0
+"""The age of a claim, in seconds, after which no request is sent before the ledger has confirmed the claim.
+
+A worker that was stopped for a while may have lost its claim to another one.
+"""
+_POLL_S: Final = 0.5
+"""The pause before the worker asks again for items that another worker has claimed, or for a ledger that is away."""
+_PATIENCE_S: Final = 60.0
+"""Seconds that the worker waits for a ledger that is away."""
+
+Ask = Callable[..., Awaitable[Any]]
+"""A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
+
+
+class Room:
+    """The requests of one run that one process has in flight. All chunks of the process share it."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.in_flight = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another request may be sent."""
+        return self.in_flight < int(self.pace.limit)
+
+
+class ChunkRun:
+    """One execution of a chunk. The object belongs to one event loop."""
+
+    def __init__(self, requests: Sequence[tuple[bytes, bytes]], ask: Ask, send: Send, room: Room) -> None:
+        self._order = [key for key, _ in requests]
+        self._bodies = dict(requests)
+        self._ask = ask
+        self._send = send
+        self._room = room
+        self._claim = os.urandom(16).hex()
+        self._confirmed_at = 0.0
+        self._mine: deque[bytes] = deque()
+        """The items that this worker has claimed and not sent."""
+        self._replies: dict[bytes, bytes] = {}
+        self._errors: dict[bytes, dict[str, Any]] = {}
+        self._stop: BaseException | None = None
+        self._is_closed = False
+
+    async def run(self) -> ChunkResult:
+        """Send the requests, or wait for other workers that send them. Return the result; raise nothing but a cancellation."""
+        import asyncio
+
+        try:
+            while left := self._list_left():
+                await self._take(left)
+                if self._mine:
+                    await self._send_mine()
+                elif self._list_left() and not self._must_stop:
+                    await asyncio.sleep(_POLL_S)
+                if self._must_stop:
+                    break
+        except LLMCoreError as error:
+            self._stop = error
+        finally:
+            try:
+                await self._ask("release_items", self._claim)
+            except LLMCoreError as error:
+                self._stop = self._stop or error
+        return self._make_result()
+
+    @property
+    def _must_stop(self) -> bool:
+        return self._stop is not None or self._is_closed
+
+    def _list_left(self) -> list[bytes]:
+        return [key for key in self._order if key not in self._replies and key not in self._errors]
+
+    async def _take(self, keys: list[bytes]) -> None:
+        """Claim *keys*, and read the answers of those that are done."""
+        asked_at = time.monotonic()
+        states: Sequence[ItemState] | None = await self._persist("claim_items", self._claim, keys)
+        self._confirmed_at = asked_at
+        self._mine.clear()
+        if states is None:
+            self._is_closed = True
+            return
+        for key, state in zip(keys, states, strict=True):
+            if state.answer is not None:
+                self._replies[key] = state.answer
+            elif state.state == "mine":
+                self._mine.append(key)
+
+    async def _send_mine(self) -> None:
+        """Send the claimed requests, as many at a time as there is room for, and store the answers."""
+        import asyncio
+
+        tasks: dict[asyncio.Future[Reply[Any]], bytes] = {}
+        try:
+            while tasks or (self._mine and not self._must_stop):
+                while self._mine and not self._must_stop and self._room.is_free:
+                    if time.monotonic() - self._confirmed_at > _CONFIRM_S:
+                        await self._take(list(self._mine))
+                        continue
+                    key = self._mine.popleft()
+                    self._room.in_flight += 1
+                    tasks[asyncio.ensure_future(self._send_one(key))] = key
+                if tasks:
+                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    await self._save({tasks.pop(task): task for task in done})
+                elif self._mine and not self._must_stop:  # other chunks of this process have all the room
+                    await asyncio.sleep(_POLL_S / 10)
+        finally:
+            for task in tasks:  # an error ends the chunk
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def _send_one(self, key: bytes) -> Reply[Any]:
+        try:
+            return await self._send(msgspec.json.decode(self._bodies[key]), self._slow_down)
+        finally:
+            self._room.in_flight -= 1
+
+    async def _save(self, ended: dict[bytes, asyncio.Future[Reply[Any]]]) -> None:
+        """Store how requests ended. Errors are not stored: another attempt may succeed."""
+        answers = []
+        for key, task in ended.items():
+            error = task.exception()
+            if error is None:
+                reply = task.result()
+                answers.append((key, encode_reply(reply)))
+                if not reply.cached:
+                    self._room.pace.grow()
+                continue
+            if isinstance(error, RateLimited):
+                self._room.pace.cut()
+            if isinstance(error, STOPPING) or not isinstance(error, LLMCoreError):
+                self._stop = self._stop or error
+            else:
+                self._errors[key] = encode_error(error)
+        self._replies.update(answers)  # also if the ledger fails: the run's file stores them as well
+        if answers:
+            await self._persist("finish_items", self._claim, answers)
+
+    def _slow_down(self, error: ProviderError) -> None:
+        if isinstance(error, RateLimited):
+            self._room.pace.cut()
+
+    async def _persist(self, name: str, *args: Any) -> Any:
+        """Call the ledger; while it is away, ask again for `_PATIENCE_S` seconds."""
+        import asyncio
+
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await self._ask(name, *args)
+            except LedgerUnavailable as error:
+                if time.monotonic() >= deadline:
+                    raise
+                del error
+            await asyncio.sleep(_POLL_S)
+
+    def _make_result(self) -> ChunkResult:
+        return ChunkResult(
+            [self._replies.get(key) for key in self._order],
+            {at: self._errors[key] for at, key in enumerate(self._order) if key in self._errors},
+            None if self._stop is None else encode_error(self._stop),
+            self._is_closed,
+        )

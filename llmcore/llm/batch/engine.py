@@ -1,0 +1,225 @@
+"""The engine of a run: sends chunks of requests to worker processes, and shares the run's state with them in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from llmcore.calls.drivers import arun
+from llmcore.calls.steps import Act
+from llmcore.errors import EngineError, LedgerUnavailable, LLMCoreError
+from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
+from llmcore.llm.batch.chunks import Chunk, ChunkResult, Outcome, decode_error, decode_reply
+from llmcore.support.errors import raise_unchained
+
+if TYPE_CHECKING:
+    from llmcore.ledger.spending import Spending
+
+__all__ = ["Engine", "Engines", "GetEngines", "SharedRun"]
+
+Request: TypeAlias = tuple[bytes, dict[str, Any]]
+"""The key and the body of a request."""
+
+_SIZE: Final = 100
+"""The maximum number of requests in a chunk."""
+_LOSSES: Final = 5
+"""How often a chunk is submitted again after its worker was lost. A chunk that kills its workers must not run for ever."""
+
+_encode: Final = msgspec.msgpack.Encoder(enc_hook=str).encode
+_encode_json: Final = msgspec.json.Encoder().encode
+_decode_result: Final = msgspec.msgpack.Decoder(ChunkResult).decode
+
+
+class SharedRun:
+    """The state of one run in the ledger, which all workers share; see `llmcore.contracts.LedgerRuns`."""
+
+    def __init__(self, run: str, spending: Spending) -> None:
+        self._run = run
+        self._spending = spending
+
+    async def ask(self, name: str, *args: Any) -> Any:
+        """Call the method *name* of the ledger for this run.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used now.
+            EngineError: There is no ledger, or it lacks the ability.
+        """
+        spending = self._spending
+        if not spending.is_enabled:
+            raise EngineError(
+                "the workers of an engine need a ledger, and there is none",
+                code="LC331",
+                where="[ledger] enabled",
+                expected="a ledger, which decides which worker sends a request",
+                fix=spending.settings.make_fix("enabled", "true"),
+            )
+        if getattr(spending.operations.provider, name, None) is None:
+            raise EngineError(
+                f"the ledger `{spending.settings.provider}` cannot share the runs of batches",
+                code="LC331",
+                where="[ledger] provider",
+                expected="a ledger with the ability LedgerRuns, such as sqlite or postgres",
+                fix=spending.settings.make_fix("provider", "sqlite"),
+            )
+        return await arun(self._call(name, args))
+
+    def _call(self, name: str, args: Sequence[Any]) -> Act[Any]:
+        return (yield self._spending.operations.step(name, self._run, *args, LOCK_TIMEOUT_S))
+
+    async def open(self) -> None:
+        """Allow workers to claim items of the run."""
+        await arun(self._prepare())
+        await self.ask("open_run")
+
+    def _prepare(self) -> Act[None]:
+        if self._spending.is_enabled:
+            yield self._spending.operations.step("prepare", LOCK_TIMEOUT_S)
+
+
+class Engines:
+    """The engines of a Core.
+
+    Args:
+        get_provider: Returns the name and the provider of the engine with a name; None stands for this process.
+        get_settings: Returns the configuration for workers.
+        run_chunk: The function that a worker calls.
+        spending: Returns the ledger.
+    """
+
+    def __init__(
+        self,
+        get_provider: Callable[[str | None], tuple[str, Any] | None],
+        get_settings: Callable[[], Mapping[str, Any]],
+        run_chunk: Callable[[bytes], bytes],
+        spending: Callable[[], Spending],
+    ) -> None:
+        self._get_provider = get_provider
+        self._get_settings = get_settings
+        self.run_chunk = run_chunk
+        self._spending = spending
+
+    def find(self, name: str | None) -> tuple[str, Any] | None:
+        """Return the name and the provider of the engine *name*, or None if requests are sent by this process."""
+        return self._get_provider(name)
+
+    def share(self, run: str) -> SharedRun:
+        """Return the state of *run* in the ledger."""
+        return SharedRun(run, self._spending())
+
+    def make(
+        self,
+        found: tuple[str, Any],
+        run: str,
+        options: Mapping[str, Any],
+        budget: str | None,
+        concurrency: int | None,
+    ) -> Engine:
+        """Return the engine *found* for one run."""
+        settings = _encode(self._get_settings())
+        return Engine(
+            found,
+            self.run_chunk,
+            self.share(run),
+            Chunk(run, settings, options, budget, concurrency, []),
+        )
+
+
+GetEngines: TypeAlias = Callable[[], Engines] | None
+
+
+class Engine:
+    """Sends chunks of one run. The object belongs to one event loop."""
+
+    def __init__(
+        self,
+        found: tuple[str, Any],
+        run_chunk: Callable[[bytes], bytes],
+        shared: SharedRun,
+        template: Chunk,
+    ) -> None:
+        self.name, self._provider = found
+        self._run_chunk = run_chunk
+        self._shared = shared
+        self._template = template
+        self._is_open = False
+
+    def count_requests(self) -> int:
+        """Return how many requests to give to the engine: a chunk for each slot, and half as many that wait there."""
+        slots = self._count_slots()
+        return (slots + slots // 2 + 1) * _SIZE
+
+    def _count_slots(self) -> int:
+        return max(1, int(self._provider.count_slots()))
+
+    def divide(self, requests: list[Request], *, is_last: bool) -> Iterator[list[Request]]:
+        """Divide *requests* into chunks; the last ones of a run into so many that all workers have some."""
+        size = min(_SIZE, -(-len(requests) // self._count_slots())) if is_last else _SIZE
+        for start in range(0, len(requests), size or 1):
+            yield requests[start : start + size]
+
+    async def send(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Send a chunk of requests, key and body of each, and return how each ended.
+
+        Raises:
+            LLMCoreError: The engine cannot run the chunk.
+        """
+        if not self._is_open:
+            await self._shared.open()
+            self._is_open = True
+        concurrency = self._template.concurrency
+        if concurrency is not None:
+            concurrency = max(1, concurrency // self._count_slots())
+        bodies = [(key, _encode_json(body)) for key, body in requests]
+        chunk = msgspec.structs.replace(self._template, requests=bodies, concurrency=concurrency)
+        result = _decode_result(await self._submit(_encode(chunk)))
+        outcomes: list[Outcome] = [None if data is None else decode_reply(data) for data in result.replies]
+        for at, parts in result.errors.items():
+            outcomes[at] = decode_error(parts)
+        if result.stop is not None or result.is_closed:
+            error = self._explain_closed() if result.stop is None else decode_error(result.stop)
+            outcomes += [error] if None not in outcomes else []
+            outcomes = [error if outcome is None else outcome for outcome in outcomes]
+        return outcomes
+
+    async def _submit(self, data: bytes) -> bytes:
+        import asyncio
+
+        for left in range(_LOSSES, -1, -1):
+            try:
+                future = await asyncio.to_thread(self._provider.submit, self._run_chunk, data)
+                result: bytes = await asyncio.wrap_future(future)
+            except EngineError as error:
+                if not (error.lost and left):
+                    raise
+                continue
+            except LLMCoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - an engine plugin may raise any exception
+                raise_unchained(
+                    EngineError(f"the engine `{self.name}` failed: {type(error).__name__}: {error}")
+                )
+            return result
+        raise AssertionError
+
+    def _explain_closed(self) -> EngineError:
+        return EngineError(
+            f"the workers of the engine `{self.name}` do not share this ledger: they do not find the run in theirs",
+            code="LC331",
+            where="[ledger]",
+            expected="one ledger for all workers: sqlite on one machine, postgres on several",
+            fix="llmcore config set ledger.provider postgres",
+        )
+
+    async def close(self, *, is_complete: bool) -> None:
+        """Let workers send no further requests; forget the answers if the run is complete.
+
+        A worker that has requests in flight completes them.
+        """
+        if self._is_open:
+            self._is_open = False
+            try:
+                await self._shared.ask("forget_run" if is_complete else "close_run")
+            except LedgerUnavailable:
+                return  # the answers are stored in the run's file; a run that stays open costs only space

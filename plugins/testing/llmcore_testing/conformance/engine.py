@@ -1,0 +1,164 @@
+"""The conformance kit of engines: work is carried to other processes, and every failure is an `EngineError`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore.errors import EngineError
+from llmcore_testing.conformance import engine_work as work
+
+__all__ = ["EngineConformance"]
+
+
+class EngineConformance:
+    """The tests of an engine. A subclass overrides the fixture `provider`.
+
+    The tests may share one engine, for example of a module; `opener` returns another one for the test that closes it::
+
+        @pytest.fixture(scope="module")
+        def engine():
+            engine = MyEngine(MyOptions(workers=2))
+            yield engine
+            engine.close()
+
+        class TestMine(EngineConformance):
+            @pytest.fixture
+            def provider(self, engine):
+                return engine
+    """
+
+    kind: ClassVar[str] = "engine"
+    deadline_s: ClassVar[float] = 90.0
+    """The timeout for each call, in seconds."""
+    start_s: ClassVar[float] = 60.0
+    """The timeout for the start of calls in all slots, and for `submit`, in seconds."""
+
+    @pytest.fixture
+    def provider(self) -> Any:
+        """Return the engine under test. Each subclass overrides this fixture."""
+        pytest.fail(
+            f"{type(self).__name__} has no fixture for the engine under test. Add to the class:\n\n"
+            "    @pytest.fixture\n    def provider(self):\n        return MyEngine(MyOptions(workers=2))\n",
+            pytrace=False,
+        )
+
+    @pytest.fixture
+    def opener(self) -> Callable[[], Any] | None:
+        """Return a function that makes another engine, or None if there can be only one."""
+        return None
+
+    @pytest.fixture(autouse=True)
+    def _check_methods(self, provider: Any) -> None:
+        missing = [
+            name for name in ("count_slots", "submit", "close") if not callable(getattr(provider, name, None))
+        ]
+        if missing:
+            pytest.fail(
+                f"{type(provider).__name__} is not an engine: define {', '.join(missing)}", pytrace=False
+            )
+
+    def take(self, future: Future[bytes]) -> bytes:
+        """Return the result of *future*."""
+        assert isinstance(future, Future), (
+            f"submit must return a concurrent.futures.Future, got {type(future).__name__}"
+        )
+        return future.result(self.deadline_s)
+
+    def take_error(self, future: Future[bytes]) -> EngineError:
+        """Return the error of *future*, which must be an `EngineError` without a chain."""
+        error = future.exception(self.deadline_s)
+        assert isinstance(error, EngineError), (
+            f"a failed call must raise EngineError, got {type(error).__name__}: {error}"
+        )
+        chained = error.__cause__ or error.__context__
+        assert chained is None, f"EngineError is chained to {type(chained).__name__}"
+        return error
+
+    def test_the_result_of_a_call_is_returned(self, provider: Any) -> None:
+        for data in (b"abc", b"", bytes(range(256)) * 20_000):
+            assert self.take(provider.submit(work.reverse, data)) == data[::-1]
+
+    def test_a_call_runs_in_another_process(self, provider: Any) -> None:
+        assert int(self.take(provider.submit(work.name_process, b""))) != os.getpid(), (
+            "the call ran in the process of the application"
+        )
+
+    def test_as_many_calls_run_at_the_same_time_as_there_are_slots(
+        self, provider: Any, tmp_path: Path
+    ) -> None:
+        slots = provider.count_slots()
+        assert isinstance(slots, int)
+        assert slots >= 1, f"count_slots must be at least 1, got {slots}"
+        paths = [str(tmp_path / str(number)) for number in range(min(slots, 4))]
+        futures = [
+            provider.submit(work.meet, "\n".join([*paths[at:], *paths[:at], str(self.start_s)]).encode())
+            for at in range(len(paths))
+        ]
+        assert [self.take(future) for future in futures] == [b"met"] * len(paths)
+
+    def test_submit_does_not_wait_for_the_call(self, provider: Any, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        with ThreadPoolExecutor(
+            1
+        ) as pool:  # so that a blocking `submit` fails the test, and does not hang it
+            submitting = pool.submit(provider.submit, work.wait_for_file, str(gate).encode())
+            done, _ = wait([submitting], self.start_s)
+            early = bool(done)
+            gate.touch()
+            assert early, "submit waited for the call"
+            assert self.take(submitting.result(self.deadline_s)) == b"seen"
+
+    def test_threads_may_submit_at_the_same_time(self, provider: Any) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            futures = list(pool.map(lambda number: provider.submit(work.reverse, b"%d|" % number), range(40)))
+        assert [self.take(future) for future in futures] == [(b"%d|" % number)[::-1] for number in range(40)]
+
+    def test_an_exception_of_the_function_is_an_error_with_its_words(self, provider: Any) -> None:
+        error = self.take_error(provider.submit(work.fail, b"three is too many"))
+        assert "ValueError" in error.message, "the error must name the type of the exception"
+        assert "three is too many" in error.message, "the error must have the text of the exception"
+        assert not error.lost, "a failed call is not a lost worker: the host would run it again and again"
+
+    def test_an_exception_that_cannot_be_pickled_is_an_error(self, provider: Any) -> None:
+        assert not self.take_error(provider.submit(work.fail_with_a_lock, b"locked")).lost
+        assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
+
+    def test_a_function_that_exits_fails_and_the_engine_goes_on(self, provider: Any) -> None:
+        self.take_error(provider.submit(work.exit_python, b""))
+        assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
+
+    def test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on(self, provider: Any) -> None:
+        assert self.take_error(provider.submit(work.die, b"")).lost, (
+            "the worker died, and the error does not have lost=True"
+        )
+        assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
+
+    def test_work_that_was_cancelled_before_its_start_does_not_run(
+        self, provider: Any, tmp_path: Path
+    ) -> None:
+        gates = [tmp_path / f"gate{number}" for number in range(provider.count_slots())]
+        busy = [provider.submit(work.wait_for_file, str(gate).encode()) for gate in gates]
+        extra = tmp_path / "extra"
+        extra.touch()
+        future = provider.submit(work.wait_for_file, str(extra).encode())
+        was_cancelled = future.cancel()
+        for gate in gates:
+            gate.touch()
+        wait(busy, self.deadline_s)
+        assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
+        seen = extra.with_name("extra.seen").exists()
+        assert not (was_cancelled and seen), "`cancel` returned True, and the call ran"
+
+    def test_an_engine_may_be_closed_twice(self, opener: Callable[[], Any] | None) -> None:
+        if opener is None:
+            pytest.skip("the fixture `opener` returns None: there can be only one engine")
+        engine = opener()
+        assert self.take(engine.submit(work.reverse, b"ab")) == b"ba"
+        engine.close()
+        engine.close()

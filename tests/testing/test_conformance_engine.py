@@ -1,0 +1,66 @@
+"""The conformance kit of engines passes a correct engine, and finds each broken one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+
+FOUND_BY = {
+    "AlwaysLost": (
+        "test_an_exception_of_the_function_is_an_error_with_its_words",
+        "a failed call is not a lost worker",
+    ),
+    "BoastsOfSlots": (
+        "test_as_many_calls_run_at_the_same_time_as_there_are_slots",
+        "the other calls have not begun",
+    ),
+    "CancelsOnlyTheFuture": (
+        "test_work_that_was_cancelled_before_its_start_does_not_run",
+        "`cancel` returned True, and the call ran",
+    ),
+    "ChainsErrors": (
+        "test_an_exception_of_the_function_is_an_error_with_its_words",
+        "EngineError is chained to ValueError",
+    ),
+    "ClosesOnce": ("test_an_engine_may_be_closed_twice", "AttributeError"),
+    "DropsEmpty": ("test_the_result_of_a_call_is_returned", "== b''"),
+    "EndsWithItsWorker": (
+        "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",
+        "the pool is broken",
+    ),
+    "HidesTheReason": (
+        "test_an_exception_of_the_function_is_an_error_with_its_words",
+        "must name the type of the exception",
+    ),
+    "NeverLost": (
+        "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",
+        "does not have lost=True",
+    ),
+    "RaisesForeignErrors": (
+        "test_an_exception_of_the_function_is_an_error_with_its_words",
+        "a failed call must raise EngineError, got RuntimeError",
+    ),
+    "RunsHere": ("test_a_call_runs_in_another_process", "ran in the process of the application"),
+    "Waits": ("test_submit_does_not_wait_for_the_call", "submit waited for the call"),
+}
+GOOD = {"Good"}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("engines.py", tmp_path_factory, found_by=FOUND_BY)
+
+
+def test_a_correct_engine_passes(outcomes: Outcomes) -> None:
+    found = {how for how, _ in outcomes["Good"].values()}
+    assert found <= {"passed"}, complaints(outcomes["Good"])
+
+
+@pytest.mark.parametrize("backend", FOUND_BY)
+def test_a_broken_engine_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str) -> None:
+    check_found(outcomes, backend, FOUND_BY)
+
+
+def test_every_broken_engine_has_a_reason(outcomes: Outcomes) -> None:
+    assert set(outcomes) - GOOD == set(FOUND_BY)
