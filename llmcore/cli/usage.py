@@ -102,8 +102,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     move.add_argument(
         "--to", metavar="NAME", required=True, help="a ledger of the configuration, such as postgres"
     )
-    prune = add("prune", "delete settled rows; budgets keep what they have counted", _prune)
+    prune = add("prune", "replace settled rows by the sums of their days; figures stay the same", _prune)
     prune.add_argument("before", metavar="BEFORE", help='a date, or a time before now such as "90d"')
+    prune.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="the time zone of the days, besides UTC; default: local time",
+        default=argparse.SUPPRESS,
+    )
 
 
 def _add_reconcile(action: argparse.ArgumentParser) -> None:
@@ -281,10 +287,10 @@ def _migrate(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace) -> int:
     with open_core(args) as core:
-        count = core.usage.prune(args.before)
+        count = core.usage.prune(args.before, zone=args.zone)
         if args.json:
             print_json(deleted=count)
-        note(f"deleted {count} rows")
+        note(f"replaced {count} rows by the sums of their days")
     return 0
 
 

@@ -116,8 +116,17 @@ class LedgerProvider(Protocol):
         """
         ...
 
-    def prune(self, before: float, timeout_s: float) -> int:
-        """Delete the closed rows older than *before*. Return their number. Counters do not change."""
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
+        """Replace the closed rows older than *before* by sums, and return the number of rows that were replaced.
+
+        The sums are those of `llmcore.support.ledger_sums`: one row for each period and each combination of SUM_KEYS. The
+        periods lie between midnights in UTC and further *edges* (seconds since 1970), such as the midnights of a time zone; see
+        `list_edges`. Counters do not change. Existing sums stay as they are.
+        """
+        ...
+
+    def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
+        """Return the start and the end of each period of which sums exist, in ascending order."""
         ...
 
     def close(self) -> None:

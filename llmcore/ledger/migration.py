@@ -11,9 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from llmcore.errors import LedgerError
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
+from llmcore.ledger.migrated_sums import Claims, PrunedRows
 from llmcore.ledger.operations import Operations
 from llmcore.support.budget_periods import get_period
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_sums import SUM_ATTEMPT
 from llmcore.support.ledger_values import Amount, Charge
 
 __all__ = ["Migrated", "migrate"]
@@ -34,7 +36,7 @@ class Migrated(NamedTuple):
 def migrate(source: Operations, target: Operations) -> Migrated:
     """Copy the ledger *source* into *target*. A second run copies only what *target* does not have.
 
-    Prune *target* only after the last run.
+    Prune *target* only after the last run, and *source* not between two runs if *target* has calls of its own.
 
     Raises:
         LedgerError: Requests of *source* are in progress.
@@ -54,7 +56,9 @@ def migrate(source: Operations, target: Operations) -> Migrated:
     ]
     rows = 0
     for batch in _iter_batches(_iter_missing(source, target, left)):
-        numbers = hashlib.sha256(repr([row.id for row in batch]).encode()).hexdigest()
+        # a sum keeps its id, and its count grows when more rows are pruned
+        ids = [(row.id, row.count) if row.attempt == SUM_ATTEMPT else row.id for row in batch]
+        numbers = hashlib.sha256(repr(ids).encode()).hexdigest()
         target.run("record", f"{source.provider.location} {numbers}", batch, [], LOCK_TIMEOUT_S)
         rows += len(batch)
     keys = _copy_keys(source, target)
@@ -64,13 +68,34 @@ def migrate(source: Operations, target: Operations) -> Migrated:
 def _iter_missing(source: Operations, target: Operations, left: Sequence[list[Any]]) -> Iterator[LedgerRow]:
     """Yield the rows of *source* that *target* does not have. Subtract all rows of *source* from *left*, which counts them."""
     query = RowQuery(states=_CLOSED)
-    known = Counter(map(_identify, target.run("iterate_rows", query, LOCK_TIMEOUT_S)))
+    claim = Claims(source.provider.location, target)
+    pruned = PrunedRows(source.run("read_pruned", LOCK_TIMEOUT_S), claim.is_new)
+    known: Counter[int] = Counter()
+    replaced: dict[int, list[LedgerRow]] = {}
+    """Rows of *target* in pruned periods. Those that *source* does not have any more are in its sums."""
+    for row in target.run("iterate_rows", query, LOCK_TIMEOUT_S):
+        if row.attempt == SUM_ATTEMPT:
+            pruned.add_copied(row)
+        elif pruned.has_period(row.at):
+            replaced.setdefault(_identify(row), []).append(row)
+        else:
+            known[_identify(row)] += 1
     for row in source.run("iterate_rows", query, LOCK_TIMEOUT_S):
         _subtract(row, left)
-        if known[key := _identify(row)]:
+        key = _identify(row)
+        if row.attempt == SUM_ATTEMPT:
+            pruned.add_sum(row)
+        elif replaced.get(key):
+            replaced[key].pop()
+        elif known[key]:
             known[key] -= 1
         else:
+            claim.is_new(row.at)
             yield row
+    for rows in replaced.values():
+        for row in rows:
+            pruned.add_copied(row)
+    yield from pruned.list_missing()
 
 
 def _identify(row: LedgerRow) -> int:

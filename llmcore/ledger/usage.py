@@ -106,7 +106,7 @@ class UsageBook(ProcessBound):
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query(group, since, until, zone, filters, percentiles=percentiles)
-        return make_rows(query, self._read("aggregate", query.make_report_query()))
+        return make_rows(query, self._aggregate(query))
 
     @check_argument_names
     async def aby(
@@ -169,11 +169,13 @@ class UsageBook(ProcessBound):
         The other arguments and the errors are those of `by`.
         """
         from llmcore.ledger.report import make_record
+        from llmcore.support.ledger_sums import SUM_ATTEMPT
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query("total", since, until, zone, filters)
         rows = query.make_row_query(states=_REQUESTS, newest_first=True, limit=limit)
-        return [make_record(row) for row in self._read("iterate_rows", rows)]
+        # Sums of pruned rows are older than all other rows.
+        return [make_record(row) for row in self._read("iterate_rows", rows) if row.attempt != SUM_ATTEMPT]
 
     def budgets(self) -> list[BudgetState]:
         """Return the state of each budget of the ledger in its current period."""
@@ -209,9 +211,10 @@ class UsageBook(ProcessBound):
     def open(self) -> list[dict[str, Any]]:
         """Return the rows of requests that are in progress, or whose process died before settling them."""
         from llmcore.ledger.report import make_record
+        from llmcore.support.ledger_sums import SUM_ATTEMPT
 
         query = _make_query("total", None, None, None, {}).make_row_query(states=("open", "lost"))
-        return [make_record(row) for row in self._read("iterate_rows", query)]
+        return [make_record(row) for row in self._read("iterate_rows", query) if row.attempt != SUM_ATTEMPT]
 
     @check_argument_names
     def export(
@@ -228,11 +231,15 @@ class UsageBook(ProcessBound):
         tag: str | None = None,
         error: str | None = None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Yield the rows of the ledger, oldest first. The arguments and the errors are those of `by`."""
+        """Yield the rows of the ledger, oldest first. The arguments and the errors are those of `by`.
+
+        Rows whose `attempt` is -1 are sums of pruned rows; their `call` is the period.
+        """
         from llmcore.ledger.report import make_record
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query("total", since, until, zone, filters)
+        self._run(lambda: self._check(query))
         rows = self._run(lambda: self._iterate(query.make_row_query()))
         while (row := self._run(lambda: next(rows, None))) is not None:
             yield make_record(row)
@@ -259,16 +266,24 @@ class UsageBook(ProcessBound):
         return self._run(lambda: reconcile(rows, bill, since=since, until=until, read_at=read_at))
 
     @check_argument_names
-    def prune(self, before: str | float | datetime | date | timedelta) -> int:
-        """Delete the settled rows older than *before*, such as "90d"; return their number.
+    def prune(self, before: str | float | datetime | date | timedelta, *, zone: Zone = None) -> int:
+        """Replace the settled rows older than *before*, such as "90d", by the sums of their days; return the number of rows.
 
-        Budgets keep their sums.
+        Reports and budgets keep their figures. Single requests, latencies and hours are gone. A report that would divide a pruned
+        day fails: days are exact in UTC and in *zone*, by default the zone of this machine.
         """
+        from llmcore.ledger.pruning import prune
         from llmcore.ledger.zones import find_zone
 
-        moment = find_zone().to_timestamp(before) or 0.0
-        deleted: int = self._run(lambda: self._spending().operations.run("prune", moment, LOCK_TIMEOUT_S))
-        return deleted
+        found = find_zone(zone)
+        moment = found.to_timestamp(before) or 0.0
+
+        def replace() -> int:
+            spending = self._spending()
+            spending.refresh()
+            return prune(spending.operations, moment, found)
+
+        return self._run(replace)
 
     def migrate(self, target: LedgerProvider) -> Migrated:
         """Copy the ledger into *target*, such as `core.backend("ledger", "postgres").provider`.
@@ -293,6 +308,16 @@ class UsageBook(ProcessBound):
         from llmcore.ledger.api_keys import ApiKeys
 
         return ApiKeys(self._spending, self._run)
+
+    def _aggregate(self, query: UsageQuery) -> list[Any]:
+        self._run(lambda: self._check(query))
+        return self._read("aggregate", query.make_report_query())
+
+    def _check(self, query: UsageQuery) -> None:
+        """Check that *query* divides no pruned day."""
+        from llmcore.ledger.pruning import check_answerable
+
+        check_answerable(query, self._spending().operations.run("read_pruned", LOCK_TIMEOUT_S))
 
     def _read(self, operation: str, query: Any) -> list[Any]:
         """Bring the ledger up to date, and return what *operation* reads."""

@@ -60,8 +60,11 @@ class Sync:
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         return self.inner.iterate_rows(query, timeout_s)
 
-    def prune(self, before: float, timeout_s: float) -> int:
-        return self.inner.prune(before, timeout_s)
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
+        return self.inner.prune(before, timeout_s, edges)
+
+    def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
+        return self.inner.read_pruned(timeout_s)
 
     def close(self) -> None:
         self.inner.close()
@@ -159,9 +162,18 @@ class NeverRecovers(Sync):
 class PrunesOpenRows(Sync):
     """Deletes rows that are open."""
 
-    def prune(self, before: float, timeout_s: float) -> int:
-        deleted = super().prune(before, timeout_s)
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
+        deleted = super().prune(before, timeout_s, edges)
         self.inner.writer.run(lambda db: db.execute("DELETE FROM calls"))
+        return deleted
+
+
+class ForgetsPruned(Sync):
+    """Deletes pruned rows and keeps no sums."""
+
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
+        deleted = super().prune(before, timeout_s, edges)
+        self.inner.writer.run(lambda db: db.execute("DELETE FROM calls WHERE attempt = -1"))
         return deleted
 
 

@@ -65,7 +65,11 @@ def test_a_month_without_calls_says_so(spent: CommandLine) -> None:
         done = spent("usage", *arguments)
         assert (done.returncode, done.stdout) == (0, "")
         assert "no calls in this period" in done.stderr
-    assert spent("usage", "--month", "this-month").stdout == spent("usage").stdout
+    # the pace, in the last line of the days and in the budgets, changes with the time
+    month, default = (
+        spent("usage", *each).stdout.split("\npace")[0] for each in (["--month", "this-month"], [])
+    )
+    assert month == default
 
 
 def test_options_may_stand_before_the_group(spent: CommandLine) -> None:
@@ -152,7 +156,7 @@ def test_nothing_open_and_nothing_to_prune(spent: CommandLine) -> None:
     assert "every request is settled" in spent("usage", "open").stderr
     assert json.loads(spent("usage", "prune", "1d", "--json").stdout)["deleted"] == 0
     assert json.loads(spent("usage", "prune", "2999-01-01", "--json").stdout)["deleted"] == 3
-    assert "no calls in this period" in spent("usage").stderr
+    assert spent("usage").stdout.splitlines()[1].split()[:3] == ["today", "2", "1"]
 
 
 def test_a_malformed_time_is_an_error(spent: CommandLine) -> None:

@@ -77,10 +77,18 @@ def test_late_rows_open_rows_and_deleted_rows_are_noticed(core: llmcore.Core) ->
     check(core)
     run(core, "UPDATE calls SET state = 'done', cost = 9, owner = NULL WHERE state = 'open'")
     check(core)
-    assert core.usage.prune("38d") > 1000
-    check(core)
-    core.usage.prune(NOW + 1e6)
-    check(core)
+    zone = "Asia/Kathmandu"
+
+    def read() -> Any:
+        return core.usage.by(("day", "model"), zone=zone), core.usage.by("day", zone=zone, kind="llm")
+
+    expected = read()
+    assert core.usage.prune("38d", zone=zone) > 1000
+    found = core.usage.zone(zone)
+    check(core, since=found.find_start(found.find_date(NOW - 37 * 86400)))
+    assert read() == expected
+    core.usage.prune(NOW + 1e6, zone=zone)
+    assert read() == expected
 
 
 def test_a_damaged_file_of_sums_is_not_needed(core: llmcore.Core) -> None:

@@ -53,7 +53,7 @@ def test_a_second_migration_copies_only_new_rows(scripted: Any, tmp_path: Path, 
         assert read_spent(target) == read_spent(source) == {53 * COST}
 
 
-def test_pruned_sums_are_added_to_what_the_target_has_spent_itself(scripted: Any, tmp_path: Path) -> None:
+def test_sums_of_pruned_rows_are_copied_once(scripted: Any, tmp_path: Path) -> None:
     del scripted
     with open_core(tmp_path / "source") as source, open_core(tmp_path / "target") as target:
         for _ in range(3):
@@ -61,7 +61,21 @@ def test_pruned_sums_are_added_to_what_the_target_has_spent_itself(scripted: Any
         source.llm.chat("pruned", **ASK)
         source.usage.prune(time.time() + 60)
         source.llm.chat("kept", **ASK)
-        assert migrate(source, target) == (1, 1)
+        assert migrate(source, target) == (2, 0)
         source.usage.prune(time.time() + 60)
         assert migrate(source, target) == (0, 0)
         assert read_spent(target) == {5 * COST}
+        assert target.usage.by("total")[0].requests == 5
+
+
+def test_rows_that_were_pruned_between_two_migrations_are_copied(scripted: Any, tmp_path: Path) -> None:
+    del scripted
+    with open_core(tmp_path / "source") as source, open_core(tmp_path / "target") as target:
+        source.llm.chat("copied as a row", **ASK)
+        assert migrate(source, target) == (1, 0)
+        source.llm.chat("copied as a part of a sum", **ASK)
+        source.usage.prune(time.time() + 60)
+        for copied in (1, 0):
+            assert migrate(source, target) == (copied, 0)
+            assert read_spent(target) == {2 * COST}
+            assert target.usage.by("total")[0].requests == 2

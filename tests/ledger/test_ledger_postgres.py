@@ -67,14 +67,14 @@ def test_a_ledger_is_migrated_with_its_budgets_and_keys(
         target = core.backend("ledger", "postgres").provider
         copied = [core.usage.migrate(target) for _ in range(2)]
         assert [(each.rows, each.keys, bool(each.budgets)) for each in copied] == [
-            (1, 1, True),
+            (2, 1, False),
             (0, 0, False),
         ]
         before = core.usage.budgets()
     settings["ledger"]["provider"] = "postgres"
     with llmcore.load(settings) as core:
         assert core.usage.budgets() == before
-        assert [row["tags"] for row in core.usage.export()] == [["x"]]
+        assert [row["tags"] for row in core.usage.export()] == [[], ["x"]]
         assert [key.name for key in core.keys.all()] == ["ann"]
 
 

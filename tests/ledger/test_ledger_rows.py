@@ -274,11 +274,13 @@ def test_a_forked_child_and_its_parent_can_both_call(core: llmcore.Core) -> None
     assert core.usage.budgets()[0].spent == 41 * EACH
 
 
-def test_pruning_deletes_rows_and_keeps_the_sums_of_budgets(core: llmcore.Core) -> None:
-    core.llm.chat("one", **ASK)
+def test_pruning_replaces_rows_and_keeps_the_sums_of_reports_and_budgets(core: llmcore.Core) -> None:
+    core.llm.chat("one", user="ann", **ASK)
+    before = core.usage.by(("day", "model", "user"))
     assert core.usage.prune("1h") == 0
     assert core.usage.prune(0 + 4e9) == 1
-    assert core.usage.by("total") == []
+    assert core.usage.by(("day", "model", "user")) == before
+    assert core.usage.latest() == []
     assert core.usage.budgets()[0].spent == EACH
 
 

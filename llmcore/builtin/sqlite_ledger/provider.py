@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from llmcore.builtin.sqlite_ledger import counters, keys, reading, reports, rows
+from llmcore.builtin.sqlite_ledger import counters, keys, pruning, reading, reports, rows
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.faults import translate_faults
 from llmcore.builtin.sqlite_ledger.owners import Owners
@@ -162,10 +162,13 @@ class SqliteLedger(Runs):
         """See `LedgerProvider.iterate_rows`."""
         return reading.iterate_rows(lambda work: self._read(work, timeout_s, []), query)
 
-    def prune(self, before: float, timeout_s: float) -> int:
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
         """See `LedgerProvider.prune`."""
-        deleted: int = self.writer.run(partial(reading.prune, before=before), timeout_s)
-        return deleted
+        return pruning.prune(lambda work: self.writer.run(work, timeout_s), before, edges)
+
+    def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
+        """See `LedgerProvider.read_pruned`."""
+        return self._read(pruning.read_pruned, timeout_s, [])
 
     def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
         """Return the result of *work* in a read transaction, or *missing* if the file does not exist yet."""

@@ -1,4 +1,4 @@
-"""Read rows and delete old rows."""
+"""Read rows page by page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore.support.ledger_rows import LedgerRow, RowQuery
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["iterate_rows", "prune"]
+__all__ = ["iterate_rows"]
 
 _PAGE: Final = 1000
 _COLUMNS: Final = LedgerRow.__struct_fields__
@@ -57,9 +57,3 @@ def _decode(values: Sequence[Any]) -> LedgerRow:
     row["owner"] = row["owner"] and row["owner"].partition(" ")[0]
     row.update((flag, bool(row[flag])) for flag in _FLAGS)
     return LedgerRow(**row)
-
-
-def prune(db: apsw.Connection, before: float) -> int:
-    """See `LedgerProvider.prune`."""
-    db.execute("DELETE FROM calls WHERE at < ? AND state <> 'open'", (before,))
-    return db.changes()

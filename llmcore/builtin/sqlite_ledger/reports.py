@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["aggregate", "make_where"]
 
 _SUMS: Final = """
-    sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END), sum(CASE WHEN state = 'failed' THEN 1 ELSE 0 END),
-    sum(CASE WHEN state = 'hit' THEN count ELSE 0 END), sum(CASE WHEN state IN ('open', 'lost') THEN 1 ELSE 0 END),
+    sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END), sum(CASE WHEN state = 'failed' THEN count ELSE 0 END),
+    sum(CASE WHEN state = 'hit' THEN count ELSE 0 END), sum(CASE WHEN state IN ('open', 'lost') THEN count ELSE 0 END),
     sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens),
     sum(CASE WHEN state = 'open' OR uncertain THEN 0 ELSE characters END),
     ifnull(sum(CASE WHEN NOT uncertain THEN cost END), 0), ifnull(sum(CASE WHEN uncertain THEN cost END), 0),
     ifnull(sum(saved), 0),
-    sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN 1 ELSE 0 END)
+    sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN count ELSE 0 END)
 """
 _PERCENTILES: Final = ", ".join(
     f"percentile({column}, {percent})" for column in ("latency_ms", "first_token_ms") for percent in (50, 95)
@@ -63,7 +63,7 @@ def aggregate(db: apsw.Connection, query: ReportQuery, kept: Path) -> list[Repor
     size, none = len(query.dimensions), (None,) * 4
     percentiles: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     if query.percentiles:
-        selected = _select(db, query, _PERCENTILES, "state = 'done'")
+        selected = _select(db, query, _PERCENTILES, "state = 'done' AND attempt <> -1")
         percentiles = {row[:size]: row[size:] for row in selected}
     return [ReportRow(*(row[:size], *row[size:], percentiles.get(row[:size], none))) for row in rows]
 

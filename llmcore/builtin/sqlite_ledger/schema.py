@@ -85,6 +85,9 @@ MIGRATIONS: Final = (
         full_at REAL                         -- when the token bucket of requests is full again
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE INDEX pruned ON calls (at, call) WHERE attempt = -1;  -- sums of pruned rows; other rows cost it nothing
+    """,
 )
 """The statements of each migration.
 

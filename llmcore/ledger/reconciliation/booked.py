@@ -22,11 +22,11 @@ class Unsettled:
         self.unbounded = 0
         """The number of requests without a known maximum."""
 
-    def add(self, nanos: int | None) -> None:
-        """Add a request that costs at most *nanos* nano-dollars; None if unknown."""
-        self.requests += 1
+    def add(self, nanos: int | None, count: int) -> None:
+        """Add *count* requests that cost at most *nanos* nano-dollars together; None if unknown."""
+        self.requests += count
         if nanos is None:
-            self.unbounded += 1
+            self.unbounded += count
         else:
             self.maximum += from_nano(nanos)
 
@@ -61,11 +61,11 @@ class Booked:
         return self.requests + self.unpriced_requests
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row that is not a hit."""
+        """Add a row that is not a hit: a request, or a sum of pruned ones."""
         if row.state == "open":
-            self.open.add(row.reserved or None)
+            self.open.add(row.reserved or None, row.count)
         elif row.uncertain or row.state == "lost":
-            (self.lost if row.state == "lost" else self.cancelled).add(row.cost)
+            (self.lost if row.state == "lost" else self.cancelled).add(row.cost, row.count)
         else:
             self._add_answered(row)
 
@@ -73,15 +73,15 @@ class Booked:
         amounts = count_amounts(row)
         if not amounts and not row.cost:
             return  # the server refused the request
-        self.estimated += row.estimated
+        self.estimated += row.count * row.estimated
         if row.cost is None:
-            self.unpriced_requests += 1
+            self.unpriced_requests += row.count
             self.unpriced.update(amounts)
             return
-        self.requests += 1
+        self.requests += row.count
         self.cost += from_nano(row.cost)
         self.amounts.update(amounts)
-        self.bare += not amounts
+        self.bare += 0 if amounts else row.count
 
     def merge(self, other: Booked) -> None:
         """Add the requests of *other*."""

@@ -294,28 +294,36 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Delete the closed rows before a time: whole partitions where no row is open. Counters keep their sums.
-CREATE OR REPLACE FUNCTION {s}.prune(before double precision) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+-- Replace the closed rows before a time by sums of the periods between `edges`, which all midnights in UTC are among. `labels` has
+-- the text of each period. A partition that has neither open rows nor sums is emptied at once, which frees its space.
+DROP FUNCTION IF EXISTS {s}.prune(double precision);
+CREATE INDEX IF NOT EXISTS calls_pruned ON {s}.calls (at, call) WHERE attempt = -1;
+CREATE OR REPLACE FUNCTION {s}.prune(before double precision, edges double precision[], labels text[]) RETURNS bigint LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    part record; deleted bigint := 0; size bigint;
+    part record; deleted bigint := 0; size bigint; sums jsonb;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.counters'));
-    UPDATE {s}.budgets b SET pruned = pruned + coalesce((
-        SELECT sum(CASE b.unit WHEN 'characters' THEN c.characters ELSE c.cost END) FROM {s}.calls c
-        WHERE c.at < before AND c.state <> 'open' AND b.period = ANY({s}.periods_of(c.at))
-            AND (b.provider IS NULL OR c.provider = b.provider) AND (b.model IS NULL OR c.model = b.model)
-            AND (b."user" IS NULL OR c."user" = b."user") AND (b.tag IS NULL OR b.tag = ANY(c.tags))), 0);
     FOR part IN SELECT i.inhrelid::regclass AS name, to_date(right(k.relname, 8), 'YYYYMMDD') AS day
             FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhparent = '{s}.calls'::regclass LOOP
         CONTINUE WHEN part.day > {s}.day_of(before);
-        IF part.day < {s}.day_of(before) AND NOT EXISTS (SELECT 1 FROM {s}.calls c WHERE c.day = part.day AND c.state = 'open') THEN
-            SELECT count(*) INTO size FROM {s}.calls c WHERE c.day = part.day;
-            EXECUTE format('DROP TABLE %s', part.name);
+        SELECT count(*) INTO size FROM {s}.calls c
+        WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1;
+        CONTINUE WHEN size = 0;
+        SELECT jsonb_agg(to_jsonb(pruned)) INTO sums FROM (
+            SELECT part.day AS day, 'sum ' || gen_random_uuid() AS key, edges[period] AS at, labels[period] AS call, -1 AS attempt,
+                @sum_keys@, 0 AS reserved, @sums@
+            FROM (SELECT c.*, width_bucket(c.at, edges) AS period, c.cost IS NULL AS unpriced FROM {s}.calls c
+                WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1) c
+            GROUP BY period, unpriced, @sum_keys@) pruned;
+        IF part.day < {s}.day_of(before) AND NOT EXISTS (SELECT 1 FROM {s}.calls c WHERE c.day = part.day
+                AND (c.state = 'open' OR c.attempt = -1 OR c.at < edges[1])) THEN
+            EXECUTE format('TRUNCATE %s', part.name);
         ELSE
-            DELETE FROM {s}.calls c WHERE c.day = part.day AND c.at < before AND c.state <> 'open';
-            GET DIAGNOSTICS size = ROW_COUNT;
+            DELETE FROM {s}.calls c
+            WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1;
         END IF;
+        INSERT INTO {s}.calls (@columns@) SELECT @values@ FROM jsonb_populate_recordset(NULL::{s}.calls, sums) c;
         deleted := deleted + size;
     END LOOP;
     RETURN deleted;

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LedgerUnavailable
 from llmcore.support import forks
 from llmcore.support.budget_periods import get_period
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
+from llmcore.support.ledger_sums import format_period, list_edges, parse_period
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -314,9 +316,19 @@ class PostgresLedger:
         self._report(timeout_s)
         return reports.iterate_rows(lambda text, values: self._read(text, values, timeout_s), query)
 
-    def prune(self, before: float, timeout_s: float) -> int:
-        """See `LedgerProvider.prune`. Drop each old partition whose rows are all closed."""
-        return int(self._call("prune", before, timeout_s=timeout_s))
+    def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
+        """See `LedgerProvider.prune`."""
+        first = self._ask("SELECT min(at) FROM {s}.calls", (), timeout_s)
+        if first is None or first >= before:
+            return 0
+        bounds = list_edges(first, before, edges)
+        labels = [format_period(*period) for period in pairwise(bounds)]
+        return int(self._call("prune", float(bounds[-1]), bounds, labels, timeout_s=timeout_s))
+
+    def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
+        """See `LedgerProvider.read_pruned`."""
+        text = "SELECT DISTINCT at, call FROM {s}.calls WHERE attempt = -1 ORDER BY at, call"
+        return [parse_period(call) for _, call in self._read(text, (), timeout_s)]
 
     # -- keys
 

@@ -17,15 +17,15 @@ _EPOCH_S: Final = -62135596800
 _NO_LEASE: Final = "NOT (kind = 'lease' AND state = 'open')"
 """A lease is not a request. After the death of its owner, it is one row of uncertain cost."""
 _SUMS: Final = """
-    sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, count(*) FILTER (WHERE state = 'failed'),
-    sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, count(*) FILTER (WHERE state IN ('open', 'lost')),
+    sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state = 'failed'), 0)::bigint,
+    sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state IN ('open', 'lost')), 0)::bigint,
     sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint,
     sum(CASE WHEN state = 'open' OR uncertain THEN 0 ELSE characters END)::bigint,
     coalesce(sum(cost) FILTER (WHERE NOT uncertain), 0)::bigint, coalesce(sum(cost) FILTER (WHERE uncertain), 0)::bigint,
-    coalesce(sum(saved), 0)::bigint, count(*) FILTER (WHERE state IN ('done', 'lost') AND cost IS NULL)
+    coalesce(sum(saved), 0)::bigint, coalesce(sum(count) FILTER (WHERE state IN ('done', 'lost') AND cost IS NULL), 0)::bigint
 """
 _PERCENTILES: Final = ", ".join(
-    f"percentile_cont({percent}) WITHIN GROUP (ORDER BY {column}) FILTER (WHERE state = 'done')"
+    f"percentile_cont({percent}) WITHIN GROUP (ORDER BY {column}) FILTER (WHERE state = 'done' AND attempt <> -1)"
     for column in ("latency_ms", "first_token_ms")
     for percent in (0.5, 0.95)
 )

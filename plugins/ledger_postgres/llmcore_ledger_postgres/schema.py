@@ -8,12 +8,13 @@ from typing import Final
 
 from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.ledger_sums import SUM_AMOUNTS, SUM_KEYS
 from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 3
-"""The version of tables and functions. Since version 1, only functions have changed: every migration replaces them."""
+VERSION: Final = 4
+"""The version of tables and functions. Since version 1, only functions and an index have changed: every migration replaces them."""
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used: the session's cache may lack a table that another process
 has just created.
@@ -77,7 +78,10 @@ def _read_file(name: str, schema: str) -> bytes:
     text = resources.files("llmcore_ledger_postgres").joinpath(name).read_text("utf-8")
     columns = ["day", "key", *(f'"{field}"' for field in LedgerRow.__struct_fields__ if field != "id")]
     values = [f"c.{column}" for column in columns]
+    sums = [f"sum({name})::bigint AS {name}" for name in SUM_AMOUNTS]
     for old, new in (
+        ("@sum_keys@", ", ".join(f'c."{name}"' for name in SUM_KEYS)),
+        ("@sums@", ", ".join(sums)),
         ("{{", "{"),
         ("}}", "}"),
         ("{s}", schema),

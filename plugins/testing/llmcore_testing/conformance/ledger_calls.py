@@ -42,7 +42,7 @@ class LedgerCalls(Conformance):
     kind: ClassVar[str] = "ledger"
     must: ClassVar[tuple[str, ...]] = (
         "prepare", "reserve", "settle", "recover", "record", "read_budgets", "claim_alert", "aggregate", "iterate_rows",
-        "prune", "close",
+        "prune", "read_pruned", "close",
     )  # fmt: skip
     example: ClassVar[str] = "MyLedger(tmp_path)"
     recovery_s: ClassVar[float] = 60.0

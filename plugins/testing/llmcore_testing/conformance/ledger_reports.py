@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from decimal import Decimal
+from typing import Any, Final
 
+import msgspec
 import pytest
 
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, RowQuery
+from llmcore.support.ledger_sums import SUM_ATTEMPT, parse_period
 from llmcore.support.ledger_values import ApiKey
 from llmcore_testing.conformance.ledger_calls import ALL, NANO, TIMEOUT_S, LedgerCalls, limit, make_request
 
 __all__ = ["ReportTests"]
+
+_MIDNIGHT: Final = 1_799_971_200.0
+"""2027-01-15T00:00:00Z."""
+_EDGE: Final = _MIDNIGHT + 18 * 3600
+"""The midnight of a zone in the east."""
 
 
 class ReportTests(LedgerCalls):
@@ -98,8 +106,42 @@ class ReportTests(LedgerCalls):
         self.settle(request, self.reserve(request), cost=9 * NANO)
         self.reserve(pending)
         assert self.do("prune", time.time() + 3600, TIMEOUT_S) == 1
-        assert [row.state for row in self.rows()] == ["open"]
+        assert sorted(row.state for row in self.rows()) == ["done", "open"]
         assert self.read() == {ALL: (9, 5)}
+
+    def test_the_sums_of_pruned_rows_stay(self) -> None:
+        base = LedgerRow(
+            at=0.0, state="done", kind="llm", provider="p", model="a", cost=3, input_tokens=2, latency_ms=9.0
+        )
+        changes: list[dict[str, Any]] = [
+            {}, {"cost": 4}, {"cost": None}, {"state": "failed", "cost": 0, "error": "LC401 Unavailable"},
+            {"user": "ann", "tags": ("x", "y")}, {"cost": 5, "uncertain": True, "state": "lost"},
+            {"state": "hit", "count": 7, "cost": 0, "saved": 2}, {"at": _EDGE}, {"at": _EDGE + 3600.0},
+            {"at": _EDGE + 7200.0},
+        ]  # fmt: skip
+        rows = [msgspec.structs.replace(base, **{"at": _EDGE - 3600.0, **change}) for change in changes]
+        self.do("record", "one", rows, [], TIMEOUT_S)
+        queries = [
+            ReportQuery(dimensions=dimensions, filters=filters)
+            for dimensions in (("total",), ("day", "model"), ("user",), ("tag",), ("error",))
+            for filters in ({}, {"user": "ann"}, {"tag": "x"})
+        ]
+        queries.append(ReportQuery(dimensions=("total",), since=_EDGE, until=_EDGE + 7200.0))
+        before = [self.do("aggregate", query, TIMEOUT_S) for query in queries]
+        assert self.do("read_pruned", TIMEOUT_S) == []
+        assert self.do("prune", _EDGE + 7200.5, TIMEOUT_S, (_EDGE,)) == 9
+        assert [self.do("aggregate", query, TIMEOUT_S) for query in queries] == before
+        assert self.do("prune", _EDGE + 7200.5, TIMEOUT_S, (_EDGE,)) == 0
+        assert [self.do("aggregate", query, TIMEOUT_S) for query in queries] == before
+        assert list(self.do("read_pruned", TIMEOUT_S)) == [
+            (_MIDNIGHT, _EDGE), (_EDGE, _EDGE + 7200.0)
+        ]  # fmt: skip
+        found = [row for row in self.rows() if row.attempt == SUM_ATTEMPT]
+        assert len(found) == 7
+        assert [(row.at, row.count, row.cost, row.input_tokens) for row in found if row.at == _EDGE] == [
+            (_EDGE, 2, 6, 4)
+        ]
+        assert {parse_period(row.call) for row in found} == {(_MIDNIGHT, _EDGE), (_EDGE, _EDGE + 7200.0)}
 
     def test_keys_are_stored_and_revoked(self) -> None:
         self._need_keys()
