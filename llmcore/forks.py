@@ -171,7 +171,7 @@ def call_in_child(function: Callable[[], object]) -> None:
 def was_free(lock_: Lock) -> bool:
     """Return whether *lock_* was free when the fork began, so that the state behind the lock is consistent.
 
-    Call it only in `before_fork` and `after_fork`.
+    Call this function only in `before_fork` and `after_fork`.
     """
     return id(lock_) not in _fork.owned and any(held is lock_ for held in _fork.held)
 

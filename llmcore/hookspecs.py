@@ -157,7 +157,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    """Its name in the configuration: lower case, digits, underscores."""
+    """The name of the table in the configuration: lower case, digits, underscores."""
     options: type[Options]
     """The class whose fields are the keys of the table."""
 
@@ -185,11 +185,11 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     """
 
     name: str
-    """Its name in the configuration: lower case, digits, underscores."""
+    """The name of the provider in the configuration: lower case, digits, underscores."""
     create: Callable[[OptionsT], MadeT_co]
     """A function that takes the checked options, imports the SDK and returns the provider.
 
-    The host calls it at the first use.
+    The host calls the function at the first use of the provider.
     """
     options: type[OptionsT] = Options  # type: ignore[assignment]  # for a provider without options
     """The class whose fields are the keys of the table `[kind.name]`.

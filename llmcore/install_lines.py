@@ -55,8 +55,8 @@ def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str 
     """Return the line that installs an installed distribution again, from its original source.
 
     Args:
-        distribution: Its normalized name.
-        metadata: Its metadata folder; empty if unknown.
+        distribution: The normalized name of the distribution.
+        metadata: The metadata folder of the distribution; empty if unknown.
         options: Options for `pip install`, such as `--upgrade`.
     """
     source = _read_source(Path(metadata)) if metadata else None

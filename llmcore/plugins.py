@@ -80,9 +80,9 @@ class Catalogue(ProcessBound):
             name: The provider's name, or `distribution:name`.
 
         Raises:
-            PluginNotFound: No plugin offers it, or `LLMCORE_PLUGINS` excludes it.
+            PluginNotFound: No plugin offers the provider, or `LLMCORE_PLUGINS` excludes the plugin.
             PluginBroken: The plugin cannot be loaded.
-            PluginConflict: Several distributions offer it, and *name* does not choose one.
+            PluginConflict: Several distributions offer the provider, and *name* does not choose one.
         """
         _check_kind(kind, without=("commands", "tables"))
         claim = self._choose(kind, name)
@@ -92,9 +92,9 @@ class Catalogue(ProcessBound):
         """Load the plugin that offers the command *name*, and return its function.
 
         Raises:
-            PluginNotFound: No plugin offers it, or `LLMCORE_PLUGINS` excludes it.
+            PluginNotFound: No plugin offers the command, or `LLMCORE_PLUGINS` excludes the plugin.
             PluginBroken: The plugin cannot be loaded.
-            PluginConflict: Several distributions offer it, or it is a built-in command.
+            PluginConflict: Several distributions offer the command, or the command is built in.
         """
         claim = self._choose("commands", name)
         return self._get_loader().load_function(claim)
@@ -103,9 +103,9 @@ class Catalogue(ProcessBound):
         """Load the plugin that declares the table [name] of the configuration, and return its declaration.
 
         Raises:
-            PluginNotFound: No plugin declares it, or `LLMCORE_PLUGINS` excludes it.
+            PluginNotFound: No plugin declares the table, or `LLMCORE_PLUGINS` excludes the plugin.
             PluginBroken: The plugin cannot be loaded.
-            PluginConflict: Several distributions declare it.
+            PluginConflict: Several distributions declare the table.
         """
         claim = self._choose("tables", name)
         return self._get_loader().load_table(claim)

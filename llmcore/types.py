@@ -40,7 +40,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret. Call it where the secret is sent, and keep no copy."""
+        """Return the secret. Call this method where the secret is sent, and keep no copy."""
         return self._value
 
     def __repr__(self) -> str:

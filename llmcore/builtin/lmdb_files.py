@@ -96,7 +96,7 @@ def set_aside_and_log(folder: Path, fault: str) -> None:
     try:
         aside = set_aside(folder)
     except FileNotFoundError:
-        return  # another process has already renamed it
+        return  # another process has already set the file aside
     logger(__name__).warning(
         "the cache file in %s was set aside as %s (%s); a new, empty file is used",
         folder,

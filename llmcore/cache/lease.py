@@ -72,7 +72,7 @@ class Leases:
             data = yield from self._store.read(key)
             if data is not None or left() <= 0:
                 return data, False
-        # Another process may have stored it after our last look-up.
+        # Another process may have stored the value after our last look-up.
         data = yield from self._guard(key, self._store.read(key))
         if data is not None:
             yield from self._release(key)

@@ -278,7 +278,7 @@ class Backend:
             _IS_BOUNDED.reset(token)
         if is_late:
             raise self._make_timeout(self.entry.create)
-        return self._ensure_provider()  # it needs this thread
+        return self._ensure_provider()  # this provider needs the event loop of this thread
 
     @staticmethod
     def _is_own(make: Callable[[Any], object]) -> bool:

@@ -48,7 +48,7 @@ def find_billed_providers(
             continue
         try:
             source = catalogue.load_provider("llm", used).bill
-        except PluginNotFound:  # the ledger outlives plugins
+        except PluginNotFound:  # the ledger still has requests of a plugin that was uninstalled
             continue
         if source is not None:
             found.setdefault(used, []).append(name)

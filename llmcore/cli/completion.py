@@ -16,7 +16,7 @@ __all__ = ["configure", "run"]
 # docs/decisions/0016-our-own-shell-completion.md.
 _SHELLS = ("bash", "zsh", "fish")
 _VALUES = "values"
-"""The action that the scripts call. Users do not need it, so it is not completed."""
+"""The action that the scripts call. Users do not need this action, so the scripts do not complete its name."""
 
 
 class _Words(NamedTuple):

@@ -103,7 +103,7 @@ def find_server(address: str, models: Sequence[str], provider: str, catalogue: C
 
     Args:
         address: The address of its API.
-        models: Its models.
+        models: The models of the server.
         provider: The provider for this kind of server.
         catalogue: The installed plugins.
     """

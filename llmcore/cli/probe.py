@@ -69,7 +69,7 @@ def _try_create(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
     provider = catalogue.load_provider(kind, name)
     try:
         _ = Backend(kind, provider, load_settings()).provider
-    except ConfigError:  # the check of the configuration reports it; import only the SDK here
+    except ConfigError:  # the check of the configuration reports this error; import only the SDK here
         return _import_sdk(provider.create.__module__)
     except LLMCoreError as error:
         return {"state": "broken", "why": error.message, "fix": error.fix or ""}

@@ -56,7 +56,7 @@ def apply(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """
     stored = load_template(args.template, fix="-t {}")
     if args.system is not None:
-        stored.system = None  # --system replaces it, so variables that only occur in it need no values
+        stored.system = None  # --system replaces this text, so variables that occur only in it need no values
     template = fill_template(stored, args.template, args)
     args.schema = args.schema or template.schema
     own = {**template.parameters, "model": template.model, "system": template.system}

@@ -77,7 +77,7 @@ def make_request(
 
     Args:
         wire: The request.
-        api: Its API.
+        api: The API of the request.
         target: The model.
         extra: The call's `extra_body`, which is added after the translation.
 

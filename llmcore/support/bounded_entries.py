@@ -53,7 +53,7 @@ class BoundedEntries:
             if entry is not None and (entry[1] is None or entry[1] > self._clock()):
                 try:
                     self._entries.move_to_end(key)
-                except KeyError:  # another thread has deleted it
+                except KeyError:  # another thread has deleted the entry
                     return None
                 return entry[0]
         with self._lock:

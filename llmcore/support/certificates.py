@@ -14,7 +14,7 @@ __all__ = ["check_certificates"]
 def check_certificates() -> None:
     """Raise ConfigError if SSL_CERT_FILE or SSL_CERT_DIR names certificates that cannot be loaded.
 
-    Call it only if TLS is used: a server on http:// needs no certificates.
+    Call this function only if TLS is used: a server on http:// needs no certificates.
     """
     file = os.environ.get("SSL_CERT_FILE")
     if file:

@@ -35,7 +35,7 @@ def start_sha256(data: bytes, size: int = 0) -> _Hash:
 
 def _find_own() -> Any:
     """Return the constructor in Python's own module; None if this Python has none."""
-    for name in ("_sha256", "_sha2"):  # up to Python 3.11, and later
+    for name in ("_sha256", "_sha2"):  # the first name up to Python 3.11, the second since 3.12
         try:
             return __import__(name).sha256
         except ImportError:

@@ -30,7 +30,7 @@ def find_home(env: Mapping[str, str]) -> Path | None:
 
         try:
             path = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:  # a container that runs under a user id without an entry
+        except KeyError:  # the user id has no entry in the user database, as in some containers
             return None
     return Path(path) if os.path.isabs(path) else None  # noqa: PTH117 - the value may be empty
 

@@ -50,7 +50,7 @@ _RESERVED: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TYPES: Final = mimetypes.MimeTypes()
-for _type, _ending in (  # types that older versions of Python do not know
+for _type, _ending in (  # older versions of Python do not know these types
     ("audio/flac", ".flac"), ("audio/ogg", ".ogg"), ("audio/ogg", ".opus"), ("image/webp", ".webp"),
     ("text/markdown", ".md"),
 ):  # fmt: skip

@@ -21,7 +21,7 @@ def read_reply(body: bytes, headers: Headers, sent: int, errors: Errors) -> Repl
 
     Args:
         body: The body of an answer with status 200.
-        headers: Its headers.
+        headers: The headers of the answer.
         sent: The bytes of the request, for the estimate of a missing usage.
         errors: Makes the error.
     """

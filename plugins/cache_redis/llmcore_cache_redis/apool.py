@@ -127,7 +127,7 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            link.used = True  # the server may close it while it is idle
+            link.used = True  # the server may close an idle connection
             self._idle.append(link)
 
     def _grow(self) -> None:

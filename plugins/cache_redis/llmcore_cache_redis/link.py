@@ -159,7 +159,7 @@ class Link:
         self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - redis-py has no public access
         self._reader: Any = self._parser._reader  # noqa: SLF001 - redis-py has no public access
         self._gets: Callable[[], Any] = self._reader.gets
-        self._nothing: Final = self._gets()  # the reader's value for an incomplete reply
+        self._nothing: Final = self._gets()  # the value that means: no complete reply has arrived
         self._buffer = bytearray(_READ_BYTES)
 
     def ask(

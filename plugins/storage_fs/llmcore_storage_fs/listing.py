@@ -82,7 +82,7 @@ def _list_entries(
         if entry.is_file(follow_symlinks=False):
             found.append((name, name, True))
         elif folders and entry.is_dir(follow_symlinks=False):
-            found.append((f"{name}/", name, False))  # sorts the folder like the keys below it
+            found.append((f"{name}/", name, False))  # with "/", the folder is sorted like the keys below it
     for _, name, is_file in _iterate_sorted(found) if few else sorted(found):
         yield name, is_file
 

@@ -237,7 +237,7 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
         except files.NotAFile as error:
             if etag is None or error.errno != errno.EISDIR:
                 raise
-            described = None  # a folder counts as no file
+            described = None  # a folder is treated as a missing file
         now = None if described is None else files.etag(described)
         if now != etag:
             raise (

@@ -50,7 +50,7 @@ else:
 
     def _wait(descriptor: int, seconds: float, *, writing: bool) -> bool:
         seconds = min(seconds, _LONGEST_S)
-        if not hasattr(select, "poll"):  # removed by libraries that replace blocking calls
+        if not hasattr(select, "poll"):  # a library that replaces blocking calls has removed `poll`
             reading = [] if writing else [descriptor]
             return any(select.select(reading, [descriptor] if writing else [], [], seconds))
         poll = select.poll()
