@@ -12,63 +12,12 @@ import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance import CacheConformance
-
-
-class Memory:
-    """Correct, blocking; the least that keeps the contract."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, tuple[bytes, float | None]] = {}
-        self.lock = threading.Lock()
-
-    def get(self, key: str) -> bytes | None:
-        value, ends = self.entries.get(key, (None, None))
-        return None if ends is not None and ends <= time.monotonic() else value
-
-    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        self.entries[key] = (value, None if ttl is None else time.monotonic() + ttl)
-
-    def delete(self, key: str) -> bool:
-        with self.lock:
-            there = self.get(key) is not None
-            self.entries.pop(key, None)
-            return there
-
-    def clear(self) -> None:
-        self.entries.clear()
-
-
-class AsyncMemory:
-    """Correct, asynchronous."""
-
-    def __init__(self) -> None:
-        self.inner = Memory()
-
-    async def aget(self, key: str) -> bytes | None:
-        return self.inner.get(key)
-
-    async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        self.inner.set(key, value, ttl)
-
-    async def adelete(self, key: str) -> bool:
-        return self.inner.delete(key)
-
-    async def aclear(self) -> None:
-        self.inner.clear()
-
-
-class Both(Memory, AsyncMemory):
-    """Correct, sync and async, with keys."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = self
-
-    def keys(self) -> Iterator[str]:
-        yield from [key for key in list(self.entries) if self.get(key) is not None]
+from tests.broken_backends.cache_base import AsyncMemory, Both, Memory
 
 
 class ReturnsText(Memory):
+    """coleifer/walrus#84: text comes back instead of bytes."""
+
     def get(self, key: str) -> Any:
         found = super().get(key)
         return found if found is None else found.decode("latin-1")
@@ -100,6 +49,8 @@ class StripsValues(Memory):
 
 
 class TakesAMegabyteAtMost(Memory):
+    """gwhalin/Memcached-Java-Client#11: a value above one megabyte is refused, and no limit is announced."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         if len(value) > 2**20:
             raise CacheError("too large")
@@ -107,6 +58,8 @@ class TakesAMegabyteAtMost(Memory):
 
 
 class KeepsTheOlderValue(Memory):
+    """django/django#3481: a value that cannot be stored leaves the older one, which is served."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         if len(value) > 2**20:
             raise CacheError(f"a value of {len(value)} bytes is too large")
@@ -140,6 +93,8 @@ class RefusesAKilobyte(Memory):
 
 
 class RoundsTtlDown(Memory):
+    """giantswarm/mcp-oauth#518: a ttl below a second becomes 0."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         super().set(key, value, None if ttl is None else int(ttl) if ttl < 30 else ttl)
 
@@ -156,17 +111,23 @@ class TakesAShortTtlForNone(Memory):
 
 
 class IgnoresTtl(Memory):
+    """joshuaslate/type-cacheable#104: values never expire."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:  # noqa: ARG002 - that is the fault
         super().set(key, value)
 
 
 class KeepsTheOldTtl(Memory):
+    """arangodb/arangodb#8667: a value that replaces another one expires when the old one would have."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         _, ends = self.entries.get(key, (b"", None))
         super().set(key, value, ttl if ttl is not None or ends is None else ends - time.monotonic())
 
 
 class TakesSecondsForMilliseconds(Memory):
+    """havsar/node-ts-cache#23: the ttl is taken in another unit."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         super().set(key, value, None if ttl is None else ttl / 1000)
 
@@ -185,6 +146,8 @@ class KeepsTheFirst(Memory):
 
 
 class DeleteAlwaysSaysTrue(Memory):
+    """matomo-org/component-cache#10: `delete` returns True for what was not there."""
+
     def delete(self, key: str) -> bool:
         super().delete(key)
         return True
@@ -201,6 +164,8 @@ class DeleteForgetsToDelete(Memory):
 
 
 class DeletesWhatHasExpired(Memory):
+    """redis/redis#1677: `delete` counts an entry that has expired."""
+
     def delete(self, key: str) -> bool:
         with self.lock:
             return self.entries.pop(key, None) is not None
@@ -239,6 +204,8 @@ class RefusesLongKeys(Memory):
 
 
 class RefusesManyCallers(Memory):
+    """redis/redis-py#2517: many callers at a time get an error of the pool."""
+
     def __init__(self) -> None:
         super().__init__()
         self.places = threading.Semaphore(4)
@@ -269,6 +236,8 @@ class FindsByPrefix(Memory):
 
 
 class WritesInPieces(Memory):
+    """webisters/cache#2: a reader sees half of a value that is being written."""
+
     def get(self, key: str) -> bytes | None:
         found = super().get(key)
         return found if found is None else bytes(found)
@@ -285,6 +254,8 @@ class WritesInPieces(Memory):
 
 
 class LosesWhatIsSetAtOnce(Memory):
+    """SCons/scons#4268: of two writes at the same time, one is lost with an error."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         entries = dict(self.entries)
         entries[key] = (value, None if ttl is None else time.monotonic() + ttl)
@@ -293,11 +264,15 @@ class LosesWhatIsSetAtOnce(Memory):
 
 
 class KeysTellTheExpired(Both):
+    """crystal-cache/cache#40: expired entries are listed."""
+
     def keys(self) -> Iterator[str]:
         yield from list(self.entries)
 
 
 class KeysBreakWhenChanged(Both):
+    """probabl-ai/skore#2205: the keys change while they are listed, which ends the list with an error."""
+
     def keys(self) -> Iterator[str]:
         yield from (key for key in self.entries if self.get(key) is not None)
 

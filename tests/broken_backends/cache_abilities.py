@@ -4,101 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from llmcore_testing.conformance import CacheConformance
-
-
-class Memory:
-    """Correct, with no ability."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, tuple[bytes, float | None]] = {}
-        self.lock = threading.Lock()
-
-    def get(self, key: str) -> bytes | None:
-        value, ends = self.entries.get(key, (None, None))
-        return None if ends is not None and ends <= time.monotonic() else value
-
-    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        self.entries[key] = (value, None if ttl is None else time.monotonic() + ttl)
-
-    def delete(self, key: str) -> bool:
-        with self.lock:
-            there = self.get(key) is not None
-            self.entries.pop(key, None)
-            return there
-
-    def clear(self) -> None:
-        self.entries.clear()
-
-
-class Able(Memory):
-    """Correct, with every ability."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.leases: dict[str, tuple[str, float]] = {}
-        self.written = 0
-        self.watchers: list[Callable[[Sequence[str] | None], None]] = []
-
-    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        super().set(key, value, ttl)
-        self.wrote(key)
-
-    def delete(self, key: str) -> bool:
-        there = super().delete(key)
-        self.wrote(key)
-        return there
-
-    def clear(self) -> None:
-        super().clear()
-        self.wrote()
-
-    def wrote(self, *keys: str) -> None:
-        self.written += 1
-        for changed in self.watchers:
-            changed(keys)
-
-    def keys(self) -> Iterator[str]:
-        yield from [key for key in list(self.entries) if self.get(key) is not None]
-
-    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return {key: value for key in keys if (value := self.get(key)) is not None}
-
-    def delete_matching(self, pattern: str) -> int:
-        wanted = re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
-        return sum(self.delete(key) for key in self.keys() if wanted.fullmatch(key))
-
-    def acquire(self, key: str, holder: str, ttl: float) -> bool:
-        with self.lock:
-            now = time.monotonic()
-            has, until = self.leases.get(key, (holder, now))
-            if has != holder and until > now:
-                return False
-            self.leases[key] = holder, now + ttl
-            return True
-
-    def release(self, key: str, holder: str) -> None:
-        with self.lock:
-            if self.leases.get(key, ("", 0))[0] == holder:
-                del self.leases[key]
-
-    def version(self) -> int:
-        return self.written
-
-    def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
-        self.watchers.append(changed)
-        changed([])
-        return True
-
-    def unavailable(self) -> dict[str, str]:
-        return {"watch": "the server does not report changes"}
+from tests.broken_backends.cache_abilities_base import Able, Memory
 
 
 class AbleInBoth(Able):
@@ -145,6 +58,8 @@ class ManyTellsMissesToo(Batches):
 
 
 class ManyTellsTheExpired(Batches):
+    """bluele/gcache#17: several values at a time include expired ones."""
+
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: self.entries[key][0] for key in keys if key in self.entries}
 
@@ -185,6 +100,8 @@ class ManyUsesUpTheList(Batches):
 
 
 class ManyTakesAListOnly(Batches):
+    """SpartnerNL/Laravel-Excel#4432: several keys at a time must be a list."""
+
     def get_many(self, keys: Any) -> dict[str, bytes]:
         return super().get_many(keys.copy())
 
@@ -197,6 +114,8 @@ class ManySeesEverybody(Batches):
 
 
 class MatchesLikeAShell(Able):
+    """jazzband/django-redis#277: `[` in a key is taken as a set of characters."""
+
     def delete_matching(self, pattern: str) -> int:
         return sum(self.delete(key) for key in self.keys() if fnmatch.fnmatchcase(key, pattern))
 
@@ -225,6 +144,8 @@ class MatchesAndCountsTheExpired(Able):
 
 
 class LeasesToEverybody(Able):
+    """ujeenet/rustango#1254: two callers get the same lease."""
+
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         super().acquire(key, holder, ttl)
         return True
@@ -236,11 +157,15 @@ class LeasesAreNotRenewed(Able):
 
 
 class LeasesForbidRenewal(Able):
+    """vikingco/django-db-locking#6: the holder cannot renew its lease."""
+
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         return key not in self.leases and super().acquire(key, holder, ttl)
 
 
 class LeasesNeverEnd(Able):
+    """bbangert/beaker#163: the lease of a holder that died is never free."""
+
     def acquire(self, key: str, holder: str, ttl: float) -> bool:  # noqa: ARG002 - that is the fault
         return super().acquire(key, holder, 10**9)
 
@@ -277,6 +202,8 @@ class LeasesAreEntries(Able):
 
 
 class LeasesGoWithClear(Able):
+    """laravel/framework#52375: clearing the cache ends every lease."""
+
     def clear(self) -> None:
         super().clear()
         self.leases.clear()
@@ -310,6 +237,8 @@ class WatchDoesNotBegin(Able):
 
 
 class WatchIsDeafToDeletes(Able):
+    """m3db/m3cluster#245: who watches does not hear of deletions."""
+
     def delete(self, key: str) -> bool:
         return Memory.delete(self, key)
 

@@ -13,6 +13,8 @@ from tests.broken_backends.cache_refusals import Server
 
 
 class KeysTellWhatExpiredUnread(Server):
+    """bluele/gcache#17: keys that expired unread are listed."""
+
     def keys(self) -> Iterator[str]:
         yield from list(self.entries)
 
@@ -36,7 +38,7 @@ class MatchingCountsWhatExpiredUnread(Server):
 
 
 class SetAddsToWhatExpiredUnread(Server):
-    """Keeps the old end of an entry that is still in the table."""
+    """avoidwork/tiny-lru#37: keeps the old end of an entry that is still in the table."""
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         _, ends = self.entries.get(key, (b"", None))
@@ -46,12 +48,14 @@ class SetAddsToWhatExpiredUnread(Server):
 
 
 class KeysAreAThousandAtMost(Server):
+    """redis/node-redis#775: only the first page of keys is listed."""
+
     def keys(self) -> Iterator[str]:
         yield from list(super().keys())[:1000]
 
 
 class KeysComeTwice(Server):
-    """A cursor may return a key of one page on the next page too, as Redis documents for SCAN."""
+    """Grokzen/redis-py-cluster#121: a cursor may return a key of one page on the next page too, as Redis documents for SCAN."""
 
     def keys(self) -> Iterator[str]:
         found = list(super().keys())
@@ -60,6 +64,8 @@ class KeysComeTwice(Server):
 
 
 class ClearsAThousandAtMost(Server):
+    """benavlabs/FastAPI-boilerplate#269: only the first page of keys is removed."""
+
     def clear(self) -> None:
         for key in list(self.entries)[:1000]:
             del self.entries[key]

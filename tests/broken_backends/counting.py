@@ -66,6 +66,8 @@ class CountsTheLastMessage(Counter):
 
 
 class LeavesToolsOut(Counter):
+    """gptscript-ai/gptscript#942: the tools are not counted."""
+
     def make_body(self, request: ChatRequest) -> dict[str, Any]:
         return {name: value for name, value in super().make_body(request).items() if name != "tools"}
 

@@ -82,11 +82,15 @@ class ReturnsInts(Changed):
 
 
 class LosesVectors(Changed):
+    """raphaelsty/neural-cherche#4: fewer vectors than texts come back."""
+
     def change(self, result: Embeddings, request: EmbeddingRequest) -> Any:  # noqa: ARG002
         return msgspec.structs.replace(result, vectors=result.vectors[:3])
 
 
 class SortsTexts(Full):
+    """ollama/ollama#6187: the vectors of several texts come in another order."""
+
     def embed(self, request: EmbeddingRequest) -> Embeddings:
         return super().embed(msgspec.structs.replace(request, texts=sorted(request.texts)))
 
@@ -100,6 +104,8 @@ class MixesTexts(Full):
 
 
 class IgnoresDimensions(Full):
+    """gunpal5/Google_GenerativeAI#95: `dimensions` does not reach the server."""
+
     def embed(self, request: EmbeddingRequest) -> Embeddings:
         return super().embed(msgspec.structs.replace(request, parameters={}))
 

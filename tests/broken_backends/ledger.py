@@ -71,7 +71,7 @@ class Sync:
 
 
 class OpensTwice(Sync):
-    """A repeated reservation opens a second row."""
+    """Augustas11/macprovider#200: a repeated reservation opens a second row."""
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         self.count = getattr(self, "count", 0) + 1
@@ -79,7 +79,7 @@ class OpensTwice(Sync):
 
 
 class NeverRefuses(Sync):
-    """Only warns."""
+    """BerriAI/litellm#27381: only warns."""
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         limits = [limit._replace(refuses=False) for limit in request.limits]
@@ -87,7 +87,7 @@ class NeverRefuses(Sync):
 
 
 class ChecksBeforehand(Sync):
-    """Compares and reserves in two transactions."""
+    """BerriAI/litellm#34732: compares and reserves in two transactions."""
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         counters = self.inner.read_budgets([limit.scope for limit in request.limits], request.at, timeout_s)
@@ -118,14 +118,14 @@ class NeedsTheRow(Sync):
 
 
 class RecordsTwice(Sync):
-    """Records a batch as often as it is told to."""
+    """google/adk-python#6465: records a batch as often as it is told to."""
 
     def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
         super().record(batch, rows, [*forget, batch], timeout_s)
 
 
 class AlertsEveryone(Sync):
-    """Every process may send an alert."""
+    """BerriAI/litellm#14809: every process may send an alert."""
 
     def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
         super().claim_alert(counter, amount, timeout_s)
@@ -141,7 +141,7 @@ class OwnsEverything(Sync):
 
 
 class BelievesNobody(Sync):
-    """Takes living owners for dead ones."""
+    """mars-project/mars#470: takes living owners for dead ones."""
 
     def recover(self, timeout_s: float) -> int:
         def is_dead(name: str) -> bool:
@@ -152,7 +152,7 @@ class BelievesNobody(Sync):
 
 
 class NeverRecovers(Sync):
-    """Leaves the rows of dead owners open."""
+    """matt-ramotar/meeseeks#19: leaves the rows of dead owners open."""
 
     def recover(self, timeout_s: float) -> int:
         del timeout_s
@@ -178,21 +178,21 @@ class ForgetsPruned(Sync):
 
 
 class IgnoresFilters(Sync):
-    """Returns every row."""
+    """habari/habari#92: returns every row."""
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         return super().iterate_rows(msgspec.structs.replace(query, filters={}), timeout_s)
 
 
 class OnlyUtc(Sync):
-    """Knows no time zones."""
+    """Firstp1ck/pi-coding-agent-forge#20: knows no time zones."""
 
     def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
         return super().aggregate(msgspec.structs.replace(query, offsets=((0, 0),)), timeout_s)
 
 
 class DropsCancelled(Sync):
-    """A cancelled task leaves its row behind."""
+    """xorbitsai/xagent#2608: a cancelled task leaves its row behind."""
 
     async def areserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         import asyncio
@@ -206,7 +206,7 @@ class DropsCancelled(Sync):
 
 
 class SharesKeys(SqliteLedger):
-    """Accepts a second key of the same name."""
+    """useautumn/autumn#166: accepts a second key of the same name."""
 
     def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
         super().insert_key(key, timeout_s)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,99 +15,15 @@ from llmcore.support.sending import track_sending
 from llmcore.types import (
     ChatRequest,
     Delta,
-    EmbeddingLimits,
-    EmbeddingRequest,
-    Embeddings,
     Reply,
     TokenCount,
     ToolCall,
     Usage,
 )
 from llmcore_testing.conformance import LLMConformance
+from tests.broken_backends.llm_base import AsyncPlain, Full, Plain
 
 KEY = "sk-canary-4711"
-
-
-class Plain:
-    """Correct, blocking, without abilities; the least that keeps the contract."""
-
-    def make_answer(self, request: ChatRequest) -> str:
-        if not request.messages:
-            raise BadRequest("there are no messages")
-        content = request.messages[-1].get("content")
-        text = content if isinstance(content, str) else msgspec.json.encode(content).decode()
-        return text.encode("utf-8", "replace").decode() or "nothing"
-
-    def complete(self, request: ChatRequest) -> Reply:
-        text = self.make_answer(request)
-        usage = Usage(input_tokens=1 + len(text.split()), output_tokens=1 + len(text.split()))
-        return Reply(text=text, model="parrot", usage=usage)
-
-
-class AsyncPlain:
-    """Correct, asynchronous, without abilities."""
-
-    async def acomplete(self, request: ChatRequest) -> Reply:
-        return Plain().complete(request)
-
-
-class Full(Plain, AsyncPlain):
-    """Correct, sync and async, with every ability and a key that it hides."""
-
-    def stream(self, request: ChatRequest) -> Iterator[Delta]:
-        reply = self.complete(request)
-        half = len(reply.text) // 2
-        yield Delta(text=reply.text[:half])
-        yield Delta(text=reply.text[half:])
-        yield Delta(finish_reason=reply.finish_reason, usage=reply.usage)
-
-    async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        for delta in self.stream(request):
-            yield delta
-
-    def count_tokens(self, content: Any) -> TokenCount:
-        if isinstance(content, str):
-            return TokenCount(len(content.split()), exact=True)
-        messages = content.messages if isinstance(content, ChatRequest) else content
-        return TokenCount(sum(1 + len(str(one["content"]).split()) for one in messages), exact=True)
-
-    def count_on_server(self, request: ChatRequest) -> TokenCount:
-        tools = str(request.parameters.get("tools", "")).split()
-        return TokenCount(self.count_tokens(request) + len(tools), exact=True)
-
-    async def acount_on_server(self, request: ChatRequest) -> TokenCount:
-        return self.count_on_server(request)
-
-    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
-        words = sum(len(str(one.get("content")).split()) for one in request.messages)
-        return Usage(input_tokens=1 + words, output_tokens=1 + words)
-
-    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002
-        return usage.input_tokens + 4 * usage.output_tokens + 2 * Decimal(usage.cache_write_tokens)
-
-    def count_body(self, body: dict[str, Any]) -> TokenCount:
-        messages = body.get("messages")
-        return self.count_tokens(messages if isinstance(messages, list) else str(body.get("input") or ""))
-
-    def list_models(self) -> list[str]:
-        return ["parrot"]
-
-    async def alist_models(self) -> list[str]:
-        return ["parrot"]
-
-    def embed(self, request: EmbeddingRequest) -> Embeddings:
-        length = request.parameters.get("dimensions", 16)
-        digests = [hashlib.shake_128(text.encode()).digest(length) for text in request.texts]
-        usage = Usage(input_tokens=sum(len(text.split()) for text in request.texts))
-        return Embeddings(
-            vectors=[[byte / 255 for byte in each] for each in digests], model="parrot", usage=usage
-        )
-
-    async def aembed(self, request: EmbeddingRequest) -> Embeddings:
-        return self.embed(request)
-
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - one limit
-        return EmbeddingLimits(max_texts=64)
 
 
 class SaysAlwaysTheSame(Full):
@@ -127,7 +41,7 @@ class SaysItsCallsNumber(Full):
 
 
 class MixesUpCalls(Full):
-    """Stores the question in an attribute, which the next call overwrites."""
+    """run-llama/create-llama#724: stores the question in an attribute, which the next call overwrites."""
 
     question: str
 
@@ -164,6 +78,8 @@ class KnowsNoEnd(Full):
 
 
 class KnowsNoUsage(Full):
+    """NorthlandPositronics/Cogtrix#2376: the answer has no usage, so nothing is counted."""
+
     def complete(self, request: ChatRequest) -> Reply:
         return msgspec.structs.replace(super().complete(request), usage=Usage())
 
@@ -176,6 +92,8 @@ class CountsBackwards(Full):
 
 
 class LeavesCachedTokensOut(Full):
+    """Portkey-AI/gateway#1210: the input tokens lack those that came from the prompt cache."""
+
     def complete(self, request: ChatRequest) -> Reply:
         usage = Usage(input_tokens=2, output_tokens=2, cached_tokens=50)
         return msgspec.structs.replace(super().complete(request), usage=usage)
@@ -188,6 +106,8 @@ class CutsSilently(Full):
 
 
 class RaisesKeyError(Full):
+    """microsoft/JARVIS#90: an answer without the expected field ends in a KeyError."""
+
     def make_answer(self, request: ChatRequest) -> str:
         if not request.messages:
             raise KeyError("messages")
@@ -203,6 +123,8 @@ class ChainsTheSdksError(Full):
 
 
 class ChangesTheRequest(Full):
+    """567-labs/instructor#2437: what the caller passed is changed."""
+
     def complete(self, request: ChatRequest) -> Reply:
         for message in request.messages:
             message.setdefault("name", "user")
@@ -210,6 +132,8 @@ class ChangesTheRequest(Full):
 
 
 class DecodesToolArguments(Full):
+    """agno-agi/agno#3077: the arguments of a tool call are an object, not JSON text."""
+
     def complete(self, request: ChatRequest) -> Reply:
         reply = super().complete(request)
         if "tool_choice" not in request.parameters:
@@ -224,17 +148,23 @@ class SendsPiecesForABody(Full):
 
 
 class StreamsInOnePiece(Full):
+    """yagil/tokmon#4: a stream comes as a whole at its end."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         reply = self.complete(request)
         yield Delta(text=reply.text, finish_reason="stop", usage=reply.usage)
 
 
 class StreamsNoEnd(Full):
+    """abetlen/llama-cpp-python#735: the last piece has no reason for the end."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         yield from [delta for delta in super().stream(request) if not delta.finish_reason]
 
 
 class StreamsTheTextSoFar(Full):
+    """QwenLM/qwen-code#3896: each piece repeats the text before it."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         text = ""
         for delta in super().stream(request):
@@ -243,12 +173,16 @@ class StreamsTheTextSoFar(Full):
 
 
 class StreamsUsageInEveryPiece(Full):
+    """neuron-core/neuron-ai#511: each piece has the usage so far, and who adds them up counts several times."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         for delta in super().stream(request):
             yield msgspec.structs.replace(delta, usage=Usage(input_tokens=1, output_tokens=1))
 
 
 class CutsCharacters(Full):
+    """ollama/ollama-js#255: a character of several bytes is cut where a piece ends."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         reply = self.complete(request)
         data = reply.text.encode()
@@ -263,6 +197,8 @@ class StreamsStrings(Full):
 
 
 class HoldsOnToAbandonedStreams(Full):
+    """BerriAI/litellm#26273: a stream that the caller left goes on and keeps its connection."""
+
     def __init__(self) -> None:
         self.busy = threading.Lock()
 
@@ -331,6 +267,8 @@ class ShowsItsKey(Full):
 
 
 class KeepsItsKeyInTheOpen(Full):
+    """langchain-ai/langchain-community#478: the key is an ordinary text in an attribute."""
+
     def __init__(self) -> None:
         self.headers = {"Authorization": f"Bearer {KEY}"}
 

@@ -43,6 +43,8 @@ class ForgetsTheSystemMessage(Model):
 
 
 class SendsTheFirstPartAlone(Model):
+    """CopilotKit/CopilotKit#3844: of a message of several parts, only the first one is sent."""
+
     def make_body(self, request: ChatRequest) -> dict[str, Any]:
         body = super().make_body(request)
         parts = [one.get("content") for one in body["messages"]]
@@ -67,6 +69,8 @@ class StripsTexts(Model):
 
 
 class SendsFourThousandCharacters(Model):
+    """openstory-so/openstory#1754: a long text is cut without a word."""
+
     def make_body(self, request: ChatRequest) -> dict[str, Any]:
         body = super().make_body(request)
         texts = [one.get("content") for one in body["messages"]]
@@ -100,11 +104,15 @@ class StreamsWithoutParameters(Model):
 
 
 class LeavesOutTools(Model):
+    """ankit373/hydra#953: the tools do not reach the server."""
+
     def make_body(self, request: ChatRequest) -> dict[str, Any]:
         return {name: value for name, value in super().make_body(request).items() if name != "tools"}
 
 
 class LeavesOutTheLimit(Model):
+    """epam/ai-dial-adapter-bedrock#96: `max_tokens` does not reach the server."""
+
     def make_body(self, request: ChatRequest) -> dict[str, Any]:
         return {name: value for name, value in super().make_body(request).items() if name != "max_tokens"}
 
@@ -168,7 +176,7 @@ class CountsOneTokenForEveryAnswer(Model):
 
 
 class CountsPiecesAsTokens(Model):
-    """A stream without usage is counted by its pieces, a whole answer by the server."""
+    """vertesia/llumiverse#26: a stream without usage is counted by its pieces, a whole answer by the server."""
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         for number, delta in enumerate(super().stream(request)):

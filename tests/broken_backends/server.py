@@ -119,6 +119,8 @@ class TakesThePartForTheValue(Cache):
 
 
 class TakesAClosedConnectionForAMiss(Cache):
+    """jaysonsantos/python-binary-memcached#238: a connection that was closed looks like a miss."""
+
     def read_line(self, connection: socket.socket) -> str:
         try:
             return super().read_line(connection)
@@ -172,7 +174,7 @@ class SaysNothing(Cache):
 
 
 class ShowsThePassword(Cache):
-    """Repeats the credentials that were refused."""
+    """redisson/redisson#1820: repeats the credentials that were refused."""
 
     def describe_refusal(self) -> str:
         return f"the server refuses {self.password}"
@@ -278,7 +280,7 @@ class Storage(Client):
 
 
 class FindsNothingInAnOutage(Storage):
-    """Takes an outage for an answer."""
+    """jschneier/django-storages#1085: takes an outage for an answer."""
 
     def exists(self, key: str) -> bool:
         try:
@@ -300,6 +302,8 @@ class TakesOutagesForMissingFiles(Storage):
 
 
 class StreamsEndWellIfCut(Storage):
+    """owncloud/client#2528: a download that broke off counts as whole."""
+
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         with contextlib.suppress(StorageUnavailable):
             yield from super().load_stream(key, start, stop)

@@ -193,6 +193,8 @@ class NormalisesKeys(Memory):
 
 
 class IgnoresCase(Memory):
+    """onitu/onitu#73: two names that differ in case are one file."""
+
     def save(self, key: str, data: bytes) -> None:
         super().save(next((known for known in self.files if known.lower() == key.lower()), key), data)
 
@@ -209,6 +211,8 @@ class Appends(Memory):
 
 
 class DeletesWholeFolders(Memory):
+    """minio/minio#1915: deleting a name deletes what lies below it."""
+
     def delete(self, key: str) -> bool:
         found = super().delete(key)
         for below in self.list_files(f"{key}/"):
@@ -243,6 +247,8 @@ class IsAsyncUnderABlockingName(Memory):
 
 
 class MilliSeconds(Both):
+    """mickael-kerjean/filestash#204: times are in another unit."""
+
     def get_modified_time(self, key: str) -> float:
         return super().get_modified_time(key) * 1000
 

@@ -2,117 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageNotFound
+from llmcore.errors import StorageChanged, StorageError, StorageExists
 from llmcore.support.foreign_names import Skipped
-from llmcore.support.storage_keys import content_type, parse
+from llmcore.support.storage_keys import parse
 from llmcore.types import FileInfo
 from llmcore_testing.conformance import StorageConformance
-
-PIECE = 1 << 20
-
-
-class Able:
-    """Correct, with every ability."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[bytes, float]] = {}
-        self.lock = threading.RLock()
-
-    def save(self, key: str, data: bytes) -> None:
-        parse(key)
-        self.files[key] = (bytes(data), time.time())
-
-    def load(self, key: str) -> bytes:
-        return self.find_file(key)[0]
-
-    def find_file(self, key: str) -> tuple[bytes, float]:
-        parse(key)
-        if (file := self.files.get(key)) is None:
-            raise StorageNotFound("nothing is stored under the key")
-        return file
-
-    def exists(self, key: str) -> bool:
-        parse(key)
-        return key in self.files
-
-    def delete(self, key: str) -> bool:
-        parse(key)
-        with self.lock:
-            return self.files.pop(key, None) is not None
-
-    def list_files(self, prefix: str = "") -> Sequence[str]:
-        return sorted(key for key in list(self.files) if key.startswith(prefix))
-
-    def etag(self, data: bytes) -> str:
-        return hashlib.sha256(data).hexdigest()
-
-    def get_file_info(self, key: str) -> FileInfo:
-        data, modified = self.find_file(key)
-        return FileInfo(
-            key=key,
-            size_bytes=len(data),
-            modified=modified,
-            content_type=content_type(key),
-            etag=self.etag(data),
-        )
-
-    def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
-        return [self.get_file_info(key) for key in self.list_files(prefix) if key > after][:limit]
-
-    def copy(self, source: str, target: str) -> None:
-        self.save(target, self.load(source))
-
-    def move(self, source: str, target: str) -> None:
-        with self.lock:
-            self.copy(source, target)
-            if source != target:
-                self.delete(source)
-
-    def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        if start < 0 or (stop is not None and stop < 0):
-            raise StorageError("no position in a file")
-        data = self.load(key)[start:stop]
-        for at in range(0, len(data), PIECE):
-            yield data[at : at + PIECE]
-
-    def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
-        parse(key)
-        self.save(key, b"".join(map(self.piece, pieces)))
-
-    def piece(self, piece: bytes) -> bytes:
-        if not isinstance(piece, bytes):
-            raise StorageError("a piece is bytes")
-        return piece
-
-    def load_with_etag(self, key: str) -> tuple[bytes, str]:
-        data = self.load(key)
-        return data, self.etag(data)
-
-    def save_if_absent(self, key: str, data: bytes) -> str:
-        with self.lock:
-            if self.exists(key):
-                raise StorageExists("something is stored")
-            self.save(key, data)
-        return self.etag(data)
-
-    def save_if_match(self, key: str, data: bytes, etag: str) -> str:
-        with self.lock:
-            if not self.exists(key) or self.etag(self.load(key)) != etag:
-                raise StorageChanged("another is stored")
-            self.save(key, data)
-        return self.etag(data)
-
-    def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
-        parse(key)
-        return f"https://example.org/{key}?{method}&{expires_s}"
+from tests.broken_backends.storage_abilities_base import PIECE, Able
 
 
 class AbleInBoth(Able):
@@ -270,6 +171,8 @@ class CopiesAreLinks(Able):
 
 
 class MovesOntoItselfToNothing(Able):
+    """drivendataorg/cloudpathlib#277: a file that is moved onto itself is gone."""
+
     def move(self, source: str, target: str) -> None:
         self.copy(source, target)
         self.delete(source)
@@ -303,6 +206,8 @@ class StreamsCountTheStopIn(Able):
 
 
 class StreamsSaveWhatBrokeOff(Able):
+    """owncloud/files_primary_s3#620: an upload that broke off is saved as if it were whole."""
+
     def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
         parse(key)
         self.save(key, b"")
@@ -329,6 +234,8 @@ class HalfAStream(Able):
 
 
 class LooksThenSaves(Able):
+    """KnpLabs/Gaufrette#305: between the look and the save, another file comes and is overwritten."""
+
     def save_if_absent(self, key: str, data: bytes) -> str:
         if self.exists(key):
             raise StorageExists("something is stored")
@@ -338,6 +245,8 @@ class LooksThenSaves(Able):
 
 
 class ComparesThenSwaps(Able):
+    """microsoft/botbuilder-js#181: between the comparison and the save, another version comes and is overwritten."""
+
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         if not self.exists(key) or self.etag(self.load(key)) != etag:
             raise StorageChanged("another is stored")

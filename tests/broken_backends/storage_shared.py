@@ -14,7 +14,7 @@ from llmcore.errors import StorageChanged
 from llmcore.support.storage_keys import parse
 from llmcore.types import FileInfo
 from llmcore_testing import StorageConformance
-from tests.broken_backends.storage_abilities import Able
+from tests.broken_backends.storage_abilities_base import Able
 
 MOMENT_S = 0.002
 PATIENCE_S = 30.0
@@ -300,7 +300,7 @@ class StreamsKeepOldMetadata(Able):
 
 
 class ListsQuotedEtags(Able):
-    """The list has ETags in quotes, the file information has not."""
+    """remotestorage/remotestorage.js#1316: the list has ETags in quotes, the file information has not."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         return [

@@ -12,7 +12,7 @@ from llmcore.errors import StorageError, StorageFull, StorageNotFound
 from llmcore.support.storage_keys import parse
 from llmcore.types import FileInfo
 from llmcore_testing import StorageConformance
-from tests.broken_backends.storage_abilities import Able
+from tests.broken_backends.storage_abilities_base import Able
 
 PART = 8 << 20
 
@@ -35,7 +35,7 @@ class PagesOfAThousandAtMost(Able):
 
 
 class LosesAFileBetweenPages(Able):
-    """Takes the marker of the next page for the last key of this one."""
+    """open-io/oio-swift#169: takes the marker of the next page for the last key of this one."""
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
         keys = super().list_files(prefix)
@@ -43,7 +43,7 @@ class LosesAFileBetweenPages(Able):
 
 
 class RepeatsAFileBetweenPages(Able):
-    """Asks for the next page from the last key, with this key."""
+    """versity/versitygw#179: asks for the next page from the last key, with this key."""
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
         keys = super().list_files(prefix)
@@ -137,6 +137,8 @@ class DeletesWhatItCannotReplace(SmallLimit):
 
 
 class RaisesOverflowError(SmallLimit):
+    """psf/requests#2717: a body beyond 2 GiB ends in an OverflowError."""
+
     def refuse(self, key: str, data: bytes) -> None:  # noqa: ARG002 - that is the fault
         raise OverflowError("too large")
 
@@ -165,7 +167,7 @@ class MovesDecodedNames(Able):
 
 
 class ListsQuotedNames(Able):
-    """Lists keys as the server's XML has them with `encoding-type=url`."""
+    """minio/minio-go#1723: lists keys as the server's XML has them with `encoding-type=url`."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         page = super().list_page(prefix, limit, after)
@@ -175,7 +177,7 @@ class ListsQuotedNames(Able):
 
 
 class CountsCharacters(Able):
-    """Reports the length of the text, not of its bytes."""
+    """jordansissel/ruby-ftw#7: reports the length of the text, not of its bytes."""
 
     def get_file_info(self, key: str) -> FileInfo:
         info = super().get_file_info(key)
@@ -261,7 +263,7 @@ class TellsTheRequestedLength(Ranges):
 
 
 class FailsForAnEmptyFile(Ranges):
-    """Asks for the last byte of a file that has none."""
+    """about14sheep/s3-readstream#4: asks for the last byte of a file that has none."""
 
     def cut(self, data: bytes, start: int, stop: int | None) -> Iterator[bytes]:
         if not data and stop is not None and stop > start:

@@ -37,7 +37,7 @@ class Model:
 
 
 class BlocksTheLoop(Model):
-    """Calls a blocking client in a coroutine."""
+    """xorbitsai/xagent#108: calls a blocking client in a coroutine."""
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         time.sleep(0.4)  # noqa: ASYNC251 - that is the fault
@@ -45,7 +45,7 @@ class BlocksTheLoop(Model):
 
 
 class SwallowsCancellation(Model):
-    """Catches CancelledError to retry."""
+    """jd/tenacity#186: catches CancelledError to retry."""
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         for _ in range(100):
@@ -58,7 +58,7 @@ class SwallowsCancellation(Model):
 
 
 class TranslatesCancellation(Model):
-    """Makes an error of every BaseException."""
+    """inclusionAI/Avernet#1203: makes an error of every BaseException."""
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         try:
@@ -69,7 +69,7 @@ class TranslatesCancellation(Model):
 
 
 class KeepsItsConnectionAfterCancellation(Model):
-    """Does not return a connection to its pool if the task is cancelled meanwhile."""
+    """encode/httpcore#658: does not return a connection to its pool if the task is cancelled meanwhile."""
 
     def __init__(self) -> None:
         self.free = 1
@@ -108,7 +108,7 @@ class KeepsTheFirstLoop(Model):
 
 
 class StreamsWithoutEnd(Model):
-    """Never sees the end of the upstream's events."""
+    """diegosouzapw/OmniRoute#6777: never sees the end of the upstream's events."""
 
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         for _ in itertools.count():
@@ -116,7 +116,7 @@ class StreamsWithoutEnd(Model):
 
 
 class HangingModel:
-    """Blocking; waits for ever for what does not come."""
+    """ziatdinovmax/SciLink#652: blocking; waits for ever for what does not come."""
 
     def complete(self, request: ChatRequest) -> Reply:
         if len(request.messages) > 1:
@@ -125,7 +125,7 @@ class HangingModel:
 
 
 class HangingStream(HangingModel):
-    """The same within a stream."""
+    """librefang/librefang#2421: the same within a stream."""
 
     def complete(self, request: ChatRequest) -> Reply:
         return Model().make_reply(request)
@@ -159,7 +159,7 @@ class Cache:
 
 
 class KeepsItsLockAfterCancellation(Cache):
-    """Releases its lock at the end, and not in `finally`."""
+    """redis/redis-py#3847: releases its lock at the end, and not in `finally`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -216,6 +216,8 @@ class KnowsOnlyTheDeadline(Model):
 
 
 class ReportsATimeoutAsUnavailable(Model):
+    """vertica/vertica-python#45: a timeout looks like a server that cannot be reached."""
+
     def translate(self, error: Exception) -> NoReturn:
         raise_unchained(Unavailable(f"the request failed: {type(error).__name__}"))
 
@@ -254,6 +256,8 @@ class PassesOverRetryAfter(Model):
 
 
 class TakesTheBeginningForTheAnswer(Model):
+    """wazuh/wazuh-dashboard#1530: a connection that broke off leaves half an answer, which counts as whole."""
+
     def read(self, response: http.client.HTTPResponse) -> bytes:
         try:
             return response.read()
@@ -264,6 +268,8 @@ class TakesTheBeginningForTheAnswer(Model):
 
 
 class TakesAPageForTheAnswer(Model):
+    """JuiceBoxxGames/utsuwa#67: an HTML page with status 200 is the answer."""
+
     def decode(self, data: bytes) -> dict[str, Any]:
         if data.startswith(b"<"):
             return {"text": data.decode(), "done": "stop"}

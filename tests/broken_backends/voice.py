@@ -3,78 +3,22 @@
 from __future__ import annotations
 
 import array
-import io
-import math
 import os
 import re
 import signal
 import time
-import wave
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from llmcore.errors import TextTooLong, VoiceError, VoiceNotFound
+from llmcore.errors import TextTooLong, VoiceNotFound
 from llmcore.support.sending import track_sending
 from llmcore.types import Speech, VoiceInfo
 from llmcore_testing.conformance import VoiceConformance
-
-RATE = 8000
-PITCHES = {"low": 220, "high": 880}
-
-
-@cache
-def note(pitch: float) -> array.array[int]:
-    return array.array("h", (int(8000 * math.sin(pitch * math.tau / RATE * at)) for at in range(80)))
-
-
-class Tone:
-    """Correct, blocking: a note for each character, a wav."""
-
-    def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        if not text.strip():
-            raise VoiceError("there is nothing to say")
-        info = self.get_voice_info("low" if voice is None else voice)
-        samples = self.samples(text, PITCHES[info.voice_id] * settings.get("pitch", 1))
-        if settings.get("speed", 1) != 1:
-            samples = samples[: int(len(samples) / settings["speed"])]
-        form = settings.get("format", "wav")
-        return Speech(
-            audio=self.wav(samples)[44 if form == "pcm" else 0 :],
-            format=form,
-            sample_rate_hz=RATE,
-            duration_s=len(samples) / RATE,
-            characters=len(text),
-            voice=info.voice_id,
-        )
-
-    def list_voices(self) -> Sequence[VoiceInfo]:
-        return [VoiceInfo(voice_id=name, name=name.title()) for name in PITCHES]
-
-    def get_voice_info(self, voice_id: str) -> VoiceInfo:
-        for voice in self.list_voices():
-            if voice.voice_id == voice_id:
-                return voice
-        raise VoiceNotFound(f"there is no voice {voice_id!r}")
-
-    def samples(self, text: str, pitch: float) -> array.array[int]:
-        notes = array.array("h")
-        for character in text:
-            notes.extend(note(pitch + ord(character) % 97))
-        return notes
-
-    def wav(self, samples: array.array[int]) -> bytes:
-        file = io.BytesIO()
-        with wave.open(file, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(RATE)
-            out.writeframes(samples.tobytes())
-        return file.getvalue()
+from tests.broken_backends.voice_base import PITCHES, Tone
 
 
 class AsyncTone:
@@ -117,6 +61,8 @@ class Changed(Tone):
 
 
 class EndsWithinASample(Changed):
+    """pipecat-ai/pipecat#4952: the audio ends with half a sample."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=speech.audio[44:] + b"\x01", format="pcm")
 
@@ -154,6 +100,8 @@ class SendsAnErrorPage(Changed):
 
 
 class SendsJsonAsSamples(Changed):
+    """antirek/google-speech#1: the server's error is saved as audio."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=b'{"error": "quota"} ', format="pcm")
 
@@ -207,6 +155,8 @@ class SpeaksTheFirstHundred(Tone):
 
 
 class SpeaksTheEmptyText(Tone):
+    """capacitor-community/text-to-speech#32: one platform speaks an empty text, the others raise."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         return super().synthesize(text if text.strip() else "silence", voice, **settings)
 
@@ -219,11 +169,15 @@ class TakesAnyVoice(Tone):
 
 
 class RaisesKeyError(Tone):
+    """R2D2FISH/glados-tts#9: a text without words ends in an IndexError."""
+
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         return {voice.voice_id: voice for voice in self.list_voices()}[voice_id]
 
 
 class ListsWhatItDoesNotKnow(Tone):
+    """modelstudioai/cli#205: the listed voices are refused."""
+
     def list_voices(self) -> Sequence[VoiceInfo]:
         return [*super().list_voices(), VoiceInfo(voice_id="ghost", name="Ghost")]
 
@@ -234,6 +188,8 @@ class ListsWhatItDoesNotKnow(Tone):
 
 
 class ListsTwice(Tone):
+    """sugarlabs/speak-ai#31: voices are listed twice."""
+
     def list_voices(self) -> Sequence[VoiceInfo]:
         return [*super().list_voices()] * 2
 
@@ -325,6 +281,8 @@ class Unfinished(Changed):
 
 
 class EndsWithinAFrame(Unfinished):
+    """OHF-Voice/piper1-gpl#253: the samples are no whole number of frames."""
+
     def change(self, speech: Speech) -> Any:
         unfinished = super().change(speech)
         return msgspec.structs.replace(unfinished, audio=unfinished.audio + b"\x01")

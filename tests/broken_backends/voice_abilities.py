@@ -232,17 +232,23 @@ class ModelOfNoCharacters(Able):
 
 
 class PagesForever(Able):
+    """floci-io/floci#939: the marker of the next page is ignored, so the pages never end."""
+
     def search_voices(self, query: str | None = None, **given: Any) -> VoicePage:
         return msgspec.structs.replace(super().search_voices(query, **given), next="0")
 
 
 class PagesOverlap(Able):
+    """mistralai/platform-docs-public#495: each page has the voices of the first one."""
+
     def search_voices(self, query: str | None = None, **given: Any) -> VoicePage:
         page = super().search_voices(query, **given)
         return msgspec.structs.replace(page, next=page.next and str(int(page.next) - 1))
 
 
 class PagesTooLong(Able):
+    """elevenlabs/elevenlabs-docs#954: the size of a page is ignored."""
+
     def search_voices(self, query: str | None = None, *, limit: int = 100, **given: Any) -> VoicePage:
         return super().search_voices(query, limit=limit + 1, **given)
 
@@ -259,11 +265,15 @@ class PricesInFloats(Able):
 
 
 class StreamsCut(Able):
+    """Mic92/puss-say#1: the end of a stream is cut off."""
+
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[Any]:
         yield self.synthesize(text, voice, **settings).audio[:-20]
 
 
 class StreamsHalf(Able):
+    """langgenius/dify#7287: a stream stops in the middle of the text."""
+
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[Any]:
         return super().stream_speech(text[: len(text) // 2] or text, voice, **settings)
 
@@ -280,11 +290,15 @@ class StreamsText(Able):
 
 
 class TraitsOfAnotherFormat(Able):
+    """teddybear082/pocket-tts-openai_streaming_server#3: mp3 is announced, and raw samples come."""
+
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         return msgspec.structs.replace(super().voice_traits(voice, settings), format="mp3")
 
 
 class TraitsOfAnotherRate(Able):
+    """deepgram-devs/deepgram-ai-agent-demo#73: the announced rate is not that of the audio."""
+
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         return msgspec.structs.replace(super().voice_traits(voice, settings), sample_rate_hz=44_100)
 

@@ -15,22 +15,7 @@ from llmcore.errors import TextTooLong, VoiceError
 from llmcore.types import Speech, VoiceInfo, VoicePage
 from llmcore_testing.conformance import VoiceConformance
 from tests.broken_backends.voice_abilities import MOST, Able, wav
-
-
-class Changed(Able):
-    """Changes the samples, of a WAV or raw, and keeps their number."""
-
-    speech: Speech
-
-    def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        speech = super().synthesize(text, voice, **settings)
-        begins = 44 if speech.format == "wav" else 0
-        self.speech = speech
-        audio = speech.audio[:begins] + self.change(speech.audio[begins:])
-        return msgspec.structs.replace(speech, audio=audio)
-
-    def change(self, samples: bytes) -> bytes:
-        raise NotImplementedError
+from tests.broken_backends.voice_content_base import Changed, Cuts
 
 
 class IsSilent(Changed):
@@ -53,12 +38,16 @@ class IsOneLevel(Changed):
 
 
 class IsSilentAtTheEnd(Changed):
+    """microsoft/cognitive-services-speech-sdk-js#691: the audio ends in silence instead of words."""
+
     def change(self, samples: bytes) -> bytes:
         kept = len(samples) // 4 * 2
         return samples[:kept] + bytes(len(samples) - kept)
 
 
 class IsSilentAtTheBeginning(Changed):
+    """InkTimeRecord/TTime#342: the beginning of each audio has no sound."""
+
     def change(self, samples: bytes) -> bytes:
         return bytes(len(samples) // 4 * 2) + samples[len(samples) // 4 * 2 :]
 
@@ -84,17 +73,6 @@ class HasOneVoice(Able):
         return msgspec.structs.replace(spoken, voice=self.get_voice_info(voice or "low").voice_id)
 
 
-class Cuts(Able):
-    """neonbjb/tortoise-tts#53: the end of the audio is cut off."""
-
-    def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        spoken = super().synthesize(self.cut(text), voice, **settings)
-        return msgspec.structs.replace(spoken, characters=0)
-
-    def cut(self, text: str) -> str:
-        raise NotImplementedError
-
-
 class DropsTheLastSentence(Cuts):
     """Jeffser/Alpaca#1013: the last sentence is missing."""
 
@@ -104,6 +82,8 @@ class DropsTheLastSentence(Cuts):
 
 
 class DropsWhatHasNoFullStop(Cuts):
+    """mozilla/TTS#348: a sentence without a full stop is not spoken."""
+
     def cut(self, text: str) -> str:
         return "".join(re.findall(r"[^.?!]*[.?!]", text)) or text
 
@@ -114,6 +94,8 @@ class DropsQuestions(Cuts):
 
 
 class ReadsOneLine(Cuts):
+    """art-from-the-machine/Mantella#211: only the first line is spoken."""
+
     def cut(self, text: str) -> str:
         return text.strip().partition("\n")[0] or text
 
@@ -134,6 +116,8 @@ class IgnoresTheSpeed(Able):
 
 
 class InvertsTheSpeed(Able):
+    """rhasspy/larynx#3: a higher speed is slower."""
+
     def synthesize(
         self, text: str, voice: str | None = None, *, speed: float = 1.0, **settings: Any
     ) -> Speech:
@@ -163,6 +147,8 @@ class CallsAWavPcm(Able):
 
 
 class SendsBigEndianSamples(Changed):
+    """elevenlabs/elevenlabs-python#735: the bytes of each sample come in the other order."""
+
     def change(self, samples: bytes) -> bytes:
         swapped = bytearray(samples)
         swapped[::2], swapped[1::2] = samples[1::2], samples[::2]
@@ -170,6 +156,8 @@ class SendsBigEndianSamples(Changed):
 
 
 class SendsPcmOfTwoChannels(Changed):
+    """AlbrechtL/welle.io#363: two channels are taken for one, at half the speed."""
+
     def change(self, samples: bytes) -> bytes:
         twice = b"".join(samples[at : at + 2] * 2 for at in range(0, len(samples), 2))
         return twice if self.speech.format == "pcm" else samples
@@ -185,6 +173,8 @@ class StreamsSilence(Able):
 
 
 class StreamsSilenceAtTheEnd(Able):
+    """MicrosoftDocs/azure-docs#47344: the end of the audio is silence."""
+
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[Any]:
         audio = super().synthesize(text, voice, **settings).audio
         yield audio[: len(audio) // 2]
@@ -192,7 +182,7 @@ class StreamsSilenceAtTheEnd(Able):
 
 
 class StreamsUntilTheFirstSentence(Able):
-    """Under the 30 % by which the lengths of a stream and of the whole speech may differ."""
+    """home-assistant/core#149826: under the 30 % by which the lengths of a stream and of the whole speech may differ."""
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[Any]:
         short = text if len(text) < 53 else text[: len(text) // 2]
@@ -241,17 +231,23 @@ class GivesDurations(Able):
 
 
 class StopsAtHalf(Able):
+    """elevenlabs/elevenlabs-python#707: the times stop before the audio does."""
+
     def times(self, text: str) -> Iterator[tuple[str, float, float]]:
         for letter, begins, ends in super().times(text):
             yield letter, begins * 0.4, ends * 0.4
 
 
 class CutsAtTheLimit(Cuts):
+    """MoonlightByte/NeverEndingQuest#325: what is beyond the limit is not spoken, without an error."""
+
     def cut(self, text: str) -> str:
         return text[:MOST]
 
 
 class RefusesTheLimitItself(Able):
+    """Weilbyte/tiktok-tts#14: a text of exactly the limit is refused."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if len(text) >= MOST:
             raise TextTooLong("the text is too long")
@@ -259,6 +255,8 @@ class RefusesTheLimitItself(Able):
 
 
 class CountsBytesForTheLimit(Able):
+    """mandnyc/ssml-builder#24: the limit counts bytes, so texts beyond ASCII are refused too early."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if len(text.encode()) > MOST:
             raise TextTooLong("the text is too long")
@@ -347,6 +345,8 @@ class SkipsAPageOfOne(Able):
 
 
 class ListsTheFirstPage(Able):
+    """lfnovo/esperanto#148: only the first page of voices is listed."""
+
     def list_voices(self) -> Sequence[VoiceInfo]:
         return list(super().list_voices())[:3]
 

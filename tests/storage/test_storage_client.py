@@ -28,7 +28,8 @@ from llmcore.storage import StorageClient
 from llmcore.storage.globs import compile_glob, get_prefix
 from llmcore.types import FileInfo
 from tests.broken_backends.storage import AsyncMemory, Memory
-from tests.broken_backends.storage_abilities import Able, AbleInBoth
+from tests.broken_backends.storage_abilities import AbleInBoth
+from tests.broken_backends.storage_abilities_base import Able
 
 
 class AsyncAble:

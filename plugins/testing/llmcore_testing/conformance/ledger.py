@@ -15,7 +15,7 @@ import pytest
 from llmcore.contracts import LedgerClaims
 from llmcore.support.completion import Interrupted
 from llmcore.support.ledger_owners import make_owner
-from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_rows import LedgerRow, RowQuery
 from llmcore.support.ledger_values import Limit, Outcome, Refusal, Reserved, Scope, Settlement
 from llmcore_testing.conformance.ledger_calls import (
     ALL,
@@ -106,6 +106,14 @@ class LedgerConformance(ReportTests):
         assert self.rows() == []
         assert self.read() == {ALL: (0, 0)}
 
+    def test_a_failed_request_keeps_its_row_and_releases_its_reservation(self) -> None:
+        request = make_request(60, limit(ALL, 100))
+        self.settle(request, self.reserve(request), cost=0 * NANO, error="unavailable ServerUnavailable")
+        assert [(row.state, row.error) for row in self.rows()] == [
+            ("failed", "unavailable ServerUnavailable")
+        ]
+        assert self.read() == {ALL: (0, 0)}, "the reservation of a failed request must be released"
+
     def test_a_row_is_found_by_its_key(self) -> None:
         request = make_request(60, limit(ALL, 100))
         at = self.reserve(request).at
@@ -149,6 +157,17 @@ class LedgerConformance(ReportTests):
         assert self.read(scope)[scope] == (5 * covered + extra, 0), "a new counter is the sum of its rows"
         ask()
         assert self.read(scope)[scope] == (10 * covered, 0), "other processes' counters are counted too"
+
+    def test_a_period_counts_only_its_own_rows(self) -> None:
+        now = time.time()
+        rows = [
+            LedgerRow(at=now - days * 86400, state="done", kind="llm", provider="p", model="a", cost=cost)
+            for days, cost in ((0, 1), (40, 2))
+        ]
+        self.do("record", "two periods", rows, [], TIMEOUT_S)
+        scopes = [_DAY, Scope("month"), ALL]
+        counters = self.do("read_budgets", scopes, now, TIMEOUT_S)
+        assert {each.scope.per: each.spent for each in counters} == {"day": 1, "month": 1, "total": 3}
 
     def test_characters_are_counted_apart_from_money(self) -> None:
         scope = Scope("total", unit="characters")
@@ -224,6 +243,8 @@ class LedgerConformance(ReportTests):
         (counter,) = self.do("read_budgets", [], time.time(), TIMEOUT_S)
         assert counter.alerted == 10
         assert self.do("claim_alert", counter, 20, TIMEOUT_S) is True
+        self._ledger.close()
+        assert self.do("claim_alert", counter, 20, TIMEOUT_S) is False, "a restart must not repeat an alert"
 
     def test_a_name_is_claimed_once(self, opener: Callable[[], Any] | None) -> None:
         if not isinstance(self._ledger, LedgerClaims):

@@ -53,6 +53,8 @@ class ReportTests(LedgerCalls):
         assert [row.cost for row in self.rows(newest_first=True, limit=2)] == [2, 1]
         assert [row.cost for row in self.rows(filters={"model": "a", "user": ""})] == [2]
         assert [row.cost for row in self.rows(filters={"model": "p:a"})] == [0, 2]
+        found = [row.cost for row in self.rows(filters={"model": "b"}, limit=1)]
+        assert found == [1], "the limit counts the rows that match"
         assert self.rows(states=("open",)) == []
         assert self.rows(until=self.rows()[0].at) == []
 
@@ -89,6 +91,23 @@ class ReportTests(LedgerCalls):
             (("x", "all"), 7),
             (("y", "all"), 5),
         ]
+
+    def test_failures_are_requests_too(self) -> None:
+        for error in (None, "unavailable ServerUnavailable"):
+            request = make_request(9)
+            self.settle(request, self.reserve(request), cost=0 * NANO, error=error)
+        (found,) = self.do("aggregate", ReportQuery(dimensions=("total",)), TIMEOUT_S)
+        assert (found.requests, found.failures) == (2, 1), "requests, and how many of them failed"
+
+    def test_weeks_begin_on_monday(self) -> None:
+        sunday = 1_800_000_000.0 + 2 * 86400  # 2027-01-17
+        rows = [
+            LedgerRow(at=at, state="done", kind="llm", provider="p", model="a", cost=1)
+            for at in (sunday, sunday + 86400)
+        ]
+        self.do("record", "two weeks", rows, [], TIMEOUT_S)
+        found = self.do("aggregate", ReportQuery(dimensions=("week",)), TIMEOUT_S)
+        assert [row.key for row in found] == [(2976,), (2977,)], "a Sunday ends its week"
 
     def test_days_and_hours_are_those_of_the_offset(self) -> None:
         at = 1_800_000_000.0  # 2027-01-15T08:00:00Z
@@ -154,6 +173,16 @@ class ReportTests(LedgerCalls):
         self.do("revoke_key", "ann", 5.0, TIMEOUT_S)
         self.do("revoke_key", "ann", 9.0, TIMEOUT_S)
         assert [each.revoked_at for each in self.do("read_keys", TIMEOUT_S)] == [5.0]
+
+    def test_a_revoked_key_stays_revoked_and_frees_its_name(self) -> None:
+        self._need_keys()
+        self.do("insert_key", ApiKey(name="ann", id="1f", digest=b"x", created_at=1.0), TIMEOUT_S)
+        self.do("revoke_key", "ann", 5.0, TIMEOUT_S)
+        self._ledger.close()
+        (key,) = self.do("read_keys", TIMEOUT_S)
+        assert key.revoked_at == 5.0, "a restart must not make a revoked key valid"
+        again = ApiKey(name="ann", id="2f", digest=b"y", created_at=9.0)
+        assert self.do("insert_key", again, TIMEOUT_S) is True, "the name of a revoked key is free"
 
     def test_the_requests_of_a_key_are_limited(self) -> None:
         self._need_keys()
