@@ -2,7 +2,7 @@
 # On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest soak figures clients lint format dist bench docs aimock axe pictures requirements clean setup
+.PHONY: help demo test quick lowest shuffle soak figures clients lint format dist bench docs aimock axe pictures requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -42,6 +42,9 @@ quick: .venv/.stamp ## the tests that are not slow and start no process and no s
 
 lowest: .venv/.stamp ## the conformance kits, with the wheels and the lowest versions of their dependencies (ARGS="openai_optimized --all")
 	@$(BIN)/python -m tests.lowest $(ARGS)
+
+shuffle: .venv/.stamp ## the conformance kits in random orders, also in parallel (ARGS="storage_fs --seeds 2 --first 7")
+	@$(BIN)/python -m tests.shuffle $(ARGS)
 
 soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against servers that fail (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
