@@ -233,10 +233,10 @@ CREATE OR REPLACE FUNCTION {s}.sum_rows(
         coalesce(sum(CASE WHEN state <> 'open' THEN CASE unit WHEN 'characters' THEN characters ELSE cost END END), 0)::bigint,
         coalesce(sum(CASE WHEN state = 'open' THEN CASE unit WHEN 'characters' THEN characters ELSE reserved END END), 0)::bigint]
     FROM {s}.calls c
-    WHERE c.day BETWEEN CASE per WHEN 'day' THEN {s}.day_of(at) WHEN 'month' THEN date_trunc('month', {s}.day_of(at))::date
+    WHERE c.day BETWEEN CASE per WHEN 'day' THEN {s}.day_of(sum_rows.at) WHEN 'month' THEN date_trunc('month', {s}.day_of(sum_rows.at))::date
                 ELSE '-infinity'::date END
-            AND CASE per WHEN 'day' THEN {s}.day_of(at)
-                WHEN 'month' THEN (date_trunc('month', {s}.day_of(at)) + interval '1 month - 1 day')::date ELSE 'infinity'::date END
+            AND CASE per WHEN 'day' THEN {s}.day_of(sum_rows.at)
+                WHEN 'month' THEN (date_trunc('month', {s}.day_of(sum_rows.at)) + interval '1 month - 1 day')::date ELSE 'infinity'::date END
         AND (scope_provider IS NULL OR c.provider = scope_provider) AND (scope_model IS NULL OR c.model = scope_model)
         AND (scope_user IS NULL OR c."user" = scope_user) AND (scope_tag IS NULL OR scope_tag = ANY(c.tags))
 $$;
