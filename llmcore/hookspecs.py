@@ -202,8 +202,9 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     If `extra_body` is listed, `chat(..., extra_body={...})` adds any other parameter to
     `ChatRequest.parameters`, and a provider's option `extra_body` (a dict) adds its parameters to every call.
     """
-    apis: frozenset[str] = frozenset({"chat"})
-    """llm: the APIs whose requests the provider accepts: "chat", "responses", "messages".
+    apis: frozenset[str] | Callable[[OptionsT], frozenset[str]] = frozenset({"chat"})
+    """llm: the APIs whose requests the provider accepts: "chat", "responses", "messages"; or a function that takes the checked
+    options and returns them.
 
     The host translates requests of other APIs.
     """

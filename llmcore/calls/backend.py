@@ -108,6 +108,15 @@ class Backend:
         return self._options
 
     @property
+    def apis(self) -> frozenset[str]:
+        """The APIs whose requests the provider accepts; see `Provider.apis`."""
+        apis = self.entry.apis
+        if callable(apis):
+            apis = apis(self.options)
+            self.entry = msgspec.structs.replace(self.entry, apis=apis)
+        return apis
+
+    @property
     def provider(self) -> Any:
         """Return the provider. The first call creates it.
 
@@ -217,11 +226,8 @@ class Backend:
             error.provider = self.name
         error.message = replace(error.message) or ""
         error.args = (error.message, *error.args[1:])
-        error.where, error.expected, error.fix = (
-            replace(error.where),
-            replace(error.expected),
-            replace(error.fix),
-        )
+        error.where, error.expected = replace(error.where), replace(error.expected)
+        error.fix = replace(error.fix)
         error.notes = tuple(replace(note) or "" for note in error.notes)
 
     def _adapt_commands(self, error: LLMCoreError) -> None:

@@ -84,8 +84,8 @@ def make_request(
     Raises:
         BadRequest: A field has no counterpart in the APIs that the provider accepts; `where` names the field.
     """
-    entry = target.backend.entry
-    spoken = api if api in entry.apis else next((each for each in _CHATS if each in entry.apis), api)
+    accepted = target.backend.apis
+    spoken = api if api in accepted else next((each for each in _CHATS if each in accepted), api)
     messages, parameters = wire.messages, wire.parameters
     if spoken != api:
         messages, parameters = _translate(wire, api, spoken, target)

@@ -20,6 +20,7 @@ from llmcore.errors import BadRequest, ConfigError, RateLimited
 from llmcore.types import Delta
 from llmcore_testing import Fault, Simulator
 from llmcore_testing.cassette.cleaning import Cleaner
+from llmcore_testing.simulator.sounds import Codec, speak
 
 KEY = "sk-canary-0123456789abcdef"
 MODEL = "gpt-4o-mini"
@@ -77,6 +78,94 @@ def test_speech_is_replayed(path: Path) -> None:
         audio = core.voice.synthesize("Good morning.", format="wav").audio
     with load(path, "replay") as core:
         assert core.voice.synthesize("Good morning.", format="wav").audio == audio
+
+
+def test_requests_of_every_api_are_replayed_in_their_own_format(path: Path) -> None:
+    def send(core: llmcore.Core) -> list[Any]:
+        messages = [{"role": "user", "content": "Hello"}]
+        return [
+            core.llm.send({"messages": messages}, api="chat").raw,
+            core.llm.send({"input": "Hello", "tools": [{"type": "web_search"}]}, api="responses").raw,
+            [event.data for event in core.llm.send_stream({"input": "Hello"}, api="responses")],
+            core.llm.send({"messages": messages, "max_tokens": 9}, api="messages").text,
+            core.llm.send({"input": ["Rome"], "model": "text-embedding-3-small"}, api="embeddings").raw,
+        ]
+
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        recorded = send(core)
+    calls = json.loads(path.read_text())["calls"]
+    assert [call["request"].get("api") for call in calls] == ["chat", "responses", "responses", "chat", None]
+    with load(path, "replay") as core:
+        assert send(core) == recorded
+
+
+def test_counts_and_costs_are_replayed(path: Path) -> None:
+    def ask(core: llmcore.Core) -> list[Any]:
+        counts = [
+            core.llm.count_tokens("Hello, world"),
+            core.llm.count_tokens([{"role": "user", "content": "Hi"}]),
+        ]
+        return [
+            *counts,
+            *(count.exact for count in counts),
+            *(core.llm.chat(text).cost for text in ("Hello", "Hello, world " * 9)),
+        ]
+
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        recorded = ask(core)
+        assert recorded[-1] > recorded[-2], "the model has a price"
+    with load(path, "replay") as core:
+        assert ask(core) == recorded
+        with pytest.raises(BadRequest, match="no recorded call of `count_tokens` has this request"):
+            core.llm.count_tokens("Hello, moon")
+
+
+def test_counts_of_a_server_are_replayed_sync_and_async(path: Path) -> None:
+    def load_claude(mode: str, options: dict[str, Any]) -> llmcore.Core:
+        cassette = {"provider": "anthropic", "path": str(path), "mode": mode, "options": options}
+        return llmcore.load(
+            {"llm": {"provider": "cassette", "model": "claude-sonnet-5", "cassette": cassette}}
+        )
+
+    with Simulator() as upstream, load_claude("record", {"api_key": KEY, "base_url": upstream.url}) as core:
+        count = core.llm.count_tokens("Hello, world", exact=True)
+    with load_claude("replay", {}) as core:
+        assert core.llm.count_tokens("Hello, world", exact=True) == count
+        assert asyncio.run(core.llm.acount_tokens("Hello, world", exact=True)) == count
+
+
+def test_many_texts_are_divided_as_they_were_recorded(path: Path) -> None:
+    texts = [f"Text {number}" for number in range(300)]
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        vectors = core.llm.embed(texts, model="text-embedding-3-small").vectors
+    with load(path, "replay") as core:
+        assert core.llm.embed(texts, model="text-embedding-3-small").vectors == vectors
+
+
+def test_a_long_speech_is_divided_as_it_was_recorded(path: Path) -> None:
+    text = " ".join(f"It rains for {hours} hours, and it does not stop." for hours in range(120))
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        speech = core.voice.synthesize(text, format="wav")
+        assert upstream.counts["speech"] > 1
+    with load(path, "replay") as core:
+        replayed = core.voice.synthesize(text, format="wav")
+    assert (replayed.audio, replayed.cost) == (speech.audio, speech.cost)
+
+
+def test_recordings_of_a_person_are_not_stored(path: Path) -> None:
+    sample = speak("A recording of a person.", Codec("mp3", 44100, 128))
+
+    def load_eleven(mode: str, options: dict[str, Any]) -> llmcore.Core:
+        cassette = {"provider": "elevenlabs", "path": str(path), "mode": mode, "options": options}
+        return llmcore.load({"voice": {"provider": "cassette", "cassette": cassette}})
+
+    with Simulator() as upstream, load_eleven("record", {"api_key": KEY, "base_url": upstream.url}) as core:
+        cloned = core.voice.clone_voice("Ann", [sample], consent="by letter")
+    assert base64.b64encode(sample).decode()[:40] not in path.read_text()
+    with load_eleven("replay", {}) as core:
+        assert core.voice.clone_voice("Ann", [sample], consent="by letter") == cloned
+        with pytest.raises(BadRequest, match="hash:"):
+            core.voice.clone_voice("Ann", [sample + b"more"], consent="by letter")
 
 
 def test_no_secret_is_recorded(path: Path) -> None:

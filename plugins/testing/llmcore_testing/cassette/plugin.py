@@ -44,6 +44,12 @@ def _create_llm(options: CassetteOptions) -> Cassette:
     return Cassette("llm", options)
 
 
+def _find_apis(options: CassetteOptions) -> frozenset[str]:
+    from llmcore_testing.cassette.provider import find_apis
+
+    return find_apis(options)
+
+
 def _create_voice(options: CassetteOptions) -> Cassette:
     from llmcore_testing.cassette.provider import Cassette
 
@@ -58,6 +64,7 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         options=CassetteOptions,
         create=_create_llm,
         parameters=_AnyParameter({*COMMON_PARAMETERS, "extra_body"}),
+        apis=_find_apis,
     )
 
 

@@ -7,7 +7,7 @@ import difflib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,12 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.calls: list[dict[str, Any]] = []
+        self.local: list[dict[str, Any]] = []
+        """The calls that needed no server."""
         self.is_recorded = False
         """Whether a cassette of this process has begun to record it."""
+        self.is_whole = True
+        """Whether the file has every call of the list."""
         self.lock = threading.Lock()
 
     def load(self) -> None:
@@ -41,6 +45,7 @@ class _File:
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
             version, calls = document["cassette"], list(document["calls"])
+            local = list(document.get("local", ()))
         except FileNotFoundError:
             raise_unchained(self._make_error("does not exist"))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -49,14 +54,33 @@ class _File:
             raise self._make_error(
                 f"has the format {version!r}, and this version of llmcore-testing reads {_FORMAT}"
             )
-        self.calls = calls
+        self.calls, self.local = calls, local
 
     def add(self, call: dict[str, Any]) -> None:
         """Add *call*, and write the file."""
         with self.lock:
             self.calls.append(call)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, [f"{_render({'cassette': _FORMAT, 'calls': self.calls})}\n".encode()])
+            self._write()
+
+    def add_local(self, call: dict[str, Any]) -> None:
+        """Add a *call* that needed no server. The file is written with the next call of a server."""
+        with self.lock:
+            self.local.append(call)
+            self.is_whole = False
+
+    def flush(self) -> None:
+        """Write the file if it lacks a call."""
+        with self.lock:
+            if not self.is_whole:
+                self._write()
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        local = {"local": self.local} if self.local else {}
+        write_atomically(
+            self.path, [f"{_render({'cassette': _FORMAT, 'calls': self.calls, **local})}\n".encode()]
+        )
+        self.is_whole = True
 
     def _make_error(self, fault: str) -> ConfigError:
         return ConfigError(
@@ -90,9 +114,9 @@ def _open(path: Path, mode: str) -> _File:
                 if path.exists():
                     file.load()
                 else:
-                    file.calls = []
+                    file.calls, file.local = [], []
             elif not file.is_recorded:
-                file.is_recorded, file.calls = True, []
+                file.is_recorded, file.calls, file.local = True, [], []
         return file
 
 
@@ -115,6 +139,8 @@ class Tape:
         self._kind = kind
         self._clean = clean
         self._played: Counter[str] = Counter()
+        self._found: list[dict[str, Any]] = []
+        self._by_key: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def has(self, method: str) -> bool:
@@ -123,13 +149,9 @@ class Tape:
 
     def find(self, method: str, request: Any) -> dict[str, Any] | None:
         """Return the next recorded call with this request: equal requests get their answers in turn, and then the last one."""
-        key = _render({"method": method, "request": self._clean(request)})
+        key = _render_key(method, self._clean(request))
         with self._lock:
-            fitting = [
-                call
-                for call in self._list_calls()
-                if _render({"method": call["method"], "request": call["request"]}) == key
-            ]
+            fitting = self._index().get(key, ())
             if not fitting:
                 return None
             played = self._played[key]
@@ -138,12 +160,31 @@ class Tape:
 
     def add(self, method: str, request: Any, **outcome: Any) -> None:
         """Write one more call, without secrets."""
-        call = json.loads(
+        call = self._make_call(method, request, outcome)
+        with self._lock:
+            self._played[_render_key(method, call["request"])] += 1
+        self._file.add(call)
+
+    def add_local(self, method: str, request: Any, **outcome: Any) -> None:
+        """Add a call that needed no server, unless it was recorded before. It is written with the next call of a server."""
+        call = self._make_call(method, request, outcome)
+        with self._lock:
+            if call not in self._index().get(_render_key(method, call["request"]), ()):
+                self._file.add_local(call)
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        self._file.flush()
+
+    def list_requests(self, *methods: str) -> list[Any]:
+        """Return the recorded requests of *methods*."""
+        return [call["request"] for call in self._list_calls() if call["method"] in methods]
+
+    def _make_call(self, method: str, request: Any, outcome: dict[str, Any]) -> dict[str, Any]:
+        call: dict[str, Any] = json.loads(
             _render(self._clean({"kind": self._kind, "method": method, "request": request, **outcome}))
         )
-        with self._lock:
-            self._played[_render({"method": method, "request": call["request"]})] += 1
-        self._file.add(call)
+        return call
 
     def make_mismatch(self, method: str, request: Any) -> BadRequest:
         """Return the error for a request that was not recorded, with its difference from the nearest one."""
@@ -161,9 +202,24 @@ class Tape:
             fix="pytest --llmcore-record",
         )
 
+    def _index(self) -> Mapping[str, list[dict[str, Any]]]:
+        """Return the recorded calls by method and request."""
+        calls = self._list_calls()
+        if self._found[: len(calls)] != calls[: len(self._found)]:
+            self._found, self._by_key = [], {}
+        for call in calls[len(self._found) :]:
+            self._by_key.setdefault(_render_key(call["method"], call["request"]), []).append(call)
+        self._found = calls
+        return self._by_key
+
     def _list_calls(self) -> list[dict[str, Any]]:
         with self._file.lock:
-            return [call for call in self._file.calls if call.get("kind", self._kind) == self._kind]
+            calls = [*self._file.local, *self._file.calls]
+        return [call for call in calls if call.get("kind", self._kind) == self._kind]
+
+
+def _render_key(method: str, request: Any) -> str:
+    return _render({"method": method, "request": request})
 
 
 def _render(value: Any) -> str:
