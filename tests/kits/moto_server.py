@@ -1,4 +1,4 @@
-"""Runs moto's server: `python moto_server.py PORT`. It serves one request at a time.
+"""Runs moto's server: `python moto_server.py PORT FILES_PER_PAGE`. It serves one request at a time.
 
 moto reads the condition of a PUT and writes the object later, so two of several writers can both win, and a reader can meet
 half of a change. S3 lets neither happen.
@@ -7,6 +7,7 @@ half of a change. S3 lets neither happen.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -37,5 +38,6 @@ class Serialized:
 
 
 if __name__ == "__main__":
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = sys.argv[2]
     application = Serialized(DomainDispatcherApplication(create_backend_app))
     run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True, request_handler=MotoRequestHandler)

@@ -39,10 +39,10 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def moto(folder: Path) -> Iterator[Server]:
-    """Run moto's server. It takes any credentials."""
+def moto(folder: Path, *, page: int = 1000) -> Iterator[Server]:
+    """Run moto's server, which lists *page* files at a time. It takes any credentials."""
     port = _free_port()
-    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port), str(page)]
     with _running(command, folder, port):
         server = Server(f"http://127.0.0.1:{port}", "any", "thing")
         made = urllib.request.Request(f"{server.endpoint}/{BUCKET}", method="PUT")  # noqa: S310 - our own server

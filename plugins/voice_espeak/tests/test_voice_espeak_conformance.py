@@ -23,6 +23,8 @@ class TestEspeak(VoiceConformance):
 
 
 class TestEspeakAsMp3(TestEspeak):
+    test_a_hostile_text_is_spoken_or_rejected_without_harm = None  # type: ignore[assignment] # no text depends on the format
+
     @pytest.fixture
     def provider(self) -> EspeakVoice:
         return EspeakVoice(EspeakOptions(format="mp3", voice="en-gb+f2"))
