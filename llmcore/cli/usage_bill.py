@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +28,6 @@ _DIVIDED: Final = frozenset(
 _ADVICE: Final[Mapping[str, str]] = {
     "other_keys": "other keys: their calls are not in this ledger, so nothing is wrong",
     "unbooked": "not in this ledger: another program or ledger uses your keys; list the ids of yours in api_key_ids",
-    "price": "another price: set the price of the bill in [prices], or update the plugin",
     "unpriced": "no price: set it in [prices]",
     "fees": "fees: the vendor bills searches, tools and storage by the use, not by tokens",
     "late": "not billed yet: vendors add to a day for up to 24 hours; compare again later",
@@ -37,9 +36,17 @@ _ADVICE: Final[Mapping[str, str]] = {
 
 
 def print_reconciliation(
-    name: str, result: Reconciliation, args: argparse.Namespace, *, is_first: bool
+    name: str,
+    result: Reconciliation,
+    args: argparse.Namespace,
+    line_to_set: Callable[[tuple[str, ...], str], str],
+    *,
+    is_first: bool,
 ) -> None:
-    """Print the totals, the causes, and with `--by` each day, model or key."""
+    """Print the totals, the causes, and with `--by` each day, model or key.
+
+    *line_to_set* returns the command that sets a key of the configuration, as `Settings.line_to_set`.
+    """
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     if not is_first:
         put()
@@ -61,13 +68,29 @@ def print_reconciliation(
         put()
         put(_render_parts(result, args.by, paint))
     for cause in result.causes:
-        if cause.name in _ADVICE:
+        if cause.name == "price":
+            _print_prices(name, result, line_to_set)
+        elif cause.name in _ADVICE:
             note(_ADVICE[cause.name])
     keys = {(total.key, total.group) for total in result.keys if total.own and total.key}
     if len(keys) > 1 and args.by != "key":
         note(
             f"the bill has {len(keys)} keys of yours; `--by key` lists them, api_key_ids in [{name}_bill] chooses"
         )
+
+
+def _print_prices(
+    name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str]
+) -> None:
+    """Print for each model with another price how much it differs, and the line that sets the price of the bill."""
+    for each in result.prices[:_MOST_PARTS]:
+        times = f"{each.factor:.4f} times" if each.factor else "not at 0, but at more than"
+        note(f"another price: {each.model} is billed at {times} the price in the ledger")
+        if {"input", "output"} <= each.rates.keys() and each.names:
+            rates = ", ".join(f"{key} = {rate:f}" for key, rate in each.rates.items())
+            note(
+                f"  that of the bill: {line_to_set(('prices', f'{name}:{each.names[0]}'), f'{{ {rates} }}')}"
+            )
 
 
 def to_document(name: str, result: Reconciliation, *, is_reconciled: bool) -> dict[str, Any]:
@@ -92,6 +115,14 @@ def to_document(name: str, result: Reconciliation, *, is_reconciled: bool) -> di
                 "parts": {part: _to_text(amount) for part, amount in cause.parts.items()},
             }
             for cause in result.causes
+        ],
+        "prices": [
+            {
+                "model": each.model,
+                "factor": _to_text(each.factor.quantize(_SHOWN)),
+                "rates": {key: _to_text(rate) for key, rate in each.rates.items()},
+            }
+            for each in result.prices
         ],
         "rows": [_row_to_document(row) for row in result.rows],
         "keys": [

@@ -103,7 +103,7 @@ def reconcile(args: argparse.Namespace, period: tuple[date | None, date | None])
         print_json(vendors=documents)
     else:
         for number, (name, result) in enumerate(results.items()):
-            print_reconciliation(name, result, args, is_first=not number)
+            print_reconciliation(name, result, args, core.settings.line_to_set, is_first=not number)
     failure = next((rest for rest in rests if rest is not None), None)
     if failure is not None:
         raise failure

@@ -109,7 +109,7 @@ def test_pages_of_the_vendor_are_read_from_files(billed: CommandLine) -> None:
 
 def test_what_is_unexplained_fails_beyond_the_tolerance(billed: CommandLine, upstream: Simulator) -> None:
     with llmcore.load(str(billed.folder / "llmcore.toml")) as core:
-        at = (get_midnight() - timedelta(days=4)).timestamp()
+        at = (get_midnight() - timedelta(days=4, hours=12)).timestamp()
         add_rows(core, [{"at": at, "call": "x", "attempt": 1, "state": "done", "kind": "llm", "provider": "openai",
                          "model": "model-c", "cost": 40_000_000, "input_tokens": 10}])  # fmt: skip
     found = read(billed, code=1)

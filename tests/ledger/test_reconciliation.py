@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import llmcore
 from llmcore.ledger.reconciliation import Reconciliation
 from llmcore_testing.simulator import Charge, Simulator
-from tests.kits.bills import Books, make_books, price
+from tests.kits.bills import PRICES, Books, make_books, price
 from tests.kits.usage_rows import add_rows
 
 VENDORS = ("openai", "anthropic")
@@ -137,6 +138,14 @@ def test_another_price_is_named_with_its_models(vendor: str, folder: Path, upstr
     (cause,) = [cause for cause in result.causes if cause.name == "price"]
     assert set(cause.parts) == {"model-a-2026-08-01", "model-b"}
     assert result.unexplained == 0
+    for each in result.prices:
+        assert each.names == (each.model.removesuffix("-2026-08-01"),)
+        assert abs(each.factor - Decimal("1.1")) < Decimal("0.0001")
+        for (
+            kind,
+            rate,
+        ) in each.rates.items():  # a nano-dollar a token is a thousandth of a dollar for a million
+            assert abs(rate - Decimal(PRICES[each.model][kind]) / 1000 * Decimal("1.1")) <= Decimal("0.0001")
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -223,6 +232,48 @@ def test_a_request_belongs_to_the_day_on_which_it_ended(folder: Path, upstream: 
     assert not result.causes
     assert result.difference == 0
     assert [row.day for row in result.rows] == [(START + _DAY).date()]
+
+
+def make_call(at: float, latency_s: float = 5) -> tuple[dict[str, Any], Decimal]:
+    """Return a row of a thousand tokens that ended at *at*, and its cost."""
+    cost = sum(price("model-b", {"input": 1000}).values(), Decimal(0))
+    row = {"at": at - latency_s, "latency_ms": latency_s * 1000, "call": f"c{at}", "attempt": 1, "kind": "llm",
+           "provider": "openai", "model": "model-b", "state": "done", "cost": int(cost.scaleb(9)), "input_tokens": 1000}  # fmt: skip
+    return row, cost
+
+
+@pytest.mark.parametrize("delay_s", [-20, 20])
+def test_a_request_near_midnight_may_be_billed_on_the_other_day(
+    delay_s: int, folder: Path, upstream: Simulator
+) -> None:
+    midnight = (START + _DAY).timestamp()
+    row, cost = make_call(midnight + delay_s)
+    books = Books(rows=[row])
+    books.charges.append(
+        Charge(at=midnight - delay_s, model="model-b", tokens={"input": 1000}, costs={"input": cost})
+    )
+    result = compare(folder, upstream, "openai", books, START)
+    assert get_amounts(result) == {}
+    assert [dict(each.causes) for each in result.rows] == [
+        {"shifted": -cost if delay_s < 0 else cost},
+        {"shifted": cost if delay_s < 0 else -cost},
+    ]
+    one_day = compare(
+        folder, upstream, "openai", books, START, days=1
+    )  # the other side is outside of the period
+    assert get_amounts(one_day) == {"shifted": -cost} if delay_s < 0 else {"unbooked": cost}
+
+
+def test_only_requests_near_midnight_are_shifted(folder: Path, upstream: Simulator) -> None:
+    midnight = (START + _DAY).timestamp()
+    row, cost = make_call(midnight - 3600)
+    books = Books(rows=[row])
+    books.charges.append(
+        Charge(at=midnight + 60, model="model-b", tokens={"input": 1000}, costs={"input": cost})
+    )
+    result = compare(folder, upstream, "openai", books, START)
+    assert get_amounts(result) == {"unbooked": cost, "not_billed": -cost}
+    assert result.unexplained == cost
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from typing import Final
 
 from llmcore.support import bills
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.money import from_nano
 
 __all__ = ["Booked", "Unsettled", "count_amounts"]
+
+_DAY_S: Final = 86_400
+_NEAR_S: Final = 600
+"""The seconds around midnight in which the vendor's day and the ledger's may differ: clocks, and the moment that counts."""
 
 
 class Unsettled:
@@ -49,6 +54,11 @@ class Booked:
         self.estimated = 0
         """How many answered requests have tokens that were counted locally."""
         self.cancelled, self.lost, self.open = Unsettled(), Unsettled(), Unsettled()
+        self.names: set[str] = set()
+        """The models as they were requested."""
+        self.near_start, self.near_end = Decimal(0), Decimal(0)
+        """USD of answered requests around the midnights at which the day begins and ends: the vendor may count them on the other
+        day."""
 
     @property
     def uncertain(self) -> Decimal:
@@ -61,7 +71,8 @@ class Booked:
         return self.requests + self.unpriced_requests
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row that is not a hit: a request, or a sum of pruned ones."""
+        """Add a row that is not a hit, and that ended on this day: a request, or a sum of pruned ones."""
+        self.names.add(row.model)
         if row.state == "open":
             self.open.add(row.reserved or None, row.count)
         elif row.uncertain or row.state == "lost":
@@ -79,13 +90,25 @@ class Booked:
             self.unpriced.update(amounts)
             return
         self.requests += row.count
-        self.cost += from_nano(row.cost)
+        cost = from_nano(row.cost)
+        self.cost += cost
+        if row.count == 1:  # a sum has no time of day
+            self._note_midnight(row, cost)
         self.amounts.update(amounts)
         self.bare += 0 if amounts else row.count
 
+    def _note_midnight(self, row: LedgerRow, cost: Decimal) -> None:
+        latency_s = (row.latency_ms or 0) / 1000
+        end = (row.at + latency_s) % _DAY_S
+        if end - latency_s < _NEAR_S:
+            self.near_start += cost
+        if end > _DAY_S - _NEAR_S:
+            self.near_end += cost
+
     def merge(self, other: Booked) -> None:
         """Add the requests of *other*."""
-        for name in ("requests", "cost", "bare", "unpriced_requests", "estimated"):
+        self.names |= other.names
+        for name in ("requests", "cost", "bare", "unpriced_requests", "estimated", "near_start", "near_end"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.amounts.update(other.amounts)
         self.unpriced.update(other.unpriced)

@@ -29,6 +29,7 @@ CAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "counts": "other counts for the same requests",
         "fees": "fees that the ledger does not book",
         "late": "not billed yet",
+        "shifted": "billed on the day before or after",
         "rounding": "rounding",
         "not_billed": "booked, but not billed",
         "no_usage": "billed, without usage in the report",

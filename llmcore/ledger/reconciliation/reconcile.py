@@ -13,6 +13,8 @@ import msgspec
 
 from llmcore.ledger.reconciliation.booked import Booked
 from llmcore.ledger.reconciliation.causes import CAUSES, EXPLAINED, Causes, explain
+from llmcore.ledger.reconciliation.midnight import move_shifted
+from llmcore.ledger.reconciliation.prices import BilledPrice, PriceSums
 from llmcore.support.bills import PRECISION, STANDARD, Bill, BillLine, BillUsage, normalize_tier
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 
@@ -81,6 +83,8 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     causes: Sequence[Cause]
     rows: Sequence[Row]
     keys: Sequence[KeyTotal]
+    prices: Sequence[BilledPrice]
+    """The prices of models with the cause `price`."""
 
     @property
     def difference(self) -> Decimal:
@@ -128,10 +132,12 @@ def reconcile(
     with localcontext() as context:
         context.prec = PRECISION
         cells = _collect(rows, bill, since, until)
-        found = [
-            _make_row(key, cell, is_complete=_is_complete(key[0], read_at))
+        causes = {
+            key: explain(cell.booked, cell.lines, cell.usage, is_complete=_is_complete(key[0], read_at))
             for key, cell in sorted(cells.items())
-        ]
+        }
+        move_shifted({key: cell.booked for key, cell in cells.items()}, causes)
+        found = [_make_row(key, cells[key], each) for key, each in causes.items()]
         days = [since + timedelta(days=number) for number in range((until - since).days)]
         return Reconciliation(
             since=since,
@@ -143,6 +149,7 @@ def reconcile(
             causes=_sum_causes(found, cells),
             rows=found,
             keys=_sum_keys(cells.values()),
+            prices=_find_prices(cells, causes),
         )
 
 
@@ -224,10 +231,9 @@ def _is_complete(day: date, read_at: float) -> bool:
     return end.timestamp() + _SETTLED_S <= read_at
 
 
-def _make_row(key: tuple[date, str, str], cell: _Cell, *, is_complete: bool) -> Row:
+def _make_row(key: tuple[date, str, str], cell: _Cell, causes: Causes) -> Row:
     day, model, tier = key
     booked = cell.booked
-    causes = explain(booked, cell.lines, cell.usage, is_complete=is_complete)
     return Row(
         day=day,
         model=model,
@@ -264,8 +270,18 @@ def _sum_causes(rows: Sequence[Row], cells: _Cells) -> list[Cause]:
             parts={part: amount for part, amount in parts[name].items() if amount},
         )
         for name in CAUSES
-        if totals[name] or parts[name]
+        if totals[name] or any(parts[name].values())
     ]
+
+
+def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) -> list[BilledPrice]:
+    """Return the billed prices that differ from the ledger's. Other tiers than the standard one have no [prices]."""
+    sums: defaultdict[str, PriceSums] = defaultdict(PriceSums)
+    for (day, model, tier), found in causes.items():
+        if found["price"] and tier == STANDARD:
+            cell = cells[day, model, tier]
+            sums[model].add(cell.booked, found["price"], cell.lines, cell.usage)
+    return [each.make_price(model) for model, each in sums.items()]
 
 
 def _count_requests(cells: Iterable[_Cell]) -> dict[str, int]:

@@ -1,0 +1,38 @@
+"""Requests around midnight, which the vendor may count on another day than the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from llmcore.ledger.reconciliation.booked import Booked
+from llmcore.ledger.reconciliation.causes import Causes
+
+__all__ = ["move_shifted"]
+
+_DAY: Final = timedelta(days=1)
+
+Key = tuple[date, str, str]
+"""Day, model and tier."""
+
+
+def move_shifted(booked: Mapping[Key, Booked], causes: Mapping[Key, Causes]) -> None:
+    """Give what seems not to be billed on one day, and not booked on the next one, the cause `shifted`.
+
+    Only requests that were answered close to midnight are moved, so that the usage of other clients stays visible.
+    """
+    for (day, model, tier), found in causes.items():
+        own = booked[day, model, tier]
+        for neighbour, most in ((day + _DAY, own.near_end), (day - _DAY, own.near_start)):
+            amount = min(-found["not_billed"], most)
+            if amount <= 0:
+                continue
+            found["not_billed"] += amount
+            found["shifted"] -= amount
+            other = causes.get((neighbour, model, tier))
+            if other is not None:
+                counterpart = min(max(other["unbooked"], Decimal(0)), amount)
+                other["unbooked"] -= counterpart
+                other["shifted"] += counterpart
