@@ -51,9 +51,8 @@ class UsageQuery(NamedTuple):
 
     def make_report_query(self) -> ReportQuery:
         """Return the query for `LedgerProvider.aggregate`."""
-        offsets: Sequence[tuple[int, int]] = ((0, 0),)
-        if not {"hour", "day", "week", "month"}.isdisjoint(self.dimensions):
-            offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
+        # Also without a dimension of time: a ledger may have the sums of the days of the zone.
+        offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
         return ReportQuery(
             dimensions=self.dimensions,
             since=self.since,

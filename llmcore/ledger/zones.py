@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from llmcore.errors import LedgerError
+from llmcore.support.utc_offsets import find_offsets, get_local_offset
 
 if TYPE_CHECKING:
     from llmcore.ledger.usage import When, Zone
@@ -18,12 +19,8 @@ __all__ = ["ReportZone", "find_zone"]
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY_S: Final = 86400
-_STEP_S: Final = 7 * _DAY_S
-"""The interval at which offsets are compared. No zone changes its offset twice within a week."""
-_EARLIEST_S: Final = 946_684_800
-"""The year 2000. Earlier rows get the offset of this moment."""
 _LATEST_S: Final = 7_258_118_400
-"""The year 2200. Later rows get the offset of this moment."""
+"""The year 2200. Later moments have the offset of this one."""
 _MONTHS: Final = 12
 
 
@@ -134,20 +131,7 @@ class ReportZone:
 
     def find_offsets(self, since: float, until: float) -> Sequence[tuple[int, int]]:
         """Return the moments at which the offset changes between two moments, with the new offset, latest first."""
-        start, end = int(max(since, _EARLIEST_S)), int(min(max(until, since, _EARLIEST_S), _LATEST_S)) + 1
-        found = [(start, self.get_offset(start))]
-        for right in range(start + _STEP_S, end + _STEP_S, _STEP_S):
-            left, before, after = right - _STEP_S, found[-1][1], self.get_offset(right)
-            if before != after:
-                low, high = left, right
-                while high - low > 1:
-                    middle = (low + high) // 2
-                    if self.get_offset(middle) == before:
-                        low = middle
-                    else:
-                        high = middle
-                found.append((high, after))
-        return found[::-1]
+        return find_offsets(self.get_offset, since, until)
 
     def format_hour(self, start: int) -> str:
         """Return the hour that begins at the moment *start* with its offset: "2026-10-25T02:00+02:00"."""
@@ -162,7 +146,7 @@ def find_zone(zone: Zone = None) -> ReportZone:
         LedgerError: The zone is unknown.
     """
     if zone is None:
-        return ReportZone(f"local time ({time.strftime('%Z')})", _get_local_offset)
+        return ReportZone(f"local time ({time.strftime('%Z')})", get_local_offset)
     if isinstance(zone, str):
         return _find_named_zone(zone)
     return ReportZone(str(zone), functools.partial(_get_offset, zone))
@@ -195,7 +179,3 @@ def _find_named_zone(name: str) -> ReportZone:
 def _get_offset(zone: tzinfo, at: float) -> int:
     offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
     return 0 if offset is None else round(offset.total_seconds())
-
-
-def _get_local_offset(at: float) -> int:
-    return time.localtime(at).tm_gmtoff

@@ -47,6 +47,8 @@ class Database:
     ) -> None:
         self.path = path
         self._prepare = prepare
+        self.after_checkpoint: Callable[[apsw.Connection], None] = lambda _: None
+        """Called with another connection in the thread of a checkpoint. It must not write, and a fork waits for it."""
         # Re-entrant: the garbage collector may settle a call in a thread that already holds the lock.
         self.lock = forks.lock()
         self._durable = durable
@@ -179,5 +181,6 @@ class Database:
                 # A connection detects a WAL only at its first read.
                 connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self.after_checkpoint(connection)
             finally:
                 connection.close()

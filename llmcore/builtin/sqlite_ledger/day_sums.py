@@ -13,29 +13,32 @@ from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
 from msgspec.structs import replace
 
+from llmcore.builtin.sqlite_ledger.day_latencies import LATENCY_COLUMNS, measure, pack, unpack
+from llmcore.builtin.sqlite_ledger.day_shapes import EPOCH, SHAPES, find_shape, merge, restore
 from llmcore.support.ledger_rows import ReportQuery
+from llmcore.support.utc_offsets import find_offsets, get_local_offset
 
-__all__ = ["Select", "sum_with_kept_days"]
+__all__ = ["Kept", "Rows"]
 
-Select = Callable[[ReportQuery], list[tuple[Any, ...]]]
-"""A function that sums the rows of a query. A result has the values of the dimensions, then the sums."""
-
-_VERSION: Final = 1
+_VERSION: Final = 2
 """A part of the names of stored sums. Increment it when the definition of the sums changes."""
+_LATENCIES: Final = f"{_VERSION} latencies"
+"""The name of the stored latencies."""
 _FEWEST_ROWS: Final = 20_000
 """A report of fewer rows does not use stored sums."""
 _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
 """The seconds between the end of a day and the time when its sums may be stored."""
-_DAYS: Final = frozenset({"day", "week", "month"})
+_MEASURED: Final = frozenset({"total", "day", "week", "month", *LATENCY_COLUMNS})
+"""The dimensions and filters of percentiles that stored latencies can answer."""
+_SELECT_DAY: Final = "SELECT rows FROM days WHERE shape = ? AND start = ? AND finish = ?"
 _TIMEOUT_MS: Final = 2000
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS days (
         shape TEXT, start INTEGER, finish INTEGER, rows BLOB, PRIMARY KEY (shape, start, finish)
@@ -57,11 +60,11 @@ class _Zone:
 
     def find_date(self, at: float) -> date:
         """Return the local date at the moment *at*."""
-        return date.fromordinal(_EPOCH + int((at + self.get_offset(at)) // 86400))
+        return date.fromordinal(EPOCH + int((at + self.get_offset(at)) // 86400))
 
     def find_start(self, day: date) -> int:
         """Return the first moment of a local day."""
-        midnight = (day.toordinal() - _EPOCH) * 86400
+        midnight = (day.toordinal() - EPOCH) * 86400
         ends = [moment for moment, _ in self._offsets[1:]]
         for (moment, offset), end in zip(self._offsets, [*ends, float("inf")], strict=True):
             start = max(midnight - offset, moment)
@@ -70,38 +73,156 @@ class _Zone:
         raise AssertionError("the last offset has no end")
 
 
-def sum_with_kept_days(
-    db: apsw.Connection, query: ReportQuery, select: Select, path: Path
-) -> list[tuple[Any, ...]] | None:
-    """Return what *select* returns for *query*, from stored sums of finished days and the rows of other days.
+class Rows(NamedTuple):
+    """Functions that read the rows of the ledger, in one transaction."""
 
-    The result is None if stored sums would not help, or the file is not usable.
+    sum_query: Callable[[ReportQuery], list[tuple[Any, ...]]]
+    """Returns the values of the dimensions and the sums of a query."""
+    sum_days: Callable[[Sequence[str], ReportQuery], Iterable[tuple[Any, ...]]]
+    """Returns the day, the values of columns, and the sums, for the bounds of a query. The rows of a day may come in parts."""
+    read_latencies: Callable[[ReportQuery], Iterable[tuple[Any, ...]]]
+    """Returns the day, kind, provider, model, latency and time to first token of each answered request."""
+
+
+class Kept:
+    """The stored sums of finished days, for the reports of one ledger.
 
     Args:
-        db: The ledger, in a transaction, so that the parts of the report are consistent.
-        query: A query without percentiles.
-        select: Sums rows of the ledger.
-        path: The file of the stored sums. A new file is readable by this user only.
+        db: The ledger, in a transaction, so that the parts of a report are consistent.
+        rows: Reads its rows.
+        path: The file of the sums. A new file is readable by this user only.
     """
-    zone = _Zone(query.offsets)
-    try:
-        days = _find_days(db, query, zone, time.time())
-        if len(days) < 2:  # noqa: PLR2004 - summing one day is as fast
+
+    def __init__(self, db: apsw.Connection, rows: Rows, path: Path) -> None:
+        self._db, self._rows, self._path = db, rows, path
+
+    def sum(self, query: ReportQuery) -> list[tuple[Any, ...]] | None:
+        """Return what `Rows.sum_query` returns; None if stored sums would not help, or the file is not usable."""
+        shape = find_shape(query)
+        if shape is None:
             return None
-        kept = _open(path)
+        zone = _Zone(query.offsets)
+        try:
+            days = _find_days(self._db, query, zone, time.time())
+            if len(days) < 2:  # noqa: PLR2004 - summing one day is as fast
+                return None
+            with self._open() as kept:
+                found = self._read_days(kept, query, zone, days, _name_shape(shape))
+        except (apsw.Error, OSError):  # without the file, the caller reads the rows
+            return None
+        rows = [*restore(query, shape, found)]
+        for part in _list_rests(query, zone, days):
+            rows.extend(self._rows.sum_query(part))
+        return merge(rows, len(query.dimensions))
+
+    def find_percentiles(self, query: ReportQuery) -> dict[tuple[Any, ...], tuple[float | None, ...]] | None:
+        """Return the percentiles of each group of *query*; None as in `sum`."""
+        if find_shape(query) != SHAPES[0] or not _MEASURED.issuperset((*query.dimensions, *query.filters)):
+            return None
+        zone = _Zone(query.offsets)
+        try:
+            days = _find_days(self._db, query, zone, time.time())
+            if len(days) < 2:  # noqa: PLR2004 - as in `sum`
+                return None
+            with self._open() as kept:
+                found = self._read_days(kept, query, zone, days, _LATENCIES)
+        except (apsw.Error, OSError):
+            return None
+        parts = [(day, unpack(blob)) for day, blob in found]
+        for part in _list_rests(query, zone, days):
+            of_days = _group_by_day(self._rows.read_latencies(part))
+            parts += [(date.fromordinal(EPOCH + day), unpack(pack(rows))) for day, rows in of_days.items()]
+        return measure(query, parts)
+
+    def store_days(self, most: int) -> bool:
+        """Store the sums of at most *most* finished days of this machine's zone. Return whether more days are missing."""
+        now = time.time()
+        first: int | None = self._db.execute("SELECT min(id) FROM calls").get
+        if first is None:
+            return False
+        offsets = find_offsets(get_local_offset, first / 1e6, now)
+        query = ReportQuery(dimensions=("day",), offsets=tuple(offsets))
+        zone = _Zone(query.offsets)
+        days = _find_days(self._db, query, zone, now)
+        if not days:
+            return False
+        with self._open() as kept:
+            stored = {
+                start for (start,) in kept.execute("SELECT start FROM days WHERE shape = ?", (_LATENCIES,))
+            }
+            missing = [day for day in days if zone.find_start(day) not in stored]
+            for shape in (*map(_name_shape, SHAPES), _LATENCIES) if missing else ():
+                self._read_days(kept, query, zone, missing[:most], shape)
+        return len(missing) > most
+
+    @contextmanager
+    def _open(self) -> Iterator[apsw.Connection]:
+        kept = _open(self._path)
         try:
             with _begin(kept, "IMMEDIATE"):
-                _forget_changed_days(kept, db)
-                rows = _read_days(kept, query, zone, select, days)
+                _forget_changed_days(kept, self._db)
+                yield kept
         finally:
             kept.close()
-        start, finish = zone.find_start(days[0]), zone.find_start(days[-1] + timedelta(days=1))
-        for part in (replace(query, until=float(start)), replace(query, since=float(finish))):
-            if part.since < part.until:
-                rows.extend(select(part))
-    except (apsw.Error, OSError):  # without the file, the caller reads the rows
-        return None
-    return _merge(rows, len(query.dimensions))
+
+    def _read_days(
+        self, kept: apsw.Connection, query: ReportQuery, zone: _Zone, days: Sequence[date], shape: str
+    ) -> list[tuple[date, Any]]:
+        """Return what is stored of *days*. Sum and store the days that are not stored yet."""
+        bounds = dict(zip(days, _find_bounds(zone, days), strict=True))
+        found: dict[date, bytes] = {}
+        for day, (start, finish) in bounds.items():
+            blob: bytes | None = kept.execute(_SELECT_DAY, (shape, start, finish)).get
+            if blob is not None:
+                found[day] = blob
+        missing = [day for day in days if day not in found]
+        if missing:
+            since, until = bounds[missing[0]][0], bounds[missing[-1]][1]
+            part = ReportQuery(
+                dimensions=("day",), since=float(since), until=float(until), offsets=query.offsets
+            )
+            made = self._make_blobs(part, shape)
+            for day in missing:
+                found[day] = made(day.toordinal() - EPOCH)
+                kept.execute("INSERT INTO days VALUES (?, ?, ?, ?)", (shape, *bounds[day], found[day]))
+        is_sums = shape.startswith("[")
+        return [(day, msgspec.json.decode(found[day]) if is_sums else found[day]) for day in days]
+
+    def _make_blobs(self, query: ReportQuery, shape: str) -> Callable[[int], bytes]:
+        """Return a function that returns the content of a day, by its number."""
+        if not shape.startswith("["):
+            measured = _group_by_day(self._rows.read_latencies(query))
+            return lambda day: pack(measured.get(day, ()))
+        columns: list[str] = msgspec.json.decode(shape)[1]
+        sums = _group_by_day(self._rows.sum_days(columns, query))
+        return lambda day: msgspec.json.encode(_add_up(sums.get(day, ()), len(columns)))
+
+
+def _name_shape(shape: Sequence[str]) -> str:
+    return msgspec.json.encode([_VERSION, shape]).decode()
+
+
+def _group_by_day(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row[1:])
+    return found
+
+
+def _add_up(rows: Iterable[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
+    sums: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for row in rows:
+        key, known = row[:size], sums.get(row[:size])
+        values = row[size:]
+        sums[key] = values if known is None else tuple(a + b for a, b in zip(known, values, strict=True))
+    return [(*key, *values) for key, values in sums.items()]
+
+
+def _list_rests(query: ReportQuery, zone: _Zone, days: Sequence[date]) -> list[ReportQuery]:
+    """Return the parts of *query* before and after *days*."""
+    start, finish = zone.find_start(days[0]), zone.find_start(days[-1] + timedelta(days=1))
+    parts = replace(query, until=float(start)), replace(query, since=float(finish))
+    return [part for part in parts if part.since < part.until]
 
 
 @contextmanager
@@ -119,8 +240,6 @@ def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
 
 def _find_days(db: apsw.Connection, query: ReportQuery, zone: _Zone, now: float) -> list[date]:
     """Return the finished days that are completely within the query; an empty list if stored sums would not help."""
-    if query.filters or "key" in query.dimensions:
-        return []  # the set of users that are API keys may change
     floor = max(int(query.since * 1e6), 0)
     count: int = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM calls WHERE id >= ? LIMIT ?)", (floor, _FEWEST_ROWS)
@@ -177,60 +296,6 @@ def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
         kept.execute("INSERT INTO seen VALUES (?, ?)", (first, last))
 
 
-def _read_days(
-    kept: apsw.Connection, query: ReportQuery, zone: _Zone, select: Select, days: Sequence[date]
-) -> list[tuple[Any, ...]]:
-    """Return the rows of *days*. Sum and store the days that are not stored yet."""
-    others = tuple(name for name in query.dimensions if name not in _DAYS)
-    shape = msgspec.json.encode([_VERSION, others]).decode()
-    bounds = _find_bounds(zone, days)
-    if "hour" in others:  # the start of an hour depends on the zone
-        shape += str(zone.get_offset(bounds[0][0]) % 3600)
-    found: dict[date, list[list[Any]]] = {}
-    for day, (start, finish) in zip(days, bounds, strict=True):
-        blob: bytes | None = kept.execute(
-            "SELECT rows FROM days WHERE shape = ? AND start = ? AND finish = ?", (shape, start, finish)
-        ).get
-        if blob is not None:
-            found[day] = msgspec.json.decode(blob)
-    missing = [place for place, day in enumerate(days) if day not in found]
-    if missing:
-        since, until = bounds[missing[0]][0], bounds[missing[-1]][1]
-        whole = replace(query, dimensions=("day", *others), since=float(since), until=float(until))
-        sums: dict[int, list[list[Any]]] = {}
-        for number, *rest in select(whole):
-            sums.setdefault(number, []).append(rest)
-        for place in missing:
-            day = days[place]
-            rows = found[day] = sums.get(day.toordinal() - _EPOCH, [])
-            kept.execute(
-                "INSERT INTO days VALUES (?, ?, ?, ?)", (shape, *bounds[place], msgspec.json.encode(rows))
-            )
-    return list(_restore(query.dimensions, others, found, days))
-
-
 def _find_bounds(zone: _Zone, days: Sequence[date]) -> list[tuple[int, int]]:
     starts = [int(zone.find_start(day)) for day in (*days, days[-1] + timedelta(days=1))]
     return list(pairwise(starts))
-
-
-def _restore(
-    dimensions: Sequence[str], others: Sequence[str], found: dict[date, list[list[Any]]], days: Sequence[date]
-) -> Iterable[tuple[Any, ...]]:
-    """Yield the rows of the query: the stored rows with their day, week and month."""
-    for day in days:
-        number = day.toordinal() - _EPOCH
-        of_day = {"day": number, "week": (number + 3) // 7, "month": f"{day:%Y-%m}"}
-        for row in found[day]:
-            values = {**of_day, **dict(zip(others, row, strict=False))}
-            yield (*(values[name] for name in dimensions), *row[len(others) :])
-
-
-def _merge(rows: Iterable[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
-    """Return the sums of rows with the same first *size* values, in their order."""
-    merged: dict[tuple[Any, ...], list[int]] = {}
-    for row in rows:
-        key, sums = row[:size], row[size:]
-        known = merged.get(key)
-        merged[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
-    return [(*key, *merged[key]) for key in sorted(merged)]

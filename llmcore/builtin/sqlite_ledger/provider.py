@@ -5,10 +5,11 @@ A single caller commits at once; concurrent callers share a commit (group commit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from llmcore.builtin.sqlite_ledger import counters, keys, pruning, reading, reports, rows
 from llmcore.builtin.sqlite_ledger.database import Database
@@ -37,6 +38,11 @@ __all__ = ["SqliteLedger"]
 
 T = TypeVar("T")
 
+_STORE_EVERY_S: Final = 600.0
+"""How often a process looks for finished days whose sums are not stored."""
+_MOST_STORED: Final = 3
+"""The number of days that are stored after one checkpoint. A day of 10,000 requests takes about 30 ms of CPU."""
+
 
 class SqliteLedger(Runs):
     """Rows, counters and keys in one file; see `llmcore.contracts.LedgerProvider`."""
@@ -44,6 +50,9 @@ class SqliteLedger(Runs):
     def __init__(self, options: SqliteOptions) -> None:
         self.database = Database(Path(options.path or "ledger.sqlite3"), durable=options.durability == "full")
         self.location = str(self.database.path)
+        self.database.after_checkpoint = self._store_days
+        self._store_at = 0.0
+        """When sums of days are stored next, on the clock of `time.monotonic`."""
         self.writer = Writer(self.database)
         self._owners = Owners(self.database.path)
         Runs.__init__(self, self.database.path, self._owners)
@@ -155,8 +164,21 @@ class SqliteLedger(Runs):
 
     def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
         """See `LedgerProvider.aggregate`."""
-        kept = self.database.path.with_name(f"{self.database.path.name}.sums")
-        return self._read(partial(reports.aggregate, query=query, kept=kept), timeout_s, [])
+        return self._read(partial(reports.aggregate, query=query, path=self._sums_path), timeout_s, [])
+
+    @property
+    def _sums_path(self) -> Path:
+        return self.database.path.with_name(f"{self.database.path.name}.sums")
+
+    def _store_days(self, db: apsw.Connection) -> None:
+        """Store the sums of finished days, so that the first report of months finds them."""
+        now = time.monotonic()
+        if now < self._store_at:
+            return
+        self._store_at = now + _STORE_EVERY_S
+        db.execute("BEGIN")  # one view of the ledger; nothing is written
+        if reports.make_kept(db, self._sums_path).store_days(_MOST_STORED):
+            self._store_at = now  # the next checkpoint continues
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         """See `LedgerProvider.iterate_rows`."""

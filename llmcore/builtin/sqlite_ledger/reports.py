@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.builtin.sqlite_ledger.day_sums import sum_with_kept_days
+from msgspec.structs import replace
+
+from llmcore.builtin.sqlite_ledger.day_latencies import LATENCY_COLUMNS
+from llmcore.builtin.sqlite_ledger.day_sums import Kept, Rows
 from llmcore.support.ledger_rows import ReportQuery, ReportRow, RowQuery
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["aggregate", "make_where"]
+__all__ = ["aggregate", "make_kept", "make_where"]
 
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END), sum(CASE WHEN state = 'failed' THEN count ELSE 0 END),
@@ -25,6 +28,7 @@ _SUMS: Final = """
     ifnull(sum(saved), 0),
     sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN count ELSE 0 END)
 """
+_ANSWERED: Final = "state = 'done' AND attempt <> -1"
 _PERCENTILES: Final = ", ".join(
     f"percentile({column}, {percent})" for column in ("latency_ms", "first_token_ms") for percent in (50, 95)
 )
@@ -56,21 +60,60 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
 """Filter -> SQL condition with one parameter."""
 
 
-def aggregate(db: apsw.Connection, query: ReportQuery, kept: Path) -> list[ReportRow]:
-    """See `LedgerProvider.aggregate`; *kept* is the file for the sums of finished days."""
-    found = sum_with_kept_days(db, query, partial(_sum_rows, db), kept)
+_ID_STEP: Final = 86_400_000_000
+"""The ids of one day. The rows of a short range are grouped faster than all rows at once."""
+
+
+def aggregate(db: apsw.Connection, query: ReportQuery, path: Path) -> list[ReportRow]:
+    """See `LedgerProvider.aggregate`; *path* is the file for the sums of finished days."""
+    kept = make_kept(db, path)
+    found = kept.sum(query)
     rows = _sum_rows(db, query) if found is None else found
     size, none = len(query.dimensions), (None,) * 4
     percentiles: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     if query.percentiles:
-        selected = _select(db, query, _PERCENTILES, "state = 'done' AND attempt <> -1")
-        percentiles = {row[:size]: row[size:] for row in selected}
+        measured = kept.find_percentiles(query)
+        percentiles = _find_percentiles(db, query) if measured is None else measured
     return [ReportRow(*(row[:size], *row[size:], percentiles.get(row[:size], none))) for row in rows]
+
+
+def make_kept(db: apsw.Connection, path: Path) -> Kept:
+    """Return the stored sums of the ledger *db*, which are in the file *path*."""
+    rows = Rows(partial(_sum_rows, db), partial(_sum_days, db), partial(_read_latencies, db))
+    return Kept(db, rows, path)
 
 
 def _sum_rows(db: apsw.Connection, query: ReportQuery) -> list[tuple[Any, ...]]:
     """Return the values of the dimensions and the sums of `_SUMS`, sorted by the dimensions."""
     return _select(db, query, _SUMS, "1")
+
+
+def _find_percentiles(db: apsw.Connection, query: ReportQuery) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    size = len(query.dimensions)
+    rows = _select(db, query, _PERCENTILES, _ANSWERED)
+    return {row[:size]: row[size:] for row in rows}
+
+
+def _sum_days(db: apsw.Connection, columns: Sequence[str], query: ReportQuery) -> Iterator[tuple[Any, ...]]:
+    """Yield the day, the values of *columns* and the sums, for each range of ids."""
+    (day,) = _make_columns(query)
+    names = ", ".join([day, *columns])
+    where, values = make_where(query)
+    numbers = ", ".join(str(number + 1) for number in range(len(columns) + 1))
+    last: int = db.execute("SELECT ifnull(max(id), 0) FROM calls").get
+    statement = f"SELECT {names}, {_SUMS} FROM calls WHERE id >= ? AND id < ? AND {' AND '.join(where)} GROUP BY {numbers}"  # noqa: S608 - constants
+    first = values[0]
+    for start in range(first, last + 1, _ID_STEP):
+        yield from db.execute(statement, (start, start + _ID_STEP, *values))
+
+
+def _read_latencies(db: apsw.Connection, query: ReportQuery) -> Iterator[tuple[Any, ...]]:
+    """Yield the day, kind, provider, model, latency and time to first token of the answered requests."""
+    (day,) = _make_columns(replace(query, dimensions=("day",)))
+    where, values = make_where(replace(query, filters={}))
+    where.append(_ANSWERED)
+    names = ", ".join((*LATENCY_COLUMNS, "latency_ms", "first_token_ms"))
+    yield from db.execute(f"SELECT {day}, {names} FROM calls WHERE {' AND '.join(where)}", values)  # noqa: S608 - constants
 
 
 def _select(db: apsw.Connection, query: ReportQuery, sums: str, condition: str) -> list[tuple[Any, ...]]:

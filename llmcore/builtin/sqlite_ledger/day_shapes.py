@@ -1,0 +1,81 @@
+"""The forms in which sums of days are stored, and the reports that each form can answer.
+
+A report is answered from the first form that has all columns of its dimensions and filters. So one scan of the rows
+serves most reports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import Any, Final
+
+from llmcore.support.ledger_rows import ReportQuery
+
+__all__ = ["EPOCH", "SHAPES", "find_shape", "merge", "restore"]
+
+EPOCH: Final = date(1970, 1, 1).toordinal()
+SHAPES: Final = (("kind", "provider", "model", "tags", "error"), ("user",))
+"""The columns of each form, which is summed by them for each day. Users are apart: their combinations with models would be many."""
+_TIMES: Final = frozenset({"day", "week", "month"})
+_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "total": (), "day": (), "week": (), "month": (), "model": ("provider", "model"), "provider": ("provider",),
+    "kind": ("kind",), "user": ("user",), "tag": ("tags",), "error": ("error",),
+}  # fmt: skip
+"""Dimension or filter -> its columns. Hours and API keys are not stored: the set of users that are keys may change."""
+
+
+def find_shape(query: ReportQuery) -> tuple[str, ...] | None:
+    """Return the form that answers *query*, or None."""
+    needed: set[str] = set()
+    for name in (*query.dimensions, *query.filters):
+        if name not in _COLUMNS:
+            return None
+        needed.update(_COLUMNS[name])
+    return next((shape for shape in SHAPES if needed.issubset(shape)), None)
+
+
+def restore(
+    query: ReportQuery, shape: Sequence[str], days: Iterable[tuple[date, Sequence[Sequence[Any]]]]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of the report for the stored rows of *days*: the values of the dimensions, then the sums."""
+    size, names = len(shape), query.dimensions
+    for day, rows in days:
+        number = day.toordinal() - EPOCH
+        of_day = {"total": "all", "day": number, "week": (number + 3) // 7, "month": f"{day:%Y-%m}"}
+        for row in rows:
+            values = dict(zip(shape, row, strict=False))
+            tags = json.loads(values["tags"] or "[]") or [""] if "tags" in values else [""]
+            if not _matches(query, values, tags) or ("error" in names and values["error"] is None):
+                continue
+            if "model" in values:
+                values["model"] = f"{values['provider']}:{values['model']}"
+            if "user" in values:
+                values["user"] = values["user"] or ""
+            for tag in tags if "tag" in names else [""]:
+                found = {**values, **of_day, "tag": tag}
+                yield (*(found[name] for name in names), *row[size:])
+
+
+def _matches(query: ReportQuery, values: dict[str, Any], tags: Sequence[str]) -> bool:
+    for name, wanted in query.filters.items():
+        if name == "model":
+            if wanted not in {values["model"], f"{values['provider']}:{values['model']}"}:
+                return False
+        elif name == "tag":
+            if wanted not in tags:
+                return False
+        elif (values[name] or "" if name == "user" else values[name]) != wanted:
+            return False
+    return True
+
+
+def merge(rows: Iterable[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
+    """Return the sums of rows with the same first *size* values, in their order."""
+    merged: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        key, sums = row[:size], row[size:]
+        known = merged.get(key)
+        merged[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
+    return [(*key, *merged[key]) for key in sorted(merged)]
