@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from llmcore.hookspecs import Observer
 from llmcore.types import CallEvent, CallStart, ChatRequest, Reply
@@ -20,7 +19,6 @@ __all__ = ["OtelObserver"]
 
 _SCOPE: Final = "llmcore"
 _NANO: Final = 1_000_000_000
-_propagator: Final = TraceContextTextMapPropagator()
 
 
 class OtelObserver(Observer):
@@ -48,10 +46,14 @@ class OtelObserver(Observer):
 
     def get_headers(self, start: Span) -> Mapping[str, str]:
         """Return `traceparent` and `tracestate` for the requests of the call."""
-        headers: dict[str, str] = {}
-        if self._propagates and start.get_span_context().is_valid:
-            _propagator.inject(headers, trace.set_span_in_context(start))
-        return headers
+        context = start.get_span_context()
+        if not (self._propagates and context.is_valid):
+            return {}
+        # The format of W3C, written here: the propagator of the API takes four times as long.
+        parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        if not context.trace_state:
+            return {"traceparent": parent}
+        return {"traceparent": parent, "tracestate": context.trace_state.to_header()}
 
     def on_call(self, event: CallEvent) -> None:
         """Complete and end the span of the call; record the metrics."""
@@ -59,7 +61,7 @@ class OtelObserver(Observer):
         if span is None:  # on_start failed
             span = self._start_span(event.kind, event.provider, event.model, event.started_at)
         if span.is_recording():
-            span.set_attributes(dict(_get_attributes(event)))
+            span.set_attributes(_get_attributes(event))
             if event.request is not None:
                 span.set_attributes(dict(_get_content(event.request, event.reply)))
             if event.error is not None:
@@ -100,37 +102,38 @@ class OtelObserver(Observer):
             self._tokens.record(event.usage.output_tokens, {**attributes, names.TOKEN_TYPE: "output"})
 
 
-def _get_attributes(event: CallEvent) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes that are known at the end of a call. A cached answer has the usage of its first request."""
-    yield names.RESPONSE_MODEL, event.model
-    yield names.CACHED, event.cached
-    yield names.ATTEMPTS, event.attempts
-    if event.usage.total_tokens:
-        yield names.INPUT_TOKENS, event.usage.input_tokens
-        yield names.OUTPUT_TOKENS, event.usage.output_tokens
-    for name, tokens in (
-        (names.CACHE_READ_TOKENS, event.usage.cached_tokens),
-        (names.CACHE_WRITE_TOKENS, event.usage.cache_write_tokens),
-        (names.REASONING_TOKENS, event.usage.reasoning_tokens),
+def _get_attributes(event: CallEvent) -> dict[str, Any]:
+    """Return the attributes that are known at the end of a call. A cached answer has the usage of its first request."""
+    usage = event.usage
+    found: dict[str, Any] = {
+        names.RESPONSE_MODEL: event.model,
+        names.CACHED: event.cached,
+        names.ATTEMPTS: event.attempts,
+    }
+    if usage.input_tokens or usage.output_tokens:
+        found[names.INPUT_TOKENS] = usage.input_tokens
+        found[names.OUTPUT_TOKENS] = usage.output_tokens
+    rare = (
+        (names.CACHE_READ_TOKENS, usage.cached_tokens),
+        (names.CACHE_WRITE_TOKENS, usage.cache_write_tokens),
+        (names.REASONING_TOKENS, usage.reasoning_tokens),
         (names.CHARACTERS, event.characters),
-    ):
-        if tokens:
-            yield name, tokens
-    if event.cost is not None:
-        yield names.COST, float(event.cost)
-    if event.finish_reason is not None:
-        yield names.FINISH_REASONS, (event.finish_reason,)
-    for name, value in (
         (names.COST_SOURCE, event.cost_source),
         (names.RESPONSE_ID, event.request_id),
-        (names.FIRST_CHUNK_S, event.first_token_s),
-        (names.CALL, event.call or None),
-        (names.USER, event.user),
-        (names.TAGS, event.tags or None),
+        (names.CALL, event.call),
+        (names.TAGS, event.tags),
         (names.ERROR, event.error),
-    ):
-        if value is not None:
-            yield name, value
+    )
+    found.update([(name, value) for name, value in rare if value])
+    if event.cost is not None:
+        found[names.COST] = float(event.cost)
+    if event.finish_reason is not None:
+        found[names.FINISH_REASONS] = (event.finish_reason,)
+    if event.first_token_s is not None:
+        found[names.FIRST_CHUNK_S] = event.first_token_s
+    if event.user is not None:
+        found[names.USER] = event.user
+    return found
 
 
 def _get_content(request: ChatRequest, reply: Reply | None) -> Iterator[tuple[str, str]]:
