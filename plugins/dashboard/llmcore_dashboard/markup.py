@@ -57,10 +57,11 @@ def count(number: int) -> str:
 
 def amount(row: Any) -> str:
     """Return the cost of a row with its uncertainty."""
-    doubts = [f"+ up to {money(row.uncertain)}"] if row.uncertain else []
+    # no line ends within "+ up to" or between the amount and "+ ?"
+    doubts = [f"+&nbsp;up&nbsp;to {money(row.uncertain)}"] if row.uncertain else []
     if row.unpriced:
-        doubts.append('<span title="Some prices are unknown">+ ?</span>')
-    more = f' <span class="doubt">{" ".join(doubts)}</span>' if doubts else ""
+        doubts.append('<span title="Some prices are unknown">+&nbsp;?</span>')
+    more = f' <span class="doubt">{"&nbsp;".join(doubts)}</span>' if doubts else ""
     return f"{money(row.cost)}{more}"
 
 

@@ -73,7 +73,7 @@ def _render_figures(report: Report) -> str:
 
 def _calls(row: Any) -> str:
     failed = f", {count(row.failures)} failed" if row.failures else ""
-    return f"{count(row.requests)} requests{failed}"
+    return f"{count(row.requests)} request{'' if row.requests == 1 else 's'}{failed}"
 
 
 def _render_doubts(total: Any) -> str:
