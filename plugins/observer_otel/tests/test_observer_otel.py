@@ -24,7 +24,7 @@ from llmcore_testing import Fault, Simulator
 MODEL = "gpt-4o-mini"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a process can set its provider once, and a module may run in two parts
 def exporter() -> InMemorySpanExporter:
     spans = InMemorySpanExporter()
     provider = TracerProvider()
