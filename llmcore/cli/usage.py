@@ -281,6 +281,10 @@ def _migrate(args: argparse.Namespace) -> int:
         if args.json:
             print_json(**copied._asdict())
         note(f"copied {copied.rows} rows, {copied.keys} keys and {copied.budgets} budgets with pruned rows")
+        if copied.deferred:
+            note(
+                f"moved {copied.deferred} open requests of batches: run `llmcore batch resume` after the next line"
+            )
         note(f"next: {core.settings.line_to_set(('ledger', 'provider'), args.to)}")
     return 0
 

@@ -12,7 +12,7 @@ from llmcore.support.ledger_values import Charge, ReserveRequest
 if TYPE_CHECKING:
     from llmcore.ledger.spending import Spending
 
-__all__ = ["find_deferred"]
+__all__ = ["find_deferred", "make_request"]
 
 
 def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Reservation]:
@@ -26,7 +26,9 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
     return {row.call: _make_reservation(row) for row in rows if (row.owner or "").endswith(ending)}
 
 
-def _make_reservation(row: LedgerRow) -> Reservation:
+def make_request(row: LedgerRow) -> ReserveRequest:
+    """Return the request that has opened *row*, the row of an owner that is not a process."""
+    owner = row.owner or ""
     charge = Charge(
         kind=row.kind,
         provider=row.provider,
@@ -37,10 +39,16 @@ def _make_reservation(row: LedgerRow) -> Reservation:
         tags=row.tags,
         tier=row.tier_asked,
         characters=row.characters,
-        owner=row.owner,
+        owner=owner,
     )
-    found = Reservation(charge, row.at)
-    key = make_key(row.owner or "", row.call)
-    found.request = ReserveRequest(key=key, charge=charge, at=row.at, maximum=row.reserved, limits=())
+    return ReserveRequest(
+        key=make_key(owner, row.call), charge=charge, at=row.at, maximum=row.reserved, limits=()
+    )
+
+
+def _make_reservation(row: LedgerRow) -> Reservation:
+    request = make_request(row)
+    found = Reservation(request.charge, row.at)
+    found.request = request
     found.row, found.is_open = row.id, True
     return found

@@ -10,13 +10,15 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from llmcore.errors import LedgerError
+from llmcore.ledger.deferred import make_request
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.migrated_sums import Claims, PrunedRows
 from llmcore.ledger.operations import Operations
 from llmcore.support.budget_periods import get_period
+from llmcore.support.ledger_owners import is_past
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 from llmcore.support.ledger_sums import SUM_ATTEMPT
-from llmcore.support.ledger_values import Amount, Charge
+from llmcore.support.ledger_values import Amount, Charge, Outcome, Settlement
 
 __all__ = ["Migrated", "migrate"]
 
@@ -31,6 +33,8 @@ class Migrated(NamedTuple):
     keys: int
     budgets: int
     """Budgets whose counters were raised, because rows of their period were pruned."""
+    deferred: int = 0
+    """Open requests of vendors' batches. They were moved: only the target can settle them."""
 
 
 def migrate(source: Operations, target: Operations) -> Migrated:
@@ -39,18 +43,12 @@ def migrate(source: Operations, target: Operations) -> Migrated:
     Prune *target* only after the last run, and *source* not between two runs if *target* has calls of its own.
 
     Raises:
-        LedgerError: Requests of *source* are in progress.
+        LedgerError: Requests of *source* are in progress. Those of vendors' batches do not count: they are moved.
         LedgerUnavailable: One of the ledgers cannot be used.
     """
     source.run("prepare", LOCK_TIMEOUT_S)
     target.run("prepare", LOCK_TIMEOUT_S)
-    in_progress = list(source.run("iterate_rows", RowQuery(states=("open",), limit=1), LOCK_TIMEOUT_S))
-    if in_progress:
-        raise LedgerError(
-            f"requests of {source.provider.location} are in progress",
-            expected="no process that uses the ledger",
-            fix="llmcore usage open",
-        )
+    moved = _move_deferred(source, target)
     left = [
         [counter, counter.spent] for counter in source.run("read_budgets", [], time.time(), LOCK_TIMEOUT_S)
     ]
@@ -62,7 +60,30 @@ def migrate(source: Operations, target: Operations) -> Migrated:
         target.run("record", f"{source.provider.location} {numbers}", batch, [], LOCK_TIMEOUT_S)
         rows += len(batch)
     keys = _copy_keys(source, target)
-    return Migrated(rows, keys, _add_pruned(source.provider.location, target, left))
+    return Migrated(rows, keys, _add_pruned(source.provider.location, target, left), moved)
+
+
+def _move_deferred(source: Operations, target: Operations) -> int:
+    """Move the open rows that a later process settles. Return their number.
+
+    Raises:
+        LedgerError: Other rows are open: a process is using *source*.
+    """
+    opened = list(source.run("iterate_rows", RowQuery(states=("open",)), LOCK_TIMEOUT_S))
+    in_progress = sum(is_past(row.owner or "") is None for row in opened)
+    if in_progress:
+        raise LedgerError(
+            f"{in_progress} requests of {source.provider.location} are in progress",
+            expected="no process that uses the ledger; end the processes, or wait until `llmcore usage open` lists no open request",
+            fix="llmcore usage open",
+        )
+    for row in opened:
+        request = make_request(row)
+        # A repetition finds the row in the target by its key.
+        target.run("reserve", request, LOCK_TIMEOUT_S)
+        unsent = Settlement(request, row.id, row.at, Outcome(requested=False))
+        source.run("settle", [unsent], LOCK_TIMEOUT_S)
+    return len(opened)
 
 
 def _iter_missing(source: Operations, target: Operations, left: Sequence[list[Any]]) -> Iterator[LedgerRow]:

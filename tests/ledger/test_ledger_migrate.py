@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 import llmcore
+from llmcore.errors import LedgerError
+from llmcore.support.ledger_owners import make_key, make_owner
+from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_values import Charge, Outcome, Reserved, ReserveRequest, Settlement
 
 ASK: dict[str, Any] = {"cache": False, "max_tokens": 4}
 COST = Decimal("0.0125")
@@ -79,3 +83,36 @@ def test_rows_that_were_pruned_between_two_migrations_are_copied(scripted: Any, 
             assert migrate(source, target) == (copied, 0)
             assert read_spent(target) == {2 * COST}
             assert target.usage.by("total")[0].requests == 2
+
+
+def test_requests_in_a_queue_of_a_vendor_move_and_can_be_settled_there(scripted: Any, tmp_path: Path) -> None:
+    del scripted
+    owner = make_owner("run", time.time() + 3600)
+    charge = Charge(kind="llm", provider="scripted", model="default", call="item-1", tags=("x",), owner=owner)
+    request = ReserveRequest(key=make_key(owner, "item-1"), charge=charge, at=time.time(), maximum=700)
+    with open_core(tmp_path / "source") as source, open_core(tmp_path / "target") as target:
+        old, new = source.backend("ledger").provider, target.backend("ledger").provider
+        source.llm.chat("done", **ASK)
+        assert isinstance(old.reserve(request, 60.0), Reserved)
+        copied = source.usage.migrate(new)
+        assert (copied.rows, copied.deferred) == (1, 1)
+        again = source.usage.migrate(new)
+        assert (again.rows, again.deferred) == (0, 0)
+        assert [row.state for row in old.iterate_rows(RowQuery(), 60.0)] == ["done"]
+        (moved,) = new.iterate_rows(RowQuery(states=("open",)), 60.0)
+        assert (moved.call, moved.reserved, moved.tags, moved.owner) == ("item-1", 700, ("x",), owner)
+        new.settle([Settlement(request, moved.id, moved.at, Outcome(cost=Decimal("0.0000005")))], 60.0)
+        assert read_spent(target) == {COST + Decimal("0.0000005")}
+        assert {budget.reserved for budget in source.usage.budgets()} == {0}
+
+
+def test_requests_of_a_process_stop_a_migration(scripted: Any, tmp_path: Path) -> None:
+    del scripted
+    charge = Charge(kind="llm", provider="scripted", model="default", call="c")
+    request = ReserveRequest(key="key", charge=charge, at=time.time(), maximum=700)
+    with open_core(tmp_path / "source") as source, open_core(tmp_path / "target") as target:
+        source.backend("ledger").provider.prepare(60.0)
+        source.backend("ledger").provider.reserve(request, 60.0)
+        with pytest.raises(LedgerError, match=r"1 requests of .* are in progress") as caught:
+            source.usage.migrate(target.backend("ledger").provider)
+        assert caught.value.fix == "llmcore usage open"
