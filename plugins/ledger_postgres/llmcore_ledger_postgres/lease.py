@@ -127,7 +127,7 @@ class Lease:
             return None
         self.free = _subtract(self.free, amount)
         self._used = _add(self._used, amount)
-        row = self.unsent[request.key] = Row(request, at(), self)
+        row = self.unsent[request.key] = Row(request, max(at(), self.at or 0.0), self)
         self.in_flight += 1
         return row
 

@@ -30,7 +30,9 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.owner import Owner
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
 
@@ -205,6 +207,53 @@ def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
 def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
     with pytest.raises(ConfigError, match="a quarter of `silence`"):
         PostgresLedger(PostgresOptions(url=Secret(url), lease=Duration(6.0)))
+
+
+def test_a_replica_that_lost_writes_gets_leases_and_their_rows_back(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ours = opener(heartbeat=Duration(0.2))
+    theirs = opener(heartbeat=Duration(0.2), lease=Duration(0.0))
+    theirs.reserve(make_request(10**9), T)
+    spent = warm(ours, 10**9)
+    server.take_snapshot()
+    spent += warm(ours, 10**9) + warm(ours, 10**9, user="ann")
+    pending = [make_request(10**9, user=user) for user in (None, "ann")]
+    reserved = [ours.reserve(request, T) for request in pending]
+    assert ours._leases is not None
+    ours._leases.report(T)
+    spent += warm(ours, 10**9)
+    server.replace_by_snapshot()
+    theirs.reserve(make_request(10**9), 2 * T)  # waits until the counters are right
+    assert read(server, url)[ALL.text()][0] >= spent - 1, "only the last request was not reported"
+    ours.flush(T)
+    assert read(server, url) == {ALL.text(): (spent, 4 * MAXIMUM)}
+    for request, answer in zip(pending, reserved, strict=True):
+        settle(ours, request, answer, 5)
+    ours.flush(T)
+    assert read(server, url) == {ALL.text(): (spent + 10, 2 * MAXIMUM)}
+
+
+@pytest.mark.parametrize(("before_midnight_s", "is_used"), [(3600.0, True), (0.05, False), (86400.0, True)])
+def test_a_lease_is_not_used_after_midnight_of_the_server(
+    server: PostgresServer,
+    before_midnight_s: float,
+    is_used: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    at = (time.time() // 86400 + 30) * 86400 - before_midnight_s  # the clocks differ by a month
+
+    def answer(_: int, items: list[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
+        del timeout_s
+        granted = {"state": "open", "at": at, "block": [10**6, 0], "counters": []}
+        return {"at": at, "items": [granted for _ in items]}
+
+    leases = Leases(answer, Owner(server.stop, 5.0), 600.0, 2400.0)  # its heartbeat is not started
+    for _ in range(4):
+        assert leases.reserve(make_request(10**9)) is None
+    leases.report(T)
+    reserved = leases.reserve(make_request(10**9))
+    assert (reserved is not None) == is_used
+    assert reserved is None or at <= reserved.at < at + 3600
 
 
 # -- processes
