@@ -10,13 +10,14 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, generators
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ExecStatus
 
 from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support import forks
@@ -61,6 +62,18 @@ class Session(psycopg.Connection[Any]):
         except StopIteration as stop:
             value: T = stop.value
             return value
+
+    def call(self, statement: bytes, args: Sequence[bytes]) -> bytes:
+        """Execute *statement*, whose parameters are `$1`, `$2`, and return the one value of its result as text.
+
+        A cursor of psycopg takes twice the CPU, most of it for conversions that texts do not need.
+        """
+        self.pgconn.send_query_params(statement, args)
+        results = self.wait(generators.execute(self.pgconn))
+        for result in results:
+            if result.status != ExecStatus.TUPLES_OK:
+                raise errors.error_from_result(result)
+        return results[0].get_value(0, 0) or b""
 
 
 class Connections:

@@ -13,6 +13,7 @@ from llmcore.support.budget_periods import get_periods
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_values import (
     Amount,
+    ApiKey,
     Counter,
     Limit,
     Refusal,
@@ -22,13 +23,15 @@ from llmcore.support.ledger_values import (
     Settlement,
     parse_scope,
 )
-from llmcore.support.money import to_nano
+from llmcore.support.money import from_nano, to_nano
 
 __all__ = [
     "decode",
     "decode_answer",
     "decode_counter",
+    "decode_key",
     "encode",
+    "encode_key",
     "encode_limits",
     "encode_request",
     "encode_row",
@@ -51,7 +54,7 @@ def encode(value: Any) -> str:
     return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
 
 
-def decode(text: str) -> Any:
+def decode(text: str | bytes) -> Any:
     """Return the value of a JSON text."""
     return _decode(text)
 
@@ -163,6 +166,20 @@ def encode_scope(scope: Scope) -> dict[str, Any]:
 def encode_row(row: LedgerRow) -> dict[str, Any]:
     """Return a row as an item of `record`."""
     return msgspec.structs.asdict(row)
+
+
+def encode_key(key: ApiKey) -> str:
+    """Return an API key as the argument of `insert_key`."""
+    budget = None if key.budget is None else to_nano(key.budget)
+    return encode(msgspec.structs.asdict(key) | {"digest": f"\\x{key.digest.hex()}", "budget": budget})
+
+
+def decode_key(values: Sequence[Any]) -> ApiKey:
+    """Return the API key in a row of `keys`, whose columns are the fields of `ApiKey`."""
+    fields = dict(zip(ApiKey.__struct_fields__, values, strict=True))
+    budget = None if fields["budget"] is None else from_nano(fields["budget"])
+    changed = {"digest": bytes(fields["digest"]), "budget": budget, "models": tuple(fields["models"])}
+    return ApiKey(**fields | changed)
 
 
 def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> dict[str, Any]:

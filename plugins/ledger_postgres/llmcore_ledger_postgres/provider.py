@@ -26,7 +26,6 @@ from llmcore.support.ledger_values import (
     Settlement,
     parse_scope,
 )
-from llmcore.support.money import from_nano, to_nano
 from llmcore.support.threads import run_in_thread
 from llmcore_ledger_postgres import encoding, reports
 from llmcore_ledger_postgres.batches import Batcher
@@ -46,6 +45,12 @@ _STALE_PAUSE_S: Final = 0.2
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
 """
+
+_STATEMENTS: Final = {
+    "reserve": b"SELECT {s}.reserve($1, $2, $3)",
+    "settle": b"SELECT {s}.settle($1, $2)",
+    "sync_leases": b"SELECT {s}.sync_leases($1, $2, $3, $4)",
+}
 
 
 class PostgresLedger:
@@ -147,8 +152,9 @@ class PostgresLedger:
         while waiting:
             items = [encoding.encode_request(requests[number]) for number in waiting]
             left = deadline - time.monotonic()
-            text = self._call("reserve", self._owner.name, encoding.encode(items), timeout_s=left, waits=True)
-            raw = encoding.decode(text)
+            raw = encoding.decode(
+                self._send("reserve", self._owner.name, encoding.encode(items), timeout_s=left)
+            )
             again = []
             for number, answer in zip(waiting, raw, strict=True):
                 decoded = encoding.decode_answer(answer, requests[number])
@@ -182,7 +188,7 @@ class PostgresLedger:
 
     def _settle_batch(self, batch: Sequence[Sequence[Settlement]], timeout_s: float) -> Sequence[Any]:
         items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
-        text = self._call("settle", encoding.encode(items), timeout_s=timeout_s, waits=True)
+        text = self._send("settle", encoding.encode(items), timeout_s=timeout_s)
         for item in items:
             self._owner.close(item)
         counters = [encoding.decode_counter(each) for each in encoding.decode(text)]
@@ -205,7 +211,7 @@ class PostgresLedger:
         encoded = encoding.encode(items)
         while True:
             left = deadline - time.monotonic()
-            text = self._call("sync_leases", self._owner.name, number, encoded, timeout_s=left, waits=True)
+            text = self._send("sync_leases", self._owner.name, str(number), encoded, timeout_s=left)
             answer: dict[str, Any] = encoding.decode(text)
             if "stale" not in answer:
                 return answer
@@ -335,37 +341,11 @@ class PostgresLedger:
     def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
         """See `LedgerKeys.read_keys`."""
         rows = self._read(_SELECT_KEYS, (), timeout_s)
-        return [
-            ApiKey(
-                name=name,
-                id=key_id,
-                digest=bytes(digest),
-                budget=None if budget is None else from_nano(budget),
-                per=per,
-                models=tuple(models),
-                requests_per_minute=requests_per_minute,
-                created_at=created_at,
-                expires_at=expires_at,
-                revoked_at=revoked_at,
-            )
-            for name, key_id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at in rows
-        ]
+        return [encoding.decode_key(row) for row in rows]
 
     def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
         """See `LedgerKeys.insert_key`."""
-        values = {
-            "name": key.name,
-            "id": key.id,
-            "digest": f"\\x{key.digest.hex()}",
-            "budget": None if key.budget is None else to_nano(key.budget),
-            "per": key.per,
-            "models": key.models,
-            "requests_per_minute": key.requests_per_minute,
-            "created_at": key.created_at,
-            "expires_at": key.expires_at,
-            "revoked_at": key.revoked_at,
-        }
-        return bool(self._call("insert_key", encoding.encode(values), timeout_s=timeout_s))
+        return bool(self._call("insert_key", encoding.encode_key(key), timeout_s=timeout_s))
 
     def revoke_key(self, name: str, at: float, timeout_s: float) -> None:
         """See `LedgerKeys.revoke_key`."""
@@ -377,10 +357,16 @@ class PostgresLedger:
 
     # -- statements
 
+    def _send(self, function: str, *args: str, timeout_s: float) -> bytes:
+        """Call a function that takes texts and the time limit for locks, and returns JSON."""
+        statement = _STATEMENTS[function].replace(b"{s}", self._schema.encode())
+        values = [*(arg.encode() for arg in args), _make_lock_timeout(timeout_s).encode()]
+        return self._connections.run(lambda session: session.call(statement, values), timeout_s)
+
     def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:
         """Call a function of the schema. With *waits*, pass the time limit for locks."""
         if waits:
-            args = (*args, f"{max(1, int(timeout_s * 1000))}ms")
+            args = (*args, _make_lock_timeout(timeout_s))
         marks = ", ".join(["%s"] * len(args))
         return self._ask(f"SELECT {{s}}.{function}({marks})", args, timeout_s)
 
@@ -391,3 +377,7 @@ class PostgresLedger:
     def _read(self, statement: str, args: Sequence[Any], timeout_s: float) -> list[tuple[Any, ...]]:
         encoded = statement.replace("{s}", self._schema).encode()
         return self._connections.run(lambda session: session.execute(encoded, args).fetchall(), timeout_s)
+
+
+def _make_lock_timeout(timeout_s: float) -> str:
+    return f"{max(1, int(timeout_s * 1000))}ms"

@@ -8,6 +8,7 @@ Debian's package `postgresql` installs the server. PostgreSQL refuses to run as 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-__all__ = ["PostgresServer", "find_postgres"]
+__all__ = ["PostgresServer", "find_postgres", "get_identity"]
 
 _START_TIMEOUT_S: Final = 60.0
 _USERS: Final = ("postgres", "nobody")
@@ -134,7 +135,7 @@ class PostgresServer:
         command = [str(programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the path comes from find_postgres
-                command, stdout=log, stderr=log, cwd=self._folder, **_get_identity()
+                command, stdout=log, stderr=log, cwd=self._folder, **get_identity()
             )
         ends = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
@@ -181,12 +182,14 @@ class PostgresServer:
     def pause(self) -> None:
         """Pause all processes of the server with SIGSTOP. The server then accepts connections, but does not answer."""
         for pid in self._find_processes():
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Continue a paused server."""
         for pid in self._find_processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
+                os.kill(pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -196,7 +199,7 @@ class PostgresServer:
 
     def _make_data(self, programs: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        identity = _get_identity()
+        identity = get_identity()
         if identity:
             os.chown(self._folder, identity["user"], identity["group"])
         command = [
@@ -248,7 +251,7 @@ class PostgresServer:
                 yield int(path.parent.name)
 
 
-def _get_identity() -> dict[str, Any]:
+def get_identity() -> dict[str, Any]:
     """Return the arguments of a process that is not root."""
     if os.name != "posix" or os.geteuid() != 0:
         return {}
