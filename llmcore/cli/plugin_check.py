@@ -17,6 +17,7 @@ from llmcore.cli import plugin_subject
 from llmcore.cli.instances import find_used, load_entry
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.plugin_audit import Audit, find_slips
+from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.plugin_subject import Subject
 from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
@@ -226,6 +227,6 @@ def _choose_model(subject: Subject, args: argparse.Namespace) -> str:
     known = subject.find_models()
     raise UsageError(
         f"no model is configured for the llm provider `{entry.name}`",
-        expected="the name of a model",
-        fix=f"llmcore plugins check {entry.name} -m {known[0] if known else 'MODEL'}",
+        expected="-m with the name of a model",
+        fix=make_plugins_line(entry.name, args, model=known[0]) if known else None,
     )

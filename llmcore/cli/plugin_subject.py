@@ -20,6 +20,7 @@ from llmcore.calls.drivers import run
 from llmcore.calls.options import options_to_dict
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import parse_values
+from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.config import load_settings
 from llmcore.config.fields import get_fields
 from llmcore.errors import (
@@ -63,7 +64,7 @@ class Subject:
     def __init__(self, kind: str, entry: Provider, args: argparse.Namespace) -> None:
         self.kind = kind
         self.entry = entry
-        self._config, self._profile = args.config, args.profile
+        self._config, self._profile, self._args = args.config, args.profile, args
         self._given = parse_values(args.option, "-o")
         known = get_fields(entry.options)
         self._folder = next((name for name in _FOLDERS if name in known and name not in self._given), None)
@@ -88,11 +89,12 @@ class Subject:
         listing = backend.find_ability("list_files" if self.kind == "storage" else "keys")
         count = None if listing is None else len(list(run(_make_act(listing()))))
         if count != 0:
+            stores = [name for name in self._given if name in _FOLDERS + _NAMES]
             what = "cannot list its content" if count is None else f"is not empty: it has {count} entries"
             raise UsageError(
                 f"the {self.kind} `{backend.name}` {what}, and the tests delete every entry",
                 expected="an empty one, or an option that selects one",
-                fix=f"llmcore plugins check {backend.name}" if self._given else None,
+                fix=make_plugins_line(backend.name, self._args, without=stores) if stores else None,
             )
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ from llmcore.cli.in_use import find_in_use
 from llmcore.cli.instances import find_instances, list_instances, load_entry
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.parser import COMMANDS, make_action_adder
+from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.show import Paint, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import PluginNotFound
@@ -137,7 +138,7 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
             raise UsageError(
                 f"`{name}` exists in several kinds",
                 expected=" or ".join(f"--kind {each}" for each in kinds),
-                fix=f"llmcore plugins info {name} --kind {kinds[0]}",
+                fix=make_plugins_line(name, args, kind=kinds[0]),
             )
         kind = kinds[0] if kinds else _guess_kind(name, catalogue)
     try:
@@ -145,7 +146,7 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
     except PluginNotFound as error:
         made = Path(f"llmcore-{name.replace('_', '-')}")
         if error.suggestion in catalogue.list_names(kind):
-            error.fix = f"llmcore plugins info {error.suggestion}"
+            error.fix = make_plugins_line(error.suggestion, args)
         elif classify_path(made / "pyproject.toml") is PathKind.FILE:  # written by `llmcore plugins new`
             error.fix = f"pip install -e {made}"
         raise

@@ -88,9 +88,7 @@ def decode(speech: Speech) -> Levels:
 
 
 def _decode_file(speech: Speech) -> Levels:
-    soundfile = pytest.importorskip(
-        "soundfile", reason=f"to decode {speech.format}: pip install 'llmcore-testing[sound]'"
-    )
+    soundfile = pytest.importorskip("soundfile", reason=f"to decode {speech.format}: pip install soundfile")
     try:
         with soundfile.SoundFile(io.BytesIO(speech.audio)) as file:
             samples = array("h", bytes(file.buffer_read(dtype="int16")))
