@@ -144,7 +144,7 @@ def render_errors(report: Report) -> str:
 def render_latest(report: Report) -> str:
     """Return the latest requests with the reasons for failures."""
     columns = [Column("Time", is_number=False), Column("Model", is_number=False), Column("User", is_number=False, is_wide=True), Column("Outcome", is_number=False),
-               Column("Cost"), Column("Latency"), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
+               Column("Cost"), Column("Latency", is_wide=True), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
     rows = [
         (f"<time>{report.format_time(row['at'])}</time>", text(f"{row['provider']}:{row['model']}", longest=40), text(row["user"] or "", NOTHING, longest=30), _describe_outcome(row), _describe_cost(row),
          milliseconds(row["latency_ms"]), milliseconds(row["first_token_ms"]), f"{row['input_tokens'] + row['output_tokens']:,}")

@@ -205,8 +205,14 @@ def test_the_file_is_the_page_without_script_and_links(served: Served) -> None:
 def test_an_empty_ledger_and_one_row_have_a_page(tmp_path: Path) -> None:
     with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": str(tmp_path / "l.sqlite3")}}) as core:
         assert "No calls in this range." in render_file(core)
-        add_rows(core, [{"at": time.time(), "call": "c", "attempt": 1, "state": "done", "kind": "llm", "provider": "echo", "model": "a", "cost": 487_500_000}])  # fmt: skip
-        text = render_file(core, parse_view("range=today"))
+        row = {"at": time.time(), "call": "c", "attempt": 1, "state": "done", "kind": "llm", "provider": "echo", "model": "a"}  # fmt: skip
+        add_rows(core, [row])
+        text = render_file(core, parse_view("range=7d"))
+        assert "No request in this range has a known price." in text
+        assert '<data value="1">1</data> request<' in text
+        add_rows(core, [{**row, "cost": 487_500_000}])
+        text = render_file(core, parse_view("range=7d"))
+        assert "has a known price" not in text
         assert '<data value="0.4875" title="$0.4875">$0.488</data>' in text
 
 
