@@ -49,7 +49,7 @@ shuffle: .venv/.stamp ## the conformance kits in random orders, also in parallel
 soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against servers that fail (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad)
+figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad, kills)
 	@$(BIN)/python -m tests.batch_figures $(ARGS)
 
 clients: .venv/.stamp ## clients of other projects against the gateway, those of npm included (ARGS="openai npm-ai")

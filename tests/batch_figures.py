@@ -4,6 +4,7 @@
 - `budget`: a run of $3 with a budget of $1, in both lanes.
 - `pace`: adaptive concurrency against fixed values, for a server that answers a fixed number of requests at once.
 - `bad`: 200 malformed lines in 10,000.
+- `kills`: 100 kills of runs in both lanes, at random moments (`--items N` of the lane `now`, `--kills N`).
 
 Each prints one line of JSON. The server is another process.
 """
@@ -27,6 +28,7 @@ from urllib.request import urlopen
 
 import llmcore
 from llmcore.errors import BudgetExceeded
+from tests.batch_kills import measure_kills
 
 SERVER: Final = (sys.executable, "-m", "llmcore_testing.simulator")
 DUPLICATES: Final = 0.3
@@ -242,8 +244,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=("million", "budget", "pace", "bad"))
-    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("name", choices=("million", "budget", "pace", "bad", "kills"))
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--kills", type=int, default=100)
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.chdir(home)
@@ -251,7 +254,9 @@ def main() -> None:
             HOME=home, XDG_STATE_HOME=f"{home}/state", XDG_CACHE_HOME=f"{home}/cache", XDG_CONFIG_HOME=home
         )
         if told.name == "million":
-            found = measure_million(told.items)
+            found = measure_million(told.items or 1_000_000)
+        elif told.name == "kills":
+            found = measure_kills(told.items or 10_000, told.kills)
         else:
             found = {"budget": measure_budget, "pace": measure_pace, "bad": measure_bad}[told.name]()
         sys.stdout.write(json.dumps({told.name: found}) + "\n")
