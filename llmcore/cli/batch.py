@@ -12,14 +12,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from llmcore.cli.batch_columns import check_columns
 from llmcore.cli.batch_engine import ENGINE, check_engine, make_engine_settings
-from llmcore.cli.batch_estimate import show_estimate
+from llmcore.cli.batch_estimate import Forecast, show_estimate
 from llmcore.cli.batch_feed import Feed
 from llmcore.cli.batch_files import Row, count_rows, find_format
 from llmcore.cli.batch_output import Errors, Writer, check_paths
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
-from llmcore.cli.batch_say import check_options, find_index, make_sender, save_audio
+from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
@@ -134,8 +135,10 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--limit must be at least 1, got {args.limit}", where="--limit", expected="a number of lines"
         )
+    check_columns(args, lambda **changes: _render_command(argparse.Namespace(**{**vars(args), **changes})))
     path = _find_path(args)
-    check_paths(args.input, find_index(args) if args.say else args.output)
+    if not (args.dry_run and args.say):  # a dry run makes no folder
+        check_paths(args.input, find_index(args) if args.say else args.output)
     if not args.dry_run:
         _check_output(args, path)
     return _run_batch(args, path)
@@ -160,6 +163,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             engine=args.engine,
             report=progress.note,
             send_other=make_sender(core) if args.say else None,
+            measure_other=make_measure(core) if args.say else None,
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),
@@ -169,6 +173,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             return 0
         _remember(args, path)
         try:
+            forecast = Forecast(run, args.lane, _count_items(args))
             failed = _write(run, feed, args, progress)
         except (KeyboardInterrupt, LLMCoreError):
             progress.close()
@@ -189,20 +194,24 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
         store = RunStore(path)
         store.set(finished="1")
         store.close()
-    _report(run, failed, args, is_cut=feed.is_cut)
+    _report(run, failed, args, forecast, is_cut=feed.is_cut)
     return 1 if failed and not run.summary.done else 0
 
 
-def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: bool) -> None:
+def _report(
+    run: BatchRun, failed: int, args: argparse.Namespace, forecast: Forecast, *, is_cut: bool
+) -> None:
     """Print the result of the run."""
     summary = run.summary
     if args.json and args.output != "-":
-        print_json(run=run.id, **summary._asdict())
+        print_json(run=run.id, **summary._asdict(), **forecast.describe())
     else:
         note(
             f"{summary.done} answered, {summary.failed} failed, {summary.requests} different requests, "
             f"{format_cost(summary.cost)} in all"
         )
+        if (text := forecast.render()) is not None:
+            note(text)
     if failed:
         place = "the field `error` of the output" if args.output == "-" else _get_errors_path(args)
         note(f"the lines that failed are in {place}")

@@ -3,13 +3,57 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from llmcore.cli.show import format_cost, put
+from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.estimate import Estimate
 
-__all__ = ["show_estimate"]
+if TYPE_CHECKING:
+    from llmcore.llm.batch.run import BatchRun
+
+__all__ = ["Forecast", "show_estimate"]
+
+_NAMES: Final = ("at least", "likely", "at most")
+_MOST_ITEMS: Final = 10_000
+"""The number of lines up to which a run is estimated before it starts. An estimate takes about a second for 5,000 lines."""
+
+
+class Forecast:
+    """The estimate of a run before it starts, to be compared with the outcome. Runs of many lines have none."""
+
+    def __init__(self, run: BatchRun, lane: str | None, count: int | None) -> None:
+        self._run = run
+        self._before = run.summary.cost
+        """The cost of the earlier parts of the run."""
+        self._costs: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
+        if count is None or count > _MOST_ITEMS:
+            return
+        try:
+            found = run.estimate()
+        except LLMCoreError:  # the run itself raises it
+            return
+        if lane in {"queue", "auto"} and found.has_queue:
+            self._costs = found.queue_least, found.queue_likely, found.queue_most
+        else:
+            self._costs = found.cost_least, found.cost_likely, found.cost_most
+
+    def describe(self) -> dict[str, Any]:
+        """Return the cost of this part of the run, and its estimate, in USD; None for an unknown estimate."""
+        names = "estimate_least", "estimate_likely", "estimate_most"
+        costs = dict(zip(names, self._costs or (None,) * 3, strict=True))
+        return {"part_cost": self._run.summary.cost - self._before, **costs}
+
+    def render(self) -> str | None:
+        """Return a sentence that compares the estimate with the outcome; None without an estimate."""
+        if self._costs is None or self._costs[1] is None:
+            return None
+        amounts = ", ".join(
+            f"{_format_amount(amount)} {name}" for amount, name in zip(self._costs, _NAMES, strict=True)
+        )
+        return f"estimated {amounts}; it cost {format_cost(self._run.summary.cost - self._before)}"
 
 
 def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
@@ -40,8 +84,22 @@ def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
     most = "unlimited" if found.output_most is None else f"{found.output_most:,}"
     lines += [
         ("requests", f"{found.requests:,} to send"),
-        ("input tokens", f"{found.input_tokens:,}, {_format_share(found.exact_share)} of them exact"),
-        ("output tokens", f"{found.output_least:,} at least, {found.output_likely:,} likely, {most} at most"),
+        *([("characters", f"{found.characters:,}")] if found.characters else []),
+        *(
+            [("input tokens", f"{found.input_tokens:,}, {_format_share(found.exact_share)} of them exact")]
+            if found.input_tokens
+            else []
+        ),
+        *(
+            [
+                (
+                    "output tokens",
+                    f"{found.output_least:,} at least, {found.output_likely:,} likely, {most} at most",
+                )
+            ]
+            if found.output_likely
+            else []
+        ),
         ("cost", _format_costs(found)),
         *([("in the queue", _format_queue(found))] if found.has_queue else []),
         ("time", _format_time(found.seconds)),
@@ -63,14 +121,14 @@ def _format_costs(found: Estimate) -> str:
     if found.unpriced:
         return f"unknown: no price for {', '.join(found.unpriced)}"
     amounts = found.cost_least, found.cost_likely, found.cost_most
-    names = "at least", "likely", "at most"
-    return ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, names, strict=True))
+    return ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, _NAMES, strict=True))
 
 
 def _format_queue(found: Estimate) -> str:
     amounts = found.queue_least, found.queue_likely, found.queue_most
-    names = "at least", "likely", "at most"
-    costs = ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, names, strict=True))
+    costs = ", ".join(
+        f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, _NAMES, strict=True)
+    )
     return f"{costs}, within a day: --lane queue"
 
 

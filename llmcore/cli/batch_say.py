@@ -16,10 +16,12 @@ from llmcore.support.errors import raise_unchained
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
+    from llmcore.calls.steps import Act
     from llmcore.core import Core
     from llmcore.llm.batch.items import BatchItem
+    from llmcore.pipeline.measured import Measured
 
-__all__ = ["check_options", "find_index", "make_sender", "prepare_speech", "save_audio"]
+__all__ = ["check_options", "find_index", "make_measure", "make_sender", "prepare_speech", "save_audio"]
 
 _SAFE: Final = re.compile(r"[\w-][\w. -]{0,99}")
 _WIDTH: Final = 6
@@ -29,7 +31,6 @@ def check_options(args: argparse.Namespace) -> None:
     """Raise `UsageError` for options that do not apply to speech."""
     for option, given in (
         ("--lane", args.lane not in {None, "now"}),
-        ("--dry-run", args.dry_run),
         ("--schema", args.schema is not None),
         ("--system", args.system is not None),
         ("--api", args.api != "chat"),
@@ -102,6 +103,13 @@ def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
         )
 
     return send
+
+
+def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measured]]:
+    """Return a function that measures a body, for --dry-run."""
+    return lambda body: core.voice.measure(
+        body["speak"], **{name: value for name, value in body.items() if name != "speak"}
+    )
 
 
 def save_audio(folder: str, item: BatchItem, taken: set[str]) -> str | None:

@@ -12,7 +12,6 @@ from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.calls.texts import check_model
-from llmcore.errors import ProviderError
 from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
 from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall
@@ -278,11 +277,11 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         return write_events(with_fallback(calls, self._services), api)
 
     async def _send_body(
-        self, body: Mapping[str, Any], options: dict[str, Any], on_failure: Callable[[ProviderError], None]
+        self, body: Mapping[str, Any], options: dict[str, Any], prepare: Callable[[ChatCall], object]
     ) -> Reply[Any]:
         calls = self._plan_body(body, options)
         for call in calls:
-            call.on_failure = on_failure
+            prepare(call)
         found = peek(calls[0], self._services)
         return await arun(with_fallback(calls, self._services)) if found is None else found
 

@@ -11,7 +11,9 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.deadline import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
+from llmcore.calls.steps import Act
 from llmcore.pipeline import Services
+from llmcore.pipeline.measured import Measured
 from llmcore.process_bound import ProcessBound
 from llmcore.threads import TIME_LEFT
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
@@ -335,6 +337,14 @@ class VoiceClient(ProcessBound):
             return await arun(self._voices.delete(voice_id))
 
     # -- shared by sync and async
+
+    def measure(self, text: str, **settings: Any) -> Act[Measured]:
+        """Return the measures of *text* for the estimate of a batch."""
+        from llmcore.voice.measure import measure_speech  # imported here, because speech does not need it
+
+        take = settings.pop
+        ask = Ask(text, take("voice", None), take("model", None), True, None, (), None, None, settings)  # noqa: FBT003 - the cache
+        return measure_speech(self._make_texts(ask)[0], self._services)
 
     def _make_texts(self, ask: Ask, *, streaming: bool = False, timed: bool = False) -> list[TextCall]:
         """Check the arguments, and return one call for each provider to try."""

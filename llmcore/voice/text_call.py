@@ -17,6 +17,7 @@ from llmcore.calls.gather import gather
 from llmcore.calls.pieces import convert_pieces
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import VoiceNotFound
+from llmcore.ledger.events import Starts
 from llmcore.ledger.hits import HitKey
 from llmcore.pipeline import Services
 from llmcore.pipeline.budget import is_request
@@ -27,11 +28,11 @@ from llmcore.voice.call import SpeechCall
 from llmcore.voice.failures import complete_unknown_voice
 from llmcore.voice.kind import SPEECH, check_budget_of, find_kept
 from llmcore.voice.merge import merge_speeches, sum_costs
-from llmcore.voice.pieces import divide_text, get_traits, make_calls
+from llmcore.voice.pieces import Pieces, divide_text, get_traits, make_calls
 from llmcore.voice.request import Ask
 from llmcore.voice.settle import mark_cached
 
-__all__ = ["TextCall", "speak"]
+__all__ = ["TextCall", "divide", "speak"]
 
 Speaking: TypeAlias = Generator[Step | bytes, Any, Speech]
 
@@ -98,26 +99,7 @@ def speak(text: TextCall, services: Services) -> Speaking:
     asked = True
     speech: Speech | None = None
     try:
-        traits = yield from get_traits(text.backend, text.voice, text.settings)
-        pieces = divide_text(text.ask.text, traits, by_sentence=bool(text.ask.cache))
-        template = SpeechCall(
-            kind=SPEECH,
-            backend=text.backend,
-            text="",
-            voice=text.voice,
-            settings=text.settings,
-            traits=traits,
-            deadline=text.deadline,
-            reads=text.ask.cache != "refresh",
-            streaming=text.streaming,
-            timed=text.timed,
-            timeout_s=None if text.ask.timeout is None else parse_seconds(text.ask.timeout, "timeout"),
-            user=text.ask.user,
-            tags=_get_tags(text),
-            group=group,
-            starts=starts,
-        )
-        text.pieces = make_calls(pieces, template, text.namespace, cache=bool(text.ask.cache))
+        pieces = yield from divide(text, group, starts)
         for call in text.pieces:
             kept = yield from find_kept(call, services)
             text.speeches.append(None if kept is None else mark_cached(kept))
@@ -143,6 +125,31 @@ def speak(text: TextCall, services: Services) -> Speaking:
             key = HitKey("voice", start.provider, speech.model, start.user, start.tags)
             services.events.record_hit(key, speech.saved, lambda: event, starts)
     return speech
+
+
+def divide(text: TextCall, group: str = "", starts: Starts = ()) -> Act[Pieces]:
+    """Divide *text* into pieces, and make the calls of the pieces."""
+    traits = yield from get_traits(text.backend, text.voice, text.settings)
+    pieces = divide_text(text.ask.text, traits, by_sentence=bool(text.ask.cache))
+    template = SpeechCall(
+        kind=SPEECH,
+        backend=text.backend,
+        text="",
+        voice=text.voice,
+        settings=text.settings,
+        traits=traits,
+        deadline=text.deadline,
+        reads=text.ask.cache != "refresh",
+        streaming=text.streaming,
+        timed=text.timed,
+        timeout_s=None if text.ask.timeout is None else parse_seconds(text.ask.timeout, "timeout"),
+        user=text.ask.user,
+        tags=_get_tags(text),
+        group=group,
+        starts=starts,
+    )
+    text.pieces = make_calls(pieces, template, text.namespace, cache=bool(text.ask.cache))
+    return pieces
 
 
 def _get_tags(text: TextCall) -> tuple[str, ...]:

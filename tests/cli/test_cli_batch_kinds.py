@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,8 +68,52 @@ def test_lines_become_audio_files_with_an_index(cli: CommandLine, upstream: Simu
     assert (again.returncode, "is finished" in again.stderr) == (2, True)
 
 
+def run_json(cli: CommandLine, *arguments: str) -> dict[str, Any]:
+    done = cli("batch", "run", "lines.csv", "--column", "text", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+KINDS = [("--api", "embeddings", "-o", "out.jsonl"), ("--say", "--voice", "alloy", "-o", "audio")]
+
+
+@pytest.mark.parametrize("options", KINDS, ids=["embeddings", "speech"])
+def test_the_estimate_of_other_kinds_is_their_cost(
+    cli: CommandLine, upstream: Simulator, options: tuple[str, ...]
+) -> None:
+    found = run_json(cli, *options, "--dry-run")
+    assert not upstream.requests, "an estimate sends nothing"
+    assert not Path("audio").exists()
+    assert (found["items"], found["duplicates"], found["cached"], found["requests"]) == (3, 1, 0, 2)
+    kind = "characters" if "--say" in options else "input_tokens"
+    assert found[kind] == (15 if kind == "characters" else found["input_tokens"]) > 0
+    least, likely, most = (Decimal(str(found[f"cost_{name}"])) for name in ("least", "likely", "most"))
+    outcome = Decimal(str(run_json(cli, *options)["cost"]))
+    assert 0 < least <= outcome <= most
+    assert least <= likely <= most
+    again = run_json(cli, *options[:-1], "other", "--dry-run") if "--say" in options else None
+    if again is not None:
+        assert (again["cached"], again["requests"], again["cost_most"]) == (2, 0, 0)
+    text = cli("batch", "run", "lines.csv", "--column", "text", *options, "--dry-run").stdout
+    assert ("output tokens" in text, "cost" in text) == (False, True)
+
+
 @pytest.mark.usefixtures("upstream")
-@pytest.mark.parametrize("option", [("--lane", "queue"), ("--dry-run",), ("--api", "embeddings")])
+def test_the_summary_compares_the_estimate_with_the_outcome(cli: CommandLine) -> None:
+    options = ("--column", "text", "-p", "max_tokens=50")
+    text = cli("batch", "run", "lines.csv", "-o", "out.jsonl", *options, "--limit", "1").stderr
+    assert re.search(r"estimated \$\S+ at least, \$\S+ likely, \$\S+ at most; it cost \$", text), text
+    found = run_json(
+        cli, *options[2:], "-o", "out.jsonl"
+    )  # the rest: one line is answered, one is a duplicate
+    part, least, most = (found[name] for name in ("part_cost", "estimate_least", "estimate_most"))
+    assert 0 < least <= part <= most
+    assert part < found["cost"], "the earlier part is not in the estimate"
+
+
+@pytest.mark.usefixtures("upstream")
+@pytest.mark.parametrize("option", [("--lane", "queue"), ("--api", "embeddings")])
 def test_speech_refuses_what_it_does_not_have(cli: CommandLine, option: tuple[str, ...]) -> None:
     done = cli("batch", "run", "lines.csv", "--say", "-o", "audio", *option)
     assert (done.returncode, f"{option[0]} does not apply to --say" in done.stderr) == (2, True)

@@ -12,6 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmcore.errors import BadRequest, ProviderError
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from llmcore.llm.batch.run import BatchRun, Items
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
+    from llmcore.llm.models import Models
     from llmcore.pipeline import Services
+    from llmcore.pipeline.measured import Measured
 
 __all__ = ["BatchMethods", "Lane"]
 
@@ -40,6 +43,7 @@ __all__ = ["BatchMethods", "Lane"]
 class BatchMethods:
     """The methods of `LLMClient` that start and resume batches."""
 
+    _models: Models
     _services: Services
     _get_engines: GetEngines = None
 
@@ -81,19 +85,22 @@ class BatchMethods:
                 to all its parts together.
             engine: The engine whose workers send the requests, such as "dask"; None is `[batch] engine`. Only the lane
                 "now" has engines.
-            parameters: Parameters of the model. An item may override these parameters.
+            parameters: Parameters of the model. An item may override these parameters. With `response_format` as a type, as in
+                `chat`, `reply.parsed` is an instance; an answer that does not fit the type is the error of its item.
 
         Raises:
             BadRequest: An argument is not valid.
         """
         from llmcore.llm.batch.run import find_runs_folder, make_run_id
+        from llmcore.llm.batch.typed import take_answer_type
 
         check_items(items, lane, concurrency)
         check_api(api, lane)
 
         path = find_runs_folder() / f"{make_run_id()}.sqlite3"
         options = {"user": user, "tags": tags, "cache": cache}
-        read = _make_reader(items, model, parameters, system, api)
+        parameters, answer_type = take_answer_type(parameters)
+        read = _make_reader(items, model, parameters, system, api, answer_type=answer_type)
         once = _is_read_once(items)
         return self.open_run(
             path,
@@ -104,6 +111,7 @@ class BatchMethods:
             concurrency=concurrency,
             budget=budget,
             engine=engine,
+            answer_type=answer_type,
         )
 
     abatch = batch
@@ -144,19 +152,21 @@ class BatchMethods:
             cache: True, False or "refresh".
             budget: The most that all parts of the run together may cost.
             engine: As in `batch`; the parts of a run may have different engines.
-            parameters: Parameters of the model.
+            parameters: Parameters of the model. `response_format` as a type also parses the answers in the file of the run.
 
         Raises:
             BadRequest: No run has the id.
         """
         from llmcore.llm.batch.run import find_run
+        from llmcore.llm.batch.typed import take_answer_type
 
         path = find_run(run_id)
         read = None
+        parameters, answer_type = take_answer_type(parameters)
         if items is not None:
             check_items(items, lane or "now", concurrency)
             check_api(api, lane or "now")
-            read = _make_reader(items, model, parameters, system, api)
+            read = _make_reader(items, model, parameters, system, api, answer_type=answer_type)
         options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
         once = _is_read_once(items)
         return self.open_run(
@@ -168,6 +178,7 @@ class BatchMethods:
             concurrency=concurrency,
             budget=budget,
             engine=engine,
+            answer_type=answer_type,
         )
 
     def open_run(
@@ -184,6 +195,8 @@ class BatchMethods:
         max_failures: Callable[[int], float] | None = None,
         report: Callable[[str], None] | None = None,
         send_other: Callable[[dict[str, Any], tuple[str, ...]], Awaitable[Reply[Any]]] | None = None,
+        measure_other: Callable[[Mapping[str, Any]], Act[Measured]] | None = None,
+        answer_type: Any = None,
     ) -> BatchRun:
         """Return the run in the file *path*, for commands with their own folder of runs.
 
@@ -199,13 +212,15 @@ class BatchMethods:
             max_failures: Returns the allowed number of failures for a given number of finished items.
             report: Called with a sentence about each batch of the lane `queue`, in another thread.
             send_other: Sends bodies of another kind, with the tags of the run.
+            measure_other: Measures such bodies for an estimate.
+            answer_type: The type into which the answers are parsed; None for texts.
         """
         from llmcore.llm.batch.run import BatchRun
 
         tag = f"batch:{path.stem}"
         tags = options.get("tags") or ()
         given = {**options, "tags": (*((tags,) if isinstance(tags, str) else tags), tag)}
-        send = self.make_sender(given, budget, tag)
+        send = self.make_sender(given, budget, tag, answer_type)
         if send_other is not None:
 
             async def send(body: dict[str, Any], on_failure: object) -> Reply[Any]:
@@ -225,8 +240,15 @@ class BatchMethods:
             from llmcore.llm.batch.estimate import estimate_run
 
             return estimate_run(
-                items, lambda body: self._plan_body(body, dict(given))[0], self._services, store
+                items, lambda body: self._plan_body(body, dict(given))[0], self._services, store, measure
             )
+
+        def measure(body: Mapping[str, Any]) -> Act[Measured]:
+            if measure_other is not None:
+                return measure_other(body)
+            from llmcore.llm.embedding.measure import measure_text
+
+            return measure_text(self._models, self._services, body, given)
 
         def make_queue(
             items: Iterator[Prepared] | AsyncIterator[Prepared], store: RunStore, **how: Any
@@ -236,9 +258,12 @@ class BatchMethods:
             return QueueLane(
                 items,
                 store,
-                lambda body: self._plan_body(body, dict(given)),
+                lambda body: [
+                    _set_up(answer_type, None, call) for call in self._plan_body(body, dict(given))
+                ],
                 self._services,
                 report=report,
+                answer_type=answer_type,
                 **how,
             )
 
@@ -254,19 +279,23 @@ class BatchMethods:
             once=once,
             concurrency=concurrency,
             max_failures=max_failures,
+            answer_type=answer_type,
         )
 
     def set_engines(self, get_engines: GetEngines) -> None:
         """Let batches run on the engines that *get_engines* returns. Without them, this process sends all requests."""
         self._get_engines = get_engines
 
-    def make_sender(self, options: Mapping[str, Any], budget: str | None, tag: str) -> Send:
+    def make_sender(
+        self, options: Mapping[str, Any], budget: str | None, tag: str, answer_type: Any = None
+    ) -> Send:
         """Return a function that sends request bodies.
 
         Args:
             options: Arguments of `send`, with *tag* among the tags.
             budget: The most that all requests with *tag* may cost.
             tag: The tag of the run.
+            answer_type: The type of the answers; None for texts.
         """
         if budget is not None:
             self._add_budget(read_budget(budget, tag))
@@ -279,7 +308,7 @@ class BatchMethods:
 
                 embedder = embedder or Embedder(cast("Any", self).aembed, options)
                 return await embedder.send(body)
-            return await self._send_body(body, dict(options), on_failure)
+            return await self._send_body(body, dict(options), partial(_set_up, answer_type, on_failure))
 
         return send
 
@@ -309,10 +338,16 @@ class BatchMethods:
         raise NotImplementedError
 
     async def _send_body(
-        self, body: Mapping[str, Any], options: dict[str, Any], on_failure: Callable[[ProviderError], None]
+        self, body: Mapping[str, Any], options: dict[str, Any], prepare: Callable[[ChatCall], object]
     ) -> Reply[Any]:
-        """Send one body of Chat Completions; *on_failure* is called with each failure that is retried."""
+        """Send one body of Chat Completions; *prepare* is called with the call for each model to try."""
         raise NotImplementedError
+
+
+def _set_up(answer_type: Any, on_failure: Callable[[ProviderError], None] | None, call: ChatCall) -> ChatCall:
+    """Set the type of the answer, so that an answer that does not fit is not cached."""
+    call.answer_type, call.on_failure = answer_type, on_failure
+    return call
 
 
 def _make_reader(
@@ -321,21 +356,28 @@ def _make_reader(
     parameters: Mapping[str, Any],
     system: str | None,
     api: BatchApi,
+    *,
+    answer_type: Any,
 ) -> Callable[[], Items]:
     """Return a reader that converts *items* to request bodies."""
     from llmcore.llm.batch.items import add_model, prepare
+    from llmcore.llm.batch.typed import check_format
 
     defaults = add_model(parameters, model)
 
+    def make(index: int, item: Any) -> Prepared:
+        made = prepare(index, item, defaults, system, api)
+        return made if answer_type is None else check_format(made, defaults["response_format"])
+
     def read() -> Iterator[Prepared]:
         assert isinstance(items, Iterable)  # noqa: S101 - chosen below
-        return (prepare(index, item, defaults, system, api) for index, item in enumerate(items))
+        return (make(index, item) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
         assert isinstance(items, AsyncIterable)  # noqa: S101 - chosen below
         index = 0
         async for item in items:
-            yield prepare(index, item, defaults, system, api)
+            yield make(index, item)
             index += 1
 
     return read if isinstance(items, Iterable) else aread

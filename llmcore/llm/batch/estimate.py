@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
     from llmcore.pipeline import Services
+    from llmcore.pipeline.measured import Measured
     from llmcore.support.ledger_values import Charge, Scope
 
 __all__ = ["BudgetRoom", "Estimate", "count_input", "estimate_run"]
@@ -59,6 +60,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
     requests: int = 0
     """The number of items that are not yet answered."""
+    characters: int = 0
+    """The characters to be spoken, in a batch of speech."""
     input_tokens: int = 0
     """The input tokens of the requests to send. The following fields also describe these requests."""
     exact_share: float = 1.0
@@ -93,6 +96,7 @@ def estimate_run(
     plan: Callable[[Mapping[str, Any]], ChatCall],
     services: Services,
     store: RunStore | None,
+    measure: Callable[[Mapping[str, Any]], Act[Measured]],
 ) -> Act[Estimate]:
     """Return the estimate of the run of *items*.
 
@@ -103,12 +107,13 @@ def estimate_run(
         plan: Returns the call of a body.
         services: The services of the call.
         store: The answers of an earlier part of the run.
+        measure: Measures the body of a text to be embedded or spoken.
 
     Raises:
         ConfigError, PluginError: An item names a model that is not configured.
         LedgerError: The ledger cannot be read.
     """
-    work = _Estimator(plan, services)
+    work = _Estimator(plan, services, measure)
     yield from work.read(items, store)
     return work.make_estimate()
 
@@ -116,7 +121,7 @@ def estimate_run(
 class _Load:
     """The requests to one model."""
 
-    def __init__(self, charge: Charge, likely: int, has_queue: bool) -> None:  # noqa: FBT001 - made in one place
+    def __init__(self, charge: Charge, likely: int, *, has_queue: bool) -> None:
         self.charge = charge
         self.has_queue = has_queue
         self.likely = likely
@@ -128,13 +133,29 @@ class _Load:
 
 
 class _Estimator:
-    def __init__(self, plan: Callable[[Mapping[str, Any]], ChatCall], services: Services) -> None:
+    def __init__(
+        self,
+        plan: Callable[[Mapping[str, Any]], ChatCall],
+        services: Services,
+        measure: Callable[[Mapping[str, Any]], Act[Measured]],
+    ) -> None:
         self._plan = plan
+        self._measure = measure
         self._services = services
         self._seen: set[int] = set()
         self._loads: dict[tuple[str, str], _Load] = {}
         self._sums: dict[str, Any] = dict.fromkeys(
-            ("items", "malformed", "answered", "duplicates", "cached", "requests", "input_tokens"), 0
+            (
+                "items",
+                "malformed",
+                "answered",
+                "duplicates",
+                "cached",
+                "requests",
+                "input_tokens",
+                "characters",
+            ),
+            0,
         )
         self._exact = self._output_least = self._output_likely = 0
         self._output_most: int | None = 0
@@ -157,11 +178,11 @@ class _Estimator:
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
         """Return the outcome of *body* in a run. If the run would send *body*, add the tokens and the cost."""
-        if "messages" not in body:
-            raise LLMCoreError("embeddings have no estimate", code="LC303", expected="a run of chats")
         own = make_key(body)
         if store is not None and store.has_answer(own):
             return "answered"
+        if "messages" not in body:
+            return (yield from self._sort_text(body))
         call = self._plan(body)
         mark = hash(call.key or own)
         if mark in self._seen:
@@ -172,6 +193,26 @@ class _Estimator:
             if data is not None and call.kind.decode(call, data) is not None:
                 return "cached"
         self._add(call)
+        return "requests"
+
+    def _sort_text(self, body: Mapping[str, Any]) -> Act[str]:
+        """Do as `_sort`, for a text to be embedded or spoken."""
+        found = yield from self._measure(body)
+        mark = hash(found.key)
+        if mark in self._seen:
+            return "duplicates"
+        self._seen.add(mark)
+        if found.is_cached:
+            return "cached"
+        charge = found.charge
+        load = self._loads.setdefault((charge.provider, charge.model), _Load(charge, 0, has_queue=False))
+        load.requests += 1
+        load.tokens += found.tokens
+        load.cost = _add(load.cost, found.costs[1])
+        self._sums["input_tokens"] += found.tokens
+        self._sums["characters"] += found.characters
+        self._exact += found.tokens if found.is_exact else 0
+        self._now = [_add(total, part) for total, part in zip(self._now, found.costs, strict=True)]
         return "requests"
 
     def _add(self, call: ChatCall) -> None:
@@ -205,7 +246,8 @@ class _Estimator:
     def _find_load(self, call: ChatCall) -> _Load:
         name = call.backend.name, call.request.model
         if name not in self._loads:
-            self._loads[name] = _Load(call.kind.charge(call), self._read_likely(*name), _has_queue(call))
+            charge, likely = call.kind.charge(call), self._read_likely(*name)
+            self._loads[name] = _Load(charge, likely, has_queue=_has_queue(call))
         return self._loads[name]
 
     # -- the ledger

@@ -22,6 +22,7 @@ from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
+from llmcore.llm.batch.typed import check_answer
 from llmcore.support.money import to_nano
 from llmcore.types import Reply
 
@@ -72,6 +73,7 @@ class LiveLane:
         in_order: Return the items in their order, from position *first*. A slow item delays the output of at most `_WINDOW`
             later items.
         max_failures: The run stops when more items than this have failed.
+        answer_type: Answers that do not fit this type fail; None for no type.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class LiveLane:
         in_order: bool = False,
         first: int = 0,
         max_failures: Callable[[int], float] | None = None,
+        answer_type: Any = None,
     ) -> None:
         import asyncio
 
@@ -95,6 +98,7 @@ class LiveLane:
         self._pace = pace
         self._in_order = in_order
         self._max_failures = max_failures
+        self._answer_type = answer_type
         self._engine = engine
         self._tasks: dict[asyncio.Future[Any], list[bytes]] = {}
         """The keys of the requests that each task sends."""
@@ -325,11 +329,16 @@ class LiveLane:
             if task.cancelled() or error is not None:
                 yield from ((key, None, error) for key in keys)
             elif self._engine is None:
-                yield keys[0], task.result(), None
+                yield self._check(keys[0], task.result())
             else:
                 for key, outcome in zip(keys, task.result(), strict=True):
                     is_error = isinstance(outcome, BaseException)
-                    yield key, None if is_error else outcome, outcome if is_error else None
+                    yield (key, None, outcome) if is_error else self._check(key, outcome)
+
+    def _check(self, key: bytes, reply: Reply[Any]) -> tuple[bytes, Reply[Any] | None, BaseException | None]:
+        """Return a request with its reply, or with the error of an answer that does not fit the type."""
+        error = check_answer(reply, self._answer_type)
+        return key, reply if error is None else None, error
 
     def _on_failure(self, error: ProviderError) -> None:
         if isinstance(error, RateLimited):

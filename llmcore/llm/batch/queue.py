@@ -18,6 +18,7 @@ from llmcore.llm.batch.queue_store import QueueStore
 from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
+from llmcore.llm.batch.typed import check_answer
 from llmcore.llm.batch.vendor import has_queue
 from llmcore.support.money import to_nano
 
@@ -56,6 +57,7 @@ class QueueLane:
         moves_tail: Whether requests that the vendor has not executed in time are left to the lane `now`.
         drains: Whether to cancel the existing batches and create no new ones.
         report: Called with a sentence for each batch that is created or ends.
+        answer_type: Answers that do not fit this type fail; None for no type.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class QueueLane:
         moves_tail: bool = False,
         drains: bool = False,
         report: Callable[[str], None] | None = None,
+        answer_type: Any = None,
     ) -> None:
         self._source = Source(items)
         self._store = store
@@ -80,6 +83,7 @@ class QueueLane:
         self._in_order = in_order
         self._moves_tail = moves_tail
         self._max_failures = max_failures
+        self._answer_type = answer_type
         self._booking = Booking(services, self._queue.token)
         self._chunks = Chunks(
             self._queue,
@@ -294,11 +298,15 @@ class QueueLane:
     # -- how requests end; called by the chunks
 
     def _answer(self, name: str, key: bytes, reply: Reply, position: int) -> None:
-        """Store and finish the items of an answered request."""
+        """Store and finish the items of an answered request. An answer that does not fit the type fails them."""
         if name:
             if name in self._settled:
                 return
             self._settled[name] = key
+        error = check_answer(reply, self._answer_type)
+        if error is not None:
+            self._fail(key, error)
+            return
         self._answers.append((key, reply, None if reply.cost is None else to_nano(reply.cost), position))
         self._finish_all(key, reply, is_first=True)
         if len(self._answers) >= _PAGE:

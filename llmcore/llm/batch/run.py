@@ -29,6 +29,7 @@ from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.store import RunStore, make_created
 from llmcore.llm.batch.switching import SwitchingLane
+from llmcore.llm.batch.typed import parse_item
 from llmcore.support.money import from_nano
 from llmcore.support.user_folders import get_user_folder
 
@@ -77,6 +78,7 @@ class BatchRun:
         once: bool = False,
         concurrency: int | None = None,
         max_failures: Callable[[int], float] | None = None,
+        answer_type: Any = None,
     ) -> None:
         self.id = path.stem
         """The name of the run, for `resume_batch`."""
@@ -93,6 +95,7 @@ class BatchRun:
         self._store: RunStore | None = None
         self._concurrency = concurrency
         self._max_failures = max_failures
+        self._answer_type = answer_type
         self._summary: Summary | None = None
 
     def __repr__(self) -> str:
@@ -187,7 +190,8 @@ class BatchRun:
             lane = loop.run(self._make_lane, store, in_order)
             try:
                 while found := loop.wait(lane.take()):
-                    yield from found
+                    for item in found:
+                        yield parse_item(item, self._answer_type)
             finally:
                 loop.wait(lane.close())
         finally:
@@ -203,7 +207,7 @@ class BatchRun:
             try:
                 while found := await lane.take():
                     for item in found:
-                        yield item
+                        yield parse_item(item, self._answer_type)
             finally:
                 await lane.close()
         finally:
@@ -262,7 +266,8 @@ class BatchRun:
                 if stored.state != "failed" or stored.error is None or not stored.is_malformed:
                     continue  # sent again
                 error = _restore_error(stored.error)
-            yield BatchItem(index=stored.position, id=stored.id, reply=reply, error=error)
+            item = BatchItem(index=stored.position, id=stored.id, reply=reply, error=error)
+            yield parse_item(item, self._answer_type)
 
     def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane | SwitchingLane:  # noqa: FBT001 - `LoopThread.run` passes it by position
         found = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
@@ -311,6 +316,7 @@ class BatchRun:
             in_order=in_order,
             first=first,
             max_failures=self._max_failures,
+            answer_type=self._answer_type,
         )
 
     def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:

@@ -17,7 +17,7 @@ from llmcore.llm.request import EXTRA_BODY, normalise_extra_body
 from llmcore.pipeline import Services
 from llmcore.types import EmbeddingRequest, Embeddings
 
-__all__ = ["prepare"]
+__all__ = ["make_calls", "prepare"]
 
 _ALIAS: Final = "embedding"
 """The name in `[models]` that is used if a call does not name a model."""
@@ -33,6 +33,20 @@ def prepare(
     options: EmbedOptions,
 ) -> Act[Embeddings]:
     """Check the arguments, and return the call that embeds the texts."""
+    calls = make_calls(models, services, texts, model=model, dimensions=dimensions, options=options)
+    return try_in_order(calls, services, embed)
+
+
+def make_calls(
+    models: Models,
+    services: Services,
+    texts: object,
+    *,
+    model: str | None,
+    dimensions: object,
+    options: EmbedOptions,
+) -> list[TextsCall]:
+    """Check the arguments, and return one call for each model to try."""
     given = cast("dict[str, Any]", options)
     check_options(given)
     extra_body = given.pop(EXTRA_BODY, None)
@@ -46,8 +60,7 @@ def prepare(
             target.check({EXTRA_BODY: extra_body})
     extra = {} if extra_body is None else normalise_extra_body(extra_body)
     parameters = make_parameters(length, extra)
-    calls = [_make_call(target, checked, parameters, own) for target in targets]
-    return try_in_order(calls, services, embed)
+    return [_make_call(target, checked, parameters, own) for target in targets]
 
 
 def _make_call(

@@ -68,10 +68,14 @@ class EmbeddingQuote:
             return billed, "server"
         if self._own is not None:
             return compute_cost(self._own, usage), "config"
-        cost = result.cost
-        if cost is None:
-            cost = get_provider_cost(self._backend.offline, self._model, usage, None)
+        cost = self.price(usage) if result.cost is None else result.cost
         return cost, None if cost is None else "provider"
+
+    def price(self, usage: Usage) -> Decimal | None:
+        """Return the price of *usage*; None if unknown."""
+        if self._own is not None:
+            return compute_cost(self._own, usage)
+        return get_provider_cost(self._backend.offline, self._model, usage, None)
 
 
 def count_usage(backend: Backend, model: str, texts: Sequence[str], usage: Usage) -> Usage:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
+import httpx2
 import msgspec
 
 from llmcore.errors import ProviderError
@@ -53,7 +54,7 @@ class OpenAIBatches(OpenAIClient):
         file = self._get_document(partial(self._templates.form, "/files", FORM_TYPE), form, _LONG_S)
         del form
         track_sending()
-        content = encode_creation(_read_id(file), endpoint, metadata)
+        content = encode_creation(_read_id(file), endpoint, metadata, azure=self._is_azure)
         return self._read_status(self._get_document(self._document("POST", "/batches"), content))
 
     def status(self, batch: str) -> BatchStatus:
@@ -128,7 +129,7 @@ class OpenAIBatches(OpenAIClient):
         file = await self._aget_document(partial(self._templates.form, "/files", FORM_TYPE), form, _LONG_S)
         del form
         track_sending()
-        content = encode_creation(_read_id(file), endpoint, metadata)
+        content = encode_creation(_read_id(file), endpoint, metadata, azure=self._is_azure)
         return self._read_status(await self._aget_document(self._document("POST", "/batches"), content))
 
     async def astatus(self, batch: str) -> BatchStatus:
@@ -208,7 +209,12 @@ class OpenAIBatches(OpenAIClient):
 
     def _encode_upload(self, requests: Sequence[BatchRequest]) -> tuple[bytes, str]:
         adapted = [msgspec.structs.replace(each, request=self.adapt(each.request)) for each in requests]
-        return encode_upload(adapted)
+        return encode_upload(adapted, azure=self._is_azure)
+
+    @property
+    def _is_azure(self) -> bool:
+        host = httpx2.URL(self.account.base_url).host
+        return bool(self.account.azure_endpoint) or host.endswith(".azure.com")
 
     def _document(self, method: str, path: str) -> Callable[[], RequestTemplate]:
         return partial(self._templates.document, method, path)

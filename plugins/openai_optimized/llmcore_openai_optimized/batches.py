@@ -1,6 +1,7 @@
 """The bodies and documents of OpenAI's Batch API. This module does no I/O.
 
-Source, read 2026-11: https://platform.openai.com/docs/api-reference/batch
+Sources, read 2026-11: https://platform.openai.com/docs/api-reference/batch,
+https://learn.microsoft.com/rest/api/azureopenai/batch/create
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ The vendor rejects a batch beyond that limit.
 """
 _BOUNDARY: Final = secrets.token_hex(24)
 FORM_TYPE: Final = f"multipart/form-data; boundary={_BOUNDARY}"
-_ENDPOINTS: Final = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
+_ENDPOINTS: Final = {"chat": "/chat/completions", "responses": "/responses"}
 _RUNNING: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 _NOT_DONE: Final = frozenset({"batch_expired", "batch_cancelled"})
 _TEMPORARY: Final = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
@@ -66,13 +67,13 @@ class _Line(msgspec.Struct):
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 
 
-def encode_upload(requests: Sequence[BatchRequest]) -> tuple[bytes, str]:
-    """Return the form that uploads *requests* as a file, and their common endpoint.
+def encode_upload(requests: Sequence[BatchRequest], *, azure: bool = False) -> tuple[bytes, str]:
+    """Return the form that uploads *requests* as a file, and their common endpoint; those of Azure lack the `/v1`.
 
     Raises:
         BadRequest: A request cannot be encoded, or the requests have different endpoints.
     """
-    endpoints = {_ENDPOINTS[each.request.api] for each in requests}
+    endpoints = {f"{'' if azure else '/v1'}{_ENDPOINTS[each.request.api]}" for each in requests}
     if len(endpoints) != 1:
         raise BadRequest(
             "all requests of a batch must have the same endpoint", expected=" or ".join(_ENDPOINTS.values())
@@ -91,15 +92,16 @@ def encode_upload(requests: Sequence[BatchRequest]) -> tuple[bytes, str]:
     return b"".join(parts), endpoint
 
 
-def encode_creation(file: str, endpoint: str, metadata: Mapping[str, str]) -> bytes:
-    """Return the body that creates a batch from an uploaded file."""
+def encode_creation(file: str, endpoint: str, metadata: Mapping[str, str], *, azure: bool = False) -> bytes:
+    """Return the body that creates a batch from an uploaded file. Azure keeps the results without a limit in time."""
+    lifetime = {"output_expires_after": {"anchor": "created_at", "seconds": _LIFETIME_S}}
     return msgspec.json.encode(
         {
             "input_file_id": file,
             "endpoint": endpoint,
             "completion_window": "24h",
             "metadata": dict(metadata),
-            "output_expires_after": {"anchor": "created_at", "seconds": _LIFETIME_S},
+            **({} if azure else lifetime),
         }
     )
 

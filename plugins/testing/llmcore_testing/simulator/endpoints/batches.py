@@ -1,4 +1,4 @@
-"""/v1/batches, OpenAI's batches: create, describe, list and cancel. The results are in files."""
+"""/v1/batches, OpenAI's batches, also as /openai/batches of Azure: create, describe, list and cancel. The results are in files."""
 
 from __future__ import annotations
 
@@ -40,9 +40,13 @@ def create_batch(call: Call) -> Answer:
     """Accept a batch. As with OpenAI, the lines are validated later, and an invalid line makes the batch fail."""
     body = read_json_body(call)
     endpoint, window = body.get("endpoint"), body.get("completion_window")
-    if endpoint not in _ENDPOINTS:
+    is_azure = call.request.path.startswith("/openai/")
+    endpoints = {
+        name.removeprefix("/v1") if is_azure else name: answer for name, answer in _ENDPOINTS.items()
+    }
+    if endpoint not in endpoints:
         raise make_invalid(
-            f"Invalid value: '{endpoint}'. Supported values are: {sorted(_ENDPOINTS)}.", param="endpoint"
+            f"Invalid value: '{endpoint}'. Supported values are: {sorted(endpoints)}.", param="endpoint"
         )
     if window != "24h":
         raise make_invalid(
@@ -65,7 +69,7 @@ def create_batch(call: Call) -> Answer:
     batch = Batch(
         id=new_id("batch_"),
         items=items,
-        answer=lambda body: answer_item(call, str(endpoint), _ENDPOINTS[str(endpoint)], body),
+        answer=lambda body: answer_item(call, str(endpoint), endpoints[str(endpoint)], body),
         facts={"endpoint": endpoint, "metadata": metadata, "input": file.id, "lifetime_s": lifetime_s},
         window_s=call.settings.batch_window_s,
         fault=call.fault,

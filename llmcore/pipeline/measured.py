@@ -1,0 +1,27 @@
+"""What a text would cost as embeddings or as speech, found without a request."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from llmcore.support.ledger_values import Charge
+
+__all__ = ["Measured"]
+
+
+class Measured(NamedTuple):
+    """The measures of one text."""
+
+    key: object
+    """Equal for texts that are requested once."""
+    charge: Charge
+    """The call, for the budgets that count it."""
+    is_cached: bool
+    costs: tuple[Decimal | None, Decimal | None, Decimal | None]
+    """The minimum, likely and maximum cost in USD; None if the price is unknown."""
+    tokens: int = 0
+    is_exact: bool = True
+    """Whether the tokens are counted, not estimated."""
+    characters: int = 0
+    """The characters to be spoken, without those in the cache."""
