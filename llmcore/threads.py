@@ -119,7 +119,10 @@ async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
     thread = threading.Thread(target=queued, name="llmcore-load", daemon=True)
     if seconds <= 0 or not start_thread(thread):
         return work()
-    done, _ = await asyncio.wait({asyncio.wrap_future(queued.done)}, timeout=seconds)
+    ended = asyncio.wrap_future(queued.done)
+    # asyncio logs an error that no task reads; `queued` has it, and the caller may have been cancelled
+    ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+    done, _ = await asyncio.wait({ended}, timeout=seconds)
     if not done:
         raise Overdue(thread)
     error = queued.done.exception()

@@ -29,8 +29,8 @@ MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-
 def measure_kills(items: int = 10_000, kills: int = 100) -> dict[str, Any]:
     """Kill a run of *items* in the lane `now` *kills* times, and runs in the lane `queue` as often."""
     os.environ["UPSTREAM_KEY"] = "sk-test"
-    queued = {name: kill_queued(name, kills // 2) for name in MODELS}
-    return {"now": kill_live(items, kills), **{f"queue_{name}": found for name, found in queued.items()}}
+    queued = {f"queue_{name}": kill_queued(name, kills // 2) for name in MODELS}
+    return {**queued, "now": kill_live(items, kills)}
 
 
 def kill_live(items: int, kills: int) -> dict[str, int]:
@@ -107,14 +107,16 @@ def write_files(upstream: Simulator, provider: str, prompts: list[str], name: st
 
 
 def kill_after(upstream: Simulator, command: tuple[str, ...], requests: int) -> bool:
-    """Start *command* and kill it after *requests* more requests. Return False if it ended before."""
+    """Start *command* and kill it after *requests* more requests. Return False if the run had finished before."""
     process = start(command)
     aim = upstream.counts["requests"] + requests
     is_due: Callable[[], bool] = lambda: upstream.counts["requests"] >= aim or process.poll() is not None  # noqa: E731
     upstream.wait_for(is_due)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    return process.returncode == -signal.SIGKILL
+    _, errors = process.communicate(timeout=60)
+    if process.returncode not in {0, -signal.SIGKILL}:
+        raise AssertionError(errors)
+    return process.returncode != 0
 
 
 def start(command: tuple[str, ...]) -> subprocess.Popen[str]:

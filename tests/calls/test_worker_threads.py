@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from llmcore.errors import Timeout
+from llmcore.errors import ConfigError, Timeout
 from llmcore.types import ChatRequest, Delta, Reply, Usage
 
 LONG_S = 60.0
@@ -173,3 +174,16 @@ def test_a_call_that_hangs_does_not_keep_the_program_alive(scripted: ModuleType)
         timeout=LONG_S,
     )
     assert done.stdout == "late\n", done.stderr
+
+
+def test_a_plugin_that_cannot_be_created_logs_no_error_of_asyncio(caplog: pytest.LogCaptureFixture) -> None:
+    openai = {"base_url": "not an address", "api_key": "sk-test"}
+
+    async def ask() -> None:
+        async with llmcore.load({"llm": {"provider": "openai", "openai": openai}}) as core:
+            with pytest.raises(ConfigError, match="base_url"):
+                await core.llm.achat("Hello", model="gpt-4o-mini")
+            gc.collect()
+
+    asyncio.run(ask())
+    assert "never retrieved" not in caplog.text
