@@ -9,7 +9,7 @@ import msgspec
 
 from llmcore.calls.limits import find_rules
 from llmcore.config import Limit
-from llmcore.support.limit_values import LimitScope
+from llmcore.support.limit_values import REMEMBERED_S, LimitScope
 
 __all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency"]
 
@@ -20,12 +20,20 @@ class ScopeState:
     def __init__(self, scope: LimitScope) -> None:
         self.scope = scope
         self.full_at = (0.0, 0.0)
-        """As the store last reported."""
+        """As the store last reported, at `seen_at`."""
+        self.seen_at = float("-inf")
         self.spent_until = [0.0, 0.0]
         """Of the share of this process, by the calls of an outage."""
 
-    def get_debts(self, now: float) -> tuple[float, float]:
-        """Return the debts that the store last reported, in seconds."""
+    def record(self, debts_s: tuple[float, float], now: float) -> None:
+        """Record the debts that the store reported."""
+        self.full_at = now + debts_s[0], now + debts_s[1]
+        self.seen_at = now
+
+    def get_debts(self, now: float) -> tuple[float, float] | None:
+        """Return the debts in seconds, as far as this process knows; None if it has not used the scope for a while."""
+        if now - self.seen_at > REMEMBERED_S:
+            return None
         requests, tokens = self.full_at
         return max(0.0, requests - now), max(0.0, tokens - now)
 

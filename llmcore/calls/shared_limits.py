@@ -233,8 +233,8 @@ class SharedLimits:
         if route.has_slots:
             self._held[permit.id] = permit
         now = time.monotonic()
-        for state, (requests, tokens) in zip(route.states, answer.debts_s, strict=False):
-            state.full_at = now + requests, now + tokens
+        for state, debts in zip(route.states, answer.debts_s, strict=False):
+            state.record(debts, now)
 
     def _leave(self, permit: SharedPermit, route: Route) -> None:
         """Return everything that a call has which fails before it is sent."""
@@ -318,7 +318,7 @@ class SharedLimits:
             ) if state.scope.concurrency else ()  # fmt: skip
             debts = spent = (0.0, 0.0)
             if whole:
-                debts = state.get_debts(now)
+                debts = state.get_debts(now) or debts
                 requests, tokens = (max(0.0, at - now) / self._processes for at in state.spent_until)
                 spent = requests, tokens
             if ids or whole:

@@ -8,6 +8,7 @@ import msgspec
 
 __all__ = [
     "BURST_S",
+    "REMEMBERED_S",
     "LimitScope",
     "PermitAnswer",
     "PermitRequest",
@@ -18,6 +19,10 @@ __all__ = [
 
 BURST_S: Final = 1.0
 """The burst of a rate, in seconds of refill. The burst is at least one unit."""
+
+
+REMEMBERED_S: Final = 50.0
+"""A store keeps the state of a scope for at least this time after its last use, in seconds."""
 
 
 class LimitScope(msgspec.Struct, frozen=True):
@@ -48,8 +53,11 @@ class PermitRequest(msgspec.Struct, frozen=True):
     """A slot of a concurrency limit becomes free if `report_process` does not renew it for this many seconds."""
     arrived: int = 0
     """The place in the queue: the value that the first answer returned; 0 at first."""
-    debts_s: tuple[tuple[float, float], ...] = ()
-    """For each scope, the debts of requests and of tokens that the process knows. Used if the store has lost its data."""
+    debts_s: tuple[tuple[float, float] | None, ...] = ()
+    """For each scope that the process used in the last `REMEMBERED_S`, the debts of requests and of tokens that it knows.
+
+    A store that does not know such a scope has lost its data, and begins with empty buckets.
+    """
 
 
 class PermitAnswer(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ __all__ = ["RateLimits", "load_script"]
 _US: Final = 1_000_000
 _NEVER_US: Final = 10**15
 """A patience without a bound, in microseconds: about 30 years."""
+_UNKNOWN: Final = (b"-1", b"-1")
 _FOLDER: Final = Path(__file__).parent / "scripts"
 _KNOWN: Final = 1024
 """The maximum number of scopes whose keys are kept."""
@@ -79,8 +80,8 @@ class RateLimits:
             _to_us(request.patience_s),
             _to_us(request.lease_s),
         ]
-        for scope, debts in zip(scopes, request.debts_s or ((0.0, 0.0),) * len(scopes), strict=True):
-            values += (*scope.rates, _to_us(debts[0]), _to_us(debts[1]))
+        for scope, debts in zip(scopes, request.debts_s or (None,) * len(scopes), strict=True):
+            values += (*scope.rates, *(map(_to_us, debts) if debts else _UNKNOWN))
         reply = yield from self._run(
             "request", [key for scope in scopes for key in scope.keys], values, timeout
         )
@@ -128,7 +129,7 @@ class RateLimits:
             scope = self._get_scope(report.provider, item.scope)
             keys += scope.keys[:2]
             values += [_to_us(seconds) for seconds in (*item.debts_s, *item.spent_s)]
-            values += [scope.rates[3], b"%d" % len(item.held)]
+            values += [scope.rates[1], scope.rates[3], b"%d" % len(item.held)]
             values += [call_id.encode() for call_id in item.held]
         return int((yield from self._run("report", keys, values, timeout)))
 

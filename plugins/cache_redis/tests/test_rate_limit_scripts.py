@@ -60,7 +60,7 @@ class Fleet:
         patience: float = 1e6,
         lease: float = 20.0,
         again: tuple[str, PermitAnswer] | None = None,
-        debts: tuple[float, float] = (0.0, 0.0),
+        debts: tuple[float, float] | None = None,
     ) -> tuple[str, PermitAnswer]:
         self.calls += 1
         name, arrived = (f"p:{self.calls}", 0) if again is None else (again[0], again[1].arrived)
@@ -68,6 +68,11 @@ class Fleet:
             name, "openai", scopes, tokens, patience, lease, arrived, (debts,) * len(scopes)
         )
         return name, self.cache.request_permit(request, 60)
+
+    def read_debt(self) -> float:
+        """Return the debt of tokens in seconds, which the script keeps."""
+        full_at = float(self.server.ask("HGET", "llmcore:default:rate:{openai}:state", "t"))
+        return max(0.0, full_at / 1e6 - self.now)
 
     def end(self, name: str, scope: LimitScope, tokens: int, ticket: int, unused: int) -> None:
         self.cache.return_permits([PermitReturn(name, "openai", (scope,), tokens, ticket, unused)])
@@ -97,20 +102,21 @@ def fleet(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flee
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[float, list[tuple[str, float, int, int]]]:
-    rate = draw(st.sampled_from([60.0, 600.0, 100_000.0]))
-    per_s = rate / 60
+def histories(draw: st.DrawFn) -> tuple[float, list[tuple[bool, float, int, int, int]]]:
+    """Return a rate in tokens a second, and steps: begin or end a call, after a pause, with tokens, index and percent."""
+    per_s = draw(st.sampled_from([10, 1000]))
     step = st.tuples(
-        st.sampled_from(["take", "take", "end"]),
-        st.sampled_from([0.0, 0.01, 0.3, 1.0, 5.0]),
-        st.integers(0, round(per_s * 3) + 2),
-        st.integers(0, 100),
+        st.booleans(),
+        st.sampled_from([0.0, 0.05, 0.2, 0.5, 0.9, 3.0]),
+        st.one_of(st.integers(0, per_s), st.integers(0, per_s * 3)),
+        st.integers(0, 20),
+        st.integers(1, 100),
     )
-    return rate, draw(st.lists(step, min_size=1, max_size=30))
+    return per_s, draw(st.lists(step, min_size=4, max_size=25))
 
 
 def compute_debt(taken: list[tuple[float, float]], per_s: float, now: float) -> float:
-    """Return the debt in seconds if each call had taken only what it used."""
+    """Return the debt in seconds if each call had taken only these units."""
     full_at = float("-inf")
     for at, units in taken:
         full_at = max(full_at, at) + units / per_s
@@ -118,24 +124,23 @@ def compute_debt(taken: list[tuple[float, float]], per_s: float, now: float) -> 
 
 
 @settings(
-    max_examples=60,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )
 @given(history=histories())
 def test_no_window_exceeds_the_rate_and_refunds_are_those_of_the_model(
-    fleet: Fleet, history: tuple[float, list[tuple[str, float, int, int]]]
+    fleet: Fleet, history: tuple[float, list[tuple[bool, float, int, int, int]]]
 ) -> None:
-    rate, steps = history
-    per_s = rate / 60
-    scope = LimitScope("openai", None, rate)
+    per_s, steps = history
+    scope = LimitScope("openai", None, per_s * 60.0)
     fleet.reset()
-    taken: list[list[Any]] = []  # time, units, name, ticket
+    taken: list[list[Any]] = []  # time, units, name, ticket or 0
     reserved: list[tuple[float, float]] = []
-    for what, pause, units, part in steps:
+    for begins, pause, units, index, percent in steps:
         fleet.advance(pause)
-        if what == "take":
+        if begins:
             asked = fleet.ask(scope, tokens=units)
             while not asked[1].granted:  # the only one that waits: it is granted when its wait is over
                 assert asked[1].wait_s is not None
@@ -143,17 +148,36 @@ def test_no_window_exceeds_the_rate_and_refunds_are_those_of_the_model(
                 asked = fleet.ask(scope, tokens=units, again=asked)
             taken.append([fleet.now, units, asked[0], asked[1].ticket])
             reserved.append((fleet.now, units))
-            debt = asked[1].debts_s[0][1]
+        elif open_calls := [call for call in taken if call[3]]:
+            call = open_calls[index % len(open_calls)]
+            unused = call[1] * percent // 100
+            fleet.end(call[2], scope, call[1], call[3], unused)
+            call[1], call[3] = call[1] - unused, 0
+        if taken:
             exact = compute_debt([(at, used) for at, used, *_ in taken], per_s, fleet.now)
-            assert exact - 1e-4 <= debt <= compute_debt(reserved, per_s, fleet.now) + 1e-4
-        elif taken:
-            call = taken[part % len(taken)]
-            if call[3]:
-                unused = call[1] * part // 100
-                fleet.end(call[2], scope, call[1], call[3], unused)
-                call[1], call[3] = call[1] - unused, 0
+            assert exact - 1e-4 <= fleet.read_debt() <= compute_debt(reserved, per_s, fleet.now) + 1e-4
     burst = max(BURST_S * per_s, max((units for _, units in reserved), default=0), 1)
     windows_hold([(at, units) for at, units, *_ in taken], per_s, burst + 1e-3 * per_s)
+
+
+def test_a_refund_is_at_most_what_a_younger_call_found(fleet: Fleet) -> None:
+    scope = LimitScope("openai", None, 600.0)
+    first, answer = fleet.ask(scope, tokens=9)
+    assert fleet.ask(scope, tokens=0)[1].granted  # finds a debt of 0.9 s
+    fleet.advance(0.8)
+    assert fleet.ask(scope, tokens=5)[1].granted  # finds 0.1 s, and none if the first call had not been
+    fleet.end(first, scope, 9, answer.ticket, 9)
+    assert fleet.read_debt() == pytest.approx(0.5)
+
+
+def test_two_refunds_are_together_at_most_what_a_younger_call_found(fleet: Fleet) -> None:
+    scope = LimitScope("openai", None, 600.0)
+    calls = [fleet.ask(scope, tokens=4) for _ in range(2)]
+    fleet.advance(0.7)
+    assert fleet.ask(scope, tokens=2)[1].granted  # finds a debt of 0.1 s
+    for name, answer in calls:
+        fleet.end(name, scope, 4, answer.ticket, 4)
+    assert fleet.read_debt() == pytest.approx(0.2)
 
 
 def test_an_unused_reservation_is_given_back(fleet: Fleet) -> None:
@@ -183,7 +207,10 @@ def test_calls_are_served_in_the_order_in_which_they_arrived(fleet: Fleet) -> No
     fleet.advance(0.5)
     small = fleet.ask(scope, tokens=1)
     assert not small[1].granted  # there is room for it, but the large one came first
-    assert fleet.ask(scope, tokens=1, patience=0.1)[1].wait_s is not None  # does not join the queue
+    assert not fleet.ask(scope, tokens=1, patience=0.1)[1].granted
+    assert (
+        fleet.server.ask("ZCARD", "llmcore:default:rate:{openai}:queue") == 2
+    )  # the last one did not join it
     fleet.advance(0.5)
     assert not fleet.ask(scope, tokens=1, again=small)[1].granted
     assert fleet.ask(scope, tokens=10, again=large)[1].granted
@@ -247,6 +274,25 @@ def test_a_server_that_lost_its_data_learns_from_the_next_call(fleet: Fleet) -> 
     assert fleet.ask(scope, tokens=0, debts=(0.0, 99.0))[1].wait_s == pytest.approx(9.0)  # not lost
     fleet.reset()
     assert fleet.ask(scope, tokens=0, debts=(0.5, 8.0))[1].wait_s == pytest.approx(7.0)
+    fleet.reset()
+    empty = fleet.ask(scope, tokens=1, debts=(0.0, 0.0))[1]
+    assert empty.wait_s == pytest.approx(1.0)  # others may have used what this process does not know
+    fleet.reset()
+    tokens = LimitScope("openai", None, 600.0)
+    assert fleet.ask(tokens, tokens=5, debts=(0.0, 0.0))[1].wait_s == pytest.approx(0.5)
+    fleet.reset()
+    assert fleet.ask(scope, tokens=1)[1].granted  # a process that has not used the scope lately
+
+
+def test_a_refund_of_a_time_before_the_data_were_lost_has_no_effect(fleet: Fleet) -> None:
+    scope = LimitScope("openai", None, 600.0)
+    name, answer = fleet.ask(scope, tokens=10)
+    fleet.server.ask("FLUSHALL")
+    fleet.set_clock(fleet.now + 0.1)
+    assert fleet.ask(scope, tokens=0, debts=(0.0, 0.0))[1].granted
+    assert fleet.read_debt() == pytest.approx(1.0)
+    fleet.end(name, scope, 10, answer.ticket, 10)
+    assert fleet.read_debt() == pytest.approx(1.0)
 
 
 def test_a_server_that_lost_its_data_learns_what_a_process_knows(fleet: Fleet) -> None:

@@ -357,6 +357,21 @@ def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServ
         run(limits.closing())
 
 
+def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -> None:
+    with (
+        TcpProxy(server.url) as proxy,
+        limits_of(f"redis://{proxy.address}", tokens_per_minute=600) as limits,
+    ):
+        run(limits.acquire(*ECHO, 1, patient))
+        proxy.refuse()
+        run(limits.acquire(*ECHO, 20_000, patient))  # half an hour
+        assert limits._share is not None
+        proxy.heal()
+        until(lambda: limits._share is None)
+        with pytest.raises(RateLimited):
+            run(limits.acquire(*ECHO, 10, patient))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_has_permits_of_its_own(server: RedisServer) -> None:
     with limits_of(server.url, concurrency=2) as limits:
@@ -365,6 +380,7 @@ def test_a_forked_child_has_permits_of_its_own(server: RedisServer) -> None:
         if pid == 0:
             try:
                 run(limits.acquire(*ECHO, 0, patient))
+                until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 2)
                 os._exit(0)
             finally:
                 os._exit(1)

@@ -25,7 +25,9 @@ local function load(state, now)
   return {
     key = state, back = back, lost = not v[1],
     r = (tonumber(v[2]) or 0) - back, t = (tonumber(v[3]) or 0) - back,
-    n = tonumber(v[4]) or 0, a = tonumber(v[5]) or 0, s = v[6] or '', q = tonumber(v[7]) or 0,
+    n = tonumber(v[4]) or 0,
+    a = tonumber(v[5]) or now, -- without a state, tickets from before it are not refunded
+    s = v[6] or '', q = tonumber(v[7]) or 0,
   }
 end
 

@@ -1,7 +1,8 @@
 -- Grants a permit from all scopes, or from none.
 -- KEYS: state, slots, queue, absent for each scope.
 -- ARGV: id, tokens, arrived (0 at first), patience, lease; for each scope: cost of a request, its burst, cost of a token,
---       its burst, slots, debts of requests and of tokens that the process knows. A cost of 0, or 0 slots: no limit.
+--       its burst, slots, debts of requests and of tokens that the process knows (-1: it does not know this scope). A cost of 0, or 0
+--       slots: no limit.
 -- Returns {1, ticket, debts of requests and of tokens for each scope} or {0, wait or -1, pause, arrived}.
 local now = get_time()
 local id, tokens, arrived = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -15,8 +16,12 @@ for index = 1, #KEYS / 4 do
   scope.slots, scope.queue, scope.absent = KEYS[at + 2], KEYS[at + 3], KEYS[at + 4]
   scope.request, scope.request_burst = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
   scope.token, scope.token_burst, scope.limit = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
-  if scope.lost then scope.r, scope.t = now + tonumber(ARGV[arg + 6]), now + tonumber(ARGV[arg + 7]) end
-  scope.changed = scope.back > 0
+  local debt_r, debt_t = tonumber(ARGV[arg + 6]), tonumber(ARGV[arg + 7])
+  if scope.lost and debt_r >= 0 then -- others may have used more than this process knows, so the buckets are empty
+    scope.r, scope.t = now + math.max(debt_r, scope.request_burst), now + math.max(debt_t, scope.token_burst)
+    scope.changed = true
+  end
+  scope.changed = scope.changed or scope.back > 0
   scopes[index] = scope
 
   local ahead, ahead_tokens = redis.call('ZCARD', scope.queue), 0
