@@ -81,4 +81,4 @@ def make_shared_limits(settings: Settings, catalogue: Catalogue) -> SharedLimits
             expected="redis, or a plugin whose cache has the methods of `llmcore.contracts.CacheRateLimits`",
             suggestion="redis",
         )
-    return SharedLimits(settings.limits, backend, processes=shared.processes)
+    return SharedLimits(settings.limits, backend, processes=shared.processes, lease_s=shared.lease_s)

@@ -2,7 +2,7 @@
 
 Each call asks the store for a permit. The store counts by its own clock, keeps the queue of waiting calls, and says
 when to ask again. A thread returns the permits of calls that have ended, and renews those of calls in progress: the slots of a
-process that is killed become free after `LEASE_S`.
+process that is killed become free after the lease.
 
 If the store does not answer, each process uses its share of the rates: the limit, divided by the number of processes that
 the store last reported. No call fails for that reason.
@@ -40,11 +40,10 @@ from llmcore.support.limit_values import (
 )
 from llmcore.types import RateLimits
 
-__all__ = ["LEASE_S", "SharedLimits", "SharedPermit"]
+__all__ = ["SharedLimits", "SharedPermit"]
 
-LEASE_S: Final = 20.0
-"""Seconds for which a slot stays taken without a report of its process."""
-_REPORT_S: Final = 5.0
+_REPORTS: Final = 4
+"""The number of reports during a lease."""
 _PROBE_S: Final = 0.5
 """Seconds between two attempts to reach a store that does not answer."""
 _IDLE_S: Final = 60.0
@@ -70,15 +69,21 @@ class SharedPermit(msgspec.Struct, eq=False):
 class SharedLimits:
     """The rate limits of one Core, shared by all processes that use the same store; see `RateLimiter`."""
 
-    def __init__(self, rules: Mapping[str, Limit], backend: Backend, *, processes: int = 1) -> None:
+    def __init__(
+        self, rules: Mapping[str, Limit], backend: Backend, *, processes: int, lease_s: float
+    ) -> None:
         """Use *rules*, as in `Limits`.
 
-        *backend* is a cache with the methods of `CacheRateLimits`. *processes* is the number of processes until the
-        store has reported it.
+        Args:
+            rules: See `Limits`.
+            backend: A cache with the methods of `CacheRateLimits`.
+            processes: The number of processes, until the store has reported it.
+            lease_s: Seconds for which a slot stays taken without a report of its process.
         """
         self._rules = rules
         self._backend = backend
-        self._processes = self._configured_processes = processes
+        self._processes = processes
+        self._lease_s = lease_s
         self._reporter = Reporter(self._send, self._report)
         self._start()
         forks.watch(self)
@@ -204,7 +209,7 @@ class SharedLimits:
                 route.scopes,
                 permit.tokens,
                 max(0.0, remaining),
-                LEASE_S,
+                self._lease_s,
                 arrived,
                 tuple(state.get_debts(now) for state in route.states),
             )
@@ -305,7 +310,7 @@ class SharedLimits:
             return _PROBE_S
         if was_outage:
             self._end_outage()
-        return _REPORT_S
+        return self._lease_s / _REPORTS
 
     def _make_report(
         self, provider: str, held: Sequence[SharedPermit], now: float, *, whole: bool
@@ -323,7 +328,7 @@ class SharedLimits:
                 spent = requests, tokens
             if ids or whole:
                 reports.append(ScopeReport(state.scope, ids, debts, spent))
-        return ProcessReport(self._process, provider, tuple(reports), LEASE_S)
+        return ProcessReport(self._process, provider, tuple(reports), self._lease_s)
 
 
 def _call(backend: Backend, method: str, *args: object) -> Act[int]:

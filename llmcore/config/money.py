@@ -120,6 +120,8 @@ class SharedLimitsSettings(msgspec.Struct, frozen=True):
     """The path of the name, for errors."""
     processes: int = 1
     """The number of processes, until the store has reported it."""
+    lease_s: float = 20.0
+    """Seconds after which the slots of a process that was killed become free."""
 
 
 class LedgerSettings(msgspec.Struct, frozen=True):
@@ -301,7 +303,12 @@ def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:
         return SharedLimitsSettings(SECTIONS["limits"]["shared"].read(given), SHARED_LIMITS)
     name = SHARED_KEYS["use"].read(given.get("use", "redis"))
     path = (*SHARED_LIMITS, "use") if "use" in given else SHARED_LIMITS
-    return SharedLimitsSettings(name, path, SHARED_KEYS["processes"].read(given.get("processes", 1)))
+    return SharedLimitsSettings(
+        name,
+        path,
+        processes=SHARED_KEYS["processes"].read(given.get("processes", 1)),
+        lease_s=SHARED_KEYS["lease"].read(given.get("lease", "20s")),
+    )
 
 
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:

@@ -142,6 +142,7 @@ LIMIT_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
 
 SHARED_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
+        "lease": Reader(readers.read_period, "a duration", Duration.expected, "20s"),
         "processes": Reader(
             readers.read_count,
             "a whole number of at least 1",

@@ -26,7 +26,7 @@ def test_workers_share_the_slots_of_a_provider(tmp_path: Path) -> None:
         path = write_config(tmp_path / "llmcore.toml", upstream)
         path.write_text(
             f"{path.read_text()}\n[limits]\nconcurrency = 3\ntokens_per_minute = 60_000_000\n"
-            f'[limits.shared]\nurl = "{redis.url}"\nlimit_timeout = "60s"\n'
+            f'[limits.shared]\nurl = "{redis.url}"\nlimit_timeout = "60s"\nlease = "10m"\n'
         )
         command = Command(path, "--workers", "2")
         statuses: list[int] = []
