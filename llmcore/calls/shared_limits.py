@@ -21,6 +21,7 @@ import msgspec
 
 from llmcore import forks
 from llmcore.calls.backend import Backend
+from llmcore.calls.backend_call import with_timeout
 from llmcore.calls.drivers import run
 from llmcore.calls.limit_reporter import Reporter
 from llmcore.calls.limit_routes import Route, Routes, divide, keep_concurrency
@@ -46,6 +47,9 @@ _REPORTS: Final = 4
 """The number of reports during a lease."""
 _PROBE_S: Final = 0.5
 """Seconds between two attempts to reach a store that does not answer."""
+_SHORT_S: Final = 2.0
+"""A call with less time is ended by a timer of its own: a new connection to the store may take longer than its deadline."""
+_LEAST_S: Final = 0.001
 _IDLE_S: Final = 60.0
 """A process that has made no call for this many seconds does not count as one that shares the limits."""
 
@@ -213,13 +217,21 @@ class SharedLimits:
                 arrived,
                 tuple(state.get_debts(now) for state in route.states),
             )
+            step = ask(request, max(_LEAST_S, remaining))
+            if remaining < _SHORT_S:
+                step = with_timeout(self._backend, step, max(_LEAST_S, remaining))
+            answer: PermitAnswer | None = None
             try:
-                answer: PermitAnswer = yield ask(request, max(0.001, remaining))
+                answer = yield step
             except BaseException as error:
                 if must_propagate(error):
                     raise
-                self._begin_outage(error)
-                return False
+                remaining = left()
+                if remaining > 0:  # otherwise the call had no time, which says nothing about the store
+                    self._begin_outage(error)
+                    return False
+            if answer is None:
+                raise make_refusal(route.provider, f"{route.provider}:{route.model}", NEVER, remaining)
             if answer.granted:
                 self._record(permit, route, answer)
                 return True

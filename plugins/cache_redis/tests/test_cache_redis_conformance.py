@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from llmcore.support.limit_values import (
+    LimitScope,
+    PermitRequest,
+    PermitReturn,
+    ProcessReport,
+    ScopeReport,
+)
 from llmcore.types import Duration, Secret
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
@@ -171,3 +179,18 @@ class TestCluster(OnServers):
     @pytest.fixture
     def url(self, cluster: str) -> str:
         return cluster
+
+
+@needs_seven
+def test_rate_limits_work_in_a_cluster(cluster: str) -> None:
+    made = cache(cluster, limit_timeout=PATIENT)
+    for provider in ("openai", "anthropic", "echo"):  # each has all of its keys in one slot
+        scopes = (LimitScope(f"{provider}:m", 60, 600, 1), LimitScope(provider, 60, 600, 2))
+        request = PermitRequest("p:1", provider, scopes, 5, 60.0, 60.0)
+        answer = made.request_permit(request, 60)
+        assert answer.granted
+        assert not made.request_permit(structs.replace(request, id="p:2"), 60).granted
+        report = ProcessReport("p", provider, tuple(ScopeReport(scope, ("p:1",)) for scope in scopes), 60.0)
+        assert made.report_process(report) == 1
+        made.return_permits([PermitReturn("p:1", provider, scopes, 5, answer.ticket, 5)])
+    made.close()

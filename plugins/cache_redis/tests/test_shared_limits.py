@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,21 +19,17 @@ import pytest
 import llmcore
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.shared_backend import make_shared_limits
-from llmcore.calls.shared_limits import SharedLimits
 from llmcore.errors import ConfigError, RateLimited
 from llmcore.support.limit_values import LimitScope, PermitAnswer, PermitRequest
 from llmcore.types import Duration
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
-from llmcore_testing import TcpProxy
 from llmcore_testing.redis_server import RedisServer, find_redis_server
 from tests.kits.flights import auntil, until
 from tests.kits.limits import windows_hold
+from tests.kits.shared_limits import ECHO, PATIENCE, chat_together, limits_of, make_config, patient
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
-
-PATIENCE = "60s"
-ECHO = ("echo", "echo")
 
 
 @pytest.fixture(scope="module")
@@ -47,43 +41,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(autouse=True)
 def _empty(server: RedisServer) -> None:
     server.ask("FLUSHALL")
-
-
-def make_config(url: str, **limits: Any) -> dict[str, Any]:
-    return {
-        "llm": {"provider": "echo"},
-        "cache": {"provider": "memory"},
-        "ledger": {"enabled": False},
-        "limits": {"shared": {"url": url, "limit_timeout": PATIENCE, "lease": "10m"}, **limits},
-    }
-
-
-@contextlib.contextmanager
-def limits_of(url: str, **limits: Any) -> Iterator[SharedLimits]:
-    core = llmcore.load(make_config(url, **limits))
-    made = make_shared_limits(core.settings, core.catalogue)
-    try:
-        yield made
-    finally:
-        run(made.closing())
-
-
-def patient() -> float:
-    return 60.0
-
-
-def chat_together(cores: list[llmcore.Core], calls: int) -> float:
-    """Make *calls* calls with each Core; return the seconds."""
-    began = time.monotonic()
-    with ThreadPoolExecutor(8) as pool:
-        futures: list[Any] = [
-            pool.submit(core.llm.chat, f"call {number}", cache=False)
-            for number in range(calls)
-            for core in cores
-        ]
-        for future in futures:
-            assert future.result().text
-    return time.monotonic() - began
 
 
 def test_two_cores_share_a_rate(server: RedisServer) -> None:
@@ -282,32 +239,6 @@ def test_the_slot_of_a_killed_process_becomes_free(server: RedisServer) -> None:
         cache.close()
 
 
-def count_logs(caplog: pytest.LogCaptureFixture, text: str) -> int:
-    return sum(text in record.getMessage() for record in caplog.records)
-
-
-@pytest.mark.parametrize("kind", ["refuse", "hold"])
-def test_without_redis_no_call_fails_and_each_outage_is_logged_once(
-    server: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    caplog.set_level(logging.INFO, "llmcore")
-    with TcpProxy(server.url) as proxy:
-        config = make_config(f"redis://{proxy.address}", requests_per_minute=120_000, concurrency=100)
-        config["limits"]["shared"]["limit_timeout"] = "1s"
-        with llmcore.load(config) as core:
-            core.llm.chat("first", cache=False)
-            limits: Any = core._limits
-            getattr(proxy, kind)()
-            chat_together([core], 6)
-            until(lambda: limits._share is not None)
-            chat_together([core], 6)
-            # A machine that stops for a moment makes an outage of its own.
-            assert count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again") + 1
-            proxy.heal()
-            until(lambda: count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again"))
-            chat_together([core], 6)
-
-
 def test_a_process_knows_how_many_share_the_limits(server: RedisServer) -> None:
     with limits_of(server.url, concurrency=9) as one, limits_of(server.url, concurrency=9) as two:
         for limits in (one, two):
@@ -318,66 +249,6 @@ def test_a_process_knows_how_many_share_the_limits(server: RedisServer) -> None:
             return one._processes == 2
 
         until(has_counted)
-
-
-def test_the_share_of_a_process_is_a_part_of_the_rate(
-    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
-) -> None:
-    with RedisServer(tmp_path_factory.mktemp("gone")) as gone:
-        url = gone.url
-    config = make_config(url, requests_per_minute=4800)  # 80 a second, of which this process may use 8
-    config["limits"]["shared"]["processes"] = 10
-    with llmcore.load(config) as core:
-        assert (
-            chat_together([core], 20) >= 1.4
-        )  # a share begins with an empty bucket: 12 calls wait for the rate
-    assert count_logs(caplog, "this process uses 1/10 of each limit") == 1
-
-
-def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with (
-        RedisServer(tmp_path_factory.mktemp("restarted")) as server,
-        limits_of(server.url, requests_per_minute=60) as limits,
-    ):
-        run(limits.acquire(*ECHO, 0, patient))
-        server.kill()
-        server.start()
-        run(limits.acquire(*ECHO, 0, patient))
-        limits._reporter.wake()
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
-        assert limits._share is None
-
-
-def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServer) -> None:
-    with TcpProxy(server.url) as proxy:
-        config = make_config(f"redis://{proxy.address}", requests_per_minute=60)
-        config["limits"]["shared"]["processes"] = 1000  # a share of a call in 17 minutes
-        core = llmcore.load(config)
-        limits = make_shared_limits(core.settings, core.catalogue)
-        proxy.refuse()
-        got: list[Any] = []
-        thread = threading.Thread(target=lambda: got.append(run(limits.acquire(*ECHO, 0, lambda: 1e6))))
-        thread.start()
-        until(lambda: limits._share is not None)
-        proxy.heal()
-        thread.join()
-        assert got[0].ticket
-        run(limits.closing())
-
-
-def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -> None:
-    with (
-        TcpProxy(server.url) as proxy,
-        limits_of(f"redis://{proxy.address}", tokens_per_minute=600) as limits,
-    ):
-        run(limits.acquire(*ECHO, 1, patient))
-        proxy.refuse()
-        run(limits.acquire(*ECHO, 20_000, patient))  # half an hour
-        assert limits._share is not None
-        proxy.heal()
-        until(lambda: limits._share is None)
-        with pytest.raises(RateLimited):
-            run(limits.acquire(*ECHO, 10, patient))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

@@ -1,0 +1,137 @@
+"""Shared rate limits while Redis is down, hangs, or is restarted: no call fails, and each process uses its share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.calls.drivers import arun, run
+from llmcore.calls.shared_backend import make_shared_limits
+from llmcore.errors import RateLimited
+from llmcore_testing import TcpProxy
+from llmcore_testing.redis_server import RedisServer, find_redis_server
+from tests.kits.flights import until
+from tests.kits.shared_limits import ECHO, chat_together, limits_of, make_config, patient
+
+pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: RedisServer) -> None:
+    server.ask("FLUSHALL")
+
+
+def count_logs(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("kind", ["refuse", "hold"])
+def test_without_redis_no_call_fails_and_each_outage_is_logged_once(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    caplog.set_level(logging.INFO, "llmcore")
+    with TcpProxy(server.url) as proxy:
+        config = make_config(f"redis://{proxy.address}", requests_per_minute=120_000, concurrency=100)
+        config["limits"]["shared"]["limit_timeout"] = "1s"
+        with llmcore.load(config) as core:
+            core.llm.chat("first", cache=False)
+            limits: Any = core._limits
+            getattr(proxy, kind)()
+            chat_together([core], 6)
+            until(lambda: limits._share is not None)
+            chat_together([core], 6)
+            # A machine that stops for a moment makes an outage of its own.
+            assert count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again") + 1
+            proxy.heal()
+            until(lambda: count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again"))
+            chat_together([core], 6)
+
+
+def test_a_call_that_has_no_time_makes_no_outage(server: RedisServer) -> None:
+    with (
+        TcpProxy(server.url) as proxy,
+        limits_of(f"redis://{proxy.address}", requests_per_minute=60) as limits,
+    ):
+        proxy.hold()
+        with pytest.raises(RateLimited, match="is not free yet"):
+            run(limits.acquire(*ECHO, 0, lambda: 0.0))
+
+        async def ask() -> None:
+            await arun(limits.acquire(*ECHO, 0, lambda: 0.0))
+
+        with pytest.raises(RateLimited, match="is not free yet"):
+            asyncio.run(ask())
+        assert limits._share is None
+        proxy.heal()
+
+
+def test_the_share_of_a_process_is_a_part_of_the_rate(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path_factory.mktemp("gone")) as gone:
+        url = gone.url
+    config = make_config(url, requests_per_minute=4800)  # 80 a second, of which this process may use 8
+    config["limits"]["shared"]["processes"] = 10
+    with llmcore.load(config) as core:
+        assert (
+            chat_together([core], 20) >= 1.4
+        )  # a share begins with an empty bucket: 12 calls wait for the rate
+    assert count_logs(caplog, "this process uses 1/10 of each limit") == 1
+
+
+def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with (
+        RedisServer(tmp_path_factory.mktemp("restarted")) as server,
+        limits_of(server.url, requests_per_minute=60) as limits,
+    ):
+        run(limits.acquire(*ECHO, 0, patient))
+        server.kill()
+        server.start()
+        run(limits.acquire(*ECHO, 0, patient))
+        limits._reporter.wake()
+        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
+        assert limits._share is None
+
+
+def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServer) -> None:
+    with TcpProxy(server.url) as proxy:
+        config = make_config(f"redis://{proxy.address}", requests_per_minute=60)
+        config["limits"]["shared"]["processes"] = 1000  # a share of a call in 17 minutes
+        core = llmcore.load(config)
+        limits = make_shared_limits(core.settings, core.catalogue)
+        proxy.refuse()
+        got: list[Any] = []
+        thread = threading.Thread(target=lambda: got.append(run(limits.acquire(*ECHO, 0, lambda: 1e6))))
+        thread.start()
+        until(lambda: limits._share is not None)
+        proxy.heal()
+        thread.join()
+        assert got[0].ticket
+        run(limits.closing())
+
+
+def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -> None:
+    with (
+        TcpProxy(server.url) as proxy,
+        limits_of(f"redis://{proxy.address}", tokens_per_minute=600) as limits,
+    ):
+        run(limits.acquire(*ECHO, 1, patient))
+        proxy.refuse()
+        run(limits.acquire(*ECHO, 20_000, patient))  # half an hour
+        assert limits._share is not None
+        proxy.heal()
+        until(lambda: limits._share is None)
+        with pytest.raises(RateLimited):
+            run(limits.acquire(*ECHO, 10, patient))
