@@ -62,18 +62,31 @@ def print_reconciliation(
     if result.causes:
         total = (_format_signed(result.difference), "", "difference")
         put(render_table(("USD", "requests", "cause"), list(_list_causes(result.causes)), paint, total=total))
-    else:
+    elif result.rows:
         put("ledger and bill agree, to the last digit")
+    else:
+        put("neither the ledger nor the bill has anything on these days")
     if args.by:
         put()
         put(_render_parts(result, args.by, paint))
+    _print_notes(name, result, line_to_set, by_key=args.by == "key")
+
+
+def _print_notes(
+    name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str], *, by_key: bool
+) -> None:
+    """Print what to do about the causes, on stderr."""
+    if result.billed and not any(row.requests for row in result.rows):
+        note(
+            f"the ledger has no calls to {name} on these days: another ledger? `llmcore config explain ledger.path`"
+        )
     for cause in result.causes:
         if cause.name == "price":
             _print_prices(name, result, line_to_set)
         elif cause.name in _ADVICE:
             note(_ADVICE[cause.name])
     keys = {(total.key, total.group) for total in result.keys if total.own and total.key}
-    if len(keys) > 1 and args.by != "key":
+    if len(keys) > 1 and not by_key:
         note(
             f"the bill has {len(keys)} keys of yours; `--by key` lists them, api_key_ids in [{name}_bill] chooses"
         )

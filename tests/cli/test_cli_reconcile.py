@@ -143,6 +143,19 @@ def test_both_vendors_are_compared_one_after_another(billed: CommandLine) -> Non
     assert "the reports are those of one vendor, but the ledger has several" in done.stderr
 
 
+def test_days_without_calls_say_so(billed: CommandLine, upstream: Simulator) -> None:
+    period = ("--since", "2020-01-01", "--until", "2020-01-03")
+    done = billed("usage", "reconcile", "openai", *period, **_ADMIN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "openai, 2020-01-01 to 2020-01-02 UTC"
+    assert done.stdout.splitlines()[-1] == "neither the ledger nor the bill has anything on these days"
+    at = datetime(2020, 1, 1, 12, tzinfo=UTC).timestamp()
+    upstream.bill([Charge(at=at, model="model-b", tokens={"input": 10}, costs={"input": Decimal(1)})])
+    done = billed("usage", "reconcile", "openai", *period, **_ADMIN)
+    assert "your keys, but not in this ledger: model-b" in done.stdout
+    assert "the ledger has no calls to openai on these days" in done.stderr
+
+
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])
 def test_a_missing_or_refused_admin_key_is_explained(billed: CommandLine, vendor: str) -> None:
     variable = f"{vendor.upper()}_ADMIN_KEY"

@@ -242,6 +242,32 @@ def make_call(at: float, latency_s: float = 5) -> tuple[dict[str, Any], Decimal]
     return row, cost
 
 
+@pytest.mark.parametrize(("counted", "requests"), [(1200, 1), (800, 1), (1200, 2)])
+def test_other_counts_for_the_same_requests_are_no_other_client(
+    counted: int, requests: int, folder: Path, upstream: Simulator
+) -> None:
+    at = START.timestamp() + 3600
+    row, cost = make_call(at)
+    amount = cost * counted / 1000
+    books = Books(rows=[row])
+    books.charges.append(
+        Charge(at=at, model="model-b", tokens={"input": counted}, costs={"input": amount}, requests=requests)
+    )
+    result = compare(folder, upstream, "openai", books, START)
+    assert get_amounts(result) == {"counts" if requests == 1 else "unbooked": amount - cost}
+    assert result.unexplained == 0
+
+
+def test_what_is_not_billed_is_first_what_has_no_price(folder: Path, upstream: Simulator) -> None:
+    at = START.timestamp() + 3600
+    row, cost = make_call(at)
+    books = Books(rows=[row, row | {"at": at - 60, "call": "unpriced", "cost": None}])
+    books.charges.append(
+        Charge(at=at, model="model-b", tokens={"input": 1500}, costs={"input": cost * 3 / 2}, requests=2)
+    )
+    assert get_amounts(compare(folder, upstream, "openai", books, START)) == {"unpriced": cost / 2}
+
+
 @pytest.mark.parametrize("delay_s", [-20, 20])
 def test_a_request_near_midnight_may_be_billed_on_the_other_day(
     delay_s: int, folder: Path, upstream: Simulator

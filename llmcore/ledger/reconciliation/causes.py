@@ -117,7 +117,7 @@ def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping
         for name, part in zip(("settled", "unpriced", "excess"), divide(amount, shares), strict=True):
             parts[name] += part
         if missing:
-            parts["missing"] += divide(amount * (missing + count) / count, (missing, count))[0]
+            parts["missing"] += (amount * missing / count).quantize(_DUST)
     return parts
 
 
