@@ -23,7 +23,7 @@ _TRIES: Final = 64
 """The maximum number of attempts of one read or write. A file cannot double its size so often."""
 _TRIM_EVERY: Final = 1024
 """The number of transactions between two looks at the resident pages."""
-_RESIDENT_BYTES: Final = 64_000_000
+_RESIDENT_BYTES: Final = 32_000_000
 """The growth of the resident pages of mapped files at which they are released."""
 
 _GENERATION_AT: Final = 48

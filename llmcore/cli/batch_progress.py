@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,6 +17,10 @@ _BAR_S: Final = 0.2
 """Seconds between two updates of the bar."""
 _LINE_S: Final = 10.0
 """Seconds between two lines on an output that is not a terminal."""
+_NARROWEST: Final = 10
+"""The least width of the bar."""
+_COLUMNS: Final = 80
+"""The width of a terminal that does not report it."""
 _BAR: Final = "{percentage:3.0f}% |{bar}| {n:,}/{total:,}{postfix}"
 _OPEN_END: Final = "{n:,} done{postfix}"
 """The form of the bar if the number of items is unknown."""
@@ -71,28 +75,44 @@ class Progress:
 
     def _show(self, now: float) -> None:
         facts = self._describe(now - self._began)
-        text = ", ".join(f"{value} {name}" if name else value for name, value in facts.items())
         if self._bar is not None:
             self._bar.n = self._done
-            self._bar.set_postfix_str(text)
+            self._bar.set_postfix_str(_fit(facts, self._measure_room()))
         elif self._done:
             of = "" if self._total is None else f" of {self._total:,}"
-            note(f"{self._done:,}{of} done, {text}")
+            note(f"{self._done:,}{of} done, {', '.join(text for _, text in facts)}")
 
-    def _describe(self, seconds: float) -> Mapping[str, str]:
-        """Return the facts: their values by the words that follow them."""
+    def _describe(self, seconds: float) -> list[tuple[int, str]]:
+        """Return the facts in their order, each with its rank: on a narrow terminal, the highest ranks are left out."""
         rate = self._done / seconds if seconds > 0 else 0.0
-        facts = {
-            "": f"{rate:,.1f}/s",
-            "so far": format_cost(self._cost),
-            "cached": f"{self._cached / max(self._done, 1):.0%}",
-            "failed": f"{self._failed:,}",
-        }
+        facts = [
+            (3, f"{rate:,.1f}/s"),
+            (1, f"{format_cost(self._cost)} so far"),
+            (4 if self._cached else 7, f"{self._cached / max(self._done, 1):.0%} cached"),
+            (2 if self._failed else 6, f"{self._failed:,} failed"),
+        ]
         if self._total is not None and self._done:
             left = max(self._total - self._done, 0)
-            cost = format_cost(self._cost / self._done * left)
-            facts["left"] = f"about {cost} and {_format_left(left / max(rate, 1e-9))}"
+            facts.append((5, f"about {format_cost(self._cost / self._done * left)} to come"))
+            facts.append((0, f"{_format_left(left / max(rate, 1e-9))} left"))
         return facts
+
+    def _measure_room(self) -> int:
+        """Return the columns that the facts may have next to the bar."""
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except (OSError, ValueError):
+            columns = _COLUMNS
+        counts = f"100% || {self._done:,}/{self._total:,}, " if self._total else f"{self._done:,} done, "
+        return columns - len(counts) - (_NARROWEST if self._total else 0) - 1
+
+
+def _fit(facts: list[tuple[int, str]], room: int) -> str:
+    """Return the facts as a text of at most *room* characters, without those of the highest ranks if need be."""
+    kept = list(facts)
+    while len(kept) > 1 and len(", ".join(text for _, text in kept)) > room:
+        kept.remove(max(kept))
+    return ", ".join(text for _, text in kept)
 
 
 def _format_left(seconds: float) -> str:
