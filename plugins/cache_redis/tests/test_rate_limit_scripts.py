@@ -289,6 +289,9 @@ def test_a_refund_of_a_time_before_the_data_were_lost_has_no_effect(fleet: Fleet
     name, answer = fleet.ask(scope, tokens=10)
     fleet.server.ask("FLUSHALL")
     fleet.set_clock(fleet.now + 0.1)
+    for unused in (5, -5):
+        fleet.end("p:other", scope, 10, answer.ticket, unused)
+    assert fleet.server.ask("EXISTS", "llmcore:default:rate:{openai}:state") == 0
     assert fleet.ask(scope, tokens=0, debts=(0.0, 0.0))[1].granted
     assert fleet.read_debt() == pytest.approx(1.0)
     fleet.end(name, scope, 10, answer.ticket, 10)

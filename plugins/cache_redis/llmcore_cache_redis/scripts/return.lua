@@ -1,5 +1,6 @@
 -- Ends a permit, or removes a waiting call from the queue.
 -- KEYS: state, slots, queue, absent for each scope.
+-- A scope without a state is left alone: a new one would hide from the next request that the data are lost.
 -- ARGV: id, tokens, ticket (0: no permit), unused tokens (negative: used more); for each scope: cost of a token, its burst.
 local now = get_time()
 local id, tokens, ticket, unused = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -9,7 +10,7 @@ for index = 1, #KEYS / 4 do
   local changed = false
   if ticket == 0 then
     changed = leave_queue(scope, KEYS[at + 3], KEYS[at + 4], id .. ' ' .. tokens, tokens)
-  elseif token > 0 and unused ~= 0 then
+  elseif token > 0 and unused ~= 0 and not scope.lost then
     if unused > 0 then
       refund_tokens(scope, ticket, unused * token)
     else
