@@ -47,7 +47,7 @@ def make_exceeded_error(budget: Budget, refusal: Refusal, kind: str, at: float) 
         reserved=from_integer(counter.reserved, unit),
         unit=unit,
         resets_at=resets_at,
-        expected=f"{cheaper}, or the next period",
+        expected=cheaper if resets_at is None else f"{cheaper}, or the next period",
         notes=[_note_on_period(budget, resets_at, at), _note_on_limit(budget)],
         fix="llmcore usage budget" if budget.place is None else budget.place.layer.to_run("usage budget"),
     )

@@ -107,7 +107,7 @@ def test_a_text_that_does_not_fit_is_refused_before_its_first_sentence(
     text = "Hello there. Hello again. Goodbye."
     with pytest.raises(BudgetExceeded) as refused:
         core.voice.synthesize(text, cache=cache)
-    assert refused.value.expected == "a shorter text, or the next period"
+    assert refused.value.expected == "a shorter text"
     with pytest.raises(BudgetExceeded):
         list(core.voice.stream(text, cache=cache))
     assert speaker.requests == []

@@ -99,7 +99,7 @@ _ANTHROPIC_KINDS: Final = {
 
 
 def describe(error: BaseException) -> Fault:
-    """Return *error* as the client sees it: only the message. Places and fixes are for the operator."""
+    """Return *error* as the client sees it: the message, and what a budget would permit. Places and fixes are for the operator."""
     if isinstance(error, Refused):
         return error.fault
     if not isinstance(error, LLMCoreError):
@@ -112,6 +112,9 @@ def describe(error: BaseException) -> Fault:
         ((status, kind) for known, status, kind in _FAULTS if isinstance(error, known)), (500, "server_error")
     )
     headers: dict[str, str] = {}
+    message = error.message
+    if isinstance(error, BudgetExceeded):
+        message += f"; expected: {error.expected}"
     if isinstance(error, BudgetError | QuotaExhausted):
         headers.update(_NO_RETRY)
     if isinstance(error, BudgetExceeded) and error.resets_at:
@@ -119,7 +122,7 @@ def describe(error: BaseException) -> Fault:
         headers["retry-after"] = str(max(1, math.ceil(left)))
     elif isinstance(error, ProviderError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    return Fault(status, kind, error.code, error.message, error.where if status == 400 else None, headers)  # noqa: PLR2004
+    return Fault(status, kind, error.code, message, error.where if status == 400 else None, headers)  # noqa: PLR2004
 
 
 def is_internal(error: BaseException) -> bool:

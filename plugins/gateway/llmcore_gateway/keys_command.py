@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LLMCoreError
 from llmcore.units import Duration
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from llmcore import ApiKey, Core
 
 __all__ = ["run"]
+
+_PERIODS: Final = {"day": "per day", "month": "per month", "total": "in total"}
 
 
 def run(arguments: list[str]) -> int:
@@ -44,10 +47,17 @@ def _create(core: Core, args: argparse.Namespace) -> None:
     names = [name.strip() for name in (args.models or "").split(",") if name.strip()]
     for name in names:
         core.llm.resolve(name)  # raises an error for a misspelt name
+    if args.per is not None and args.budget is None:
+        raise LLMCoreError(
+            f"--per {args.per} needs --budget: without it, the key has no budget",
+            where="--per",
+            expected="--budget AMOUNT --per PERIOD",
+            fix=f'llmcore keys create {shlex.quote(args.name)} --budget "5 USD" --per {args.per}',
+        )
     key, text = core.keys.create(
         args.name,
         budget=None if args.budget is None else _parse_budget(args.budget),
-        per=args.per,
+        per=args.per or "total",
         models=names,
         requests_per_minute=args.requests_per_minute,
         expires_in_s=None if args.expires is None else _parse_duration(args.expires),
@@ -97,7 +107,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = [("NAME", "STATE", "BUDGET", "MODELS", "EXPIRES")]
     for row in rows:
-        budget = "-" if row["budget"] is None else f"${row['budget']} per {row['per']}"
+        budget = "-" if row["budget"] is None else f"${row['budget']} {_PERIODS[row['per']]}"
         table.append(
             (
                 row["name"],
@@ -164,10 +174,11 @@ def _make_parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--per",
         choices=("day", "month", "total"),
-        default="total",
         help="the period of the budget; default: total",
     )
-    create.add_argument("--models", metavar="NAME,...", help="the models that it may request; default: all")
+    create.add_argument(
+        "--models", metavar="NAME,...", help="the names that it may request, as in [models]; default: all"
+    )
     create.add_argument("--requests-per-minute", type=int, metavar="N")
     create.add_argument("--expires", metavar="DURATION", help='when it ends, such as "30d"; default: never')
     actions.add_parser("list", parents=[common], help="list the keys")

@@ -90,6 +90,7 @@ def test_the_budget_of_a_key_refuses_its_calls_alone(gateway: Served) -> None:
     _, rich = gateway.core.keys.create("bob")
     answer = gateway.chat("One", headers=bearer(poor))
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "budget_exceeded")
+    assert answer.json()["error"]["message"].endswith("(max_tokens= limits the answer), or the next period")
     assert gateway.chat("One", headers=bearer(rich)).status_code == 200
 
 

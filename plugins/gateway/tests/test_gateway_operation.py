@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from llmcore.errors import LLMCoreError
+from llmcore_gateway.keys_command import run as run_keys
 from llmcore_testing.simulator import Simulator
 from tests.kits.gateway import KEY, MODEL, Command, wait_until, write_config
 
@@ -55,6 +57,12 @@ def test_keys_are_created_listed_and_revoked_at_the_command_line(upstream: Simul
         assert made["key"] not in command.log()
     finally:
         command.close()
+
+
+def test_a_period_without_a_budget_is_refused(upstream: Simulator, tmp_path: Path) -> None:
+    path = write_config(tmp_path / "llmcore.toml", upstream)
+    with pytest.raises(LLMCoreError, match="--per month needs --budget"):
+        run_keys(["create", "ann", "--per", "month", "--config", str(path)])
 
 
 def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: Path) -> None:
