@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.errors import ConfigError
+from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support.ledger_rows import ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
     Charge,
@@ -29,7 +30,7 @@ from llmcore.support.ledger_values import (
     Scope,
     Settlement,
 )
-from llmcore.types import Duration, Secret
+from llmcore.types import Duration, Secret, Usage
 from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.owner import Owner
@@ -202,6 +203,24 @@ def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
     ledger = opener()
     count = warm(ledger, 10**9)
     assert isinstance(ledger.reserve(make_request(count + MAXIMUM - 1), T), Refusal)
+
+
+def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = opener()
+    spent = warm(ledger, 10**9)
+    for tokens in (1, 2**63, 2):  # the second is no bigint
+        request = make_request(10**9)
+        answer = ledger.reserve(request, T)
+        assert isinstance(answer, Reserved)
+        outcome = Outcome(cost=5 * NANO, usage=Usage(input_tokens=tokens))
+        ledger.settle([Settlement(request, answer.row, answer.at, outcome)], T)
+    with contextlib.suppress(LedgerUnavailable):
+        ledger.flush(T)
+    ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    assert "the server refuses the row of a request" in caplog.text
 
 
 def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
