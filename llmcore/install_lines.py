@@ -20,6 +20,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-cache-redis": "plugins/cache_redis",
     "llmcore-dashboard": "plugins/dashboard",
     "llmcore-gateway": "plugins/gateway",
+    "llmcore-engine-dask": "plugins/engine_dask",
     "llmcore-ledger-postgres": "plugins/ledger_postgres",
     "llmcore-observer-otel": "plugins/observer_otel",
     "llmcore-openai-compatible": "plugins/openai_compatible",

@@ -32,6 +32,7 @@ KNOWN: Final = {
     ("commands", "serve"): "llmcore-gateway",
     ("tables", "dashboard"): "llmcore-dashboard",
     ("tables", "gateway"): "llmcore-gateway",
+    ("engines", "dask"): "llmcore-engine-dask",
     ("ledger", "postgres"): "llmcore-ledger-postgres",
     ("llm", "any_llm"): "llmcore-any-llm",
     ("llm", "anthropic"): "llmcore-anthropic",

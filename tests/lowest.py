@@ -78,6 +78,11 @@ SUITES: Final = (
         companions=("llmcore_openai_optimized",),
     ),
     Suite(
+        "engine_dask",
+        "llmcore_engine_dask",
+        kits=("plugins/engine_dask/tests/**/test_*_conformance.py",),
+    ),
+    Suite(
         "ledger_postgres",
         "llmcore_ledger_postgres",
         kits=("plugins/ledger_postgres/tests/**/test_*_conformance.py",),

@@ -49,6 +49,10 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "uvicorn": VersionRange("0.38", "0.54.0"),
         "uvloop": VersionRange("0.22.1", "0.23.0"),
     },
+    "llmcore-engine-dask": {
+        "dask": VersionRange("2026.3", "2026.8.0"),
+        "distributed": VersionRange("2026.3", "2026.8.0"),
+    },
     "llmcore-ledger-postgres": {"psycopg": VersionRange("3.3", "3.3.9")},
     "llmcore-observer-otel": {
         "opentelemetry-api": VersionRange("1.30", "1.45.2"),

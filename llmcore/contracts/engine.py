@@ -34,8 +34,8 @@ class EngineProvider(Protocol):
 
         *function* belongs to a module that the worker can import, so it can be pickled by name. The future raises only
         `EngineError`: with `lost=True` if the worker ended or can no longer be reached, so that the host submits the work
-        again; otherwise with the type and the message of the exception that *function* raised. A cancelled future withdraws
-        work that has not started. Work that has started may continue.
+        again; otherwise with the type and the message of the exception that *function* raised. `Future.cancel` withdraws work
+        that has not started. It returns True only if the work does not run.
         """
         ...
 

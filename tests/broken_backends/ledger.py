@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
+from llmcore.support.ledger_runs import BUSY, MINE
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -213,9 +215,50 @@ class SharesKeys(SqliteLedger):
         return True
 
 
+class SharesItems(SqliteLedger):
+    """Gives an item to every claim."""
+
+    def claim_items(self, run: str, claim: str, keys: Sequence[bytes], timeout_s: float) -> Any:
+        states = super().claim_items(run, claim, keys, timeout_s)
+        return states and [MINE if state == BUSY else state for state in states]
+
+
+class ForgetsClosing(SqliteLedger):
+    """Lets workers go on after the end of a run."""
+
+    def close_run(self, run: str, timeout_s: float) -> None:
+        del run, timeout_s
+
+
+class ReplacesAnswers(SqliteLedger):
+    """Stores the last answer of an item, not the first."""
+
+    def finish_items(
+        self, run: str, claim: str, answers: Sequence[tuple[bytes, bytes]], timeout_s: float
+    ) -> None:
+        work = "DELETE FROM items WHERE key = ?"
+        keys = [(key,) for key, _ in answers]
+        self._find_writer(run).run(lambda db: db.executemany(work, keys).fetchall(), timeout_s)
+        super().finish_items(run, claim, answers, timeout_s)
+
+
+class KeepsDeadClaims(SqliteLedger):
+    """Takes every process for alive."""
+
+    def claim_items(self, run: str, claim: str, keys: Sequence[bytes], timeout_s: float) -> Any:
+        self._run_owners = Undying(self.database.path)
+        return super().claim_items(run, claim, keys, timeout_s)
+
+
+class Undying(Owners):
+    def is_dead(self, name: str) -> bool:
+        del name
+        return False
+
+
 def make_kit(kind: type[Any]) -> type[LedgerConformance]:
     class Kit(LedgerConformance):
-        recovery_s = 0.5 if kind is NeverRecovers else 60.0
+        recovery_s = 0.5 if kind in {NeverRecovers, KeepsDeadClaims} else 60.0
 
         @pytest.fixture
         def provider(self, tmp_path: Path) -> Any:
@@ -234,5 +277,5 @@ def make_kit(kind: type[Any]) -> type[LedgerConformance]:
 
 
 for _kind in list(vars().values()):
-    if isinstance(_kind, type) and issubclass(_kind, Sync | SharesKeys):
+    if isinstance(_kind, type) and issubclass(_kind, Sync | SqliteLedger) and _kind is not SqliteLedger:
         globals()[f"Test{_kind.__name__}"] = make_kit(_kind)

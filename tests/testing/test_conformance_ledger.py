@@ -31,6 +31,16 @@ FOUND_BY = {
     ),
     "PrunesOpenRows": ("test_pruned_rows_stay_counted", "[] == ['done', 'open']"),
     "RecordsTwice": ("test_a_batch_is_recorded_once_and_counted", "hit"),
+    "ForgetsClosing": ("test_only_an_open_run_has_claims", "the run is closed"),
+    "KeepsDeadClaims": (
+        "test_the_items_of_a_process_that_died_are_taken_over",
+        "the process is dead, and its items stay claimed",
+    ),
+    "ReplacesAnswers": (
+        "test_an_item_is_claimed_once_and_its_answer_is_shared",
+        "the first answer was replaced",
+    ),
+    "SharesItems": ("test_an_item_is_claimed_once_and_its_answer_is_shared", "an item has two claims"),
     "SharesKeys": ("test_keys_are_stored_and_revoked", "the name has a valid key"),
 }
 COUNTING_FOUND_BY = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from llmcore.calls.drivers import arun
 from llmcore.calls.steps import Act
+from llmcore.calls.worker_threads import run_in_worker
 from llmcore.errors import EngineError, LedgerUnavailable, LLMCoreError
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.llm.batch.chunks import Chunk, ChunkResult, Outcome, decode_error, decode_reply
@@ -24,8 +26,12 @@ Request: TypeAlias = tuple[bytes, dict[str, Any]]
 
 _SIZE: Final = 100
 """The maximum number of requests in a chunk."""
+_COUNT_S: Final = 5.0
+"""Seconds for which the number of slots is remembered."""
 _LOSSES: Final = 5
 """How often a chunk is submitted again after its worker was lost. A chunk that kills its workers must not run for ever."""
+
+T = TypeVar("T")
 
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=str).encode
 _encode_json: Final = msgspec.json.Encoder().encode
@@ -144,18 +150,24 @@ class Engine:
         self._shared = shared
         self._template = template
         self._is_open = False
+        self._slots = 1
+        self._counted_at = float("-inf")
 
     def count_requests(self) -> int:
         """Return how many requests to give to the engine: a chunk for each slot, and half as many that wait there."""
-        slots = self._count_slots()
-        return (slots + slots // 2 + 1) * _SIZE
+        return (self._slots + self._slots // 2 + 1) * _SIZE
 
-    def _count_slots(self) -> int:
-        return max(1, int(self._provider.count_slots()))
+    async def _count_slots(self) -> None:
+        """Ask the engine for its slots, unless it was asked a moment ago. It may have to start or find its workers."""
+        now = time.monotonic()
+        if now >= self._counted_at + _COUNT_S:
+            self._counted_at = now
+            slots = await run_in_worker(self._provider.count_slots)
+            self._slots = max(1, int(slots))
 
     def divide(self, requests: list[Request], *, is_last: bool) -> Iterator[list[Request]]:
         """Divide *requests* into chunks; the last ones of a run into so many that all workers have some."""
-        size = min(_SIZE, -(-len(requests) // self._count_slots())) if is_last else _SIZE
+        size = min(_SIZE, -(-len(requests) // self._slots)) if is_last else _SIZE
         for start in range(0, len(requests), size or 1):
             yield requests[start : start + size]
 
@@ -168,9 +180,10 @@ class Engine:
         if not self._is_open:
             await self._shared.open()
             self._is_open = True
+        await self._call_engine(self._count_slots())
         concurrency = self._template.concurrency
         if concurrency is not None:
-            concurrency = max(1, concurrency // self._count_slots())
+            concurrency = max(1, concurrency // self._slots)
         bodies = [(key, _encode_json(body)) for key, body in requests]
         chunk = msgspec.structs.replace(self._template, requests=bodies, concurrency=concurrency)
         result = _decode_result(await self._submit(_encode(chunk)))
@@ -184,24 +197,29 @@ class Engine:
         return outcomes
 
     async def _submit(self, data: bytes) -> bytes:
-        import asyncio
-
         for left in range(_LOSSES, -1, -1):
             try:
-                future = await asyncio.to_thread(self._provider.submit, self._run_chunk, data)
-                result: bytes = await asyncio.wrap_future(future)
+                return await self._call_engine(self._run(data))
             except EngineError as error:
                 if not (error.lost and left):
                     raise
-                continue
-            except LLMCoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - an engine plugin may raise any exception
-                raise_unchained(
-                    EngineError(f"the engine `{self.name}` failed: {type(error).__name__}: {error}")
-                )
-            return result
         raise AssertionError
+
+    async def _run(self, data: bytes) -> bytes:
+        import asyncio
+
+        future = await run_in_worker(self._provider.submit, self._run_chunk, data)
+        result: bytes = await asyncio.wrap_future(future)
+        return result
+
+    async def _call_engine(self, work: Awaitable[T]) -> T:
+        """Await *work*. The engine is a plugin, which may raise any exception."""
+        try:
+            return await work
+        except LLMCoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            raise_unchained(EngineError(f"the engine `{self.name}` failed: {type(error).__name__}: {error}"))
 
     def _explain_closed(self) -> EngineError:
         return EngineError(

@@ -205,13 +205,7 @@ class LiveLane:
 
     def _get_limit(self) -> int:
         """Return how many requests may be in flight, or in the queue of an engine."""
-        if self._engine is None:
-            return int(self._pace.limit)
-        try:
-            return self._engine.count_requests()
-        except LLMCoreError as error:
-            self._stop = self._stop or error
-            return 0
+        return int(self._pace.limit) if self._engine is None else self._engine.count_requests()
 
     def _read(self) -> Prepared | None:
         """Return the next item; None at the end, or if it is not there yet."""

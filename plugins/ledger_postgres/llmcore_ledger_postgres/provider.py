@@ -32,6 +32,7 @@ from llmcore_ledger_postgres.batches import Batcher
 from llmcore_ledger_postgres.connections import Connections
 from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.owner import Owner
+from llmcore_ledger_postgres.runs import Runs
 from llmcore_ledger_postgres.schema import check_name, prepare
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _STATEMENTS: Final = {
 }
 
 
-class PostgresLedger:
+class PostgresLedger(Runs):
     """See `llmcore.contracts.LedgerProvider`."""
 
     def __init__(self, options: PostgresOptions) -> None:
@@ -237,6 +238,11 @@ class PostgresLedger:
         """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
         if self._call("beat", self._owner.name, timeout_s=_BEAT_TIMEOUT_S):
             self._restate(_BEAT_TIMEOUT_S)
+
+    def _get_owner_name(self, timeout_s: float) -> str:
+        if not self._is_owner:
+            self._become_owner(timeout_s)
+        return self._owner.name
 
     def _become_owner(self, timeout_s: float) -> None:
         self._call("beat", self._owner.name, timeout_s=timeout_s)

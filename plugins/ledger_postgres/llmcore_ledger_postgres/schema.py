@@ -13,8 +13,10 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 4
-"""The version of tables and functions. Since version 1, only functions and an index have changed: every migration replaces them."""
+VERSION: Final = 5
+"""The version of tables and functions. Every migration replaces the functions; since version 1, only an index and the tables of
+runs are new.
+"""
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used: the session's cache may lack a table that another process
 has just created.
@@ -63,6 +65,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
             session.execute(_read_file("tables.sql", schema))
         session.execute(_read_file("functions.sql", schema))
         session.execute(_read_file("leases.sql", schema))
+        session.execute(_read_file("runs.sql", schema))
         session.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
         session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - a checked name
 

@@ -56,6 +56,7 @@ pytest.register_assert_rewrite(
                 "embeddings",
                 "ledger_calls",
                 "ledger_reports",
+                "ledger_runs",
                 "llm_content",
                 "llm_counting",
                 "storage_abilities",

@@ -27,13 +27,14 @@ from llmcore_testing.conformance.ledger_calls import (
     open_again,
 )
 from llmcore_testing.conformance.ledger_reports import ReportTests
+from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
 
 __all__ = ["LedgerConformance"]
 
 _DAY = Scope("day")
 
 
-class LedgerConformance(ReportTests):
+class LedgerConformance(ReportTests, LedgerRunsTests):
     """Tests the contract `llmcore.contracts.ledger`. The ledger that `provider` returns must be empty.
 
     Override the fixture `opener` too: the fixture returns a function that opens the same ledger again, like another process.

@@ -1,0 +1,93 @@
+"""The part of the kit of ledgers for `LedgerRuns`: the items of batches that several workers share."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmcore.support.ledger_runs import BUSY, MINE, ItemState
+from llmcore_testing.conformance.ledger_calls import TIMEOUT_S, LedgerCalls, open_again
+
+__all__ = ["LedgerRunsTests"]
+
+KEYS = [bytes([number]) * 32 for number in range(4)]
+
+
+class LedgerRunsTests(LedgerCalls):
+    """The tests of the ability `LedgerRuns`."""
+
+    @pytest.fixture
+    def runs(self, provider: Any) -> str:
+        """Open a run, and return its name."""
+        if not callable(getattr(provider, "claim_items", None)):
+            pytest.skip(f"{type(provider).__name__} does not share the runs of batches: no claim_items")
+        self.do("open_run", "a-run", TIMEOUT_S)
+        return "a-run"
+
+    def claim(self, claim: str, keys: list[bytes], ledger: Any = None) -> list[ItemState] | None:
+        """Claim items of the run."""
+        states = self.do("claim_items", "a-run", claim, keys, TIMEOUT_S, ledger=ledger)
+        return None if states is None else list(states)
+
+    def test_an_item_is_claimed_once_and_its_answer_is_shared(
+        self, runs: str, opener: Callable[[], Any] | None
+    ) -> None:
+        other = open_again(opener)
+        assert self.claim("one", KEYS[:2]) == [MINE, MINE]
+        assert self.claim("two", KEYS[1:3], other) == [BUSY, MINE], "an item has two claims"
+        assert self.claim("one", KEYS[:2]) == [MINE, MINE], "a repeated claim must find its items"
+        self.do("finish_items", runs, "one", [(KEYS[1], b"\x00answer")], TIMEOUT_S)
+        assert self.claim("two", KEYS[:2], other) == [BUSY, ItemState("done", b"\x00answer")]
+        self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S, ledger=other)
+        assert self.claim("two", [KEYS[1]], other) == [ItemState("done", b"\x00answer")], (
+            "the first answer was replaced"
+        )
+        self.do("release_items", runs, "one", TIMEOUT_S)
+        assert self.claim("two", KEYS[:2], other) == [MINE, ItemState("done", b"\x00answer")]
+        self.do("release_items", runs, "two", TIMEOUT_S, ledger=other)
+        other.close()
+
+    def test_only_an_open_run_has_claims(self, runs: str) -> None:
+        assert self.do("claim_items", "unknown", "one", KEYS, TIMEOUT_S) is None, "the run was never opened"
+        assert self.claim("one", KEYS[:2]) == [MINE, MINE]
+        self.do("close_run", runs, TIMEOUT_S)
+        assert self.claim("one", KEYS) is None, "the run is closed"
+        self.do("finish_items", runs, "one", [(KEYS[0], b"paid")], TIMEOUT_S)
+        self.do("release_items", runs, "one", TIMEOUT_S)
+        self.do("open_run", runs, TIMEOUT_S)
+        assert self.claim("two", KEYS[:2]) == [ItemState("done", b"paid"), MINE], "a paid answer is lost"
+        self.do("forget_run", runs, TIMEOUT_S)
+        assert self.claim("two", KEYS) is None, "the run was forgotten"
+        self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S)
+        self.do("release_items", runs, "two", TIMEOUT_S)
+        self.do("forget_run", runs, TIMEOUT_S)
+        self.do("open_run", runs, TIMEOUT_S)
+        assert self.claim("three", KEYS[:2]) == [MINE, MINE], "a forgotten answer came back"
+        self.do("release_items", runs, "three", TIMEOUT_S)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_the_items_of_a_process_that_died_are_taken_over(
+        self, runs: str, opener: Callable[[], Any] | None
+    ) -> None:
+        del runs
+        other = open_again(opener)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the process has threads
+            pid = os.fork()
+        if not pid:
+            try:
+                other.claim_items("a-run", "dead", KEYS[:2], TIMEOUT_S)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        ends = time.monotonic() + self.recovery_s
+        while (found := self.claim("one", KEYS[:3])) != [MINE] * 3 and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert found == [MINE] * 3, "the process is dead, and its items stay claimed"
+        self.do("release_items", "a-run", "one", TIMEOUT_S)
+        other.close()
