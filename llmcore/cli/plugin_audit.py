@@ -25,7 +25,11 @@ __all__ = ["Audit", "find_abilities", "find_slips"]
 _CONNECTS: Final = frozenset({"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"})
 _CHANGES: Final = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"})
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_MODULES: Final = {"llm": ("llm", "embeddings", "batches"), "storage": ("storage", "storage_abilities")}
+_MODULES: Final = {
+    "llm": ("llm", "embeddings", "batches"),
+    "cache": ("cache", "rate_limits"),
+    "storage": ("storage", "storage_abilities"),
+}
 """The kinds whose protocols are in more than one module of `contracts`, with these modules."""
 _NEAR: Final = 0.85
 

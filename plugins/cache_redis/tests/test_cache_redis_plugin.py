@@ -13,12 +13,14 @@ import pytest
 
 from llmcore.contracts import (
     AsyncCacheProvider,
+    AsyncCacheRateLimits,
     CacheBatches,
     CacheChanges,
     CacheKeys,
     CacheLeases,
     CacheMatching,
     CacheProvider,
+    CacheRateLimits,
 )
 from llmcore.errors import CacheError, ConfigError
 from llmcore.hookspecs import API_VERSION
@@ -51,7 +53,7 @@ def test_the_plugin_offers_redis_with_its_options() -> None:
     options: Any = msgspec.convert({"url": "redis://h"}, entry.options)
     made = entry.create(options)
     assert isinstance(made, RedisCache)
-    for protocol in (CacheProvider, AsyncCacheProvider, CacheKeys, CacheBatches, CacheMatching, CacheLeases, CacheChanges):  # fmt: skip
+    for protocol in (CacheProvider, AsyncCacheProvider, CacheKeys, CacheBatches, CacheMatching, CacheLeases, CacheChanges, CacheRateLimits, AsyncCacheRateLimits):  # fmt: skip
         assert isinstance(made, protocol)
     made.close()
 
