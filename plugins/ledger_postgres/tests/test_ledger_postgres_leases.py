@@ -174,8 +174,14 @@ def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
     assert read(server, url) == {ALL.text(): (spent, 3 * MAXIMUM)}
     for request, answer, cost in zip(requests, reserved, (7, None, 3), strict=True):
         settle(ledger, request, answer, cost)
-        settle(ledger, request, answer, cost)
+    server.stop()
+    with pytest.raises(LedgerUnavailable):
+        ledger.flush(0.1)
+    server.start()
     ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    for request, answer, cost in zip(requests, reserved, (7, None, 3), strict=True):
+        settle(ledger, request, answer, cost)
     assert read(server, url) == {ALL.text(): (spent + 10, 0)}
     assert all(row.state == "done" for row in ledger.iterate_rows(RowQuery(), T))
 
