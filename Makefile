@@ -52,6 +52,9 @@ soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against
 figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad, kills)
 	@$(BIN)/python -m tests.batch_figures $(ARGS)
 
+fleet: .venv/.stamp ## 1,000 runs of 8 processes that share a budget while servers and connections fail (ARGS="--runs 50 --seed 1")
+	@$(BIN)/python -m tests.kits.fleet $(ARGS)
+
 clients: .venv/.stamp ## clients of other projects against the gateway, those of npm included (ARGS="openai npm-ai")
 	@$(BIN)/python -m tests.gateway_clients $(ARGS)
 

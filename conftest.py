@@ -23,7 +23,7 @@ MARKS: Final = {
         r"\b(?:subprocess|multiprocessing|pty|fork|Popen|CommandLine|build_wheels|wheels|kits\.runner|kits\.forks|espeak)\b"
     ),
     "server": re.compile(
-        r"\b(?:RedisServer|find_redis_server|MemcachedServer|PostgresServer|llmcore_postgres|kits\.ledgers|kits\.object_servers|kits\.redis_tls|moto|rclone|LLMCORE_AIMOCK|playwright)\b"
+        r"\b(?:RedisServer|find_redis_server|MemcachedServer|PostgresServer|llmcore_postgres|kits\.ledgers|kits\.object_servers|kits\.redis_tls|moto|rclone|LLMCORE_AIMOCK|playwright|kits\.fleet)\b"
     ),
 }
 """Texts in the source of test files that start processes, or servers of other projects."""

@@ -126,13 +126,14 @@ BEGIN
     RETURN answers::text;
 END $$;
 
--- Close rows; return the counters that changed.
+-- Close rows; return the counters that changed, and "stale" if an unknown row may have been lost in a failover.
 CREATE OR REPLACE FUNCTION {s}.settle(settlements jsonb, wait text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     n jsonb; c {s}.calls; counters jsonb := '[]'; spent_now bigint; characters_now bigint; spent_before bigint;
     characters_before bigint; freed bigint; freed_characters bigint; items jsonb := '[]'; row_day date; first_day date;
-    last_day date; closing {s}.calls[]; is_known boolean; last_key text;
+    last_day date; closing {s}.calls[]; is_known boolean; is_lost boolean := false;
+    last_key text;
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
     PERFORM pg_advisory_xact_lock_shared(hashtext('{s}.counters'));
@@ -147,13 +148,16 @@ BEGIN
         IF n->>'state' IS NULL THEN  -- a copy of the reservation may still be under way
             INSERT INTO {s}.voided (key) VALUES (n->>'key') ON CONFLICT DO NOTHING;
         END IF;
+        IF NOT is_known AND NOT is_lost THEN
+            SELECT s.timeline <> {s}.current_timeline() INTO is_lost FROM {s}.state s;
+        END IF;
         IF is_known AND c.state IN ('open', 'lost') THEN
             closing := closing || c;
             items := items || n;
         END IF;
     END LOOP;
     IF closing IS NULL THEN
-        RETURN '[]';
+        RETURN CASE WHEN is_lost THEN '[{{"stale": true}}]' ELSE '[]' END;
     END IF;
     PERFORM {s}.lock_counters((SELECT jsonb_agg(jsonb_build_object('at', l.at, 'provider', l.provider, 'model', l.model,
         'user', l."user", 'tags', l.tags)) FROM unnest(closing) l));
@@ -184,6 +188,9 @@ BEGIN
         counters := counters || {s}.count_request(c.at, c.provider, c.model, c."user", c.tags, spent_now - spent_before,
             -freed, characters_now - characters_before, -freed_characters);
     END LOOP;
+    IF is_lost THEN
+        counters := counters || '{{"stale": true}}'::jsonb;
+    END IF;
     RETURN counters::text;
 END $$;
 

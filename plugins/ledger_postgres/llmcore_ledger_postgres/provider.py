@@ -42,6 +42,8 @@ __all__ = ["PostgresLedger"]
 
 _BEAT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 5.0
+_STALE: Final = {"stale": True}
+"""An answer: the server was replaced, and may have lost rows."""
 _STALE_PAUSE_S: Final = 0.2
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
@@ -188,13 +190,21 @@ class PostgresLedger(Runs):
         return [number for number, _ in again]
 
     def _settle_batch(self, batch: Sequence[Sequence[Settlement]], timeout_s: float) -> Sequence[Any]:
+        deadline = time.monotonic() + timeout_s
         items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
-        text = self._send("settle", encoding.encode(items), timeout_s=timeout_s)
+        answers = self._send_settlements(items, timeout_s)
+        if _STALE in answers:  # a failover lost an open row: hand the open rows in, then settle them
+            self._restate(deadline - time.monotonic())
+            answers += self._send_settlements(items, deadline - time.monotonic())
         for item in items:
             self._owner.close(item)
-        counters = [encoding.decode_counter(each) for each in encoding.decode(text)]
+        counters = [encoding.decode_counter(each) for each in answers if each != _STALE]
         latest = {(counter.period, counter.text): counter for counter in counters}
         return [list(latest.values())] * len(batch)
+
+    def _send_settlements(self, items: Sequence[Any], timeout_s: float) -> list[Any]:
+        text = self._send("settle", encoding.encode(items), timeout_s=timeout_s)
+        return encoding.decode(text)  # type: ignore[no-any-return]
 
     def _wait_for_counters(self, timeout_s: float) -> None:
         """After a failover, hand in the rows of this process. Then pause until the next attempt."""

@@ -13,7 +13,7 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 5
+VERSION: Final = 6
 """The version of tables and functions. Every migration replaces the functions; since version 1, only an index and the tables of
 runs are new.
 """

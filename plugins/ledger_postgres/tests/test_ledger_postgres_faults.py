@@ -231,6 +231,24 @@ def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
     assert states == {5: "done", 40: "done", 20: "done", None: "open"}
 
 
+def test_a_settlement_finds_the_row_that_a_failover_lost(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ours = opener(silence=Duration(60.0), heartbeat=Duration(600.0))
+    ours.prepare(T)
+    ours.reserve(make_request("early", 5), T)
+    server.take_snapshot()
+    pending, unsent = make_request("pending", 30), make_request("unsent", 10)
+    kept = ours.reserve(pending, T)
+    dropped = ours.reserve(unsent, T)
+    assert isinstance(dropped, Reserved)
+    server.replace_by_snapshot()
+    settle(ours, pending, kept, 20)
+    ours.settle([Settlement(unsent, dropped.row, dropped.at, Outcome(requested=False))], T)
+    assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 20}
+    assert read(ours) == (20, 5)
+
+
 def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(
     opener: Callable[..., PostgresLedger],
 ) -> None:

@@ -1,0 +1,280 @@
+"""A fleet of processes that spend one budget after the other while parts of it fail.
+
+All share a ledger in PostgreSQL and rate limits in Redis. In each run all of them want more than its budget, and some of these
+faults happen: the network between a process and a server is cut or swallows what is sent; a process is stopped for
+seconds or killed; a server is restarted; a replica is promoted that has lost the last writes. At the end of a run nothing may
+be overspent, unbooked or left reserved. `make fleet` makes 1,000 runs, the suite 50.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self
+
+from llmcore_testing.postgres_server import PostgresServer
+from llmcore_testing.redis_server import RedisServer
+from llmcore_testing.simulator import Simulator
+from tests.kits.fleet.members import PATIENCE_S, Member, Servers
+from tests.kits.fleet.worker import MAX_TOKENS, OUTCOMES, THREADS
+
+__all__ = ["Fleet"]
+
+PROCESSES: Final = 8
+RATE: Final = 2400
+"""Requests a minute."""
+LIMIT: Final = 1_500_000
+"""The budget of a run in nano-dollars: about 80 requests. The processes want 192."""
+NANO_PER_TOKEN: Final = 1000
+INPUT_TOKENS: Final = 8
+MAXIMUM: Final = 120 * NANO_PER_TOKEN
+"""An upper bound of the reservation of one request, whose input is only counted exactly near the limit."""
+FAILOVER_EVERY: Final = 10
+"""The number of runs for each failover."""
+
+
+class Fleet:
+    """The processes and their servers.
+
+    Args:
+        folder: For configuration and logs.
+        runs: The maximum number of runs.
+        seed: Determines the faults.
+        lease: The option `lease` of the ledger.
+    """
+
+    def __init__(self, folder: Path, runs: int, seed: int, lease: str) -> None:
+        self.figures: Counter[str] = Counter()
+        """What happened: outcomes of calls, and faults by name."""
+        self.freed_s = 0.0
+        """The longest time from the end of the faults until nothing was reserved."""
+        self._folder = folder
+        self._chance = random.Random(seed)  # noqa: S311 - no secret
+        self._lengths = random.Random(seed)  # noqa: S311 - no secret
+        self._runs = runs
+        self._lease = lease
+        self._lock = threading.Lock()
+        self._arrivals: list[float] = []
+        self._costs: Counter[str] = Counter()
+        self._killed = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            enter = self._stack.enter_context
+            self._ledger = enter(PostgresServer.in_reachable_folder())
+            self._limits = enter(RedisServer(self._folder))
+            upstream = enter(Simulator(routes={"/v1/chat/completions": self._answer}, keep_requests=1))
+            self._database = self._ledger.create_database()
+            servers = Servers(
+                upstream=upstream.base_url,
+                ledger=f"127.0.0.1:{self._ledger.port}",
+                database=self._database.rpartition("/")[2],
+                limits=f"127.0.0.1:{self._limits.port}",
+                rate=RATE,
+                processes=PROCESSES,
+                lease=self._lease,
+                budgets="".join(
+                    f'\n[[budgets]]\nlimit = "{LIMIT / 1e9} USD"\ntag = "run-{number}"\n'
+                    for number in range(self._runs)
+                ),
+            )
+            self.members = [Member(self._folder / f"process {n}", servers) for n in range(PROCESSES)]
+            for member in self.members:
+                self._stack.callback(member.close)
+                member.start()
+            self.members[0].begin("first")  # creates the tables
+            self.members[0].finish()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, number: int) -> list[str]:
+        """Make one run; return what was wrong."""
+        tag = f"run-{number}"
+        has_failover = number % FAILOVER_EVERY == FAILOVER_EVERY - 1
+        if has_failover:
+            self._ledger.take_snapshot()
+        self._arrivals.clear()
+        self._killed = 0
+        names = (
+            {"failover"}
+            if has_failover
+            else set(self._chance.sample(sorted(_FAULTS.keys() - {"failover"}), 3))
+        )
+        for member in self.members:
+            member.begin(tag)
+        wrong: list[str] = []
+        self._break(names, wrong, tag)
+        outcomes: Counter[str] = Counter()
+        for member in self.members:
+            outcomes.update(member.finish())
+        self.figures.update(outcomes)
+        wrong += [f"{name}: {count} calls" for name, count in outcomes.items() if name not in OUTCOMES]
+        self._check_budget(tag, wrong)
+        self._check_rate(wrong, are_cut=not names.isdisjoint({"cut limits", "hang limits", "restart limits"}))
+        return [f"{tag} ({', '.join(sorted(names))}): {each}" for each in wrong]
+
+    def _break(self, names: set[str], wrong: list[str], tag: str) -> None:
+        """Let the faults happen, and end them."""
+        endings: list[Callable[[], object]] = []
+        for name in sorted(names, key=lambda _: self._chance.random()):
+            self.figures[name] += 1
+            time.sleep(self._chance.uniform(0.0, 0.4))
+            endings.append(_FAULTS[name](self, self._chance.choice(self.members)))
+        time.sleep(self._chance.uniform(0.0, 2.5 if "stop" in names else 0.5))
+        self._check_reserved(wrong, tag)
+        for end in endings:
+            end()
+
+    def _check_reserved(self, wrong: list[str], tag: str) -> None:
+        if self._lease != "0s":  # a block is reserved before its requests are made
+            return
+        reserved = self._read(tag)[1]
+        most = (PROCESSES * THREADS + self._killed) * MAXIMUM
+        if reserved > most:
+            wrong.append(f"{reserved} nano-dollars are reserved, at most {most} can be in flight")
+
+    def _check_budget(self, tag: str, wrong: list[str]) -> None:
+        begun = time.monotonic()
+        while True:
+            spent, reserved, open_rows, booked = self._read(tag)
+            if not reserved and not open_rows:
+                break
+            if time.monotonic() - begun > PATIENCE_S:
+                wrong.append(f"{reserved} nano-dollars stay reserved, {open_rows} rows stay open")
+                break
+            time.sleep(0.1)
+        self.freed_s = max(self.freed_s, time.monotonic() - begun)
+        if spent > LIMIT:
+            wrong.append(f"overspent: {spent} of {LIMIT} nano-dollars")
+        if spent != booked:
+            wrong.append(f"the budget says {spent} nano-dollars, its rows {booked}")
+        if spent < self._costs[tag]:
+            wrong.append(f"{self._costs[tag]} nano-dollars were used, {spent} are booked")
+        if self._costs[tag] > LIMIT:
+            wrong.append(f"{self._costs[tag]} nano-dollars were used, the limit is {LIMIT}")
+
+    def _check_rate(self, wrong: list[str], *, are_cut: bool) -> None:
+        """Check each window of a second. A process without Redis uses its share besides the rate of the others."""
+        most = 2 * RATE / 60 * (2 if are_cut else 1) + PROCESSES * THREADS
+        times = sorted(self._arrivals)
+        first = 0
+        for last, end in enumerate(times):
+            while end - times[first] > 1.0:
+                first += 1
+            if last - first + 1 > most:
+                wrong.append(f"{last - first + 1} requests in a second, at most {most:.0f} are allowed")
+                return
+
+    def _read(self, tag: str) -> tuple[int, int, int, int]:
+        """Return what is spent, reserved, open and booked under *tag*."""
+        (row,) = self._ledger.execute(
+            f"SELECT (SELECT coalesce(sum(spent), 0) FROM llmcore.budgets WHERE tag = '{tag}'),"  # noqa: S608 - ours
+            f" (SELECT coalesce(sum(reserved), 0) FROM llmcore.budgets WHERE tag = '{tag}'),"
+            " count(*) FILTER (WHERE state = 'open'),"
+            " coalesce(sum(cost) FILTER (WHERE state <> 'open'), 0)"
+            f" FROM llmcore.calls WHERE '{tag}' = ANY (tags)",
+            url=self._database,
+        )
+        spent, reserved, open_rows, booked = map(int, row)
+        return spent, reserved, open_rows, booked
+
+    def _answer(self, request: Any) -> Any:
+        tag = request.body["messages"][-1]["content"].split()[0]
+        with self._lock:
+            output = self._lengths.randint(1, MAX_TOKENS)
+            self._arrivals.append(time.monotonic())
+            self._costs[tag] += (INPUT_TOKENS + output) * NANO_PER_TOKEN
+        return {
+            "id": "chatcmpl-fleet",
+            "object": "chat.completion",
+            "created": 1,
+            "model": request.body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "word " * output},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": INPUT_TOKENS,
+                "completion_tokens": output,
+                "total_tokens": INPUT_TOKENS + output,
+            },
+        }
+
+    # -- faults; each returns what ends it
+
+    def _cut_ledger(self, member: Member) -> Callable[[], object]:
+        member.ledger.refuse()
+        return member.ledger.heal
+
+    def _hang_ledger(self, member: Member) -> Callable[[], object]:
+        member.ledger.hold()
+        return member.ledger.heal
+
+    def _cut_limits(self, member: Member) -> Callable[[], object]:
+        member.limits.refuse()
+        return member.limits.heal
+
+    def _hang_limits(self, member: Member) -> Callable[[], object]:
+        member.limits.hold()
+        return member.limits.heal
+
+    def _restart_ledger(self, _: Member) -> Callable[[], object]:
+        self._ledger.kill()
+        self._ledger.start()
+        return _do_nothing
+
+    def _restart_limits(self, _: Member) -> Callable[[], object]:
+        self._limits.kill()
+        self._limits.start()
+        return _do_nothing
+
+    def _fail_over(self, _: Member) -> Callable[[], object]:
+        self._ledger.replace_by_snapshot()
+        return _do_nothing
+
+    def _stop(self, member: Member) -> Callable[[], object]:
+        member.stop()
+        return member.resume
+
+    def _kill(self, member: Member) -> Callable[[], object]:
+        if member.is_stopped:
+            return _do_nothing
+        self._killed += THREADS
+        member.kill()
+
+        def replace() -> None:
+            member.ledger.heal()
+            member.limits.heal()
+            member.start()
+            member.begin("")  # it has nothing to do in this run
+
+        return replace
+
+
+def _do_nothing() -> None:
+    pass
+
+
+_FAULTS: Final = {
+    "cut ledger": Fleet._cut_ledger,
+    "hang ledger": Fleet._hang_ledger,
+    "cut limits": Fleet._cut_limits,
+    "hang limits": Fleet._hang_limits,
+    "restart ledger": Fleet._restart_ledger,
+    "restart limits": Fleet._restart_limits,
+    "failover": Fleet._fail_over,
+    "stop": Fleet._stop,
+    "kill": Fleet._kill,
+}

@@ -1,0 +1,65 @@
+"""A process of the fleet: `python -m tests.kits.fleet.worker CONFIG`.
+
+For each line of stdin, the tag of a run, it makes calls in several threads until the budget of the run refuses or all
+calls are made; for an empty line it makes none. Then it writes a line of JSON: how often each outcome occurred.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import threading
+from collections import Counter
+from typing import Final
+
+import llmcore
+from llmcore import Core
+from llmcore.errors import BudgetError, BudgetExceeded, LedgerUnavailable, RateLimited, Timeout
+
+OUTCOMES: Final = frozenset(
+    {"answers", "BudgetExceeded", "LC603", "LedgerUnavailable", "RateLimited", "Timeout"}
+)
+"""The expected ones. LC603: a budget applies, and its ledger cannot be used."""
+THREADS: Final = 2
+CALLS: Final = 12
+"""The calls of each thread in a run. All processes together want more than the budget of a run."""
+MAX_TOKENS: Final = 20
+
+
+def spend(core: Core, tag: str, found: Counter[str]) -> None:
+    """Make calls until the budget refuses. Errors of a part that is away are counted."""
+    for number in range(CALLS):
+        try:
+            core.llm.chat(f"{tag} {number}", max_tokens=MAX_TOKENS, tags=[tag], cache=False, timeout=20)
+            found["answers"] += 1
+        except BudgetExceeded:
+            found["BudgetExceeded"] += 1
+            return
+        except (BudgetError, LedgerUnavailable, RateLimited, Timeout) as error:
+            found[error.code or type(error).__name__] += 1
+        except Exception as error:  # noqa: BLE001 - the fleet reports it
+            found[f"{error!r} {error}"] += 1
+            return
+
+
+def main() -> None:
+    """Run until stdin ends."""
+    faulthandler.enable()  # for a process that hangs
+    with llmcore.load(sys.argv[1]) as core:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            found: Counter[str] = Counter()
+            tag = line.strip()
+            threads = [
+                threading.Thread(target=spend, args=(core, tag, found)) for _ in range(THREADS if tag else 0)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
