@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from llmcore.errors import CacheError
 from llmcore.support.errors import raise_unchained
@@ -10,12 +11,16 @@ from llmcore.support.limit_values import PermitAnswer, PermitRequest, PermitRetu
 from llmcore_cache_redis.address import Target
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
 from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.leases import is_command_refused
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.rate_limits import RateLimits
 from llmcore_cache_redis.routes import route_of
 
 __all__ = ["LimitStore"]
+
+_RIGHTS: Final = "+@read +@write +@scripting +@connection +time"
+"""What the scripts of the rate limits need."""
 
 
 class LimitStore:
@@ -30,6 +35,7 @@ class LimitStore:
     ) -> None:
         """Use the server of *target*. *explain* returns the error for a failure."""
         self._explain = explain
+        self._user = target.username or "default"
         self._timeout = float(options.limit_timeout)
         servers = Servers(target, options, max(self._timeout, float(options.connect_timeout)))
         self._limits = RateLimits(route_of(target, servers.limits.whole), names)
@@ -41,28 +47,35 @@ class LimitStore:
         try:
             return self._blocking.run(self._limits.request(request, min(timeout, self._timeout)))
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._make_error(error))
 
     async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
         """See `CacheRateLimits.request_permit`."""
         try:
             return await self._asynchronous.run(self._limits.request(request, min(timeout, self._timeout)))
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._make_error(error))
 
     def return_permits(self, returns: Sequence[PermitReturn]) -> None:
         """See `CacheRateLimits.return_permits`."""
         try:
             self._blocking.run(self._limits.give_back(returns, self._timeout))
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._make_error(error))
 
     def report_process(self, report: ProcessReport) -> int:
         """See `CacheRateLimits.report_process`."""
         try:
             return self._blocking.run(self._limits.report(report, self._timeout))
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._make_error(error))
+
+    def _make_error(self, error: Broken | ReplyError) -> CacheError:
+        fault = self._explain(error)
+        if isinstance(error, ReplyError) and is_command_refused(error):
+            fault.expected = f"a user with the rights {_RIGHTS}"
+            fault.fix = f"redis-cli ACL SETUSER {self._user} {_RIGHTS}"
+        return fault
 
     def close(self) -> None:
         """Close every blocking connection."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmcore.errors import CacheError
 from llmcore.support.limit_values import (
     BURST_S,
     LimitScope,
@@ -340,3 +341,17 @@ def test_the_keys_end_by_themselves(fleet: Fleet) -> None:
     keys = [key for key in fleet.server.ask("KEYS", "*") if key != "clock"]
     assert len(keys) == 5
     assert all(0 < fleet.server.ask("PTTL", key) <= 90_000 for key in keys)
+
+
+def test_a_user_without_a_right_learns_which_ones_are_needed(server: RedisServer) -> None:
+    user = ("ACL", "SETUSER", "app", "reset", "on", ">word", "+@read", "+@connection")
+    server.ask(*user, "~llmcore:default:rate:*")
+    url = server.url.replace("127.0.0.1", "app:word@127.0.0.1")
+    cache = RedisCache(RedisOptions(url=url, limit_timeout=Duration(60)))
+    request = PermitRequest("p:1", "openai", (LimitScope("openai", 60.0),), 0, 60.0, 60.0)
+    with pytest.raises(CacheError) as caught:
+        cache.request_permit(request, 60)
+    assert caught.value.fix is not None
+    server.ask(*caught.value.fix.removeprefix("redis-cli ").split())
+    assert cache.request_permit(request, 60).granted
+    cache.close()
