@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
+
+from llmcore_testing.free_ports import find_free_port
 
 BUCKET = "bucket"
 BESIDE = Path(sys.executable).parent
@@ -41,7 +42,7 @@ class Server(NamedTuple):
 @contextmanager
 def moto(folder: Path, *, page: int = 1000) -> Iterator[Server]:
     """Run moto's server, which lists *page* files at a time. It takes any credentials."""
-    port = _free_port()
+    port = find_free_port()
     command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port), str(page)]
     with _running(command, folder, port):
         server = Server(f"http://127.0.0.1:{port}", "any", "thing")
@@ -54,7 +55,7 @@ def moto(folder: Path, *, page: int = 1000) -> Iterator[Server]:
 def rclone(folder: Path) -> Iterator[Server]:
     """Run rclone's server on a folder of its own, with one pair of keys."""
     (folder / "served" / BUCKET).mkdir(parents=True)
-    port = _free_port()
+    port = find_free_port()
     server = Server(f"http://127.0.0.1:{port}", "rclone-key", "rclone-secret")
     command = [
         str(BESIDE / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", str(folder / "none.conf"),
@@ -111,10 +112,3 @@ def _wait_for_port(process: subprocess.Popen[bytes], log: Path, port: int) -> No
         else:
             return
     raise RuntimeError(f"the server did not come up: {log.read_text()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

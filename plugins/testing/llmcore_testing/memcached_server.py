@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
+from llmcore_testing.free_ports import find_free_port
+
 __all__ = ["MemcachedServer", "find_memcached"]
 
 _PATIENCE_S: Final = 30.0
@@ -39,7 +41,7 @@ class MemcachedServer:
     """
 
     def __init__(self, *arguments: str, unix_socket: Path | None = None) -> None:
-        self.port = 0 if unix_socket else _find_free_port()
+        self.port = 0 if unix_socket else find_free_port()
         self.address = str(unix_socket) if unix_socket else f"127.0.0.1:{self.port}"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -129,8 +131,3 @@ class MemcachedServer:
         except OSError:
             return False
         return True
-
-
-def _find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

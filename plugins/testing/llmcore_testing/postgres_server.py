@@ -14,7 +14,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
+
+from llmcore_testing.free_ports import find_free_port
 
 __all__ = ["PostgresServer", "find_postgres", "get_identity"]
 
@@ -73,7 +74,7 @@ class PostgresServer:
         self._settings = _SETTINGS | settings
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _find_free_port()
+        self.port = find_free_port()
 
     @property
     def url(self) -> str:
@@ -262,9 +263,3 @@ def get_identity() -> dict[str, Any]:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     raise RuntimeError("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
-
-
-def _find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port

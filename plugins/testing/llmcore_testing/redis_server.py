@@ -22,6 +22,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+from llmcore_testing.free_ports import find_free_port
+
 __all__ = [
     "RedisServer",
     "RedisUnderSentinels",
@@ -81,7 +83,7 @@ class RedisServer:
         sentinel: str | None = None,
         **settings: str,
     ) -> None:
-        self.port = port or _find_free_port()
+        self.port = port or find_free_port()
         self.password = password
         self._folder = Path(folder, f"redis-{self.port}")
         self._sentinel = sentinel
@@ -247,27 +249,6 @@ def _wait_until(condition: Callable[[], bool]) -> bool:
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return met
-
-
-def _find_free_port() -> int:
-    """Return a free port.
-
-    The port with the number + 10,000 is free too, because Redis uses it for the Cluster bus.
-    """
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        other = port - 10_000 if port > 55_535 else port
-        if _is_free(other) and _is_free(other + 10_000):
-            return other
-
-
-def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 def _pack(*words: str) -> bytes:
