@@ -19,8 +19,7 @@ def check_engine(args: argparse.Namespace) -> None:
         raise UsageError(
             "--engine-address needs the name of the engine",
             where="--engine-address",
-            expected="--engine NAME",
-            fix=f"--engine dask --engine-address {args.engine_address}",
+            expected="--engine NAME --engine-address ADDRESS",
         )
     if args.engine not in {None, "local"} and (args.say or args.lane in {"queue", "auto"}):
         other = "--say" if args.say else f"--lane {args.lane}"
