@@ -50,7 +50,7 @@ def test_the_tests_of_a_new_plugin_pass(cli: CommandLine, kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
         cwd=folder, env=cli.env | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, encoding="utf-8",
-        check=False, timeout=100,
+        check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
@@ -72,6 +72,15 @@ def test_a_new_plugin_serves_at_once(cli: CommandLine) -> None:
         if path.suffix in {".py", ".md", ".toml"}
         and "@" in path.read_text().replace("@hookimpl", "").replace("@pytest", "")
     ]
+
+
+def test_a_new_voice_speaks_into_a_file(cli: CommandLine) -> None:
+    begin(cli, "acme", "voice")
+    done = cli("say", "Hello", "-o", "hello.wav", LLMCORE__VOICE__PROVIDER="acme")
+    assert done.returncode == 0, done.stderr
+    assert (cli.folder / "hello.wav").read_bytes().startswith(b"RIFF")
+    refused = cli("say", "Hello", "-o", "hello.mp3", LLMCORE__VOICE__PROVIDER="acme")
+    assert "format must be wav, got 'mp3'" in refused.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,7 +44,7 @@ def test_it_says_its_address_first_and_ends_cleanly_on_a_signal(number: signal.S
     ):
         connection.request("POST", "/v1/chat/completions", CHAT, {"authorization": "Bearer k"})
         process.send_signal(number)
-        rest, told = process.communicate(timeout=30)
+        rest, told = process.communicate(timeout=120)
     assert base_url.startswith("http://127.0.0.1:")
     assert base_url.endswith("/v1")
     assert process.returncode == 0

@@ -120,7 +120,7 @@ def test_ctrl_c_aborts_the_upload_of_a_command(on_moto: Server, tmp_path: Path) 
         while not uploads(on_moto):
             assert process.poll() is None
         press_ctrl_c(process)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert (uploads(on_moto), kept.load("large")) == (0, b"before")
 
