@@ -40,7 +40,7 @@ from llmcore.types import ChatRequest, Secret
 
 __all__ = ["Subject", "get_subject", "under_test"]
 
-_FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path")
+_FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path", "file")
 _NAMES: Final = ("namespace", "prefix", "schema")
 _SERVERS: Final = ("url", "servers", "address", "host", "endpoint", "base_url", "dsn", "bucket", "container")
 """Options that name a place outside of the process, so that a second provider has the same entries."""
@@ -111,7 +111,7 @@ class Subject:
             yield backend.provider
         finally:
             if self._folder is None:
-                _empty(backend)
+                _empty(self.make_backend(options))  # a new provider, because the test has closed its own
 
     def _choose_store(self, folder: Path) -> dict[str, Any]:
         options = dict(self._given)
@@ -205,7 +205,7 @@ def get_subject() -> Subject:
 
 
 def _empty(backend: Backend) -> None:
-    """Delete every entry of the store."""
+    """Delete every entry of the store, and close the provider."""
     with contextlib.suppress(LLMCoreError):
         if backend.kind == "ledger":
             getattr(backend.provider, "drop", lambda: None)()
@@ -214,6 +214,8 @@ def _empty(backend: Backend) -> None:
         elif backend.kind == "storage":
             for key in run(_make_act(backend.require("list_files")(""))):
                 run(_make_act(backend.require("delete")(key)))
+        if closing := backend.detach_close():
+            run(_make_act(closing()))
 
 
 def _make_act(step: Any) -> Any:

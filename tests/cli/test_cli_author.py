@@ -128,6 +128,19 @@ def test_an_existing_folder_is_never_overwritten(cli: CommandLine) -> None:
     assert "llmcore-acme already exists" in done.stderr
 
 
+def test_check_uses_no_provider_after_its_end(cli: CommandLine) -> None:
+    provider = begin(cli, "acme", "cache") / "llmcore_acme" / "provider.py"
+    text = provider.read_text().replace(
+        "self._entries: dict[str, tuple[bytes, float | None]] = {}", "self._entries = _STORE"
+    )
+    text = text.replace("\n\nclass ", "\n\n_STORE: dict[str, tuple[bytes, float | None]] = {}\n\n\nclass ", 1)
+    provider.write_text(
+        f"{text}\n    def close(self) -> None:\n        del self._entries  # a later call fails\n"
+    )
+    done = cli("plugins", "check", "acme", "--json")
+    assert json.loads(done.stdout)["failed"] == 0, done.stdout
+
+
 def test_check_reports_a_failing_plugin(cli: CommandLine) -> None:
     provider = begin(cli, "acme", "cache") / "llmcore_acme" / "provider.py"
     provider.write_text(provider.read_text().replace("return existed", "return True"))
