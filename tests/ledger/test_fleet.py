@@ -17,3 +17,4 @@ RUNS = 25
 def test_nothing_is_overspent_lost_or_left_reserved(tmp_path: Path, lease: str, seed: int) -> None:
     with Fleet(tmp_path, RUNS, seed, lease) as fleet:
         assert [line for number in range(RUNS) for line in fleet.run(number)] == []
+        assert fleet.figures["answers"] > 20 * RUNS
