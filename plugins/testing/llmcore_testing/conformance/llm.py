@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -131,7 +132,8 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
         ]
         tools = [TOOL]
         before = msgspec.json.encode([messages, tools])
-        self._complete(messages, tools=tools)
+        with contextlib.suppress(BadRequest):  # a model without tools
+            self._complete(messages, tools=tools)
         assert msgspec.json.encode([messages, tools]) == before, "complete must not change the request"
 
     def test_concurrent_calls_get_their_own_answers(self) -> None:
