@@ -281,3 +281,13 @@ def test_a_provider_without_a_queue_says_so() -> None:
         pytest.raises(PluginError, match="has no queue"),
     ):
         list(core.llm.batch(["a"], lane="queue"))
+
+
+def test_a_refused_request_does_not_hide_one_that_was_billed_without_a_result(upstream: Simulator) -> None:
+    with llmcore.load(make_config(upstream, "anthropic")) as core:
+        upstream.fail(Fault.batch("bad_line"), path="/batches")
+        items = ["Question 0", {"prompt": "Question 1", "temperature": 9}, "Question 2"]
+        found = {item.index: item for item in core.llm.batch(items, lane="queue", max_tokens=50)}
+        assert [found[index].error is None for index in range(3)] == [False, False, True]
+        assert upstream.counts["batches"] == 1, "the billed request is not sent again"
+        check_books(core, upstream, uncertain=1)

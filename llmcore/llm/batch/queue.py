@@ -334,7 +334,7 @@ class QueueLane:
         """Store the answers and drop the requests: unstored results are read from the vendor again."""
         if self._answers or self._done:
             self._store.finish(self._answers, self._done, [])
-        self._queue.remove(self._settled)
+        self._queue.remove_billed(self._settled)
         self._answers, self._done, self._settled = [], [], {}
         self._buffered.clear()
 

@@ -56,7 +56,7 @@ class Settlement:
         Raises:
             LLMCoreError: An error that every further request would also get. All results are settled.
         """
-        known = chunk.size - len(self._queue.list_requests(chunk))
+        known = self._queue.count_billed(chunk)
         seen: set[str] = set()
         stop: BaseException | None = None
         try:
@@ -123,7 +123,7 @@ class Settlement:
             notes=("resuming the run sends the request again",),
         )
         self._work.fail(each.key, error)
-        self._queue.remove([each.name])
+        self._queue.remove_billed([each.name])
 
     async def fail(self, each: Queued, error: LLMCoreError) -> None:
         """Fail a request that the vendor rejected."""

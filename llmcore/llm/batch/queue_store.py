@@ -31,6 +31,10 @@ _SCHEMA: Final = """
         body BLOB                    -- JSON; the item may change while the vendor works
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS queued_chunk ON queued (chunk);
+    CREATE TABLE IF NOT EXISTS billed (  -- settled requests of open chunks that the vendor has answered
+        name TEXT PRIMARY KEY,
+        chunk INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS tries (key BLOB PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS items_key ON items (key);
 """
@@ -112,7 +116,9 @@ class QueueStore:
 
     def mark_done(self, chunk: Chunk) -> None:
         """Record that all requests of the chunk are settled or returned."""
-        self._execute("UPDATE chunks SET state = 'done' WHERE id = ?", chunk.id)
+        with self._store.write() as db, db:
+            db.execute("UPDATE chunks SET state = 'done' WHERE id = ?", (chunk.id,))
+            db.execute("DELETE FROM billed WHERE chunk = ?", (chunk.id,))
 
     def list_open(self) -> list[Chunk]:
         """Return the chunks that are not done."""
@@ -146,8 +152,23 @@ class QueueStore:
         with self._store.write() as db:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE chunk = ?)", (chunk.id,)).get)
 
+    def count_billed(self, chunk: Chunk) -> int:
+        """Return the number of settled requests of *chunk* that the vendor has answered."""
+        with self._store.write() as db:
+            found: Any = db.execute("SELECT count(*) FROM billed WHERE chunk = ?", (chunk.id,)).get
+        return int(found)
+
+    def remove_billed(self, names: Iterable[str]) -> None:
+        """Delete settled requests that the vendor has answered, and count them for their chunk."""
+        values = [(name,) for name in names]
+        with self._store.write() as db, db:
+            db.executemany(
+                "INSERT OR IGNORE INTO billed SELECT name, chunk FROM queued WHERE name = ?", values
+            )
+            db.executemany("DELETE FROM queued WHERE name = ?", values)
+
     def remove(self, names: Iterable[str]) -> None:
-        """Delete settled requests."""
+        """Delete requests that were not carried out."""
         with self._store.write() as db, db:
             db.executemany("DELETE FROM queued WHERE name = ?", [(name,) for name in names])
 
