@@ -49,8 +49,8 @@ class CacheManager(ProcessBound):
                 provider. Providers that do not store files ignore this argument.
             ttl: Default TTL of `set` and `cached`; None: values live until they are evicted.
             memory: Size of the memory tier in front of the backend; 0 turns it off.
-            on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for 60
-                seconds and new entries for their ttl. "miss": every look-up is a miss.
+            on_outage: "memory": while the backend is unreachable, the memory tier serves entries from before the outage
+                for its first 60 seconds, and entries from the outage for their ttl. "miss": every look-up is a miss.
             store: An open store to use in place of *backend*. Its own ttl applies.
             options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COROUTINE: Final = 0x80
 """`inspect.CO_COROUTINE`; importing inspect takes longer than a cached answer."""
 _LONGEST: Final = 40
-"""Maximum length of a value that is shown in a fix to paste."""
+"""Maximum length of an argument in the corrected call that an error proposes. A longer one is shown as "..."."""
 
 
 def check_argument_names(function: F) -> F:

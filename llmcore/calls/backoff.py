@@ -64,7 +64,7 @@ class Backoff:
         return float(action) if isinstance(action, tenacity.DoSleep) else None
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the longer of the server's hint and the backoff, plus jitter.
+        """Return the longer of the server's hint and three quarters of the backoff, plus jitter of up to one quarter.
 
         Jitter never shortens a hint. Jitter is also added to a hint, because all refused callers receive the
         same hint.

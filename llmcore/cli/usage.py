@@ -62,7 +62,7 @@ _EPILOG: Final = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `usage`."""
     parser.epilog = _EPILOG
-    # Options before an action must keep their values, so the defaults are those of the command, not of the action.
+    # A default of a subcommand would replace an option before it, as in `usage --since 7d day`. So only `usage` has defaults.
     parser.set_defaults(
         run=_show_overview, since=None, until=None, month=None, zone=None, by=None, csv=False,
         **dict.fromkeys(_FILTERS),
@@ -83,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     last_month.set_defaults(month="last-month")
     _add_filters(last_month)
-    _add_csv_option(add("budget", "what each budget has left, in UTC", _show_budgets))
+    _add_csv_option(add("budget", "what each budget has left; its periods begin in UTC", _show_budgets))
     usage_alert.configure(
         add("alert", "the alerts of budgets; --test sends one to each receiver", usage_alert.run)
     )
@@ -107,7 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     prune.add_argument(
         "--zone",
         metavar="ZONE",
-        help="the time zone of the days, besides UTC; default: local time",
+        help="reports by day stay exact in UTC and in this time zone; default: local time",
         default=argparse.SUPPRESS,
     )
 
@@ -283,7 +283,7 @@ def _migrate(args: argparse.Namespace) -> int:
         note(f"copied {copied.rows} rows, {copied.keys} keys and {copied.budgets} budgets with pruned rows")
         if copied.deferred:
             note(
-                f"moved {copied.deferred} open requests of batches: run `llmcore batch resume` after the next line"
+                f"moved {copied.deferred} open requests of batches: run `llmcore batch resume` after the command in the next line"
             )
         note(f"next: {core.settings.line_to_set(('ledger', 'provider'), args.to)}")
     return 0

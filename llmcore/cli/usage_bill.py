@@ -26,8 +26,8 @@ _DIVIDED: Final = frozenset(
 )
 """The causes whose parts are listed."""
 _ADVICE: Final[Mapping[str, str]] = {
-    "other_keys": "other keys: their calls are not in this ledger, so nothing is wrong",
-    "unbooked": "not in this ledger: another program or ledger uses your keys; list the ids of yours in api_key_ids",
+    "other_keys": "other keys: calls of keys or projects that api_key_ids does not list; they do not belong in this ledger",
+    "unbooked": "not in this ledger: another program or ledger uses the same keys; list in api_key_ids only the keys of this ledger",
     "unpriced": "no price: set it in [prices]",
     "fees": "fees: the vendor bills searches, tools and storage by the use, not by tokens",
     "late": "not billed yet: vendors add to a day for up to 24 hours; compare again later",
@@ -88,14 +88,15 @@ def _print_notes(
     keys = {(total.key, total.group) for total in result.keys if total.own and total.key}
     if len(keys) > 1 and not by_key:
         note(
-            f"the bill has {len(keys)} keys of yours; `--by key` lists them, api_key_ids in [{name}_bill] chooses"
+            f"the bill has {len(keys)} of your keys: `--by key` lists them; "
+            f"api_key_ids in [{name}_bill] selects those of this ledger"
         )
 
 
 def _print_prices(
     name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str]
 ) -> None:
-    """Print for each model with another price how much it differs, and the line that sets the price of the bill."""
+    """For each model whose billed price differs from that of the ledger, print their ratio and the command that sets the billed one."""
     for each in result.prices[:_MOST_PARTS]:
         times = f"{each.factor:.4f} times" if each.factor else "not at 0, but at more than"
         note(f"another price: {each.model} is billed at {times} the price in the ledger")

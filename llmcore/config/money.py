@@ -49,7 +49,7 @@ class BudgetPlace(NamedTuple):
 
     @property
     def where(self) -> str | None:
-        """The position of the limit: file, line and column, a variable, or a key of a dict."""
+        """Where the limit is set: a position in a file, an environment variable, or a key of a dict."""
         return self.layer.where((*self.path, "limit"), "value")
 
     @property
@@ -133,7 +133,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """normal or full."""
     enabled: bool
     layer: Layer | None = None
-    """The layer that sets `enabled`. The errors of calls that need the ledger name this layer."""
+    """The layer that sets `enabled`. If a call needs a ledger that is off, its error says which layer turned it off."""
     line_to_set: Callable[[Path, str], str] | None = None
     """See `Settings.line_to_set`."""
     provider: str = "sqlite"
@@ -227,7 +227,7 @@ def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -
         f"[{format_key(path)}] is a second budget for the same calls and period as [{format_key(first)}]",
         code="LC113",
         at="key",
-        expected="budgets that differ in per, model, tag, user, or the unit of their limit",
+        expected="budgets that differ in `per`, `model`, `tag`, `user` or the unit of `limit`",
         fix=layer.format_unset_fix(path),
         notes=(f"[{format_key(first)}] is at {owner.where(first)}",),
     )
@@ -312,7 +312,7 @@ def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:
 
 
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:
-    """Return [ledger]. A relative path is relative to the folder of its file.
+    """Return [ledger]. A relative path begins at the folder of the configuration file that sets it.
 
     The default path is the ledger of a simulator that runs in this process; otherwise, the ledger in the
     user's state folder.

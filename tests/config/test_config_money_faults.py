@@ -163,7 +163,7 @@ def test_duplicate_budgets_are_reported_with_both_places(tmp_path: Path) -> None
         " --> llmcore.toml:6:3\n"
         "6 | [[budgets]]\n"
         "  |   ^^^^^^^\n"
-        "  = expected: budgets that differ in per, model, tag, user, or the unit of their limit\n"
+        "  = expected: budgets that differ in `per`, `model`, `tag`, `user` or the unit of `limit`\n"
         "  = note: [budget] is at llmcore.toml:1:2\n"
         "  = fix: llmcore config unset budgets.1"
     )

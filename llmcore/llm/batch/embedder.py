@@ -32,7 +32,7 @@ class Embedder:
         self._embed = embed
         self._options = options
         self._waiting: dict[bytes, list[tuple[str, asyncio.Future[Reply]]]] = {}
-        """Other fields of a body, encoded -> the waiting texts whose bodies have these fields."""
+        """The encoded fields of a body except `input` -> the waiting texts, with their futures, whose bodies are equal in these fields."""
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def send(self, body: Mapping[str, Any]) -> Reply:

@@ -1,4 +1,4 @@
-"""Count, bound and price without any-llm, a key or the network."""
+"""Count tokens and compute upper bounds and prices, without the package any-llm, a key or the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline"]
 
 _UNKNOWN: Final = ""
-"""A name that replaces the model's name, because the tokenizers of other vendors are not known here."""
+"""Passed in place of the model's name. Only OpenAI's tokenizers are known here; for an empty name the count is an estimate."""
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
 _LIMITS: Final = EmbeddingLimits(max_texts=64)

@@ -53,11 +53,11 @@ class Server(uvicorn.Server):
         self._start(self.warm)
         with contextlib.suppress(
             NotImplementedError, AttributeError, RuntimeError, ValueError
-        ):  # on Windows, or not in the main thread: asyncio raises RuntimeError there, uvloop ValueError
+        ):  # on Windows no signal handler can be added, nor outside of the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
 
     async def on_tick(self, counter: int) -> bool:
-        """Publish the metrics for the other workers, ten times a second."""
+        """Publish the metrics of this worker, which the others read. uvicorn calls this ten times a second."""
         self._application.state.metrics.publish()
         return await super().on_tick(counter)
 
@@ -68,7 +68,9 @@ class Server(uvicorn.Server):
             return
         self._is_draining = True
         self._application.state.phase = "draining"
-        _log.info("draining: /health/ready answers 503, requests are served on")
+        _log.info(
+            "draining: /health/ready answers 503 now, so that no new clients are sent here; requests are still served"
+        )
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop().call_soon_threadsafe(self._start, self.drain)
 

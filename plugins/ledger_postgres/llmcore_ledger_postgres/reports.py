@@ -15,7 +15,7 @@ __all__ = ["iterate_rows", "make_aggregate", "make_report_row"]
 _PAGE: Final = 1000
 _EPOCH_S: Final = -62135596800
 _NO_LEASE: Final = "NOT (kind = 'lease' AND state = 'open')"
-"""A lease is not a request. After the death of its owner, it is one row of uncertain cost."""
+"""An open lease is not a request, so reports leave it out. If its process died, it is settled as one row of uncertain cost."""
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state = 'failed'), 0)::bigint,
     sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state IN ('open', 'lost')), 0)::bigint,

@@ -22,7 +22,7 @@ _REFUSED = (VoiceError, BadRequest)
 class VoiceAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.voice` that the backend implements.
 
-    `lacks` names abilities by a method: "stream_speech", "synthesize_with_timestamps", "search_voices",
+    The class attribute `lacks` lists the abilities that a backend does not have, each by one of its methods: "stream_speech", "synthesize_with_timestamps", "search_voices",
     "list_voice_models", "voice_traits", "clone_voice".
     """
 
@@ -80,7 +80,7 @@ class VoiceAbilities(Abilities):
             latest = begins
         if speech.duration_s is not None:
             assert latest <= speech.duration_s + 0.2, (
-                "a character must not end after the audio: are the times in seconds?"
+                "the last character must begin before the end of the audio: are the times in seconds?"
             )
             assert latest >= speech.duration_s * 0.3, (
                 "the last character begins too early: are the times in seconds?"
@@ -155,7 +155,7 @@ class VoiceAbilities(Abilities):
             assert traits == self._traits(settings), (
                 "voice_traits must return equal traits for equal arguments"
             )
-            assert traits.concurrency >= 1, "max_concurrency must be at least 1"
+            assert traits.concurrency >= 1, "concurrency must be at least 1"
             assert traits.max_characters is None or traits.max_characters > 0, (
                 "max_characters must be greater than 0 or None"
             )
