@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_values import Amount, Charge, Counter, Limit, ReserveRequest
 
-__all__ = ["HOT", "Group", "Lease", "Row", "find_group_key"]
+__all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
 HOT = 4
 """A lease is worth its statements from this number of requests in one interval."""
@@ -49,6 +49,14 @@ class Row:
         self.lease = lease
         self.is_sent = False
         """Whether a statement has carried the row, perhaps in vain. The row then holds its amount, and the block no longer does."""
+
+
+class ClosedRow(NamedTuple):
+    """A row that is settled before the server has seen it."""
+
+    json: msgspec.Raw
+    opened: dict[str, Any]
+    """The row without the settlement, which is stored if the server refuses the settled one."""
 
 
 class Group:
@@ -108,10 +116,10 @@ class Lease:
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}
         """Requests in flight whose rows the server has not confirmed."""
-        self.closed: list[msgspec.Raw] = []
-        """Rows to insert, already closed, as JSON."""
+        self.closed: list[ClosedRow] = []
+        """Rows to insert, until the server has confirmed them."""
         self.settlements: list[dict[str, Any]] = []
-        """Settlements of rows that a statement has carried as open."""
+        """Settlements of rows that a statement has carried as open, until the server has confirmed them."""
         self._reported_at = now
         self._used = Amount()
         self._missed = Amount()

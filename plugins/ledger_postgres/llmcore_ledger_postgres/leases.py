@@ -21,7 +21,7 @@ from llmcore.support.ledger_values import Amount, Counter, Reserved, ReserveRequ
 from llmcore.support.money import to_nano
 from llmcore.support.threads import start_thread
 from llmcore_ledger_postgres import encoding
-from llmcore_ledger_postgres.lease import Group, Lease, Row, find_group_key
+from llmcore_ledger_postgres.lease import ClosedRow, Group, Lease, Row, find_group_key
 from llmcore_ledger_postgres.owner import Owner
 
 __all__ = ["Leases"]
@@ -63,7 +63,7 @@ class _Part(NamedTuple):
     free: Amount
     is_closing: bool
     rows: dict[str, Row]
-    closed: list[msgspec.Raw]
+    closed: list[ClosedRow]
     settlements: list[dict[str, Any]]
     item: dict[str, Any]
 
@@ -99,10 +99,8 @@ class Leases:
         self._rows: dict[str, Row] = {}
         self._doubtful: dict[str, None] = {}
         self._number = 0
-        self._clock_low, self._clock_high = (
-            0.0,
-            0.0,
-        )  # the time of the server minus that of `_now`, at least and at most
+        # The time of the server minus that of `_now`, at least and at most.
+        self._clock_low, self._clock_high = 0.0, 0.0
         self._reporting = threading.Lock()
         self._wake = threading.Event()
         self._is_running = False
@@ -184,8 +182,9 @@ class Leases:
         elif not outcome.requested:
             lease.give_back(row, Amount())
         else:
-            closed = encoding.make_closed_row(self._make_open_row(row), item)
-            lease.closed.append(msgspec.Raw(encoding.encode(closed)))
+            opened = self._make_open_row(row)
+            closed = encoding.make_closed_row(opened, item)
+            lease.closed.append(ClosedRow(msgspec.Raw(encoding.encode(closed)), opened))
             cost = 0 if outcome.cost is None else to_nano(outcome.cost)
             lease.give_back(row, Amount(cost, outcome.characters))
         lease.in_flight -= 1
@@ -274,8 +273,7 @@ class Leases:
         more = lease.find_addition(now, self._interval_s)
         free = lease.report(now)
         rows = dict(lease.unsent)
-        closed, settlements = lease.closed, lease.settlements
-        lease.closed, lease.settlements = [], []
+        closed, settlements = lease.closed.copy(), lease.settlements.copy()
         charge = group.charge
         item = {
             "key": lease.key if lease.is_current else None,
@@ -290,7 +288,7 @@ class Leases:
             "free": free,
             "more": more,
             "least": lease.least,
-            "rows": [*closed, *map(self._make_open_row, rows.values())],
+            "rows": [*(row.json for row in closed), *map(self._make_open_row, rows.values())],
             "settlements": settlements,
         }
         return _Part(lease, free, lease.is_closing, rows, closed, settlements, item)
@@ -303,10 +301,6 @@ class Leases:
         except BaseException as error:
             if isinstance(error, LedgerUnavailable) and not error.busy:
                 self._send_one_by_one(parts, timeout_s)
-            with self._lock:
-                for part in parts:
-                    part.lease.closed[:0] = part.closed
-                    part.lease.settlements[:0] = part.settlements
             raise
         with self._lock:
             self._clock_low, self._clock_high = answer["at"] - _now(), answer["at"] - sent_at
@@ -318,32 +312,60 @@ class Leases:
                     part.lease.is_open = True
 
     def _send_one_by_one(self, parts: Sequence[_Part], timeout_s: float) -> None:
-        """Send each closed row alone, because the server refuses the report, and drop the rows that it refuses."""
-        try:
+        """Send each settled row alone, because the server refuses the report. A refused one stays open at its maximum."""
+        with contextlib.suppress(LedgerUnavailable):  # not because of the rows, which wait for a later report
             self._sync(self._number, [], timeout_s)
-        except LedgerUnavailable:  # not because of the rows
-            return
-        for part in parts:
-            for row in part.closed.copy():
-                alone = {"key": None, "closing": False, "is_new": False, "rows": [row], "settlements": []}
-                try:
-                    self._sync(self._number, [part.item | alone], timeout_s)
-                except LedgerUnavailable as error:
-                    if error.busy:
-                        return
-                    _log.warning(
-                        "the server refuses the row of a request, which is not booked: %s", error.message
-                    )
-                part.closed.remove(row)
+            for part in parts:
+                lease = part.lease
+                for row in part.closed:
+                    if self._send_alone(part, [row.json], [], timeout_s):
+                        self._owner.remember(row.json)
+                    elif self._send_alone(part, [row.opened], [], timeout_s):
+                        self._owner.open[row.opened["key"]] = row.opened
+                    with self._lock:
+                        del lease.closed[0]
+                for item in part.settlements:
+                    key = item["key"]
+                    opened = [self._make_open_row(part.rows[key])] if key in part.rows else []
+                    is_taken = self._send_alone(part, opened, [item], timeout_s)
+                    with self._lock:
+                        del lease.settlements[0]
+                        if is_taken:  # otherwise the next report has the open row
+                            lease.unsent.pop(key, None)
+                            if opened:
+                                self._owner.open[key] = opened[0]
+                            self._owner.close(item)
+
+    def _send_alone(
+        self, part: _Part, rows: list[Any], settlements: list[dict[str, Any]], timeout_s: float
+    ) -> bool:
+        """Send one row. Return False if the server refuses it.
+
+        Raises:
+            LedgerUnavailable: The server is busy, or cannot be reached.
+        """
+        alone = {"key": None, "closing": False, "is_new": False, "rows": rows, "settlements": settlements}
+        try:
+            self._sync(self._number, [part.item | alone], timeout_s)
+        except LedgerUnavailable as error:
+            if error.busy:
+                raise
+            self._sync(self._number, [], timeout_s)
+            _log.warning(
+                "the server refuses the row of a request, which stays open at its maximum: %s", error.message
+            )
+            return False
+        return True
 
     def _take_over(self, part: _Part, found: dict[str, Any], number: int) -> None:
         """Apply the server's answer for one lease."""
         lease, group = part.lease, part.lease.group
+        del lease.closed[: len(part.closed)], lease.settlements[: len(part.settlements)]
         for key, row in part.rows.items():
             del lease.unsent[key]
             self._owner.open[key] = self._make_open_row(row)
         for closed in part.closed:
-            self._owner.remember(closed)
+            self._owner.remember(closed.json)
         for item in part.settlements:
             self._owner.close(item)
         lease.number, lease.at = number, found["at"]

@@ -225,8 +225,29 @@ def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
     with contextlib.suppress(LedgerUnavailable):
         ledger.flush(T)
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    assert read(server, url) == {ALL.text(): (spent + 10, MAXIMUM)}, "the refused row is open at its maximum"
     assert "the server refuses the row of a request" in caplog.text
+
+
+def test_a_settlement_that_the_server_refuses_does_not_hold_up_the_others(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    spent = warm(ledger, 10**9)
+    requests = [make_request(10**9) for _ in range(3)]
+    answers = [ledger.reserve(request, T) for request in requests]
+    server.execute("ALTER TABLE llmcore.calls RENAME TO hidden", url=url)
+    with contextlib.suppress(LedgerUnavailable):
+        ledger.flush(T)  # sends the rows open, in vain
+    server.execute("ALTER TABLE llmcore.hidden RENAME TO calls", url=url)
+    for request, answer, tokens in zip(requests, answers, (1, 2**63, 2), strict=True):
+        assert isinstance(answer, Reserved)
+        outcome = Outcome(cost=5 * NANO, usage=Usage(input_tokens=tokens))
+        ledger.settle([Settlement(request, answer.row, answer.at, outcome)], T)
+    with contextlib.suppress(LedgerUnavailable):
+        ledger.flush(T)
+    ledger.flush(T)
+    assert read(server, url) == {ALL.text(): (spent + 10, MAXIMUM)}
 
 
 def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
