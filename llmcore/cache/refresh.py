@@ -1,4 +1,4 @@
-"""Stale-while-revalidate: refresh a due entry in the background, while all callers get the old value."""
+"""Refresh a due entry in the background, while all callers get the old value: stale-while-revalidate."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ __all__ = ["Answer", "Call", "Entry", "Proceed", "RequestKind", "Services", "Sta
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The services that all requests of one Core share. Services that a cached answer does not need are functions."""
+    """The services that all requests of one Core share. A service that a cached answer does not need is a function, which creates it at its first use."""
 
     cache: CacheStore
     policy: RetryPolicy

@@ -127,7 +127,7 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            link.used = True  # the server may close an idle connection
+            link.used = True  # the server may close it while it is idle; then a failure of its next use is a stale connection
             self._idle.append(link)
 
     def _grow(self) -> None:
@@ -157,8 +157,8 @@ class AsyncPool:
         # A slow connection does not mean that the server fails, as long as others work or are being established.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
-        # Do not count a failed connection either if the callers for which it was started have left: the server may
-        # have been restarted since then.
+        # Ignore the failure too if the callers for which the connection was started have left: the server may have been
+        # restarted meanwhile, so the failure says nothing about the server that the present callers wait for.
         if not ignored and began >= self._waited_since:
             self._fail(fault)
             self.drop()

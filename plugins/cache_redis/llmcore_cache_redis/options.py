@@ -18,7 +18,7 @@ class RedisOptions(Options, frozen=True):
     username: str | None = None
     """Overrides the user name in the address."""
     password: Secret | None = None
-    """Overrides the password in the address, which is secret as well."""
+    """Overrides a password in `url`. A password in `url` is hidden in output too."""
     sentinel_username: str | None = None
     """User name for the Sentinels, if they have users."""
     sentinel_password: Secret | None = None

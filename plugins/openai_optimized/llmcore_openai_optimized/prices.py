@@ -26,7 +26,7 @@ def price(
     """Return the cost of *usage* in USD; None if a price is unknown.
 
     Args:
-        model: The name of the model at *vendor*, for any server.
+        model: The vendor's own name of the model, whichever server answers: OpenAI, Azure or a proxy.
         usage: The reported usage.
         service_tier: The tier of the answer; None or "auto" if unknown.
         configured: The tier to use if the answer's tier is unknown. Batch answers report "default", so "batch" also
