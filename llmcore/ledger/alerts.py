@@ -6,19 +6,28 @@ an alert: each fraction once per period, and spending faster than usual once per
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from llmcore.config.money import Budget
 from llmcore.ledger.alert_delivery import AlertDelivery, Delivery, list_receivers
 from llmcore.ledger.alert_events import make_event, make_scope
 from llmcore.ledger.alert_pace import PaceWatch
-from llmcore.ledger.operations import Operations
+from llmcore.ledger.operations import Operations, make_unavailable
+from llmcore.log import logger
 from llmcore.support.ledger_values import Counter
 from llmcore.support.money import to_integer
+from llmcore.threads import start_thread
 from llmcore.types import AlertEvent
 
 __all__ = ["Alert", "Alerts", "ConfiguredAlert"]
+
+_CLAIM_TIMEOUT_S: Final = 2.0
+_PAUSE_S: Final = 0.5
+_ATTEMPTS: Final = 5
+"""How often to try to claim an alert in the ledger. A program may wait for it when it ends."""
 
 
 class ConfiguredAlert(NamedTuple):
@@ -73,6 +82,7 @@ class Alerts:
         ]
         self._budgets = {make_scope(budget): budget for budget in self._all if budget.alert_at}
         self._delivery = AlertDelivery(observers, get_smtp)
+        self._operations, self._after = operations, after
         self.pace = PaceWatch(self._all, operations, clock, self._delivery.send, after)
         """Watches the budgets with `alert_faster_than`."""
 
@@ -98,6 +108,40 @@ class Alerts:
             if amount > counter.alerted:
                 due.append(Alert(counter, amount, budget, make_event(budget, counter, reached)))
         return due
+
+    def claim_later(self, alerts: Sequence[Alert]) -> None:
+        """Claim *alerts* in a thread, and send those that this process gets.
+
+        A claim whose answer was lost is repeated: the ledger then gives the same answer, and no other process sends the alert.
+        """
+        if not alerts:
+            return
+        # This is not a daemon thread, because the last call of a program may cause the alert.
+        thread = threading.Thread(target=self._claim, args=(alerts,), name="llmcore-alert")
+        if not start_thread(thread):
+            self._claim(alerts)
+
+    def _claim(self, alerts: Sequence[Alert]) -> None:
+        try:
+            for alert in alerts:
+                if self._try_claim(alert):
+                    self.send(alert)
+        finally:
+            self._after()
+
+    def _try_claim(self, alert: Alert) -> bool:
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_PAUSE_S)
+            try:
+                return bool(
+                    self._operations.run("claim_alert", alert.counter, alert.amount, _CLAIM_TIMEOUT_S)
+                )
+            except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
+                failure = make_unavailable(error).message
+        message = "the alert of the budget `%s` could not be claimed in the ledger: %s"
+        logger(__name__).warning(message, alert.budget.name, failure)
+        return False
 
     def send(self, alert: Alert) -> None:
         """Send an alert to its receivers, in a thread. A failure is logged once and does not affect the call."""

@@ -175,8 +175,12 @@ class Spending:
                 claimed = yield self.operations.step(
                     "claim_alert", alert.counter, alert.amount, SETTLE_TIMEOUT_S
                 )
-            except Exception:  # noqa: BLE001 - a later settlement repeats it
+            except Exception:  # noqa: BLE001 - the ledger may nevertheless have the claim
+                self.alerts.claim_later([alert, *due])
                 return
+            except BaseException:
+                self.alerts.claim_later([alert, *due])
+                raise
             if claimed:
                 self.alerts.send(alert)
 
@@ -205,11 +209,9 @@ class Spending:
         try:
             counters = self.operations.run("settle", settlements, timeout_s)
             self.alerts.pace.note(counters)
-            for alert in self.alerts.find_due(counters):
-                if self.operations.run("claim_alert", alert.counter, alert.amount, timeout_s):
-                    self.alerts.send(alert)
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             return make_unavailable(error)
+        self.alerts.claim_later(self.alerts.find_due(counters))
         return None
 
     # -- management; all of these raise LedgerUnavailable

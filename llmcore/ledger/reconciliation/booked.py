@@ -8,6 +8,7 @@ from typing import Final
 
 from llmcore.support import bills
 from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.ledger_sums import SUM_ATTEMPT
 from llmcore.support.money import from_nano
 
 __all__ = ["Booked", "Unsettled", "count_amounts"]
@@ -92,7 +93,7 @@ class Booked:
         self.requests += row.count
         cost = from_nano(row.cost)
         self.cost += cost
-        if row.count == 1:  # a sum has no time of day
+        if row.attempt != SUM_ATTEMPT:  # a sum has no time of day
             self._note_midnight(row, cost)
         self.amounts.update(amounts)
         self.bare += 0 if amounts else row.count

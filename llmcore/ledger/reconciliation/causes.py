@@ -90,7 +90,8 @@ def explain(
         )  # nothing of a kind was billed: that is no price
     rounding = sum((line.resolution for line in lines if line.own and line.kind), _DUST)
     allowed = rounding + booked.requests * _NANO
-    causes["rounding" if abs(difference) <= allowed else "price"] += difference
+    unposted = difference < 0 and not is_complete
+    causes["rounding" if abs(difference) <= allowed else "late" if unposted else "price"] += difference
     requests = None if any(row.requests is None for row in own) else sum(row.requests or 0 for row in own)
     more = None if requests is None else requests - booked.answered
     causes[_classify_missing(booked, more, is_complete=is_complete)] -= missing

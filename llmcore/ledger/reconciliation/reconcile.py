@@ -149,7 +149,9 @@ def reconcile(
             causes=_sum_causes(found, cells),
             rows=found,
             keys=_sum_keys(cells.values()),
-            prices=_find_prices(cells, causes),
+            prices=_find_prices(
+                {key: cell for key, cell in cells.items() if _is_complete(key[0], read_at)}, causes
+            ),
         )
 
 
@@ -277,10 +279,10 @@ def _sum_causes(rows: Sequence[Row], cells: _Cells) -> list[Cause]:
 def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) -> list[BilledPrice]:
     """Return the billed prices that differ from the ledger's. Other tiers than the standard one have no [prices]."""
     sums: defaultdict[str, PriceSums] = defaultdict(PriceSums)
-    for (day, model, tier), found in causes.items():
-        if found["price"] and tier == STANDARD:
-            cell = cells[day, model, tier]
-            sums[model].add(cell.booked, found["price"], cell.lines, cell.usage)
+    for key, cell in cells.items():
+        _, model, tier = key
+        if (amount := causes[key]["price"]) and tier == STANDARD:
+            sums[model].add(cell.booked, amount, cell.lines, cell.usage)
     return [each.make_price(model) for model, each in sums.items()]
 
 

@@ -293,27 +293,38 @@ BEGIN
     END LOOP;
 END $$;
 
--- Raise `alerted` of a counter; return whether this call did it.
-CREATE OR REPLACE FUNCTION {s}.claim_alert(wanted_period text, wanted_scope text, amount bigint) RETURNS boolean LANGUAGE plpgsql
+-- Raise `alerted` of a counter; return whether this call or an earlier one with the same token did it.
+ALTER TABLE {s}.budgets ADD COLUMN IF NOT EXISTS alert_token text;
+DROP FUNCTION IF EXISTS {s}.claim_alert(text, text, bigint);
+CREATE OR REPLACE FUNCTION {s}.claim_alert(
+    wanted_period text, wanted_scope text, amount bigint, token text DEFAULT NULL
+) RETURNS boolean LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE {s}.budgets b SET alerted = amount WHERE b.period = wanted_period AND b.scope = wanted_scope AND b.alerted < amount;
-    RETURN FOUND;
+    UPDATE {s}.budgets b SET alerted = amount, alert_token = token
+    WHERE b.period = wanted_period AND b.scope = wanted_scope AND b.alerted < amount;
+    RETURN FOUND OR EXISTS (SELECT 1 FROM {s}.budgets b WHERE b.period = wanted_period AND b.scope = wanted_scope
+        AND b.alerted = amount AND b.alert_token = token);
 END $$;
 
--- Replace the closed rows before a time by sums of the periods between `edges`, which all midnights in UTC are among. `labels` has
+-- Replace the closed rows of a day before a time by sums of the periods between `edges`, which all midnights in UTC are among. `labels` has
 -- the text of each period. A partition that has neither open rows nor sums is emptied at once, which frees its space.
+-- Reservations wait for the end of the transaction, so each day has its own.
 DROP FUNCTION IF EXISTS {s}.prune(double precision);
+DROP FUNCTION IF EXISTS {s}.prune(double precision, double precision[], text[]);
 CREATE INDEX IF NOT EXISTS calls_pruned ON {s}.calls (at, call) WHERE attempt = -1;
-CREATE OR REPLACE FUNCTION {s}.prune(before double precision, edges double precision[], labels text[]) RETURNS bigint LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION {s}.prune(
+    before double precision, edges double precision[], labels text[], wanted date, wait text
+) RETURNS bigint LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part record; deleted bigint := 0; size bigint; sums jsonb;
 BEGIN
+    PERFORM set_config('lock_timeout', wait, true);
     PERFORM pg_advisory_xact_lock(hashtext('{s}.counters'));
     FOR part IN SELECT i.inhrelid::regclass AS name, to_date(right(k.relname, 8), 'YYYYMMDD') AS day
             FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhparent = '{s}.calls'::regclass LOOP
-        CONTINUE WHEN part.day > {s}.day_of(before);
+        CONTINUE WHEN part.day <> wanted;
         SELECT count(*) INTO size FROM {s}.calls c
         WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1;
         CONTINUE WHEN size = 0;
@@ -395,14 +406,19 @@ BEGIN
     RETURN true;
 END $$;
 
--- Add what a counter of a migrated ledger has beyond the rows that were copied from it, once for each batch.
-CREATE OR REPLACE FUNCTION {s}.add_counted(batch text, counted_period text, counted_scope text, amount bigint) RETURNS boolean
+-- Add what a counter of a migrated ledger has beyond the rows that were copied from it, once for each batch. Return whether this
+-- call or an earlier one with the same token did it.
+ALTER TABLE {s}.batches ADD COLUMN IF NOT EXISTS token text;
+DROP FUNCTION IF EXISTS {s}.add_counted(text, text, text, bigint);
+CREATE OR REPLACE FUNCTION {s}.add_counted(
+    batch text, counted_period text, counted_scope text, amount bigint, caller text DEFAULT NULL
+) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.counters'));
-    INSERT INTO {s}.batches VALUES (batch) ON CONFLICT DO NOTHING;
+    INSERT INTO {s}.batches (name, token) VALUES (batch, caller) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN EXISTS (SELECT 1 FROM {s}.batches k WHERE k.name = batch AND k.token = caller);
     END IF;
     UPDATE {s}.budgets b SET spent = b.spent + amount, pruned = b.pruned + amount
     WHERE b.period = counted_period AND b.scope = counted_scope;

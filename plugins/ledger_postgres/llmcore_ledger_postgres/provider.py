@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LedgerUnavailable
 from llmcore.support import forks
 from llmcore.support.budget_periods import get_period
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
-from llmcore.support.ledger_sums import format_period, list_edges, parse_period
+from llmcore.support.ledger_sums import parse_period
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -27,8 +26,9 @@ from llmcore.support.ledger_values import (
     parse_scope,
 )
 from llmcore.support.threads import run_in_thread
-from llmcore_ledger_postgres import encoding, reports
+from llmcore_ledger_postgres import encoding, pruning, reports
 from llmcore_ledger_postgres.batches import Batcher
+from llmcore_ledger_postgres.claims import Claims
 from llmcore_ledger_postgres.connections import Connections
 from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.owner import Owner
@@ -71,6 +71,7 @@ class PostgresLedger(Runs):
         self._leases = (
             Leases(self._sync_leases, self._owner, interval_s, self._silence_s) if interval_s else None
         )
+        self._claims = Claims()
         self._reserving = Batcher(self._reserve_batch)
         self._settling = Batcher(self._settle_batch)
         forks.watch(self)
@@ -311,18 +312,20 @@ class PostgresLedger(Runs):
 
     def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
         """See `LedgerProvider.claim_alert`."""
-        return bool(self._call("claim_alert", counter.period, counter.text, amount, timeout_s=timeout_s))
+        return self._claims.run(
+            self._call, "claim_alert", counter.period, counter.text, amount, timeout_s=timeout_s
+        )
 
     def claim(self, name: str, timeout_s: float) -> bool:
         """See `LedgerClaims.claim`."""
-        return bool(self._call("add_counted", name, "", "", 0, timeout_s=timeout_s))
+        return self._claims.run(self._call, "add_counted", name, "", "", 0, timeout_s=timeout_s)
 
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
         scopes = [encoding.encode_scope(parse_scope(counter.text))]
         self._call("create_counters", encoding.encode(scopes), timeout_s=timeout_s, waits=True)
         args = (batch, counter.period, counter.text, counter.spent)
-        return bool(self._call("add_counted", *args, timeout_s=timeout_s))
+        return self._claims.run(self._call, "add_counted", *args, timeout_s=timeout_s)
 
     # -- reports
 
@@ -340,12 +343,7 @@ class PostgresLedger(Runs):
 
     def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
         """See `LedgerProvider.prune`."""
-        first = self._ask("SELECT min(at) FROM {s}.calls", (), timeout_s)
-        if first is None or first >= before:
-            return 0
-        bounds = list_edges(first, before, edges)
-        labels = [format_period(*period) for period in pairwise(bounds)]
-        return int(self._call("prune", float(bounds[-1]), bounds, labels, timeout_s=timeout_s))
+        return pruning.prune(self._read, self._call, before, timeout_s, edges)
 
     def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
         """See `LedgerProvider.read_pruned`."""

@@ -133,6 +133,25 @@ def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
     assert read(ledger) == (0, 1)
 
 
+def test_a_claim_whose_answer_was_lost_belongs_to_the_caller(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger, other = opener(heartbeat=Duration(600.0)), opener(heartbeat=Duration(600.0))
+    ledger.prepare(T)
+    ledger.reserve(make_request("first", 1), T)
+    (counter,) = ledger.read_budgets([ALL], time.time(), T)
+    server.pause()
+    try:
+        with pytest.raises(LedgerUnavailable):
+            ledger.claim_alert(counter, 50, 0.2)
+    finally:
+        server.resume()
+    assert ledger.claim_alert(counter, 50, T)
+    assert not other.claim_alert(counter, 50, T)
+    assert not ledger.claim_alert(counter, 50, T), "each call is another caller"
+    assert (ledger.claim("day", T), other.claim("day", T), ledger.claim("day", T)) == (True, False, False)
+
+
 def test_an_attempt_that_may_have_been_executed_is_not_forgotten_when_a_later_one_meets_a_lock(
     opener: Callable[..., PostgresLedger],
 ) -> None:

@@ -1,0 +1,27 @@
+"""Claims that may be repeated."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Claims"]
+
+
+class Claims:
+    """Gives each claim a random token. A repetition of a claim whose answer was lost has the same token."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[tuple[Any, ...], str] = {}
+        """The tokens of claims whose answer was lost."""
+
+    def run(self, call: Callable[..., Any], function: str, *args: Any, timeout_s: float) -> bool:
+        """Return whether this claim, or the lost one that it repeats, is the first."""
+        key = (function, *args)
+        token = self._tokens.pop(key, None) or secrets.token_hex(16)
+        try:
+            return bool(call(function, *args, token, timeout_s=timeout_s))
+        except BaseException:
+            self._tokens[key] = token
+            raise
