@@ -43,6 +43,8 @@ NO_THREAD: Final = "no further thread can be started"
 OWN_THREADS: Final = "llmcore-"
 """The prefix of the names of llmcore's own threads."""
 
+_SHORTEST_S: Final = 0.001
+"""The shortest wait for a lock; `acquire` takes negative seconds as no limit."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 
 T = TypeVar("T")
@@ -144,10 +146,11 @@ def _needs_main_thread(error: BaseException) -> bool:
 def acquire_within(lock: Lock, left: Callable[[], float] | None) -> bool:
     """Acquire *lock* within *left()* seconds, and return whether that succeeded.
 
-    Without *left*, or if *left()* is 0 or less, wait without a limit.
+    Without *left*, wait without a limit. If *left()* is 0 or less, the lock must be free.
     """
-    seconds = 0.0 if left is None else left()
-    return lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX) if seconds > 0 else -1)
+    if left is None:
+        return lock.acquire()
+    return lock.acquire(timeout=min(max(left(), _SHORTEST_S), threading.TIMEOUT_MAX))
 
 
 def wait_for(done: Future[Any], seconds: float) -> None:

@@ -26,7 +26,7 @@ def cancel_run(args: argparse.Namespace) -> int:
     """Cancel the vendor's batches of a run, and remove its file."""
     path = find_run(args.id)
     store = RunStore(path)  # refused while another process works on it
-    is_queued, is_shared = has_open_chunks(store), store.get("engine") is not None
+    is_queued, is_shared = has_open_chunks(store), bool(store.get("engine"))
     store.close()
     if is_queued:
         note("waiting for the vendor to end the batches")

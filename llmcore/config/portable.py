@@ -13,6 +13,7 @@ from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import SETTING_PREFIX
 from llmcore.config.load import load_settings
 from llmcore.config.mask import is_reference
+from llmcore.config.money import Budget
 from llmcore.config.paths import resolve_path
 from llmcore.config.settings import Settings
 from llmcore.errors import PluginError
@@ -22,7 +23,7 @@ from llmcore.types import Secret
 __all__ = ["load_portable", "make_portable"]
 
 _SECTIONS: Final = (
-    "llm", "models", "cache", "budget", "budgets", "prices", "limits", "ledger", "retry", "observers", "log",
+    "llm", "models", "cache", "budget", "budgets", "prices", "limits", "ledger", "retry", "observers", "log", "smtp",
 )  # fmt: skip
 """The sections that requests to a language model use."""
 _KINDS: Final = ("llm", "cache", "ledger", "observers")
@@ -87,12 +88,18 @@ def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Pa
                 continue
             for field in fields.values():
                 yield (kind, name, field.key), field
-    try:
-        fields = get_fields(catalogue.load_table("log").options)
-    except PluginError:
-        return
-    for field in fields.values():
-        yield ("log", field.key), field
+    for name in ("log", "smtp"):
+        try:
+            fields = get_fields(catalogue.load_table(name).options)
+        except PluginError:
+            continue
+        for field in fields.values():
+            yield (name, field.key), field
+    budgets = settings.get(("budgets",))
+    names = list(budgets) if isinstance(budgets, Mapping) else []
+    for path in (("budget",), *(("budgets", name) for name in names)):
+        for field in get_fields(Budget).values():
+            yield (*path, field.key), field
 
 
 def _find_table(tree: dict[str, Any], path: Path) -> dict[str, Any] | None:

@@ -142,6 +142,44 @@ def test_a_reader_that_leaves_stops_the_workers(core: Core, requests: Any) -> No
     assert find_runs(core) == []
 
 
+def test_an_engine_run_is_not_paid_again_without_its_engine(
+    core: Core, shared_upstream: Simulator, requests: Any
+) -> None:
+    items = [f"h{number}" for number in range(1000)]
+    run = core.llm.batch(items)
+    results = iter(run)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    with llmcore.load(make_config(shared_upstream, "local")) as other:
+        before = requests()
+        lanes: tuple[Any, ...] = (None, "queue")
+        for lane in lanes:
+            with pytest.raises(BadRequest, match="engine `local`") as caught:
+                list(other.llm.resume_batch(run.id, items, lane=lane))
+            assert caught.value.code == "LC321"
+        assert all(item.reply for item in core.llm.resume_batch(run.id, items, lane="now"))
+        assert before <= requests() == 1000
+        assert all(item.reply for item in other.llm.resume_batch(run.id, items)), "a finished run is read"
+    assert requests() == 1000
+
+
+def test_workers_get_the_receivers_of_alerts_as_references(upstream: Simulator) -> None:
+    tables: dict[str, Any] = {
+        "budget": {"limit": "9 USD", "alert_at": [0.5], "alert_email": ["ann@example.com"]},
+        "smtp": {"host": "127.0.0.1"},
+    }
+    with llmcore.load(make_config(upstream, "local", **WORKERS, **tables)) as core:
+        assert [item.error for item in core.llm.batch(["a"])] == [None]
+    tables["budget"]["alert_url"] = "https://example.com/hook-secret"
+    with (
+        llmcore.load(make_config(upstream, "local", **WORKERS, **tables)) as core,
+        pytest.raises(ConfigError) as caught,
+    ):
+        list(core.llm.batch(["b"]))
+    assert caught.value.code == "LC109"
+    assert "hook-secret" not in str(caught.value)
+
+
 def test_a_worker_that_is_killed_loses_only_its_requests_in_flight() -> None:
     with (
         Simulator(latency_s=0.05) as upstream,

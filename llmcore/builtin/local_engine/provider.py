@@ -121,10 +121,9 @@ class _Worker:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[bytes]] = {}
         self._number = 0
-        self.is_alive = start_thread(
-            threading.Thread(target=self._receive, name="llmcore-engine", daemon=True)
-        )
-        if not self.is_alive:
+        self.is_alive = True  # until the thread sees the end of the results
+        if not start_thread(threading.Thread(target=self._receive, name="llmcore-engine", daemon=True)):
+            self.is_alive = False
             self._process.kill()
             raise EngineError(f"the results of a worker cannot be read: {NO_THREAD}")
 

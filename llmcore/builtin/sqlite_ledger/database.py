@@ -175,7 +175,10 @@ class Database:
 
     def _checkpoint(self) -> None:
         # Delay forks, because a child would inherit SQLite's internal locks in a locked state.
-        with forks.delay(), contextlib.suppress(apsw.Error):  # after an error, a later commit tries again
+        with (
+            forks.delay(),
+            contextlib.suppress(apsw.Error, OSError),
+        ):  # after an error, a later commit tries again
             connection = apsw.Connection(str(self.path))
             try:
                 # A connection detects a WAL only at its first read.

@@ -10,7 +10,7 @@ from llmcore.errors import BadRequest
 if TYPE_CHECKING:
     from llmcore.config.money import Budget
 
-__all__ = ["BatchApi", "Lane", "check_api", "check_items", "read_budget"]
+__all__ = ["BatchApi", "Lane", "check_api", "check_items", "check_shared", "read_budget"]
 
 Lane = Literal["now", "queue", "auto"]
 BatchApi = Literal["chat", "embeddings"]
@@ -87,3 +87,18 @@ def check_items(items: object, lane: object, concurrency: object) -> None:
             expected="a number of requests, or None",
             fix="batch(items, concurrency=16)",
         )
+
+
+def check_shared(run_id: str, engine: str | None) -> None:
+    """Raise BadRequest if a run without an engine was begun on *engine*: its workers may have answers, which would be paid again."""
+    if not engine:
+        return
+    raise BadRequest(
+        f"the run {run_id} was begun on the engine `{engine}`, and without an engine, requests that its workers have sent would be paid again",
+        code="LC321",
+        where="engine",
+        expected='lane="now" and an engine with workers, such as the same one: --engine NAME on the command line',
+        fix="export LLMCORE_ENGINES__LOCAL__WORKERS=2"
+        if engine == "local"
+        else f'resume_batch("{run_id}", engine="{engine}")',
+    )

@@ -135,6 +135,13 @@ class ChunkRun:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+                self._keep(tasks)
+
+    def _keep(self, ended: dict[asyncio.Future[Reply[Any]], bytes]) -> None:
+        """Keep the answers of requests that ended while the chunk was being stopped: they are paid."""
+        for task, key in ended.items():
+            if not task.cancelled() and task.exception() is None:
+                self._replies[key] = encode_reply(task.result())
 
     async def _send_one(self, key: bytes) -> Reply[Any]:
         try:

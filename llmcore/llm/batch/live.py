@@ -169,7 +169,10 @@ class LiveLane:
             self._save([], [], [])
         await self._source.close()
         if self._engine is not None:
-            await self._engine.close(is_complete=self._is_complete and not self._store.count().pending)
+            is_complete = self._is_complete and not self._store.count().pending
+            await self._engine.close(is_complete=is_complete)
+            if is_complete:
+                self._store.set(engine="")
 
     def _fill(self) -> None:
         """Send new requests until as many are in flight as the pace allows."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import BadRequest, LLMCoreError
+from llmcore.llm.batch.arguments import check_shared
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
 from llmcore.llm.batch.live import LiveLane, Send
@@ -133,10 +134,11 @@ class BatchRun:
         """Cancel the vendor's batches, wait for their end, and book what they did. Workers of an engine send no more requests."""
         store = RunStore(self.path)
         try:
-            if store.get("engine") is not None and self._share is not None:
+            if store.get("engine") and self._share is not None:
                 shared, loop = self._share(), LoopThread()
                 try:
                     loop.wait(shared.ask("forget_run"))
+                    store.set(engine="")
                 finally:
                     loop.close()
             if has_open_chunks(store):
@@ -273,6 +275,8 @@ class BatchRun:
         found = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
         items = iter(found) if isinstance(found, Iterable) else aiter(found)
         lane = self._lane or cast("Lane", store.get("lane") or "now")
+        if lane != "now":
+            check_shared(self.id, store.get("engine"))
         store.set(lane=lane)
         if lane == "now" and not has_open_chunks(store):
             return self._make_live(items, store, in_order=in_order)
@@ -305,7 +309,9 @@ class BatchRun:
         first: int = 0,
     ) -> LiveLane:
         engine = self._make_engine()
-        if engine is not None:
+        if engine is None:
+            check_shared(self.id, store.get("engine"))
+        else:
             store.set(engine=engine.name)
         return LiveLane(
             items,

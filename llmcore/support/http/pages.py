@@ -116,8 +116,10 @@ class PageReader:
             document = self._decode(body, path)
             yield body
             following = document.get("next_page")
-            if not document.get("has_more") or not isinstance(following, str):
+            if not document.get("has_more"):
                 return
+            if not isinstance(following, str):
+                self._reject(f"{path} has more pages, but names no next page")
             if following == page:
                 self._reject(f"{path} names the same page as the next one")
             page = following
