@@ -105,22 +105,16 @@ def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Ro
     )
 
 
-def keep_concurrency(rules: Mapping[str, Limit], processes: int) -> dict[str, Limit]:
-    """Return *rules* without rates, with the share of the slots of one of *processes*; 0 for no slots."""
-    return {
-        name: Limit(concurrency=max(1, rule.concurrency // processes))
-        if processes and rule.concurrency
-        else Limit()
-        for name, rule in rules.items()
-    }
+def keep_concurrency(rule: Limit, processes: int) -> Limit:
+    """Return *rule* without rates, with the share of the slots of one of *processes*; 0 for no slots."""
+    if processes and rule.concurrency:
+        return Limit(concurrency=max(1, rule.concurrency // processes))
+    return Limit()
 
 
-def divide(rules: Mapping[str, Limit], processes: int) -> dict[str, Limit]:
-    """Return the share of the rates of *rules* for one of *processes*, without slots."""
-    return {
-        name: Limit(
-            requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
-            tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,
-        )
-        for name, rule in rules.items()
-    }
+def divide(rule: Limit, processes: int) -> Limit:
+    """Return the share of the rates of *rule* for one of *processes*, without slots."""
+    return Limit(
+        requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
+        tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,
+    )

@@ -59,15 +59,18 @@ class Limits:
         *,
         clock: Callable[[], float] = time.monotonic,
         empty_since: float | None = None,
+        adapt: Callable[[str, Limit], Limit] | None = None,
     ) -> None:
         """Use *rules*.
 
         The key of a rule is "provider", "provider:model", or "" for a rule that applies to each provider
-        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full.
+        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full. *adapt* returns
+        the limit to use for a provider and the limit of its rule.
         """
         self._rules = rules
         self._clock = clock
         self._empty_since = empty_since
+        self._adapt = adapt
         self._start()
         forks.watch(self)
         concurrency = max((rule.concurrency or 0 for rule in rules.values()), default=0)
@@ -144,13 +147,12 @@ class Limits:
         """Do nothing, because no other process waits for this one."""
         yield from ()
 
-    def set_slots(self, rules: Mapping[str, Limit]) -> None:
-        """Use the concurrency of *rules*, whose names must be those of the old rules. Rates do not change."""
+    def update_slots(self) -> None:
+        """Ask `adapt` again for the concurrency of each rule. Rates do not change."""
         with self._lock:
-            self._rules = rules
             queues = [queue for queue in self._queues.values() if queue is not None]
         for queue in queues:
-            queue.provider.post(partial(self._set_slots, queue))
+            queue.provider.post(partial(self._update_slots, queue))
 
     def lift(self) -> None:
         """Remove all limits, and grant the waiting calls."""
@@ -160,8 +162,8 @@ class Limits:
         for queue in queues:
             queue.provider.post(partial(self._lift, queue))
 
-    def _set_slots(self, queue: ModelQueue) -> None:
-        own, shared = find_rules(self._rules, queue.provider.name, queue.model)
+    def _update_slots(self, queue: ModelQueue) -> None:
+        own, shared = self._find_rules(queue.provider.name, queue.model)
         queue.own.slots = None if own is None else own.concurrency
         queue.provider.shared.slots = None if shared is None else shared.concurrency
         queue.provider.serve(self._clock())
@@ -233,7 +235,7 @@ class Limits:
             return self._queues[provider, model]
 
     def _make_queue(self, provider: str, model: str) -> ModelQueue | None:
-        own, shared = find_rules(self._rules, provider, model)
+        own, shared = self._find_rules(provider, model)
         if own is None and shared is None:
             return None
         shared_queue = self._providers.get(provider)
@@ -241,6 +243,12 @@ class Limits:
             shared_queue = ProviderQueue(provider, shared or Limit(), self._empty_since)
             self._providers[provider] = shared_queue
         return ModelQueue(shared_queue, model, own or Limit(), self._empty_since)
+
+    def _find_rules(self, provider: str, model: str) -> tuple[Limit | None, Limit | None]:
+        own, shared = find_rules(self._rules, provider, model)
+        if self._adapt is not None:
+            own, shared = own and self._adapt(provider, own), shared and self._adapt(provider, shared)
+        return own, shared
 
     def after_fork(self) -> None:
         """Drop the waiting calls in a forked child, because they belong to the parent; see `forks.ForkAware`."""

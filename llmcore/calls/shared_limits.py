@@ -4,8 +4,8 @@ Each call asks the store for a permit. The store counts by its own clock, keeps 
 when to ask again. A thread returns the permits of calls that have ended, and renews those of calls in progress: the slots of a
 process that is killed become free after the lease.
 
-If the store does not answer, each process uses its share of the rates: the limit, divided by the number of processes that
-the store last reported. No call fails for that reason.
+If the store does not answer, each process uses its share of the rates: the limit of a provider, divided by the number of
+processes that use the provider, as the store last reported it. No call fails for that reason.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class SharedLimits:
         self._rules = rules
         self._backend = backend
         self._processes = processes
+        self._counts: Mapping[str, int] = {}
+        """Provider -> number of processes that use it, as the store reported. It changes only when no outage is on."""
         self._lease_s = lease_s
         self._reporter = Reporter(self._send, self._report)
         self._start()
@@ -101,8 +103,8 @@ class SharedLimits:
         self._lock = threading.Lock()
         self._process = secrets.token_hex(8)
         self._numbers = count(1)
-        self._near = Limits(keep_concurrency(self._rules, 0))
         self._share: Limits | None = None
+        self._near = Limits(self._rules, adapt=self._keep_concurrency)
         self._retry_at = 0.0
         self._routes = Routes(self._rules)
         self._used: dict[str, float] = {}
@@ -193,7 +195,7 @@ class SharedLimits:
             if share is self._share:
                 permit.share = share, taken
                 for state in route.states:
-                    state.spend(permit.tokens, self._processes, time.monotonic())
+                    state.spend(permit.tokens, self._count(route.provider), time.monotonic())
                 return
             share.release(taken, 0)
 
@@ -276,10 +278,11 @@ class SharedLimits:
             if self._share is not None or self._closed:
                 return
             self._retry_at = time.monotonic() + _PROBE_S
-            self._share = Limits(divide(self._rules, self._processes), empty_since=time.monotonic())
-        self._near.set_slots(keep_concurrency(self._rules, self._processes))
+            self._share = Limits(self._rules, empty_since=time.monotonic(), adapt=self._divide)
+        self._near.update_slots()
         text = error.message if isinstance(error, LLMCoreError) else type(error).__name__
-        part = "the whole of each limit" if self._processes == 1 else f"1/{self._processes} of each limit"
+        counts = sorted({self._count(provider) for provider in list(self._used)}) or [self._processes]
+        part = " or ".join("the whole" if each == 1 else f"1/{each}" for each in counts) + " of each limit"
         logger(__name__).warning("rate limits are not shared: %s; this process uses %s", text, part)
         self._reporter.wake()
 
@@ -290,9 +293,19 @@ class SharedLimits:
                 return
             for state in self._routes.list_scopes():
                 state.spent_until = [0.0, 0.0]
-        self._near.set_slots(keep_concurrency(self._rules, 0))
+        self._near.update_slots()
         share.lift()
         logger(__name__).info("rate limits are shared again")
+
+    def _count(self, provider: str) -> int:
+        """Return the number of processes that use *provider*."""
+        return self._counts.get(provider, self._processes)
+
+    def _divide(self, provider: str, rule: Limit) -> Limit:
+        return divide(rule, self._count(provider))
+
+    def _keep_concurrency(self, provider: str, rule: Limit) -> Limit:
+        return keep_concurrency(rule, 0 if self._share is None else self._count(provider))
 
     # -- in the reporter's thread
 
@@ -313,15 +326,17 @@ class SharedLimits:
         was_outage = self._share is not None
         if self._closed or not (used or was_outage):
             return None
+        counts = dict(self._counts)
         try:
             for provider in used:
                 report = self._make_report(provider, held, now, whole=was_outage)
-                self._processes = max(1, run(_call(self._backend, "report_process", report)))
+                counts[provider] = max(1, run(_call(self._backend, "report_process", report)))
         except BaseException as error:  # noqa: BLE001 - the thread must not end
             self._begin_outage(error)
             return _PROBE_S
         if was_outage:
             self._end_outage()
+        self._counts = counts  # not earlier: the calls of an outage are counted with the divisor of its share
         return self._lease_s / _REPORTS
 
     def _make_report(
@@ -336,7 +351,7 @@ class SharedLimits:
             debts = spent = (0.0, 0.0)
             if whole:
                 debts = state.get_debts(now) or debts
-                requests, tokens = (max(0.0, at - now) / self._processes for at in state.spent_until)
+                requests, tokens = (max(0.0, at - now) / self._count(provider) for at in state.spent_until)
                 spent = requests, tokens
             if ids or whole:
                 reports.append(ScopeReport(state.scope, ids, debts, spent))

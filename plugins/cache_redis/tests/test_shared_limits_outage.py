@@ -13,7 +13,9 @@ import pytest
 import llmcore
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.shared_backend import make_shared_limits
+from llmcore.calls.shared_limits import _call
 from llmcore.errors import RateLimited
+from llmcore.support.limit_values import ProcessReport
 from llmcore_testing import TcpProxy
 from llmcore_testing.redis_server import RedisServer, find_redis_server
 from tests.kits.flights import until
@@ -135,3 +137,26 @@ def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -
         until(lambda: limits._share is None)
         with pytest.raises(RateLimited):
             run(limits.acquire(*ECHO, 10, patient))
+
+
+def test_the_share_of_each_provider_is_divided_by_its_own_processes(server: RedisServer) -> None:
+    with (
+        TcpProxy(server.url) as proxy,
+        limits_of(f"redis://{proxy.address}", requests_per_minute=1) as limits,
+    ):
+        for number in range(9):
+            report = ProcessReport(f"other {number}", "echo", (), 600.0)
+            assert run(_call(limits._backend, "report_process", report)) == number + 1
+        for provider in ("echo", "lonely"):
+            run(limits.acquire(provider, "echo", 0, patient))
+        limits._reporter.wake()
+        until(lambda: limits._counts == {"echo": 10, "lonely": 1})
+        proxy.refuse()
+        limits._reporter.wake()
+        until(lambda: limits._share is not None)
+        waits = {}
+        for provider in ("echo", "lonely"):
+            with pytest.raises(RateLimited) as caught:
+                run(limits.acquire(provider, "echo", 0, lambda: 0.0))
+            waits[provider] = caught.value.retry_after or 0.0
+        assert waits["echo"] > 240 > waits["lonely"], "ten processes use one provider, and one the other"
