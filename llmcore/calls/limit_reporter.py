@@ -65,17 +65,20 @@ class Reporter:
         """Let the thread report now."""
         self._returns.put(None)
 
-    def drain(self) -> list[PermitReturn]:
-        """Return the returns that were not sent yet."""
+    def drain(self) -> tuple[list[PermitReturn], bool]:
+        """Return the returns that were not sent yet, and whether `wake` was called."""
         found: list[PermitReturn] = []
+        is_woken = False
         while len(found) < _BATCH:
             try:
                 item = self._returns.get_nowait()
             except Empty:
                 break
-            if item is not None:
+            if item is None:
+                is_woken = True
+            else:
                 found.append(item)
-        return found
+        return found, is_woken
 
     def _run(self) -> None:
         due = 0.0
@@ -87,7 +90,10 @@ class Reporter:
                 pass
             else:
                 due = due if first is not None else 0.0
-            returns = [*([] if first is None else [first]), *self.drain()]
+            more, is_woken = self.drain()
+            if is_woken:
+                due = 0.0
+            returns = [*([] if first is None else [first]), *more]
             if returns:
                 self._send(returns)
             if time.monotonic() < due:

@@ -19,7 +19,7 @@ class ScopeState:
 
     def __init__(self, scope: LimitScope) -> None:
         self.scope = scope
-        self.full_at = (0.0, 0.0)
+        self.full_at = (float("-inf"), float("-inf"))
         """As the store last reported, at `seen_at`."""
         self.seen_at = float("-inf")
         self.spent_until = [0.0, 0.0]
@@ -31,8 +31,8 @@ class ScopeState:
         self.seen_at = now
 
     def get_debts(self, now: float) -> tuple[float, float] | None:
-        """Return the debts in seconds, as far as this process knows; None if it has not used the scope for a while."""
-        if now - self.seen_at > REMEMBERED_S:
+        """Return the debts in seconds, as far as this process knows; None if the store may have forgotten the scope."""
+        if now > max(self.seen_at, *self.full_at) + REMEMBERED_S:
             return None
         requests, tokens = self.full_at
         return max(0.0, requests - now), max(0.0, tokens - now)

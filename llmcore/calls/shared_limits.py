@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -29,7 +30,7 @@ from llmcore.calls.limits import Limits, Permit, compute_duration, make_refusal
 from llmcore.calls.permits import NEVER
 from llmcore.calls.steps import Act, sleep
 from llmcore.config import Limit
-from llmcore.errors import LLMCoreError
+from llmcore.errors import LLMCoreError, RateLimited
 from llmcore.interrupts import must_propagate
 from llmcore.log import logger
 from llmcore.support.limit_values import (
@@ -135,10 +136,11 @@ class SharedLimits:
         route = permit.route
         if permit.share is not None:
             permit.share[0].release(permit.share[1], tokens)
-        if route is None or not permit.ticket:
+        is_held = self._held.pop(permit.id, None) is not None
+        if route is None or not (permit.ticket or is_held):
             return
-        self._held.pop(permit.id, None)
-        unused = 0 if tokens is None or not route.has_tokens else permit.tokens - tokens
+        counts_tokens = permit.ticket and route.has_tokens
+        unused = permit.tokens - tokens if tokens is not None and counts_tokens else 0
         if unused or route.has_slots:
             self._post(permit, route, unused)
 
@@ -165,7 +167,7 @@ class SharedLimits:
         used, self._used = self._used, {}
         if used and self._share is None:
             try:
-                returns = self._reporter.drain()
+                returns, _ = self._reporter.drain()
                 if returns:
                     yield self._backend.require("return_permits")(returns)
                 for provider in used:
@@ -187,17 +189,33 @@ class SharedLimits:
             if share is not None and not self._reporter.start() and time.monotonic() >= self._retry_at:
                 self._end_outage()  # no thread can look whether the store answers
                 continue
-            if share is None:
-                if (yield from self._ask_store(permit, route, left)):
-                    return
-                continue
-            taken = yield from share.acquire(route.provider, route.model, permit.tokens, left)
-            if share is self._share:
-                permit.share = share, taken
-                for state in route.states:
-                    state.spend(permit.tokens, self._count(route.provider), time.monotonic())
+            ask = self._ask_store if share is None else partial(self._ask_share, share)
+            if (yield from ask(permit, route, left)):
                 return
+
+    def _ask_share(
+        self, share: Limits, permit: SharedPermit, route: Route, left: Callable[[], float]
+    ) -> Act[bool]:
+        """Take the permit from *share*. Return False if the outage may have ended."""
+        try:
+            taken = yield from share.acquire(route.provider, route.model, permit.tokens, left)
+        except RateLimited:
+            remaining = left()
+            if share is self._share:
+                if remaining <= 0:
+                    raise
+                yield sleep(min(_PROBE_S, remaining))  # the store may answer before the deadline
+            return False
+        if share is not self._share:
             share.release(taken, 0)
+            return False
+        permit.share = share, taken
+        if route.has_slots:  # the next report tells the store
+            permit.id = permit.id or self._make_id()
+            self._held[permit.id] = permit
+        for state in route.states:
+            state.spend(permit.tokens, self._count(route.provider), time.monotonic())
+        return True
 
     def _ask_store(self, permit: SharedPermit, route: Route, left: Callable[[], float]) -> Act[bool]:
         """Ask until the store grants the permit. Return False if it does not answer."""
@@ -205,7 +223,7 @@ class SharedLimits:
         ask = self._backend.require("request_permit")
         self._used[route.provider] = time.monotonic()
         self._reporter.start()
-        permit.id = f"{self._process}:{next(self._numbers)}"
+        permit.id = self._make_id()
         arrived = 0
         while True:
             remaining, now = left(), time.monotonic()
@@ -266,7 +284,12 @@ class SharedLimits:
         self._near.release(permit.near, 0)
         self._post(permit, route, 0)  # it may be in the queue
 
+    def _make_id(self) -> str:
+        return f"{self._process}:{next(self._numbers)}"
+
     def _post(self, permit: SharedPermit, route: Route, unused: int) -> None:
+        if not permit.id.startswith(f"{self._process}:"):
+            return  # the permit of the parent, in a forked child
         self._reporter.post(
             PermitReturn(permit.id, route.provider, route.scopes, permit.tokens, permit.ticket, unused)
         )
@@ -275,7 +298,7 @@ class SharedLimits:
 
     def _begin_outage(self, error: BaseException) -> None:
         with self._lock:
-            if self._share is not None or self._closed:
+            if self._share is not None:
                 return
             self._retry_at = time.monotonic() + _PROBE_S
             self._share = Limits(self._rules, empty_since=time.monotonic(), adapt=self._divide)
@@ -322,9 +345,10 @@ class SharedLimits:
         now = time.monotonic()
         held = list(self._held.values())
         busy = {permit.route.provider for permit in held if permit.route is not None}
-        used = [name for name, at in list(self._used.items()) if name in busy or now - at < _IDLE_S]
+        recent = {name for name, at in list(self._used.items()) if now - at < _IDLE_S}
+        used = sorted(busy | recent)
         was_outage = self._share is not None
-        if self._closed or not (used or was_outage):
+        if (self._closed and not held) or not (used or was_outage):
             return None
         counts = dict(self._counts)
         try:

@@ -107,7 +107,8 @@ def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactor
         assert limits._share is None
 
 
-def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServer) -> None:
+@pytest.mark.parametrize("left_s", [60.0, 1e6])
+def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServer, left_s: float) -> None:
     with TcpProxy(server.url) as proxy:
         config = make_config(f"redis://{proxy.address}", requests_per_minute=60)
         config["limits"]["shared"]["processes"] = 1000  # a share of a call in 17 minutes
@@ -115,7 +116,7 @@ def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServ
         limits = make_shared_limits(core.settings, core.catalogue)
         proxy.refuse()
         got: list[Any] = []
-        thread = threading.Thread(target=lambda: got.append(run(limits.acquire(*ECHO, 0, lambda: 1e6))))
+        thread = threading.Thread(target=lambda: got.append(run(limits.acquire(*ECHO, 0, lambda: left_s))))
         thread.start()
         until(lambda: limits._share is not None)
         proxy.heal()
@@ -160,3 +161,23 @@ def test_the_share_of_each_provider_is_divided_by_its_own_processes(server: Redi
                 run(limits.acquire(provider, "echo", 0, lambda: 0.0))
             waits[provider] = caught.value.retry_after or 0.0
         assert waits["echo"] > 240 > waits["lonely"], "ten processes use one provider, and one the other"
+
+
+def test_slots_that_a_share_granted_are_known_to_redis_afterwards(server: RedisServer) -> None:
+    slots = "llmcore:default:rate:{echo}:slots"
+    with TcpProxy(server.url) as proxy, limits_of(f"redis://{proxy.address}", concurrency=2) as limits:
+        proxy.refuse()
+        permit = run(limits.acquire(*ECHO, 0, patient))
+        assert permit.share is not None
+        proxy.heal()
+        until(lambda: server.ask("ZCARD", slots) == 1)
+        limits.release(permit, None)
+        until(lambda: server.ask("ZCARD", slots) == 0)
+
+
+def test_calls_in_flight_use_a_share_after_close(server: RedisServer) -> None:
+    with TcpProxy(server.url) as proxy, limits_of(f"redis://{proxy.address}", concurrency=2) as limits:
+        run(limits.acquire(*ECHO, 0, patient))
+        run(limits.closing())
+        proxy.refuse()
+        assert run(limits.acquire(*ECHO, 0, patient)).share is not None
