@@ -179,7 +179,17 @@ class ApiKeys(ProcessBound):
         return list(self._run_operation("read_keys"))
 
     def _run_operation(self, name: str, *args: Any) -> Any:
-        return self._run(lambda: self._opener().operations.run(name, *args, LOCK_TIMEOUT_S))
+        def act() -> Any:
+            spending = self._opener()
+            try:
+                return spending.operations.run(name, *args, LOCK_TIMEOUT_S)
+            except Exception:
+                if spending.is_prepared:
+                    raise
+            spending.prepare()  # a new ledger may have no tables
+            return spending.operations.run(name, *args, LOCK_TIMEOUT_S)
+
+        return self._run(act)
 
 
 def _hash(text: str) -> bytes:

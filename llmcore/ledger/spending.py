@@ -73,7 +73,7 @@ class Spending:
         )
         self._hits, self._spool = hits, spool
         self._clock = clock
-        self._is_prepared = False
+        self.is_prepared = False
         self._has_budgets = bool(configured)
         """Whether the ledger has budgets, also of other applications. With budgets, requests need reservations."""
         self._warned: set[tuple[str, str]] = set()
@@ -100,7 +100,7 @@ class Spending:
             return reservation
         failure: LedgerUnavailable | None = None
         try:
-            if not self._is_prepared:
+            if not self.is_prepared:
                 yield from self._prepare(lock_deadline)
             counters = yield from self._reserver.open_row(
                 reservation, limits, quote, left, lock_deadline, has_budgets=self._has_budgets
@@ -233,6 +233,10 @@ class Spending:
     def refresh(self) -> None:
         """Update the ledger before a read: write hits, and settle the rows of dead processes."""
         self._hits.write()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Create missing tables, settle the rows of dead processes, and hand in the rows that wait next to the ledger."""
         run(self._prepare(time.monotonic() + LOCK_TIMEOUT_S))
 
     def read(self, operation: str, *args: Any) -> list[Any]:
@@ -269,11 +273,11 @@ class Spending:
         """Close the ledger. Open rows of this process are settled first."""
         if self.operations.is_created:
             yield self.operations.step("close")
-        self._is_prepared = False
+        self.is_prepared = False
 
     def _close_if_unused(self) -> None:
         """Close a ledger that a thread has opened again after `closing`."""
-        if not self._is_prepared:
+        if not self.is_prepared:
             with contextlib.suppress(Exception):
                 self.operations.run("close")
 
@@ -299,7 +303,7 @@ class Spending:
         """Settle the rows of dead processes, and hand in the rows that wait next to the ledger."""
         seconds_left = get_seconds_left(lock_deadline)
         self._has_budgets |= bool((yield self.operations.step("prepare", seconds_left)))
-        self._is_prepared = True
+        self.is_prepared = True
         spool = self._spool
         if spool is None:
             return
@@ -319,7 +323,7 @@ class Spending:
 
     def _note_success(self, reservation: Reservation, charge: Charge) -> None:
         if self._failing:  # the next call hands in what was booked next to the ledger
-            self._failing, self._is_prepared = False, False
+            self._failing, self.is_prepared = False, False
         if charge.owner is None:  # the row of a vendor's batch outlives this process
             self._open.add(reservation)
 

@@ -148,7 +148,7 @@ def test_a_reservation_that_was_rolled_back_closes_no_other_row(tmp_path: Path) 
     database = get_sqlite(ours).database
     with database.lock:
         database.connect(timeout_s=1.0).set_commit_hook(lambda: True)  # refuses every commit
-    ours._is_prepared = True
+    ours.is_prepared = True
     rolled_back = run(ours.reserve(charge, quote, lambda: 10.0))
     with database.lock:
         database.connect(timeout_s=1.0).set_commit_hook(None)

@@ -47,6 +47,21 @@ def test_calls_go_on_without_the_server_and_are_handed_in_later(
         assert len({row["call"] for row in core.usage.export()}) == 2
 
 
+def test_keys_are_the_first_use_of_a_new_database(llmcore_postgres: PostgresServer, tmp_path: Path) -> None:
+    def load() -> llmcore.Core:
+        postgres = {"url": url, "connect_timeout": "60s"}
+        ledger = {"provider": "postgres", "path": str(tmp_path / "local"), "postgres": postgres}
+        return llmcore.load({"llm": {"provider": "echo"}, "ledger": ledger})
+
+    url = llmcore_postgres.create_database()
+    with load() as core:
+        assert not core.keys.exist()
+    url = llmcore_postgres.create_database()
+    with load() as core:
+        _, text = core.keys.create("ann")
+        assert core.keys.find(text) is not None
+
+
 def test_a_ledger_is_migrated_with_its_budgets_and_keys(
     llmcore_postgres: PostgresServer, scripted: Any, tmp_path: Path
 ) -> None:
