@@ -9,16 +9,14 @@ import json
 import os
 import signal
 import socket
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from llmcore_testing.simulator import Fault, Simulator
 from tests.kits.gateway import MODEL, Command, make_config, serving, wait_until, write_config
+from tests.kits.gateway_load import Load
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX"),
@@ -26,54 +24,12 @@ pytestmark = [
 ]
 
 COUNT = int(os.environ.get("LLMCORE_GATEWAY_REQUESTS", "100"))
-CLIENTS = 4
 
 
 @pytest.fixture
 def upstream() -> Iterator[Simulator]:
     with Simulator() as simulator:
         yield simulator
-
-
-class Load:
-    """Clients that ask one question after another, each another one, until they are stopped and have asked enough."""
-
-    def __init__(self, find_url: Callable[[], str]) -> None:
-        self._find_url = find_url
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._asked = 0
-        self.outcomes: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def wait_for(self, more: int) -> None:
-        """Wait until *more* answers have come."""
-        wanted = self.outcomes.total() + more
-        wait_until(lambda: self.outcomes.total() >= wanted)
-
-    def stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(110)
-
-    def _run(self) -> None:
-        with httpx2.Client(timeout=60) as http:
-            while not self._stopped.is_set() or self._asked < COUNT:
-                with self._lock:
-                    self._asked += 1
-                    number = self._asked
-                messages = [{"role": "user", "content": f"Question {number}"}]
-                body = {"model": MODEL, "messages": messages, "stream": number % 2 == 0}
-                try:
-                    answer = http.post(f"{self._find_url()}/v1/chat/completions", json=body)
-                    whole = answer.status_code == 200 and (number % 2 or "[DONE]" in answer.text)
-                    outcome = "whole" if whole else f"{answer.status_code} {answer.text[:200]}"
-                except httpx2.TransportError as error:
-                    outcome = repr(error)
-                with self._lock:
-                    self.outcomes[outcome] += 1
 
 
 def test_a_rolling_restart_loses_no_answer(upstream: Simulator, tmp_path: Path) -> None:
@@ -86,7 +42,7 @@ def test_a_rolling_restart_loses_no_answer(upstream: Simulator, tmp_path: Path) 
     for gateway in gateways:
         gateway.wait_until_ready()
     chosen = gateways[0]
-    load = Load(lambda: chosen.url)  # a balancer, which sends to a gateway that is ready
+    load = Load(lambda: chosen.url, COUNT)  # a balancer, which sends to a gateway that is ready
     try:
         for number, config in enumerate(configs):
             load.wait_for(10)
@@ -109,7 +65,7 @@ def test_a_rolling_restart_loses_no_answer(upstream: Simulator, tmp_path: Path) 
 def test_reloads_lose_no_answer(upstream: Simulator, tmp_path: Path) -> None:
     gateway = Command(write_config(tmp_path / "llmcore.toml", upstream))
     gateway.wait_until_ready()
-    load = Load(lambda: gateway.url)
+    load = Load(lambda: gateway.url, COUNT)
     try:
         for count in range(1, 4):
             load.wait_for(10)
