@@ -203,7 +203,7 @@ def test_a_cancelled_task_ends_the_worker(*, streamed: bool) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             ends = time.monotonic() + 60
-            while get_shared_pool()._workers and time.monotonic() < ends:  # a thread of the stream ends it
+            while get_shared_pool()._workers and time.monotonic() < ends:  # noqa: ASYNC110 - a thread ends it
                 await asyncio.sleep(0.01)
             assert not get_shared_pool()._workers
 
