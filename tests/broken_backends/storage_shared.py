@@ -16,7 +16,7 @@ from llmcore.types import FileInfo
 from llmcore_testing import StorageConformance
 from tests.broken_backends.storage_abilities_base import Able
 
-MOMENT_S = 0.002
+MOMENT_S = 0.1
 PATIENCE_S = 30.0
 
 

@@ -41,12 +41,12 @@ def core(upstream: Simulator) -> Iterator[Core]:
 def test_a_slow_first_item_lets_a_bounded_number_wait(core: Core, upstream: Simulator) -> None:
     read: list[int] = []
 
-    def items() -> Iterator[str]:
+    def items() -> Iterator[Any]:
         for number in range(20_000):
             read.append(number)
-            yield "first" if number == 0 else f"q{number % 50}"
+            yield {"prompt": "first", "model": "openai:gpt-4.1-nano"} if number == 0 else f"q{number % 50}"
 
-    upstream.fail(Fault.hang(), times=1)
+    upstream.fail(Fault.hang(), model="gpt-4.1-nano")
     with_order = core.llm.batch(items(), concurrency=4)
 
     async def watch() -> None:

@@ -225,7 +225,12 @@ def test_a_task_keeps_its_deadline_while_a_plugin_hangs(
     install(cli, **{part: HANGS})
     cli.command = (sys.executable, "-c")
     done = cli(CALLS_IN_A_LOOP.format(call=call))
-    assert done.stdout.endswith(f"was still being {said} when the deadline of the call passed\n"), done.stderr
+    # The request and the call that shares it have the same deadline. Either may report it.
+    reports = (
+        f"was still being {said} when the deadline of the call passed\n",
+        "shared the request of an identical call\n",
+    )
+    assert done.stdout.endswith(reports), done.stdout + done.stderr
 
 
 NEEDS_LOOP = "import asyncio\n        self.loop = asyncio.get_running_loop()"
