@@ -151,7 +151,7 @@ class BatchMethods:
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
             budget: The most that all parts of the run together may cost.
-            engine: As in `batch`; the parts of a run may have different engines.
+            engine: As in `batch`; the parts of a run may have different engines. A run that was begun on an engine needs one.
             parameters: Parameters of the model. `response_format` as a type also parses the answers in the file of the run.
 
         Raises:
