@@ -15,6 +15,8 @@ from llmcore.cache.outage import MAX_STALE_S
 from llmcore.errors import CacheError, ConfigError
 from tests.kits.cache_outage import Link, Server, manager
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Any]
 
 

@@ -29,6 +29,8 @@ from llmcore.errors import (
 from llmcore.llm.embedding.entry import pack, unpack
 from llmcore_testing.simulator import Fault, Simulator
 
+pytestmark = pytest.mark.slow
+
 MODEL = "text-embedding-3-small"
 Embed = Callable[..., Embeddings]
 

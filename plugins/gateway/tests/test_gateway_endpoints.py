@@ -13,6 +13,8 @@ import pytest
 from llmcore_testing.simulator import Fault, Simulator
 from tests.kits.gateway import MODEL, Served, make_config, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def upstream() -> Iterator[Simulator]:
