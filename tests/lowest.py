@@ -137,6 +137,7 @@ SUITES: Final = (
         "llmcore_gateway",
         kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
         others=("plugins/gateway/tests/**/test_*.py",),
+        marks="",
         companions=("llmcore_anthropic", "llmcore_dashboard", "llmcore_openai_optimized"),
         tools=("httpx2",),
     ),

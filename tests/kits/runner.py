@@ -58,6 +58,7 @@ def _run(
         **os.environ,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "",
+        "CI": "true",  # pytest explains a failed comparison in full
         "KIT_FOUND_BY": json.dumps(dict(found_by)),
     }
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)

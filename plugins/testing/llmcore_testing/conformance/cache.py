@@ -14,6 +14,7 @@ from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.cache_expiry import ExpiryTests
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.large_values import are_equal
 
 __all__ = ["CacheConformance"]
 
@@ -100,7 +101,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, BrokenServer):
         found = self.call("get", "key")
         assert type(found) is bytes, f"get must return bytes, got {type(found).__name__}"
         assert len(found) == len(value), f"get must return all {len(value)} bytes, got {len(found)}"
-        assert found == value, "get must return the bytes that were set"
+        assert are_equal(found, value), "get must return the bytes that were set"
 
     def test_a_value_that_is_refused_leaves_no_older_one(self) -> None:
         self.call("set", "key", b"older")
@@ -112,7 +113,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, BrokenServer):
                 "set raised for a value, so get must not return an older value"
             )
         else:
-            assert self.call("get", "key") == large
+            assert are_equal(self.call("get", "key"), large), "get must return the bytes that were set"
 
     def _judge_refusal(self, error: CacheError, value: bytes) -> None:
         """Check the error that a backend raised for a large value."""
@@ -165,7 +166,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, BrokenServer):
     def test_setting_again_replaces_value_and_ttl(self) -> None:
         for value in (b"first and long", b"second", b"", b"the last one" * 1000):
             self.call("set", "key", value)
-            assert self.call("get", "key") == value, "set must replace the whole earlier value"
+            assert are_equal(self.call("get", "key"), value), "set must replace the whole earlier value"
         self.call("set", "key", b"short", _MOMENT_S)
         self.call("set", "key", b"for long")
         self.call("set", "witness", b"1", _MOMENT_S)

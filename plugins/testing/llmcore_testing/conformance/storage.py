@@ -12,6 +12,7 @@ from llmcore.errors import StorageDenied, StorageError, StorageKeyError, Storage
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.large_values import are_equal
 from llmcore_testing.conformance.storage_abilities import HOSTILE
 from llmcore_testing.conformance.storage_foreign import ForeignFiles
 from llmcore_testing.conformance.storage_metadata import MetadataTests
@@ -83,7 +84,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         loaded = self.call("load", "folder/file.bin")
         assert type(loaded) is bytes, f"load must return bytes, got {type(loaded).__name__}"
         assert len(loaded) == len(data), f"load must return all {len(data)} bytes, got {len(loaded)}"
-        assert loaded == data, "load must return the saved bytes"
+        assert are_equal(loaded, data), "load must return the saved bytes"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from llmcore.errors import StorageError
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.calling import Script
+from llmcore_testing.conformance.large_values import are_equal
 from llmcore_testing.conformance.storage_abilities import StorageAbilities
 
 __all__ = ["NAMES", "VolumeTests"]
@@ -33,10 +34,10 @@ class VolumeTests(StorageAbilities):
         keys = self._save_many()
         listed = list(self.call("list_files"))
         assert len(listed) == len(keys), f"{len(keys)} files were saved, list_files returned {len(listed)}"
-        assert listed == sorted(keys), "list_files must return each key once, sorted by code point"
+        assert are_equal(listed, sorted(keys)), "list_files must return each key once, sorted by code point"
         for prefix in ("many/3/", "many/3/1", "many/3/\u00e9", "many/6/", "other/"):
             expected = sorted(key for key in keys if key.startswith(prefix))
-            assert list(self.call("list_files", prefix)) == expected, (
+            assert are_equal(list(self.call("list_files", prefix)), expected), (
                 f"list_files({prefix!r}) must return the keys with this prefix, also of many files"
             )
 
@@ -52,13 +53,13 @@ class VolumeTests(StorageAbilities):
         self.call("save", "large/file", data)
         loaded = self.call("load", "large/file")
         assert len(loaded) == size, f"{size} bytes were saved, {len(loaded)} came back"
-        assert loaded == data, "load returned other bytes than were saved"
+        assert are_equal(loaded, data), "load returned other bytes than were saved"
         if self.max_value_bytes is not None:
             error = self.fails(StorageError, "save", "large/file", data + b"1")
             assert not self.foreign(error), (
                 "the error of a file that is too large has foreign exceptions chained to it"
             )
-            assert self.call("load", "large/file") == data, (
+            assert are_equal(self.call("load", "large/file"), data), (
                 "a file that is too large must leave the old one unchanged"
             )
         assert list(self.call("list_files")) == ["large/file"], "a large file must be one file"
@@ -116,7 +117,7 @@ class VolumeTests(StorageAbilities):
                 )
                 if len(page) < size or len(found) >= len(keys):
                     break
-            assert found == sorted(keys), (
+            assert are_equal(found, sorted(keys)), (
                 f"the pages of {size} must list each file once, sorted by code point"
             )
 
