@@ -39,9 +39,8 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
         else:
             with path.open("wb") as file:
                 file.writelines(pieces)
-    except (
-        LLMCoreError
-    ):  # from the iterator of pieces; caught first, because StorageNotFound is also an OSError
+    except LLMCoreError:
+        # from the iterator of pieces; caught first, because StorageNotFound is also an OSError
         raise
     except OSError as error:
         fault = OSError(error.errno, error.strerror, str(path))
@@ -58,9 +57,8 @@ def _get_stat(path: Path) -> os.stat_result | None:
 
 
 def _replace_file(path: Path, existing: os.stat_result | None, pieces: Iterable[bytes]) -> None:
-    temporary = path.with_name(
-        f".{secrets.token_hex(6)}.part"
-    )  # a short name, because the name in *path* may already have the maximum length
+    # a short name, because the name in *path* may already have the maximum length
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part")
     mode = 0o666 if existing is None else stat.S_IMODE(existing.st_mode)
     try:
         # Create the file with the old file's mode: otherwise more users could read the content for a moment.

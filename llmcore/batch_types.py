@@ -45,7 +45,7 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True):
     index: int | None = None
     """The position of the request in the batch, from 0; None if the error concerns the whole batch."""
     is_temporary: bool = False
-    """Whether the vendor may accept the same batch later, for example after too many enqueued tokens."""
+    """True if the vendor may accept the same batch later, for example after too many enqueued tokens."""
 
 
 class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ class LLMCoreError(Exception):
     code = "LC000"
     """Stable name of this kind of failure, for searches and for `--json`."""
     answered = False
-    """Whether the backend had sent a complete answer with a status of success.
+    """True if the backend had sent a complete answer with a status of success.
 
     The answer may be billed, so the call is never retried.
     """

@@ -107,7 +107,7 @@ class ProviderError(LLMCoreError):
 
     code = "LC400"
     retryable = False
-    """Whether the same request may succeed if it is sent again later."""
+    """True if the same request may succeed if it is sent again later."""
 
     def __init__(
         self,
@@ -285,9 +285,9 @@ class LedgerUnavailable(LedgerError):
     def __init__(self, message: str, *, busy: bool = False, unknown: bool = False, **parts: Any) -> None:
         super().__init__(message, **parts)
         self.busy = busy
-        """Whether the same operation may succeed a moment later: a lock is held, or the server restarts."""
+        """True if the same operation may succeed a moment later: a lock is held, or the server restarts."""
         self.unknown = unknown
-        """Whether the operation may have been carried out nevertheless: the connection ended before the answer."""
+        """True if the operation may have been carried out nevertheless: the connection ended before the answer."""
 
 
 class EngineError(LLMCoreError):
@@ -298,7 +298,7 @@ class EngineError(LLMCoreError):
     def __init__(self, message: str, *, lost: bool = False, **parts: Any) -> None:
         super().__init__(message, **parts)
         self.lost = lost
-        """Whether the worker ended or can no longer be reached. The host then submits the work again."""
+        """True if the worker ended or can no longer be reached. The host then submits the work again."""
 
 
 class CacheError(LLMCoreError):

@@ -247,7 +247,7 @@ class Observer:
     """
 
     receives_content: ClassVar[bool] = False
-    """Whether this observer receives prompts and answers, in `CallEvent.request` and `CallEvent.reply`."""
+    """True if this observer receives prompts and answers, in `CallEvent.request` and `CallEvent.reply`."""
 
     def on_start(self, call: CallStart) -> Any:
         """Handle the start of a call.

@@ -327,7 +327,7 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     The result is None if the backend did not stream the answer.
     """
     stream: bool = False
-    """Whether the application asked for a stream."""
+    """True if the application asked for a stream."""
     start: Any = None
     """The value that this observer's `on_start` returned for the call."""
     request: ChatRequest | None = None

@@ -65,7 +65,7 @@ class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
     only as a digest. The identity is part of the cache key.
     """
     stitches: bool = False
-    """Whether `synthesize` takes `previous_text`, `next_text` and `previous_request_ids`."""
+    """True if `synthesize` takes `previous_text`, `next_text` and `previous_request_ids`."""
     concurrency: int = 1
     """Maximum number of concurrent requests for the pieces of one text."""
 
@@ -90,7 +90,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal | None = None
     """USD; None if the price is unknown, 0 for a speech from the cache."""
     cached: bool = False
-    """Whether the whole audio came from the cache."""
+    """True if the whole audio came from the cache."""
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     voice: str = ""

@@ -80,7 +80,7 @@ class ChatOptions(Options):
     """`[chat]`, for the command `llmcore chat`."""
 
     keep: bool = True
-    """Whether `llmcore chat` stores conversations."""
+    """True if `llmcore chat` stores conversations."""
 
 
 class Pattern(str):
@@ -111,7 +111,7 @@ class LogOptions(Options):
     """`[log]`: the log of prompts and answers."""
 
     content: bool = False
-    """Whether prompts and answers are written to the log. If False, the log contains no part of them."""
+    """True if prompts and answers are written to the log. If False, the log contains no part of them."""
     keep: Duration | None = None
     """Time after which an entry is deleted. None keeps all entries."""
     redact: tuple[Pattern, ...] = ()

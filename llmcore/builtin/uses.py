@@ -72,13 +72,13 @@ class Uses:
         Args:
             folder: The folder of the cache.
             max_size: The maximum size of the cache in bytes.
-            counted: Whether to record the frequency, or only the time of the last use.
+            counted: True records the frequency; False records only the time of the last use.
             chance: Returns numbers from 0 to 1.
             live_bytes: Returns the number of bytes of the cache that are in use.
         """
         self.counted = counted
         self.roomy = False
-        """Whether the last use need not be recorded, because the cache is less than half full."""
+        """True if the last use need not be recorded, because the cache is less than half full."""
         self.recent: set[str] = set()
         """The keys whose last use was recorded recently or need not be recorded."""
         self.until = 0

@@ -13,7 +13,7 @@ __all__ = ["check_argument_names"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _COROUTINE: Final = 0x80
-"""`inspect.CO_COROUTINE`; importing inspect takes longer than a cached answer."""
+"""The value of `inspect.CO_COROUTINE`. Importing inspect takes longer than a cached answer."""
 _LONGEST: Final = 40
 """Maximum length of an argument in the corrected call that an error proposes. A longer one is shown as "..."."""
 
@@ -21,8 +21,8 @@ _LONGEST: Final = 40
 def check_argument_names(function: F) -> F:
     """Make *function* raise `UnknownArgument`, which is also a TypeError, for an unknown keyword.
 
-    Type checkers see *function* itself. A call with the right names costs one more frame, so do not decorate
-    functions that run thousands of times a second.
+    Type checkers see the signature of *function*. Each call costs one more frame, so do not decorate functions that run
+    thousands of times a second.
     """
 
     @functools.wraps(function)

@@ -41,7 +41,8 @@ def with_retries(
 ) -> Generator[Any, Any, T]:
     """Run *once* and return its result; retry it after a temporary error.
 
-    An error with `LLMCoreError.answered` is final: the server may bill the answer, and would bill a second request too.
+    An error with `LLMCoreError.answered` is not retried: the server may bill the answer that it sent, and would bill a
+    second answer too.
 
     Args:
         once: Makes one attempt.

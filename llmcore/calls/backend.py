@@ -32,9 +32,9 @@ _OWN_MODULES: Final = "llmcore.builtin."
 _TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar(
     "llmcore-creation-time-left", default=None
 )
-"""Returns the seconds until the deadline of this context's call. Other calls of the backend have other deadlines."""
+"""Returns the seconds until the deadline of the call that runs in this context. Each call has its own deadline."""
 _IS_BOUNDED: Final[ContextVar[bool]] = ContextVar("llmcore-creation-is-bounded", default=False)
-"""Whether this context belongs to a thread that creates a provider while an event loop waits for the thread."""
+"""True if this context belongs to a thread that creates a provider while an event loop waits for the thread."""
 
 
 class OptionsSource(Protocol):
@@ -93,7 +93,7 @@ class Backend:
 
     @property
     def keeps_timeouts(self) -> bool:
-        """Whether the provider promises to keep `timeout_s`, so that its blocking methods run in the caller's thread."""
+        """True if the provider promises to keep `timeout_s`, so that its blocking methods run in the caller's thread."""
         return getattr(self.provider, "keeps_timeouts", False) is True
 
     @property
@@ -132,7 +132,7 @@ class Backend:
 
     @property
     def creation(self) -> Step | None:
-        """The step that creates the provider; None if the provider exists. An event loop goes on meanwhile."""
+        """The step that creates the provider; None if the provider exists. The step does not block an event loop."""
         return None if self._provider is not None else Step(self._ensure_provider, self._acreate)
 
     @property
@@ -162,7 +162,7 @@ class Backend:
         return found or (f"[{self.kind}] provider", None)
 
     def written(self, path: tuple[str, ...]) -> Any:
-        """Return the unresolved value of the setting *path* as in the file; None if the setting is missing."""
+        """Return the setting *path* as the file has it, with unresolved references; None if the setting is missing."""
         written = getattr(self._settings, "written", None)
         return None if written is None else written(path)
 
@@ -239,7 +239,7 @@ class Backend:
             error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
 
     def _point_at_line(self, error: LLMCoreError) -> None:
-        """Replace the place of an *error*, such as `[llm.openai] base_url`, with the line of a file.
+        """Replace the place of an *error*, such as `[llm.openai] base_url`, with the file and the line that set the option.
 
         If no configuration file sets the option, the place stays unchanged.
         """
@@ -251,12 +251,12 @@ class Backend:
                 error.where, error.excerpt = where, excerpt
 
     def _get_limit(self) -> Callable[[], float] | None:
-        """Return the limit of the call in this context; outside of a call's context, the limit of the last call."""
+        """Return the time limit of the call in this context. Outside of a call, return the limit of the last call."""
         return None if self._time_left is None else _TIME_LEFT.get() or self._time_left
 
     @contextlib.contextmanager
     def _hold_lock(self, make: Callable[[Any], object]) -> Iterator[None]:
-        """Hold the lock for creating the provider. Raise Timeout if another call holds it until the limit."""
+        """Hold the lock for creating the provider. Raise Timeout if another call still holds the lock when the limit passes."""
         if not acquire_within(self._lock, self._get_limit()):
             raise self._make_timeout(make)
         try:
@@ -373,9 +373,9 @@ def is_loopback(backend: Backend) -> bool:
 def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
     """Close a provider that the application did not close: at Python's exit at once, otherwise in a new thread.
 
-    The garbage collector runs in any thread, which may hold a lock or run the event loop that closing needs. So a new
-    thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait for such a
-    lock.
+    The garbage collector may call this function in a thread that holds a lock, or runs an event loop, that closing needs.
+    So a new thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait for such
+    a lock.
     """
     if sys.is_finalizing():  # a thread that was killed at exit may still hold a lock that closing needs
         return

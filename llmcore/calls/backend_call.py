@@ -73,8 +73,8 @@ def with_timeout(backend: Backend, step: Step, seconds: float) -> Step:
     """Return *step*, which calls *backend*, with a timeout of *seconds*.
 
     After the timeout, both variants raise TimeoutError. For streams, use one `DeadlineTimer` for all steps. A
-    blocking call cannot be interrupted, so its thread is abandoned. But if the provider promises to keep timeouts, it
-    gets the timeout as an argument, and runs in the caller's thread.
+    blocking call cannot be interrupted, so its thread is abandoned. A provider that promises to keep timeouts gets the
+    timeout as an argument, and its method runs in the caller's thread.
     """
     wait = step.awaiting
     if wait is None:

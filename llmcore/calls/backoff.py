@@ -55,7 +55,7 @@ class Backoff:
         state.attempt_number = self._failed
         state.set_exception((type(failure), failure, failure.__traceback__))
         try:
-            # tenacity's statistics are thread-local, and a call may change threads between attempts.
+            # `begin` creates tenacity's statistics for this thread: each attempt of a call may run in another thread.
             self._retrying.begin()
             action = self._retrying.iter(state)
         finally:

@@ -36,10 +36,10 @@ def make_bill_reader(settings: Settings, catalogue: Catalogue, name: str) -> Bil
 def find_billed_providers(
     settings: Settings, catalogue: Catalogue, names: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Return the providers that read bills, each with those of *names* whose requests are in its bill.
+    """Return the providers that read bills. Each has those of *names* whose requests are in the provider's bill.
 
-    *names* are providers and instances of the ledger. An instance with its own `base_url` is left out, because its requests
-    go to another server.
+    *names* are the providers and instances in the ledger. An instance with its own `base_url` is left out, because its
+    requests go to another server.
     """
     found: dict[str, list[str]] = {}
     for name in names:

@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""If two debts differ by less than this fraction of the burst, only the lower one is stored, to save memory.
+"""Of two entries of `Bucket._debts` that differ by less than this fraction of the burst, only the lower one is stored.
 
 A refund may be too low by this fraction.
 """
@@ -38,7 +38,7 @@ class Bucket:
         self, interval: float, burst_s: float, *, of_tokens: bool = False, full_at: float = float("-inf")
     ) -> None:
         self.of_tokens = of_tokens
-        """Whether the units are tokens; otherwise they are requests."""
+        """True if the units are tokens; otherwise they are requests."""
         self.interval = interval
         """Seconds until one unit is refilled."""
         self.burst_s = burst_s
@@ -54,7 +54,8 @@ class Bucket:
         self._debts: list[float] = []
         """Debts in seconds until the bucket is full, in ascending order.
 
-        `_debts[i]` is the lowest debt that the tickets after `_tickets[i - 1]`, up to `_tickets[i]`, found.
+        `_debts[i]` is the lowest debt that any `take` found whose ticket is greater than `_tickets[i - 1]` and at most
+        `_tickets[i]`.
         """
 
     def find_ready_time(self, units: float) -> float:

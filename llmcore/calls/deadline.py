@@ -19,7 +19,7 @@ class Deadline:
         self._at = clock() + seconds
 
     def start(self) -> None:
-        """Restart the deadline now."""
+        """Restart the time of the call now."""
         self._at = self._clock() + self._seconds
 
     def left(self) -> float:

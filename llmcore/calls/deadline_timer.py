@@ -30,7 +30,7 @@ class DeadlineTimer:
 
         Args:
             left: Returns the seconds until the deadline, which may change.
-            keeps_timeouts: Whether blocking steps end by themselves; otherwise they run in threads that can be
+            keeps_timeouts: True if blocking steps end by themselves; otherwise they run in threads that can be
                 abandoned.
         """
         self._keeps_timeouts = keeps_timeouts
@@ -45,7 +45,7 @@ class DeadlineTimer:
         """Return *step* with the deadline: both variants raise TimeoutError when the deadline passes.
 
         The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted, so its thread
-        is abandoned. But if the provider keeps timeouts, it gets the remaining time as an argument.
+        is abandoned. A provider that keeps timeouts gets the remaining time as an argument instead.
         """
         wait = step.awaiting
         if wait is None:

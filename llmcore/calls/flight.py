@@ -22,7 +22,7 @@ Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How often the waiting callers retry together after a failure. All these callers receive the next failure."""
+"""How many times the waiting callers retry together after a failure. If the last retry fails, all of them receive its error."""
 
 
 class Caller:
@@ -33,7 +33,7 @@ class Caller:
     def __init__(self, left: Left, *, emits: bool) -> None:
         self.left = left
         self.emits = emits
-        """Whether the caller emits the pieces."""
+        """True if the caller emits the pieces."""
         self.step: Step | None = None
         """The step that waits for the next piece or the end of the flight."""
         self.flight: Flight
@@ -43,7 +43,7 @@ class Caller:
         self.wake: Callable[[], None] | None = None
         """The function that wakes the caller; None while the caller is not waiting."""
         self.is_late = False
-        """Whether the caller's deadline passed while the caller waited in an event loop."""
+        """True if the caller's deadline passed while the caller waited in an event loop."""
         self._timer: asyncio.TimerHandle | None = None
 
     def sleep(self, is_ready: Callable[[], bool], seconds: float | None) -> bool:
@@ -124,9 +124,8 @@ class Flight:
         except Exception as error:  # noqa: BLE001 - the callers raise it
             self._fail(error)
         except BaseException as error:
-            self._end(
-                None, error, retry=True, but=self.beginner
-            )  # SystemExit or KeyboardInterrupt ends only the caller that began the call
+            # SystemExit or KeyboardInterrupt ends only the caller that began the call
+            self._end(None, error, retry=True, but=self.beginner)
             raise
         finally:
             # Break the reference cycle between the error's traceback and this frame.
@@ -191,7 +190,7 @@ class Flight:
             self._end(None, _make_broken_error(), retry=True)
 
     def _fail(self, error: Exception) -> None:
-        # A complete answer may be billed, and a second request would be billed too.
+        # Do not retry after a complete answer: the server may bill it, and would bill a second answer too.
         self._failures += 1 + RETRIES * getattr(error, "answered", False)
         self._end(None, error, retry=self._failures <= RETRIES, but=self.beginner)
 

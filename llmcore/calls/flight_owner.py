@@ -30,10 +30,10 @@ class Owner(Protocol):
     """Runs the call of a flight."""
 
     def handle_piece(self) -> Any:
-        """Wake the callers after a new piece. Return the item to yield to the driver; None continues at once."""
+        """Wake the callers after a new piece. Return the item to yield to the driver, or None to continue the call at once."""
 
     def translate(self, error: BaseException) -> BaseException:
-        """The driver raised *error*. Return the exception to throw into the call."""
+        """Return the exception to throw into the call after the driver raised *error*."""
 
     def wait(self, caller: Caller) -> bool:
         """Block until *caller* can continue. Return False if the caller's own thread already runs the call."""
@@ -119,7 +119,7 @@ class ThreadOwner:
     def cancel(self) -> None:
         """See `Owner.cancel`.
 
-        The garbage collector may call this method in a thread that holds any lock.
+        The garbage collector may call this method in a thread that holds a lock, so another thread ends the call.
         """
         submit(self.end)
 

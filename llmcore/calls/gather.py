@@ -75,7 +75,7 @@ def _run_in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
         )
         for _ in range(min(limit, len(tasks)) - 1)
     ]
-    started = [thread for thread in threads if start_thread(thread)]  # this thread works too
+    started = [thread for thread in threads if start_thread(thread)]  # the caller's thread runs tasks too
     work()
     try:
         for thread in started:

@@ -1,4 +1,4 @@
-"""The thread that tells a shared store of rate limits which permits have ended, and that this process is alive."""
+"""The thread that returns unused capacity to a shared store of rate limits, and reports that this process is alive."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from llmcore.threads import start_thread
 __all__ = ["Reporter"]
 
 _BATCH: Final = 256
-"""The maximum number of returns in one message."""
+"""The maximum number of permits that one message returns."""
 
 
 class Reporter:
-    """Sends returns as soon as they are posted, and a report from time to time. Its thread ends when the process is idle."""
+    """Returns permits as soon as they are posted, and reports at intervals. The thread ends when the process is idle."""
 
     def __init__(
         self, send: Callable[[Sequence[PermitReturn]], None], report: Callable[[], float | None]
@@ -27,19 +27,22 @@ class Reporter:
         """Create the reporter, without a thread.
 
         Args:
-            send: Sends returns. Must not raise.
-            report: Sends a report, and returns the seconds until the next one; None if the process is idle. Must not raise.
+            send: Returns permits to the store. Must not raise.
+            report: Sends a report. Returns the seconds until the next report, or None if the process is idle. Must not
+                raise.
         """
         self._send = send
         self._report = report
         self.reset()
 
     def reset(self) -> None:
-        """Forget the thread and its work, in a forked child."""
+        """Start with no thread and an empty queue.
+
+        A forked child calls this method, because the thread runs only in the parent.
+        """
         self._lock = forks.lock()
-        self._returns: SimpleQueue[PermitReturn | None] = (
-            SimpleQueue()
-        )  # may be used by the garbage collector
+        # may be used by the garbage collector
+        self._returns: SimpleQueue[PermitReturn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._wanted = False
 
@@ -66,7 +69,7 @@ class Reporter:
         self._returns.put(None)
 
     def drain(self) -> tuple[list[PermitReturn], bool]:
-        """Return the returns that were not sent yet, and whether `wake` was called."""
+        """Remove permits from the queue. Return them, and whether `wake` was called."""
         found: list[PermitReturn] = []
         is_woken = False
         while len(found) < _BATCH:

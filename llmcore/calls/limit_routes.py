@@ -1,4 +1,7 @@
-"""The scopes of a call in a shared store of rate limits, and what this process knows of each."""
+"""The scopes of a call in a shared store of rate limits, and the state of each scope as this process knows it.
+
+A scope is the calls that share one rule of [limits]: those of a model, or those of a provider.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,23 @@ __all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency"]
 
 
 class ScopeState:
-    """What this process knows of one scope: the times at which its buckets are full again, requests first."""
+    """The state of one scope as this process knows it. Each pair is a value for requests and a value for tokens."""
 
     def __init__(self, scope: LimitScope) -> None:
         self.scope = scope
         self.full_at = (float("-inf"), float("-inf"))
-        """As the store last reported, at `seen_at`."""
+        """The times at which the buckets of the scope will be full again, by the store's report at the time `seen_at`."""
         self.seen_at = float("-inf")
         self.spent_until = [0.0, 0.0]
-        """Of the share of this process, by the calls of an outage."""
+        """The times at which this process's share will be full again after the calls that it granted during an outage."""
 
     def record(self, debts_s: tuple[float, float], now: float) -> None:
-        """Record the debts that the store reported."""
+        """Record a report of the store: the seconds until each bucket is full."""
         self.full_at = now + debts_s[0], now + debts_s[1]
         self.seen_at = now
 
     def get_debts(self, now: float) -> tuple[float, float] | None:
-        """Return the debts in seconds, as far as this process knows; None if the store may have forgotten the scope."""
+        """Return the seconds until each bucket is full, by the last report; None if the store may have forgotten the scope."""
         if now > max(self.seen_at, *self.full_at) + REMEMBERED_S:
             return None
         requests, tokens = self.full_at
@@ -106,14 +109,14 @@ def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Ro
 
 
 def keep_concurrency(rule: Limit, processes: int) -> Limit:
-    """Return *rule* without rates, with the share of the slots of one of *processes*; 0 for no slots."""
+    """Return *rule* without its rates. Its slots are divided by *processes*; with 0 processes, they are left out."""
     if processes and rule.concurrency:
         return Limit(concurrency=max(1, rule.concurrency // processes))
     return Limit()
 
 
 def divide(rule: Limit, processes: int) -> Limit:
-    """Return the share of the rates of *rule* for one of *processes*, without slots."""
+    """Return *rule* with its rates divided by *processes*, and without its slots."""
     return Limit(
         requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
         tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,

@@ -3,7 +3,8 @@
 Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its share from the
 buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w
 seconds, calls take at most `rate * w` units plus a burst. The burst is what the rate allows in one second, but at least
-one request. The clock is monotonic. `Limits` counts only the calls of this process; `shared_limits` those of all processes.
+one request. The clock is monotonic. `Limits` counts only the calls of this process; `shared_limits` counts the calls of all
+processes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class RateLimiter(Protocol):
         ...
 
     def closing(self) -> Act[None]:
-        """Return what other processes wait for, and stop the threads."""
+        """Return the permits for which other processes wait, and stop the threads."""
         ...
 
 
@@ -64,8 +65,8 @@ class Limits:
         """Use *rules*.
 
         The key of a rule is "provider", "provider:model", or "" for a rule that applies to each provider
-        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full. *adapt* returns
-        the limit to use for a provider and the limit of its rule.
+        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full. *adapt* gets a
+        provider and its rule, and returns the limit to use.
         """
         self._rules = rules
         self._clock = clock
@@ -286,7 +287,7 @@ def compute_duration(
 
 
 def find_rules(rules: Mapping[str, Limit], provider: str, model: str) -> tuple[Limit | None, Limit | None]:
-    """Return the rule of the model, and the rule that all models of the provider share; None where there is none."""
+    """Return the rule of the model, and the rule that all models of the provider share. None stands for a missing rule."""
     shared = [rule for name in ("", provider) if (rule := rules.get(name)) is not None]
     return rules.get(f"{provider}:{model}"), _combine(shared) if shared else None
 

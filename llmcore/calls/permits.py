@@ -25,7 +25,7 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""The wake-up of a waiting call is moved forward only if the call then waits at least this much less."""
+"""Minimum seconds that an earlier wake-up must save. A smaller saving does not move the wake-up of a waiting call."""
 
 
 class Capacity:
@@ -91,7 +91,7 @@ class ModelQueue:
 
     @property
     def bounded(self) -> bool:
-        """Whether the number of concurrent calls is limited."""
+        """True if the number of concurrent calls is limited."""
         return self.own.slots is not None or self.provider.shared.slots is not None
 
     def is_full(self) -> bool:
@@ -137,7 +137,7 @@ class Permit(msgspec.Struct, eq=False):
     """The buckets from which the permit took units, each with the ticket."""
     number: int = 0
     counted: bool = False
-    """Whether the permit counts as waiting for the capacity that all models share."""
+    """True if the permit counts as waiting for the capacity that all models share."""
     armed: float = 0.0
     """When the waiting call checks again, even without a wake-up."""
     _news: bool = False

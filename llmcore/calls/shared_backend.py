@@ -1,4 +1,4 @@
-"""The backend of shared rate limits: a cache of its own, whose options are in [limits.shared] or [cache.NAME]."""
+"""The backend of shared rate limits: a separate cache, with the options in [limits.shared] or [cache.NAME]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHODS = ("request_permit", "return_permits", "report_process")
 
 
 class _Options:
-    """Reads the options of the cache from [limits.shared]. Everything else is that of the settings."""
+    """Reads the options of the cache from [limits.shared], and everything else from the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ def make_shared_backend(settings: Settings, catalogue: Catalogue) -> Backend:
 
 
 def make_shared_limits(settings: Settings, catalogue: Catalogue) -> SharedLimits:
-    """Return the rate limits that `[limits] shared` asks for.
+    """Return the rate limits that `[limits] shared` configures.
 
     Raises:
         ConfigError: The cache cannot share rate limits, or an option is invalid.

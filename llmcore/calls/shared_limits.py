@@ -1,11 +1,11 @@
 """Rate limits that all processes share, on a store such as Redis: `[limits] shared = "redis"`.
 
 Each call asks the store for a permit. The store counts by its own clock, keeps the queue of waiting calls, and says
-when to ask again. A thread returns the permits of calls that have ended, and renews those of calls in progress: the slots of a
-process that is killed become free after the lease.
+when to ask again. A thread returns the permits of calls that have ended, and renews the permits of calls in progress. The
+slots of a killed process become free when their lease ends.
 
-If the store does not answer, each process uses its share of the rates: the limit of a provider, divided by the number of
-processes that use the provider, as the store last reported it. No call fails for that reason.
+If the store does not answer, each process uses its share of the rates: the limit of a provider, divided by the last
+reported number of processes that use the provider. A store that does not answer fails no call.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _REPORTS: Final = 4
 _PROBE_S: Final = 0.5
 """Seconds between two attempts to reach a store that does not answer."""
 _SHORT_S: Final = 2.0
-"""A call with less time is ended by a timer of its own: a new connection to the store may take longer than its deadline."""
+"""If a call has fewer seconds left, a timer ends its request to the store, because connecting may take longer than that."""
 _LEAST_S: Final = 0.001
 _IDLE_S: Final = 60.0
-"""A process that has made no call for this many seconds does not count as one that shares the limits."""
+"""After this many seconds without a call, a process does not count among those that share the limits."""
 
 
 class SharedPermit(msgspec.Struct, eq=False):
@@ -63,11 +63,11 @@ class SharedPermit(msgspec.Struct, eq=False):
     route: Route | None
     tokens: int
     id: str = ""
-    """The name of the call in the store; empty if the store was not asked."""
+    """The name of the call in the store; empty if the call has not used the store."""
     ticket: int = 0
-    """The ticket of the store; 0 if the call has none."""
+    """The store's ticket for the units that the call took; 0 if it took none."""
     share: tuple[Limits, Permit] | None = None
-    """The permit of the process's share, during an outage."""
+    """During an outage: the limits that are this process's share, and the permit that they granted."""
     released: bool = False
 
 
@@ -82,14 +82,17 @@ class SharedLimits:
         Args:
             rules: See `Limits`.
             backend: A cache with the methods of `CacheRateLimits`.
-            processes: The number of processes, until the store has reported it.
-            lease_s: Seconds for which a slot stays taken without a report of its process.
+            processes: The number of processes to assume until the store reports it.
+            lease_s: Seconds after which a slot becomes free if its process does not report.
         """
         self._rules = rules
         self._backend = backend
         self._processes = processes
         self._counts: Mapping[str, int] = {}
-        """Provider -> number of processes that use it, as the store reported. It changes only when no outage is on."""
+        """Provider -> number of processes that use it, by the store's last report.
+
+        The numbers do not change during an outage.
+        """
         self._lease_s = lease_s
         self._reporter = Reporter(self._send, self._report)
         self._start()
@@ -153,7 +156,7 @@ class SharedLimits:
         return compute_duration(self._rules, loads)
 
     def probe(self) -> None:
-        """Ask the store.
+        """Send the store one report, to check that it answers.
 
         Raises:
             LLMCoreError: The store does not answer, or refuses.
@@ -161,7 +164,7 @@ class SharedLimits:
         run(_call(self._backend, "report_process", ProcessReport(self._process, "llmcore", (), 0.0)))
 
     def closing(self) -> Act[None]:
-        """Send the returns that are left, leave the store, and close the backend."""
+        """Return the remaining permits, tell the store that this process has ended, and close the backend."""
         self._closed = True
         self._reporter.wake()
         used, self._used = self._used, {}
@@ -187,7 +190,7 @@ class SharedLimits:
         while True:
             share = self._share
             if share is not None and not self._reporter.start() and time.monotonic() >= self._retry_at:
-                self._end_outage()  # no thread can look whether the store answers
+                self._end_outage()  # no thread can be started that would probe the store
                 continue
             ask = self._ask_store if share is None else partial(self._ask_share, share)
             if (yield from ask(permit, route, left)):
@@ -204,13 +207,14 @@ class SharedLimits:
             if share is self._share:
                 if remaining <= 0:
                     raise
-                yield sleep(min(_PROBE_S, remaining))  # the store may answer before the deadline
+                # then ask again: the store may answer before the deadline
+                yield sleep(min(_PROBE_S, remaining))
             return False
         if share is not self._share:
             share.release(taken, 0)
             return False
         permit.share = share, taken
-        if route.has_slots:  # the next report tells the store
+        if route.has_slots:  # the first report after the outage lists the slot
             permit.id = permit.id or self._make_id()
             self._held[permit.id] = permit
         for state in route.states:
@@ -247,7 +251,7 @@ class SharedLimits:
                 if must_propagate(error):
                     raise
                 remaining = left()
-                if remaining > 0:  # otherwise the call had no time, which says nothing about the store
+                if remaining > 0:  # otherwise the deadline passed, and the store may be well
                     self._begin_outage(error)
                     return False
             if answer is None:
@@ -274,7 +278,7 @@ class SharedLimits:
             state.record(debts, now)
 
     def _leave(self, permit: SharedPermit, route: Route) -> None:
-        """Return everything that a call has which fails before it is sent."""
+        """Return the permits of a call that fails before its request is sent."""
         if permit.released:
             return
         if permit.ticket or not permit.id:
@@ -282,14 +286,14 @@ class SharedLimits:
             return
         permit.released = True
         self._near.release(permit.near, 0)
-        self._post(permit, route, 0)  # it may be in the queue
+        self._post(permit, route, 0)  # the call may be in the store's queue
 
     def _make_id(self) -> str:
         return f"{self._process}:{next(self._numbers)}"
 
     def _post(self, permit: SharedPermit, route: Route, unused: int) -> None:
         if not permit.id.startswith(f"{self._process}:"):
-            return  # the permit of the parent, in a forked child
+            return  # in a forked child, the permit belongs to the parent
         self._reporter.post(
             PermitReturn(permit.id, route.provider, route.scopes, permit.tokens, permit.ticket, unused)
         )
@@ -334,7 +338,9 @@ class SharedLimits:
 
     def _send(self, returns: Sequence[PermitReturn]) -> None:
         if self._share is not None:
-            return  # a lost refund makes the limit stricter, and a slot ends with its lease
+            # may be lost: a missing refund only makes the limit stricter, and a slot becomes free after its
+            # lease
+            return
         try:
             run(_call(self._backend, "return_permits", returns))
         except BaseException as error:  # noqa: BLE001 - the thread must not end
@@ -360,13 +366,17 @@ class SharedLimits:
             return _PROBE_S
         if was_outage:
             self._end_outage()
-        self._counts = counts  # not earlier: the calls of an outage are counted with the divisor of its share
+        # only after the outage: its calls are reported with the number of processes that divided the share
+        self._counts = counts
         return self._lease_s / _REPORTS
 
     def _make_report(
         self, provider: str, held: Sequence[SharedPermit], now: float, *, whole: bool
     ) -> ProcessReport:
-        """Return the report of this process about *provider*. With *whole*, it contains what the store may not know."""
+        """Return the report of this process about *provider*.
+
+        With *whole*, it includes what the store may have lost or missed in an outage.
+        """
         reports = []
         for state in self._routes.list_scopes(provider):
             ids = tuple(

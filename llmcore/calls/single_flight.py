@@ -34,7 +34,7 @@ class FlightResult:
     def __init__(self, value: Any, *, led: bool, pieces: int) -> None:
         self.value = value
         self.led = led
-        """Whether this caller's function made the call."""
+        """True if this caller's function made the call."""
         self.pieces = pieces
         """The number of pieces."""
 
@@ -57,8 +57,8 @@ class Flights:
     ) -> Generator[Any, Any, FlightResult]:
         """Run one call for all concurrent callers with the same *key*.
 
-        After a failure, callers without any piece retry once, together. All these callers receive a second failure.
-        There is no retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
+        After a failure, callers without any piece retry once, together. If the retry fails too, all of them receive its
+        error. There is no retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
 
         Args:
             key: The key. Calls with the same key must have the same result.

@@ -25,9 +25,9 @@ class Feed:
         self.rows: deque[Row] = deque()
         """The rows that were read but not yet written."""
         self.has_changed = False
-        """Whether a program changed the file during the run."""
+        """True if a program changed the file during the run."""
         self.is_cut = False
-        """Whether --limit excluded lines."""
+        """True if --limit excluded lines."""
 
     def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
         """Return the request body of each row."""

@@ -102,7 +102,6 @@ def _get_size(core: Core, folder: Path | None) -> int | None:
         states: list[os.stat_result] = []
         with suppress(OSError):
             states = [file.stat() for file in folder.iterdir() if file.is_file()]
-        size = sum(
-            getattr(state, "st_blocks", state.st_size // 512 + 1) * 512 for state in states
-        )  # the space on disk, because a file may be sparse
+        # the space on disk, because a file may be sparse
+        size = sum(getattr(state, "st_blocks", state.st_size // 512 + 1) * 512 for state in states)
     return size if isinstance(size, int) else None

@@ -106,7 +106,7 @@ class _Session:
         from llmcore.cli.keeping import begin
 
         self.is_interactive = sys.stdin.isatty()
-        """Whether a user types the questions. Otherwise each line of stdin is one question."""
+        """True if a user types the questions. Otherwise each line of stdin is one question."""
         self.failed = False
         self._core = core
         self._given = given

@@ -49,7 +49,7 @@ class Start(NamedTuple):
     found: str
     """A description of the key or server that was found, for the user."""
     needs_key: bool = False
-    """Whether the provider requires a key although the server does not."""
+    """True if the provider requires a key although the server does not."""
 
 
 def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:

@@ -39,7 +39,7 @@ def begin(
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
-        keep: Whether to keep the conversation. A new conversation is stored only if the setting `[chat] keep` is
+        keep: True keeps the conversation. A new conversation is stored only if the setting `[chat] keep` is
             true.
 
     Raises:

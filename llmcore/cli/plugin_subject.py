@@ -179,12 +179,12 @@ class Subject:
 
     @property
     def has_twin(self) -> bool:
-        """Whether a second provider with the same options has the same entries."""
+        """True if a second provider with the same options has the same entries."""
         return self.kind in {"cache", "storage"} and (self._folder is not None or self._has_server)
 
     @property
     def has_namespace(self) -> bool:
-        """Whether the provider has a `namespace` option."""
+        """True if the provider has a `namespace` option."""
         return self._name == "namespace"
 
     def make_backend(self, options: Mapping[str, Any]) -> Backend:

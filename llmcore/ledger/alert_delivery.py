@@ -25,14 +25,14 @@ _RECEIVERS: Final = ("alert_url", "alert_slack_url", "alert_email", "alert_comma
 
 
 class Delivery(NamedTuple):
-    """What became of one alert at one receiver."""
+    """The result of sending one alert to one receiver."""
 
     budget: str
     """The name of the budget."""
     receiver: str
     """alert_url, alert_slack_url, alert_email, alert_command, or the class of an observer."""
     error: str | None
-    """Why it could not be sent, without addresses and secrets; None if it was sent."""
+    """The reason why sending failed, without addresses and secrets; None if the alert was sent."""
 
 
 def list_receivers(budget: Budget) -> list[str]:
@@ -52,12 +52,12 @@ class AlertDelivery:
         self._observers = [observer for observer in observers if getattr(observer, "on_alert", None)]
         self._get_smtp = get_smtp
         self._failing: set[tuple[str, str]] = set()
-        """The receivers whose last alert failed, by budget: a failure is logged once."""
+        """The receivers whose last alert failed, by budget. Their next failure is not logged."""
 
     def send(self, budget: Budget, event: AlertEvent) -> None:
         """Log the alert and notify the observers; send it to the other receivers in a thread.
 
-        A failure is logged once for each receiver, until an alert reaches it.
+        For each receiver, only the first failure after a success is logged.
         """
         logger(__name__).warning("%s", describe(event))
         self._log_failures(self._notify_observers(event))

@@ -1,7 +1,7 @@
 """Alerts for budgets that are spent faster than usual.
 
-A day in UTC is compared with the average of the 14 days before it, from the first of them that cost anything. The ledger is read
-in a thread: once a day, and again when the counters of the budget have grown by enough to make the alert due.
+Today (in UTC) is compared with the average of the 14 days before it. Days before the first cost are left out. A thread
+reads the ledger once a day, and again when a counter has grown so much that the alert may be due.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["PaceWatch"]
 
 _DAY_S: Final = 86400
 _DAYS: Final = 14
-"""The days with which today is compared."""
+"""The number of days with which today is compared."""
 _FEWEST_DAYS: Final = 3
-"""Without as many days since the first call, no spending is unusual."""
+"""The minimum number of days since the first cost. With fewer days, no spending counts as unusual."""
 _TIMEOUT_S: Final = 2.0
-"""The timeout of each operation of the ledger. A program may wait for it when it ends."""
+"""The timeout of each operation of the ledger. A program that ends may wait this long."""
 
 
 class _State:
-    """What is known of one budget today.
+    """The state of one budget today.
 
     Args:
         day: The number of the day since 1970.
@@ -117,7 +117,7 @@ class PaceWatch:
         state = self._states.get(counter.scope)
         day = int(self._clock() // _DAY_S)
         if state is not None and state.day == day and counter.spent <= state.threshold:
-            return  # another call has caused the check
+            return  # the check of another call has already covered this amount
         try:
             self._check(counter, day)
         except LLMCoreError as error:
@@ -152,11 +152,11 @@ class PaceWatch:
 
     def _claim(self, name: str) -> bool:
         if getattr(self._operations.provider, "claim", None) is None:
-            return True  # each process sends the alert
+            return True  # without claims, each process sends the alert
         return bool(self._operations.run("claim", name, _TIMEOUT_S))
 
     def _note_failure(self, counter: Counter, day: int, error: LLMCoreError) -> None:
-        """Log the first failure. The next check is made when as much again was spent, or on the next day."""
+        """Log the first failure. Check again when the spent amount has doubled, or on the next day."""
         if not self._has_failed:
             self._has_failed = True
             logger(__name__).warning(
@@ -181,7 +181,7 @@ def _get_amount(row: ReportRow, unit: str) -> int:
 
 
 def _compute_usual(amounts: dict[int, int], day: int) -> int | None:
-    """Return the average amount of the days before *day*, rounded; None if there are too few or they cost nothing."""
+    """Return the rounded average amount of the days before *day*; None if these days are too few or cost nothing."""
     before = {each: amount for each, amount in amounts.items() if each < day and amount}
     if not before or day - min(before) < _FEWEST_DAYS:
         return None

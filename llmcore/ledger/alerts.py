@@ -27,7 +27,7 @@ __all__ = ["Alert", "Alerts", "ConfiguredAlert"]
 _CLAIM_TIMEOUT_S: Final = 2.0
 _PAUSE_S: Final = 0.5
 _ATTEMPTS: Final = 5
-"""How often to try to claim an alert in the ledger. A program may wait for it when it ends."""
+"""The number of attempts to claim an alert in the ledger. A program that ends may have to wait for them."""
 
 
 class ConfiguredAlert(NamedTuple):
@@ -38,7 +38,7 @@ class ConfiguredAlert(NamedTuple):
     at: tuple[float, ...]
     """Fractions of the limit."""
     faster_than: float | None
-    """How many average days a day may cost; None for no such alert."""
+    """How many times the cost of an average day is allowed for one day; None for no such alert."""
     receivers: list[str]
     """The keys of the budget that name receivers, such as alert_email."""
 
@@ -112,7 +112,8 @@ class Alerts:
     def claim_later(self, alerts: Sequence[Alert]) -> None:
         """Claim *alerts* in a thread, and send those that this process gets.
 
-        A claim whose answer was lost is repeated: the ledger then gives the same answer, and no other process sends the alert.
+        If the answer to a claim is lost, the claim is repeated: the ledger gives the same answer again, so only this
+        process sends the alert.
         """
         if not alerts:
             return

@@ -63,7 +63,7 @@ class ApiKeys(ProcessBound):
         """Store a new key. Return the key and its text; the text cannot be read again.
 
         Raises:
-            LedgerError: The name is malformed or has a valid key, or the ledger cannot be written.
+            LedgerError: The name is malformed, another valid key has this name, or the ledger cannot be written.
         """
         if not _NAME.fullmatch(name):
             raise LedgerError(
@@ -170,7 +170,8 @@ class ApiKeys(ProcessBound):
             if self._read_at is None or now - self._read_at >= _STALE_S:
                 found = {key.id: key for key in self._read()}
                 if found != self._known:
-                    self._opener().set_user_budgets(_make_budgets(found.values()))  # before a key is accepted
+                    # the budget of a key must apply before the key is accepted
+                    self._opener().set_user_budgets(_make_budgets(found.values()))
                     self._known = found
                 self._read_at = now
         return self._known

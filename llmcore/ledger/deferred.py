@@ -27,7 +27,7 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
 
 
 def make_request(row: LedgerRow) -> ReserveRequest:
-    """Return the request that has opened *row*, the row of an owner that is not a process."""
+    """Return the request that opened *row*. The owner of *row* is the run of a batch, not a process."""
     owner = row.owner or ""
     charge = Charge(
         kind=row.kind,

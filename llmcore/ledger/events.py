@@ -97,7 +97,7 @@ class Events:
 
 
 def _read_headers(observer: Any, start: Any) -> dict[str, str]:
-    """Return the headers of *observer*. What is not a mapping of texts raises an error here, not in a provider."""
+    """Return the headers of *observer*. Raise an error if they do not map text to text: a provider would fail on them later."""
     headers = dict(observer.get_headers(start))
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):

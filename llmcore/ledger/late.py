@@ -99,7 +99,7 @@ class LateSettlements:
         while True:
             ends = time.monotonic() + _ATTEMPT_S
             error = self._try(_ATTEMPT_S)
-            if error is not None:  # a server that refuses connections fails at once
+            if error is not None:  # do not retry at once after a refused connection, which takes no time
                 time.sleep(max(0.0, ends - time.monotonic()))
             attempts = 0 if error is None else attempts + 1
             with self._lock:

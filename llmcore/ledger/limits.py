@@ -19,7 +19,7 @@ from llmcore.support.money import from_integer, to_integer
 __all__ = ["BudgetLimits"]
 
 _FIRST_PART: Final = 0.01
-"""The part of a period after which a projection makes sense."""
+"""The fraction of a period that must have passed before spending is projected to its end."""
 
 
 class BudgetLimits:

@@ -25,7 +25,7 @@ SETTLE_TIMEOUT_S: Final = 0.05
 The time is short because the answer is complete. After the timeout, a thread writes the row.
 """
 FAILING_TIMEOUT_S: Final = 0.02
-"""Timeout for a call whose predecessor could not write to the ledger."""
+"""Timeout for a call if the previous call could not write to the ledger."""
 
 
 def get_lock_deadline(limits: Sequence[Limit], *, failing: bool) -> float:

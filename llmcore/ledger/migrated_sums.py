@@ -17,7 +17,7 @@ __all__ = ["Claims", "PrunedRows"]
 
 
 class Claims:
-    """The days of which an earlier migration has copied rows.
+    """The days from which an earlier migration has already copied rows.
 
     Args:
         location: The place of the source.
@@ -30,7 +30,7 @@ class Claims:
         self._is_new: dict[int, bool] = {}
 
     def is_new(self, at: float) -> bool:
-        """Return whether this migration is the first one that copies rows of the day of *at* from this source."""
+        """Return whether no earlier migration copied rows of the day of *at* from this source."""
         day = int(at // 86400)
         if day not in self._is_new:
             name = f"{self._location} day {day}"
@@ -39,11 +39,14 @@ class Claims:
 
 
 class PrunedRows:
-    """The sums of the source. Of days that were copied before, the difference to the rows of the target.
+    """The sums of pruned rows that the target lacks.
+
+    For a day that an earlier migration copied, these are the sums of the source minus the rows of the target.
 
     Args:
         periods: The periods whose rows were pruned in the source.
-        is_new: Returns whether no rows of the day of a moment were copied before. Then all rows of the target are its own.
+        is_new: Returns whether no earlier migration copied rows of the day of a moment. All rows that the target has of
+            such a day are of its own calls.
     """
 
     def __init__(self, periods: Sequence[tuple[float, float]], is_new: Callable[[float], bool]) -> None:
@@ -59,7 +62,7 @@ class PrunedRows:
         return place >= 0 and at < self._periods[place][1]
 
     def add_copied(self, row: LedgerRow) -> None:
-        """Count a row or a sum that the target has, and the source only in a sum."""
+        """Count a row or a sum of the target that is part of a sum in the source."""
         if not self.has_period(row.at):
             return
         start = self._starts[bisect_right(self._starts, row.at) - 1]
@@ -77,7 +80,7 @@ class PrunedRows:
         self._sums[key] = row
 
     def list_missing(self) -> Iterator[LedgerRow]:
-        """Yield the sums of what the target lacks."""
+        """Yield the sums that the target lacks."""
         for key, row in self._sums.items():
             copied = self._copied.get(key)
             missing = row if copied is None else _change(row, copied, sign=-1)

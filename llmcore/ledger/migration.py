@@ -1,4 +1,4 @@
-"""Copy a ledger into another one: rows, API keys, and what budgets have counted beyond their rows."""
+"""Copy a ledger into another one: rows, API keys, and the amounts of budgets that no row explains any more."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ _BATCH: Final = 500
 
 
 class Migrated(NamedTuple):
-    """What was copied."""
+    """The numbers of copied items."""
 
     rows: int
     keys: int
     budgets: int
     """Budgets whose counters were raised, because rows of their period were pruned."""
     deferred: int = 0
-    """Open requests of vendors' batches. They were moved: only the target can settle them."""
+    """Open requests of vendors' batches. They were moved, so only the target can settle them."""
 
 
 def migrate(source: Operations, target: Operations) -> Migrated:
     """Copy the ledger *source* into *target*. A second run copies only what *target* does not have.
 
-    Prune *target* only after the last run, and *source* not between two runs if *target* has calls of its own.
+    Prune *target* only after the last run. If *target* also records calls of its own, do not prune *source* between two
+    runs.
 
     Raises:
-        LedgerError: Requests of *source* are in progress. Those of vendors' batches do not count: they are moved.
+        LedgerError: Requests of *source* are in progress, other than those of vendors' batches, which are moved.
         LedgerUnavailable: One of the ledgers cannot be used.
     """
     source.run("prepare", LOCK_TIMEOUT_S)
@@ -79,7 +80,7 @@ def _move_deferred(source: Operations, target: Operations) -> int:
         )
     for row in opened:
         request = make_request(row)
-        # A repetition finds the row in the target by its key.
+        # If the run is repeated after a crash, the target recognises the row by its key.
         target.run("reserve", request, LOCK_TIMEOUT_S)
         unsent = Settlement(request, row.id, row.at, Outcome(requested=False))
         source.run("settle", [unsent], LOCK_TIMEOUT_S)
@@ -87,13 +88,13 @@ def _move_deferred(source: Operations, target: Operations) -> int:
 
 
 def _iter_missing(source: Operations, target: Operations, left: Sequence[list[Any]]) -> Iterator[LedgerRow]:
-    """Yield the rows of *source* that *target* does not have. Subtract all rows of *source* from *left*, which counts them."""
+    """Yield the rows of *source* that *target* lacks. Subtract each row of *source* from the counters in *left*."""
     query = RowQuery(states=_CLOSED)
     claim = Claims(source.provider.location, target)
     pruned = PrunedRows(source.run("read_pruned", LOCK_TIMEOUT_S), claim.is_new)
     known: Counter[int] = Counter()
     replaced: dict[int, list[LedgerRow]] = {}
-    """Rows of *target* in pruned periods. Those that *source* does not have any more are in its sums."""
+    """Rows of *target* in pruned periods. If *source* no longer has such a row, its sums include the row."""
     for row in target.run("iterate_rows", query, LOCK_TIMEOUT_S):
         if row.attempt == SUM_ATTEMPT:
             pruned.add_copied(row)
@@ -120,7 +121,7 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
 
 
 def _identify(row: LedgerRow) -> int:
-    """Return a hash of what stays the same when a row is copied, and when a lost row gets its outcome."""
+    """Return a hash of the fields that do not change when a row is copied, or when a lost row gets its outcome."""
     return hash((row.at, row.call, row.attempt, row.kind, row.provider, row.model, row.count))
 
 
@@ -151,7 +152,10 @@ def _copy_keys(source: Operations, target: Operations) -> int:
 
 
 def _add_pruned(location: str, target: Operations, left: Sequence[Sequence[Any]]) -> int:
-    """Add what the counters of the source have beyond its rows, once per counter: rows that are pruned later were copied."""
+    """Add to the counters of the target what no row of the source explains any more.
+
+    Add it only once for each counter: rows that are pruned later have been copied already.
+    """
     raised = 0
     for counter, amount in left:
         spent = max(0, amount)

@@ -1,4 +1,4 @@
-"""Call the operations of a ledger as steps. Its author may have written the sync or the async variant of each."""
+"""Call the operations of a ledger as steps, whether its author wrote the sync or the async variant of each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Operations:
 
     @property
     def is_created(self) -> bool:
-        """Whether the ledger was used."""
+        """True if the ledger was used."""
         return self._provider is not None
 
     def step(self, name: str, *args: Any) -> Step:
@@ -54,7 +54,7 @@ class Operations:
         return (self._methods.get(name) or self._find(name)).blocking(*args)
 
     def flush(self, timeout_s: float) -> None:
-        """Write what a `LedgerBuffer` holds. Does not raise: the next process settles what stays open."""
+        """Write the rows that a `LedgerBuffer` holds. Does not raise, because the next process settles rows that stay open."""
         if self.is_created and callable(getattr(self._provider, "flush", None)):
             with contextlib.suppress(Exception):
                 self.run("flush", timeout_s)

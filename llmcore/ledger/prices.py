@@ -43,32 +43,32 @@ class PriceLike(Protocol):
 
     @property
     def cached_input(self) -> Decimal | None:
-        """Price of input tokens read from the vendor's cache; None: as `input`."""
+        """Price of input tokens read from the vendor's cache. None means the price of `input`."""
         ...
 
     @property
     def cache_write(self) -> Decimal | None:
-        """Price of input tokens written to the vendor's cache; None: as `input`."""
+        """Price of input tokens written to the vendor's cache. None means the price of `input`."""
         ...
 
     @property
     def cache_write_12h(self) -> Decimal | None:
-        """Price of input tokens written to the vendor's cache for 12 hours; None: as `cache_write`."""
+        """Price of input tokens written to the vendor's cache for 12 hours. None means the price of `cache_write`."""
         ...
 
     @property
     def audio_input(self) -> Decimal | None:
-        """Price of audio input tokens; None: as `input`."""
+        """Price of audio input tokens. None means the price of `input`."""
         ...
 
     @property
     def audio_output(self) -> Decimal | None:
-        """Price of audio output tokens; None: as `output`."""
+        """Price of audio output tokens. None means the price of `output`."""
         ...
 
     @property
     def characters(self) -> Decimal | None:
-        """Price of a million characters of synthesized text; None: unknown."""
+        """Price of a million characters of synthesized text. None means unknown."""
         ...
 
 

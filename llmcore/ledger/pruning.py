@@ -1,4 +1,4 @@
-"""Prune a ledger by days, and check that reports do not divide what remains of pruned days."""
+"""Prune a ledger by days, and check that a report does not divide a pruned day, of which only sums remain."""
 
 from __future__ import annotations
 

@@ -42,16 +42,17 @@ class UsageQuery(NamedTuple):
 
     dimensions: tuple[str, ...]
     since: float
-    """Seconds since 1970, as `until`, which is exclusive."""
+    """Seconds since 1970, inclusive. `until` has the same unit and is exclusive."""
     until: float
     zone: ReportZone
     filters: Filters = MappingProxyType({})
     percentiles: bool = False
-    """Whether the percentiles of latency and time to first token are computed."""
+    """True if the percentiles of latency and time to first token are computed."""
 
     def make_report_query(self) -> ReportQuery:
         """Return the query for `LedgerProvider.aggregate`."""
-        # Also without a dimension of time: a ledger may have the sums of the days of the zone.
+        # The offsets are needed even without a dimension of time: a ledger that has the sums of each local
+        # day adds those up.
         offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
         return ReportQuery(
             dimensions=self.dimensions,
@@ -70,7 +71,7 @@ class UsageQuery(NamedTuple):
         return {name: value for name, value in self.filters.items() if value is not None}
 
     def make_labels(self) -> list[Callable[[Any], str]]:
-        """Return the function of each dimension that turns a value of SQL into text."""
+        """Return for each dimension the function that turns an SQL value into text."""
         labels = {"hour": self.zone.format_hour, "day": _format_day, "week": _format_week}
         return [labels.get(name, str) for name in self.dimensions]
 

@@ -27,9 +27,9 @@ class Reservation:
         self.row: Any = None
         """See `Reserved.row`."""
         self.is_open = False
-        """Whether the ledger has an open row."""
+        """True if the ledger has an open row."""
         self.is_unbooked = False
-        """Whether the ledger could not be written: the request is booked in the file next to it."""
+        """True if the ledger could not be written: the request is booked in the file next to it."""
         self.sending = Sending()
         self.pid = os.getpid()
         """The process that made the request. A forked child has a copy of the reservation but must not settle it."""

@@ -1,4 +1,7 @@
-"""Reserve the maximum cost of a request: cheap bound first, and wait a moment for the reservations of other calls."""
+"""Reserve the maximum cost of a request.
+
+A bound that is cheap to compute is tried first. If a budget is full of reservations, wait for other calls to release them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from llmcore.support.money import USD, to_nano
 __all__ = ["Reserver"]
 
 MAX_WAIT_S: Final = 10.0
-"""Maximum seconds to wait for the reservations of other calls. Some of them may belong to the caller."""
+"""Maximum seconds to wait until other calls release their reservations. The caller itself may hold some of them."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0

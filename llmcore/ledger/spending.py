@@ -62,9 +62,9 @@ class Spending:
         """Use the ledger that *create* returns at the first use."""
         self.settings = ledger
         self.is_enabled = ledger.enabled and not ledger.lacks_home
-        """Whether the ledger is used. Without a ledger, llmcore refuses requests that a budget counts."""
+        """True if the ledger is used. Without a ledger, llmcore refuses requests that a budget counts."""
         self.lacks_home = ledger.enabled and ledger.lacks_home
-        """Whether there is no ledger because the user has no home directory."""
+        """True if there is no ledger because the user has no home directory."""
         self.operations = Operations(create)
         self._limits = BudgetLimits(configured)
         self._reserver = Reserver(self.operations, self._limits)
@@ -75,7 +75,7 @@ class Spending:
         self._clock = clock
         self.is_prepared = False
         self._has_budgets = bool(configured)
-        """Whether the ledger has budgets, also of other applications. With budgets, requests need reservations."""
+        """True if the ledger has budgets, also of other applications. With budgets, requests need reservations."""
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
         self._open: set[Reservation] = set()
@@ -155,7 +155,7 @@ class Spending:
         failure: LedgerUnavailable | None = None
         try:
             counters = yield self.operations.step("settle", settlements, SETTLE_TIMEOUT_S)
-        except Expired:  # book the request nevertheless
+        except Expired:  # the request was sent, so book it although the caller's time ran out
             self._settle_soon(reservation, outcome)
             return
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
@@ -236,7 +236,7 @@ class Spending:
         self.prepare()
 
     def prepare(self) -> None:
-        """Create missing tables, settle the rows of dead processes, and hand in the rows that wait next to the ledger."""
+        """Create missing tables, settle the rows of dead processes, and import the rows of the file next to the ledger."""
         run(self._prepare(time.monotonic() + LOCK_TIMEOUT_S))
 
     def read(self, operation: str, *args: Any) -> list[Any]:
@@ -276,7 +276,7 @@ class Spending:
         self.is_prepared = False
 
     def _close_if_unused(self) -> None:
-        """Close a ledger that a thread has opened again after `closing`."""
+        """Close the ledger again if a thread has opened it after `closing`."""
         if not self.is_prepared:
             with contextlib.suppress(Exception):
                 self.operations.run("close")
@@ -300,7 +300,7 @@ class Spending:
         self._reserver.renew_keys()
 
     def _prepare(self, lock_deadline: float) -> Generator[Step, Any, None]:
-        """Settle the rows of dead processes, and hand in the rows that wait next to the ledger."""
+        """Settle the rows of dead processes, and import the rows of the file next to the ledger."""
         seconds_left = get_seconds_left(lock_deadline)
         self._has_budgets |= bool((yield self.operations.step("prepare", seconds_left)))
         self.is_prepared = True
@@ -315,14 +315,14 @@ class Spending:
             except LedgerUnavailable as error:
                 if error.busy:
                     raise
-                # the ledger works, but refuses these rows; they must not fail the calls of today
-                message = "the rows of %s were not handed in to the ledger: %s"
+                # The ledger works, but refuses these rows. The rows of earlier calls must not make new calls fail.
+                message = "the rows of %s were not imported into the ledger: %s"
                 logger(__name__).warning(message, batch.name, error.message)
                 continue
             spool.delete(batch)
 
     def _note_success(self, reservation: Reservation, charge: Charge) -> None:
-        if self._failing:  # the next call hands in what was booked next to the ledger
+        if self._failing:  # the next call imports the rows of the file next to the ledger
             self._failing, self.is_prepared = False, False
         if charge.owner is None:  # the row of a vendor's batch outlives this process
             self._open.add(reservation)
@@ -330,8 +330,9 @@ class Spending:
     def _go_on_unbooked(
         self, reservation: Reservation, failure: LedgerUnavailable, limits: Sequence[Limit]
     ) -> None:
-        """Let a call go on that the ledger has no row for, or refuse it."""
-        if failure.unknown and reservation.request is not None:  # the row may be open nevertheless
+        """Let a call continue although the ledger has no row for it. Raise an error if a budget counts the call."""
+        # the ledger may have opened the row before it failed
+        if failure.unknown and reservation.request is not None:
             self._late.add(reservation, _NOT_MADE)
         self._handle_write_error(failure, limits)
         reservation.is_unbooked = failure.busy and self._spool is not None
@@ -344,12 +345,12 @@ class Spending:
             self._settle_soon(reservation, _NOT_MADE)
 
     def _claim(self, reservation: Reservation, outcome: Outcome) -> bool:
-        """Forget the reservation, and return whether this process has a row to settle in the ledger."""
+        """Remove the reservation from the open ones. Return whether this process has a row to settle in the ledger."""
         self._open.discard(reservation)
         if reservation.is_unbooked and reservation.pid == os.getpid():
             reservation.is_unbooked = False
             if outcome.requested and self._spool is not None:
-                with contextlib.suppress(OSError):  # a full disk
+                with contextlib.suppress(OSError):  # the disk may be full
                     self._spool.append_row(make_local_row(reservation, outcome))
         return reservation.is_open and reservation.pid == os.getpid()
 
@@ -364,7 +365,7 @@ class Spending:
             logger(__name__).warning("calls are not written to a ledger: %s", _NO_HOME)
 
     def _warn(self, limits: Sequence[Limit], counters: Sequence[Counter]) -> None:
-        """Log, once per period, that a budget with `on_exceed = "warn"` is exceeded."""
+        """Log once per period that a budget with `on_exceed = "warn"` is exceeded."""
         warning = {limit.scope: limit for limit in limits if not limit.refuses}
         if not warning:
             return

@@ -38,7 +38,7 @@ class Spool:
     """The file of one ledger. All processes on this machine share it."""
 
     def __init__(self, ledger: Path, server: str = "") -> None:
-        """Use the file next to *ledger*. With *server*, the place of a ledger elsewhere, only its users share the file."""
+        """Use the file next to *ledger*. If the ledger is on a *server*, only the users of that server share the file."""
         name = ledger.name
         if server:
             import hashlib
@@ -65,11 +65,10 @@ class Spool:
                 lines = path.read_bytes().splitlines()
             except FileNotFoundError:  # another process has taken the file
                 continue
-            except (
-                OSError
-            ) as error:  # for example, a file of another user; it must not fail the calls of this one
+            except OSError as error:
+                # for example a file of another user, which must not make the calls of this user fail
                 logger(__name__).warning(
-                    "the rows of %s were not handed in to the ledger: %s", path, error.strerror
+                    "the rows of %s were not imported into the ledger: %s", path, error.strerror
                 )
                 continue
             yield Batch(path.name, [row for line in lines if (row := _decode(line)) is not None], path)
@@ -80,7 +79,7 @@ class Spool:
         self._deleted[batch.name] = time.monotonic()
 
     def take_forgotten(self) -> list[str]:
-        """Return the batches that no process can insert again. The ledger may forget them."""
+        """Return the batches whose files no process can read any more. The ledger may forget that it has inserted them."""
         now = time.monotonic()
         old = [name for name, at in self._deleted.items() if now - at >= _REMEMBER_S]
         for name in old:

@@ -86,7 +86,8 @@ class UsageBook(ProcessBound):
 
         Args:
             group: One of total, hour, day, week, month, model, provider, kind, user, key, tag and error, or several:
-                `("day", "model")`. `key` of each row has their values. A call with two tags counts for both tags.
+                `("day", "model")`. The `key` of each row has the values of these dimensions. A call with two tags counts
+                for both tags.
             since: The start of the period.
             until: The end of the period, exclusive.
             zone: The time zone of hours, days, weeks, months and of times without an offset. Budgets are in UTC.
@@ -97,7 +98,7 @@ class UsageBook(ProcessBound):
             key: Only calls with the API key of this name.
             tag: Only calls with this tag; empty text for calls without tags.
             error: Only failed requests with this error, as in `by("error")`.
-            percentiles: Whether to compute percentiles of latency and time to first token, which takes longer.
+            percentiles: True computes percentiles of latency and time to first token, which takes longer.
 
         Raises:
             LedgerError: A group or the zone is unknown, a time is malformed, or the ledger cannot be read.
@@ -133,7 +134,10 @@ class UsageBook(ProcessBound):
         return await run_in_thread(read)
 
     def sum(self, rows: Iterable[UsageRow], name: str = "total") -> UsageRow:
-        """Return the sum of *rows* as one row, without percentiles. Do not add rows of tags: a call may be in several."""
+        """Return the sum of *rows* as one row, without percentiles.
+
+        Do not add rows of tags: a call with two tags is in two rows.
+        """
         from llmcore.ledger.report import sum_rows
 
         return sum_rows([*rows], name)
@@ -164,7 +168,7 @@ class UsageBook(ProcessBound):
         tag: str | None = None,
         error: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the latest *limit* requests, newest first, as `export` yields them. Answers of the cache are left out.
+        """Return the latest *limit* requests, newest first, in the form of `export`. Cache hits are left out.
 
         The other arguments and the errors are those of `by`.
         """
@@ -192,13 +196,13 @@ class UsageBook(ProcessBound):
         return await run_in_thread(self.budgets)
 
     def alerts(self) -> list[ConfiguredAlert]:
-        """Return the budgets with alerts, and to which receivers each is sent."""
+        """Return the budgets with alerts, each with its receivers."""
         return self._spending().alerts.list_configured()
 
     def test_alerts(self) -> list[Delivery]:
         """Send a test alert to the observers and receivers of each budget with alerts, and wait for the results.
 
-        It counts as none of the alerts that are sent once.
+        A test does not use up an alert: each real alert is still sent.
         """
         spending = self._spending()
 
@@ -269,8 +273,8 @@ class UsageBook(ProcessBound):
     def prune(self, before: str | float | datetime | date | timedelta, *, zone: Zone = None) -> int:
         """Replace the settled rows older than *before*, such as "90d", by the sums of their days; return the number of rows.
 
-        Reports and budgets keep their figures. Single requests, latencies and hours are gone. A report that would divide a pruned
-        day fails: days are exact in UTC and in *zone*, by default the zone of this machine.
+        Reports and budgets keep their figures. Single requests, latencies and the hours of calls are lost. A report that
+        would divide a pruned day fails: days are exact in UTC and in *zone*, by default the zone of this machine.
         """
         from llmcore.ledger.pruning import prune
         from llmcore.ledger.zones import find_zone
@@ -288,7 +292,7 @@ class UsageBook(ProcessBound):
     def migrate(self, target: LedgerProvider) -> Migrated:
         """Copy the ledger into *target*, such as `core.backend("ledger", "postgres").provider`.
 
-        A second run copies only what the first one did not.
+        A second run copies only rows that the first run did not copy.
 
         Raises:
             LedgerError: Requests are in progress, or one of the ledgers cannot be used.
@@ -314,7 +318,7 @@ class UsageBook(ProcessBound):
         return self._read("aggregate", query.make_report_query())
 
     def _check(self, query: UsageQuery) -> None:
-        """Check that *query* divides no pruned day."""
+        """Raise LedgerError if *query* divides a pruned day."""
         from llmcore.ledger.pruning import check_answerable
 
         check_answerable(query, self._spending().operations.run("read_pruned", LOCK_TIMEOUT_S))

@@ -20,7 +20,7 @@ __all__ = ["ReportZone", "find_zone"]
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY_S: Final = 86400
 _LATEST_S: Final = 7_258_118_400
-"""The year 2200. Later moments have the offset of this one."""
+"""The start of the year 2200. Later moments have the same offset from UTC."""
 _MONTHS: Final = 12
 
 

@@ -75,12 +75,12 @@ class Assembly:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every choice that has begun has a `finish_reason`."""
+        """True if every choice that has begun has a `finish_reason`."""
         return bool(self._choices) and all(parts.finish_reason for parts in self._choices.values())
 
     @property
     def is_whole(self) -> bool:
-        """Whether every expected choice has a `finish_reason`, so that no content follows."""
+        """True if every expected choice has a `finish_reason`, so that no content follows."""
         return len(self._choices) >= self._expected and self.is_finished
 
     def add(self, delta: Delta) -> None:

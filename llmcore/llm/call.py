@@ -27,7 +27,7 @@ class ChatCall(Call, kw_only=True):
     events_api: str = "chat"
     """The format of the events that the caller of `send_stream` receives."""
     is_settled: bool = False
-    """Whether the answer was recorded and reported to the observers."""
+    """True if the answer was recorded and reported to the observers."""
 
 
 def get_facts(call: ChatCall) -> CallFacts:

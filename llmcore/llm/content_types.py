@@ -79,9 +79,8 @@ def detect_type(content: bytes) -> ContentType | None:
         return None if brand is None else _TYPES[brand]
     for start, name in _BEGINNINGS:
         if content.startswith(start):
-            is_text = name == "bmp" and content[6:10] != bytes(
-                4
-            )  # two letters are too short for a signature, so check the four reserved bytes too
+            # two letters are too short for a signature, so check the four reserved bytes too
+            is_text = name == "bmp" and content[6:10] != bytes(4)
             return None if is_text else _TYPES[name]
     is_mpeg = content[:1] == b"\xff" and len(content) > 1 and content[1] & _MPEG_MASK == _MPEG_LAYER_3
     return _TYPES["mp3"] if is_mpeg else None

@@ -154,9 +154,8 @@ class Models:
 
         body = find_body(content, given)
         wanted = None if body else make_countable(content, given)
-        target = self._resolve(model or (body or {}).get("model"))[
-            0
-        ]  # the first model: a request that is only counted has no fallback
+        # the first model: a request that is only counted has no fallback
+        target = self._resolve(model or (body or {}).get("model"))[0]
         counter = target.backend.offline
         if body and isinstance(counter, BodyCounter):
             return call_offline(target.backend, counter.count_body, {**body, "model": target.model})

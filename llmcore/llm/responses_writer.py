@@ -30,7 +30,7 @@ class ResponsesWriter:
         self._assembly = Assembly()
         self._output: list[dict[str, Any]] = []
         self._is_open = False
-        """Whether the last item of the output may still grow."""
+        """True if the last item of the output may still grow."""
         self._calls: dict[int, int] = {}
         """Index of the call -> index of its item."""
         self._last: Delta | None = None

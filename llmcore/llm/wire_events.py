@@ -60,7 +60,7 @@ class _EventWriter:
         self._api = api
         self._writer = _WRITERS[api]()
         self._passes: bool | None = None
-        """Whether the backend's events have the format of *api*; None before the first event."""
+        """True if the backend's events have the format of *api*; None before the first event."""
 
     def convert(self, piece: Delta | WireEvent) -> Iterator[WireEvent]:
         """Yield the events of *piece*: the backend's event, or written events for another API."""

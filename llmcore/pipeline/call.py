@@ -161,7 +161,7 @@ class Call(msgspec.Struct, kw_only=True):
     refresh: float | None = None
     """The fraction of the TTL after which a cached answer is refreshed in the background; None for never."""
     reads: bool = True
-    """Whether to read the cache. With False, the call requests a new answer and caches it."""
+    """True reads the cache. False requests a new answer and caches it."""
     streaming: bool = False
     user: str | None = None
     tags: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Call(msgspec.Struct, kw_only=True):
     starts: Starts = ()
     """The values that the observers returned at the start."""
     has_emitted: bool = False
-    """Whether the consumer has seen a piece. After the first piece, the call has no retry and no fallback."""
+    """True if the consumer has seen a piece. After the first piece, the call has no retry and no fallback."""
     on_failure: Callable[[ProviderError], None] | None = None
     """A function that is called with each failure that is retried."""
     charge: Charge | None = None

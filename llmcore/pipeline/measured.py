@@ -22,6 +22,6 @@ class Measured(NamedTuple):
     """The minimum, likely and maximum cost in USD; None if the price is unknown."""
     tokens: int = 0
     is_exact: bool = True
-    """Whether the tokens are counted, not estimated."""
+    """True if the tokens are counted, not estimated."""
     characters: int = 0
     """The characters to be spoken, without those in the cache."""

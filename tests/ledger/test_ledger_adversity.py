@@ -218,4 +218,4 @@ def test_waiting_rows_that_cannot_be_read_fail_no_call(
         for number in range(3):
             assert core.llm.chat(f"Hello {number}").text
         assert core.usage.by("total")[0].requests == 3
-    assert "ledger.sqlite3.hits.0 were not handed in" in caplog.text
+    assert "ledger.sqlite3.hits.0 were not imported" in caplog.text

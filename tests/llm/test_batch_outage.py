@@ -136,7 +136,7 @@ def test_rows_that_a_working_ledger_refuses_fail_no_call(
         strict = {**config, "budget": {"limit": "1 USD", "per": "day"}}
         with caplog.at_level("WARNING", "llmcore"), llmcore.load(strict) as core:
             assert core.llm.chat("after").text
-        assert "were not handed in to the ledger" in caplog.text
+        assert "were not imported into the ledger" in caplog.text
         assert "no such rows, please" in caplog.text
         assert len(read_rows(config)) == 2
         db.execute("DROP TRIGGER refuse")

@@ -33,7 +33,7 @@ class Database:
 
     Args:
         path: The path of the file. Missing files and folders are created, readable only by this user.
-        durable: Whether a commit survives a power cut, at the cost of one fsync per commit. A killed process loses
+        durable: True if a commit survives a power cut, at the cost of one fsync per commit. A killed process loses
             nothing in either case.
         prepare: Creates or migrates the tables; the default are those of the ledger.
     """
@@ -60,7 +60,7 @@ class Database:
 
     @property
     def is_open(self) -> bool:
-        """Whether the file was opened, and not closed since."""
+        """True if the file was opened, and not closed since."""
         return self._connection is not None
 
     def connect(self, *, timeout_s: float) -> apsw.Connection:
@@ -127,9 +127,8 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_handler(self._wait_for_lock)
-            connection.execute(
-                "PRAGMA page_size = 2048"
-            )  # for a new file; pages are small because a call changes a small part of two pages
+            # for a new file; pages are small because a call changes a small part of two pages
+            connection.execute("PRAGMA page_size = 2048")
             self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)
@@ -175,10 +174,11 @@ class Database:
 
     def _checkpoint(self) -> None:
         # Delay forks, because a child would inherit SQLite's internal locks in a locked state.
+        # after an error, a later commit tries again
         with (
             forks.delay(),
             contextlib.suppress(apsw.Error, OSError),
-        ):  # after an error, a later commit tries again
+        ):
             connection = apsw.Connection(str(self.path))
             try:
                 # A connection detects a WAL only at its first read.

@@ -93,7 +93,7 @@ class Runs:
 
     @property
     def has_claims(self) -> bool:
-        """Whether a claim of this process may have items."""
+        """True if a claim of this process may have items."""
         return bool(self._claims)
 
     def close_runs(self) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger has booked for one model on one UTC day."""
+"""The requests that the ledger has booked for one model on one UTC day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["Booked", "Unsettled", "count_amounts"]
 
 _DAY_S: Final = 86_400
 _NEAR_S: Final = 600
-"""The seconds around midnight in which the vendor's day and the ledger's may differ: clocks, and the moment that counts."""
+"""Seconds before and after midnight in which the vendor and the ledger may count a request on different days.
+
+Their clocks may differ, and the vendor may count another moment of the request.
+"""
 
 
 class Unsettled:
@@ -24,7 +27,7 @@ class Unsettled:
     def __init__(self) -> None:
         self.requests = 0
         self.maximum = Decimal(0)
-        """USD that the vendor can bill at most."""
+        """The maximum that the vendor can bill, in USD."""
         self.unbounded = 0
         """The number of requests without a known maximum."""
 
@@ -46,24 +49,26 @@ class Booked:
         self.cost = Decimal(0)
         """USD of these requests."""
         self.amounts: Counter[str] = Counter()
-        """Kind of token -> their tokens."""
+        """Kind of token -> number of tokens of these requests."""
         self.bare = 0
-        """How many of them have a cost, but no tokens or characters."""
+        """The number of these requests that have a cost, but neither tokens nor characters."""
         self.unpriced_requests = 0
         self.unpriced: Counter[str] = Counter()
-        """Kind of token -> tokens of answered requests without a known cost."""
+        """Kind of token -> number of tokens of answered requests without a known cost."""
         self.estimated = 0
-        """How many answered requests have tokens that were counted locally."""
+        """The number of answered requests whose tokens were counted locally, not by the server."""
         self.cancelled, self.lost, self.open = Unsettled(), Unsettled(), Unsettled()
         self.names: set[str] = set()
-        """The models as they were requested."""
+        """The names under which the model was requested."""
         self.near_start, self.near_end = Decimal(0), Decimal(0)
-        """USD of answered requests around the midnights at which the day begins and ends: the vendor may count them on the other
-        day."""
+        """USD of answered requests around the midnights at which the day begins and ends.
+
+        The vendor may count them on the day before or after.
+        """
 
     @property
     def uncertain(self) -> Decimal:
-        """USD that is booked for requests with an unknown outcome, at their maximum."""
+        """The maximum cost in USD that is booked for requests with an unknown outcome."""
         return self.cancelled.maximum + self.lost.maximum
 
     @property
@@ -72,7 +77,7 @@ class Booked:
         return self.requests + self.unpriced_requests
 
     def add(self, row: LedgerRow) -> None:
-        """Add a row that is not a hit, and that ended on this day: a request, or a sum of pruned ones."""
+        """Add a request that ended on this day, or a sum of pruned requests. Hits are not added."""
         self.names.add(row.model)
         if row.state == "open":
             self.open.add(row.reserved or None, row.count)
@@ -124,7 +129,7 @@ class Booked:
 
 
 def count_amounts(row: LedgerRow) -> dict[str, int]:
-    """Return the tokens and characters of *row* by kind, each token once. Kinds without any are left out."""
+    """Return the tokens and characters of *row* by kind. Each token counts for one kind. Kinds with 0 are left out."""
     left = row.input_tokens
     amounts: dict[str, int] = {}
     long = min(row.cache_write_12h_tokens, row.cache_write_tokens)

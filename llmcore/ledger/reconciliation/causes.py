@@ -42,7 +42,7 @@ Causes = defaultdict[str, Decimal]
 """Name of a cause -> USD."""
 _NANO: Final = Decimal("1e-9")
 _DUST: Final = Decimal("1e-12")
-"""USD that the division of amounts may move between causes."""
+"""A rounding error in USD: dividing an amount may move this much from one cause to another."""
 
 
 class _Excess:
@@ -51,7 +51,10 @@ class _Excess:
     def __init__(self, amount: Decimal, requests: int | None) -> None:
         self.amount = amount
         self.requests = requests
-        """How many requests the vendor counts in addition to the answered ones; None if it does not count them."""
+        """The number of requests that the vendor counts minus the number of answered requests.
+
+        None if the vendor does not count requests.
+        """
 
 
 def explain(
@@ -62,8 +65,8 @@ def explain(
     Args:
         booked: The requests of the ledger.
         lines: The lines of the bill for the same model, tier and day.
-        usage: The vendor's counts for the same.
-        is_complete: Whether the vendor's report of the day no longer changes.
+        usage: The vendor's counts of tokens and requests for the same model, tier and day.
+        is_complete: True if the vendor's report of the day no longer changes.
     """
     causes: Causes = defaultdict(Decimal)
     billed: Causes = defaultdict(Decimal)
@@ -84,10 +87,8 @@ def explain(
     missing = parts["missing"]
     difference = parts["settled"] + missing - booked.cost
     if difference < 0 and (booked.bare or any(not counted[kind] for kind in booked.amounts)):
-        missing, difference = (
-            missing - difference,
-            Decimal(0),
-        )  # nothing of a kind was billed: that is no price
+        # the vendor did not bill some of the tokens, so no other price explains the difference
+        missing, difference = missing - difference, Decimal(0)
     rounding = sum((line.resolution for line in lines if line.own and line.kind), _DUST)
     allowed = rounding + booked.requests * _NANO
     unposted = difference < 0 and not is_complete
@@ -100,10 +101,11 @@ def explain(
 
 
 def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping[str, int]) -> Causes:
-    """Divide the amounts of each kind of token.
+    """Divide the amounts on the bill among the tokens that the vendor counted, for each kind of token.
 
-    The result has the value at the billed prices of `settled` tokens, `unpriced` tokens, tokens in `excess` of the ledger's, and
-    the settled tokens that are `missing` in the bill; and amounts without tokens, `no_usage`. All but `missing` sum to the bill.
+    Each part is in USD. `settled` pays for tokens that the ledger has booked at a known price, `unpriced` for booked tokens
+    without a price, and `excess` for tokens that the ledger has not booked. `no_usage` is billed without any tokens.
+    `missing` is not billed: it is the value of booked tokens that the vendor has not counted.
     """
     parts: Causes = defaultdict(Decimal)
     for kind in dict.fromkeys((*billed, *counted)):
@@ -123,7 +125,7 @@ def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping
 
 
 def _classify_missing(booked: Booked, more: int | None, *, is_complete: bool) -> str:
-    """Return the cause of tokens that the ledger has booked and the vendor has not counted."""
+    """Return the name of the cause for tokens that the ledger has booked and the vendor has not counted."""
     if not is_complete:
         return "late"
     if (more is not None and more >= 0) or (booked.estimated and booked.estimated == booked.answered):
@@ -132,7 +134,7 @@ def _classify_missing(booked: Booked, more: int | None, *, is_complete: bool) ->
 
 
 def _explain_excess(causes: Causes, booked: Booked, excess: _Excess) -> None:
-    """Assign *excess* to the requests with an unknown outcome, as far as they can have caused it, and to other clients."""
+    """Assign *excess* to the requests with an unknown outcome, up to their maximum cost, and the remainder to other clients."""
     unsettled = {"cancelled": booked.cancelled, "lost": booked.lost, "open": booked.open}
     causes["cancelled"] -= booked.cancelled.maximum
     causes["lost"] -= booked.lost.maximum
@@ -148,14 +150,13 @@ def _explain_excess(causes: Causes, booked: Booked, excess: _Excess) -> None:
 
 
 def _bound_unsettled(excess: _Excess, unsettled: Sequence[Unsettled]) -> Decimal:
-    """Return how much of *excess* the requests with an unknown outcome cost, at most."""
+    """Return the maximum part of *excess* that the requests with an unknown outcome can have cost."""
     requests = sum(each.requests for each in unsettled)
     if not requests:
         return Decimal(0)
     amount = excess.amount
-    if (
-        excess.requests is not None and excess.requests > requests
-    ):  # others have sent requests with the same key
+    # other clients have sent requests with the same key
+    if excess.requests is not None and excess.requests > requests:
         amount = divide(amount, (requests, excess.requests - requests))[0]
     if any(each.unbounded for each in unsettled):
         return amount
@@ -163,7 +164,7 @@ def _bound_unsettled(excess: _Excess, unsettled: Sequence[Unsettled]) -> Decimal
 
 
 def _share_out(amount: Decimal, unsettled: Sequence[Unsettled]) -> list[Decimal]:
-    """Divide *amount* in proportion to the maximum of each, or to their numbers if some have no maximum."""
+    """Divide *amount* in proportion to each maximum. If a maximum is unknown, divide by the numbers of requests."""
     if any(each.unbounded for each in unsettled):
         return divide(amount, [each.requests for each in unsettled])
     return divide(amount, [int(each.maximum / _NANO) for each in unsettled])

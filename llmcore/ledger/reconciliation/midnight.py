@@ -1,4 +1,4 @@
-"""Requests around midnight, which the vendor may count on another day than the ledger."""
+"""Requests around midnight, which the vendor and the ledger may count on different days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[date, str, str]
 
 
 def move_shifted(booked: Mapping[Key, Booked], causes: Mapping[Key, Causes]) -> None:
-    """Give what seems not to be billed on one day, and not booked on the next one, the cause `shifted`.
+    """Set the cause `shifted` for amounts that are booked on one day and billed on the day before or after.
 
     Only requests that were answered close to midnight are moved, so that the usage of other clients stays visible.
     """

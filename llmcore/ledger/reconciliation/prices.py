@@ -1,4 +1,4 @@
-"""The prices on the bill, of models that the ledger has booked at other prices."""
+"""The billed prices of models that the ledger has booked at different prices."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class BilledPrice(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     names: tuple[str, ...]
-    """The names under which the ledger has the model, for [prices]."""
+    """The names that the ledger has for the model. They are keys of [prices]."""
     factor: Decimal
-    """The billed cost of the tokens, relative to that in the ledger. 0 if the ledger has booked them at 0."""
+    """The billed cost of the tokens divided by their cost in the ledger; 0 if their cost in the ledger is 0."""
     rates: Mapping[str, Decimal]
     """Key of [prices] -> USD for a million tokens, as an average over the period, rounded to four decimals."""
 
 
 class PriceSums:
-    """Adds up the days of one model on which the bill has another price."""
+    """Adds up the days of one model on which the billed price differs from the booked one."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

@@ -23,7 +23,7 @@ __all__ = ["Cause", "KeyTotal", "Reconciliation", "Row", "iterate_period", "reco
 _SETTLED_S: Final = 24 * 3600
 """The seconds after the end of a day during which the vendor may still add to its report."""
 _LONGEST_S: Final = 24 * 3600
-"""The longest time in seconds that a request takes; those of a batch take a day."""
+"""The maximum duration of a request in seconds. A request of a batch takes up to a day."""
 _DATED: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 """The date at the end of the name of a snapshot, such as "gpt-6-2026-08-01"."""
 
@@ -35,11 +35,11 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A name of `CAUSES`."""
     text: str
     amount: Decimal
-    """USD, as billed less booked."""
+    """USD: billed minus booked."""
     requests: int | None = None
-    """The number of requests in the ledger to which it applies; None if unknown."""
+    """The number of requests in the ledger to which the cause applies; None if unknown."""
     parts: Mapping[str, Decimal] = {}
-    """The amount by model; of `late` by day, of `other_keys` by key, of `fees` by line."""
+    """The amount by model. The cause `late` has it by day, `other_keys` by key, and `fees` by line of the bill."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +47,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     day: date
     model: str
-    """Empty for lines of the bill that are not for the tokens of a model."""
+    """Empty for lines of the bill that are not about tokens of a model."""
     tier: str
     requests: int
-    """The number of requests in the ledger, with an unknown outcome included."""
+    """The number of requests in the ledger, including those with an unknown outcome."""
     booked: Decimal
-    """USD in the ledger, with `uncertain` included."""
+    """USD in the ledger, including `uncertain`."""
     uncertain: Decimal
-    """USD of requests with an unknown outcome, at their maximum."""
+    """The maximum cost in USD of requests with an unknown outcome."""
     billed: Decimal
     causes: Mapping[str, Decimal]
 
@@ -88,17 +88,17 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def difference(self) -> Decimal:
-        """USD that was billed in addition to what was booked."""
+        """USD: the billed amount minus the booked amount."""
         return self.billed - self.booked
 
     @property
     def unexplained(self) -> Decimal:
-        """USD without an explanation, both directions added up."""
+        """USD without an explanation: the sum of absolute amounts."""
         return sum((abs(cause.amount) for cause in self.causes if cause.name not in EXPLAINED), Decimal(0))
 
 
 class _Cell:
-    """All that ledger and bill have for one model, tier and day."""
+    """The ledger's requests and the bill's lines for one model, tier and day."""
 
     def __init__(self) -> None:
         self.booked = Booked()
@@ -183,7 +183,11 @@ def _collect(rows: Iterable[LedgerRow], bill: Bill, since: date, until: date) ->
 def _sum_rows(
     rows: Iterable[LedgerRow], names: set[str], since: date, until: date
 ) -> dict[tuple[date, str, str], Booked]:
-    """Sum the rows by day, model and tier. A request without an answer gets the model that answers its like."""
+    """Sum the rows by day, model and tier.
+
+    A server may answer with another model than the requested one. A request without an answer counts for the model that
+    usually answers.
+    """
     sums: defaultdict[tuple[date, str, str | None, str], Booked] = defaultdict(Booked)
     served: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -203,7 +207,7 @@ def _sum_rows(
 
 
 def _find_name(name: str, names: set[str]) -> str:
-    """Return the vendor's name of the model *name*, which may differ by the date of a snapshot."""
+    """Return the vendor's name for the model *name*. The two names may differ by the date of a snapshot."""
     if name in names:
         return name
     plain = _DATED.sub("", name)
@@ -211,7 +215,7 @@ def _find_name(name: str, names: set[str]) -> str:
 
 
 def _merge_tiers(cells: _Cells) -> _Cells:
-    """Merge the tiers of a model and day if the costs do not distinguish the tiers of the usage."""
+    """Merge the tiers of a model and day if the lines of the bill do not have the same tiers as the usage report."""
     tiers: defaultdict[tuple[date, str], dict[str, _Cell]] = defaultdict(dict)
     for (day, model, tier), cell in cells.items():
         tiers[day, model][tier] = cell
@@ -277,7 +281,7 @@ def _sum_causes(rows: Sequence[Row], cells: _Cells) -> list[Cause]:
 
 
 def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) -> list[BilledPrice]:
-    """Return the billed prices that differ from the ledger's. Other tiers than the standard one have no [prices]."""
+    """Return the billed prices that differ from the ledger's, for the standard tier. [prices] has no other tier."""
     sums: defaultdict[str, PriceSums] = defaultdict(PriceSums)
     for key, cell in cells.items():
         _, model, tier = key
@@ -287,7 +291,7 @@ def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) 
 
 
 def _count_requests(cells: Iterable[_Cell]) -> dict[str, int]:
-    """Return the number of requests of the causes for which it is known."""
+    """Return the number of requests by cause, for the causes whose number is known."""
     counts: Counter[str] = Counter()
     foreign: Counter[bool] = Counter()
     for cell in cells:

@@ -45,7 +45,7 @@ class Room:
 
     @property
     def is_free(self) -> bool:
-        """Whether another request may be sent."""
+        """True if another request may be sent."""
         return self.in_flight < int(self.pace.limit)
 
 

@@ -46,7 +46,7 @@ class ChunkResult(msgspec.Struct, frozen=True):
     stop: dict[str, Any] | None = None
     """The error that every further request would raise, too."""
     is_closed: bool = False
-    """Whether the ledger of the worker does not know the run as open."""
+    """True if the ledger of the worker does not know the run as open."""
 
 
 def encode_error(error: BaseException) -> dict[str, Any]:

@@ -205,7 +205,7 @@ class BatchMethods:
             read: Returns the items; None uses the items in the file.
             options: Arguments of `send`.
             lane: As in `resume_batch`.
-            once: Whether *read* can be called only once.
+            once: True if *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
             engine: As in `batch`.

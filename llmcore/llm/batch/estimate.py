@@ -77,7 +77,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     cost_most: Decimal | None = Decimal(0)
     """The maximum cost in USD; None if a price is unknown, or the length of an answer has no limit."""
     has_queue: bool = False
-    """Whether all models have a queue with known prices.
+    """True if all models have a queue with known prices.
 
     If so, the next three fields are the cost in the lane `queue`.
     """

@@ -111,7 +111,7 @@ class LiveLane:
         """The position of the next item, of those in order."""
         self._exhausted = False
         self._is_complete = False
-        """Whether the run's file is marked as complete."""
+        """True if the run's file is marked as complete."""
         self._failed = 0
         self._ended = 0
         self._ahead = 0

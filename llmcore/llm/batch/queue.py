@@ -52,10 +52,10 @@ class QueueLane:
         store: Stores the items and answers.
         plan: Returns the calls for a body, one for each model to try. The queue uses the first.
         services: The services of the calls.
-        in_order: Whether to return the items in input order, from position 0.
+        in_order: True returns the items in input order, from position 0.
         max_failures: The run stops when more items than this have failed.
-        moves_tail: Whether requests that the vendor has not executed in time are left to the lane `now`.
-        drains: Whether to cancel the existing batches and create no new ones.
+        moves_tail: True if requests that the vendor has not executed in time are left to the lane `now`.
+        drains: True cancels the existing batches and creates no new ones.
         report: Called with a sentence for each batch that is created or ends.
         answer_type: Answers that do not fit this type fail; None for no type.
     """

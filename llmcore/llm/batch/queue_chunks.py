@@ -57,7 +57,7 @@ class Chunks:
         self._moves_tail = moves_tail
         self._drains = drains
         self._is_over = drains
-        """Whether to create no further batches."""
+        """True if no further batches are created."""
         self._unconfirmed: dict[int, float | None] = {}
         """Chunks whose batch may exist, each with the time when the vendor's list first lacked it."""
         self._cancelled: set[int] = set()
@@ -74,17 +74,17 @@ class Chunks:
 
     @property
     def has_open(self) -> bool:
-        """Whether there may be a batch with unsettled requests."""
+        """True if there may be a batch with unsettled requests."""
         return bool(self._open)
 
     @property
     def can_submit(self) -> bool:
-        """Whether another batch may be created now."""
+        """True if another batch may be created now."""
         return not (self._is_over or self._waits_for_room or self.is_waiting)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the vendor requested a pause."""
+        """True if the vendor requested a pause."""
         return not self._is_over and time.monotonic() < self._paused_until
 
     def get_longest_pause(self) -> float:

@@ -45,11 +45,11 @@ class ChunkPlan:
         self._keys: set[bytes] = set()
         self._bytes = self._tokens = 0
         self.is_full = False
-        """Whether a request no longer fitted."""
+        """True if a request no longer fitted."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no requests."""
+        """True if there are no requests."""
         return not self._requests
 
     def has(self, key: bytes) -> bool:

@@ -48,7 +48,7 @@ class Settlement:
         self._limits_tries = limits_tries
         self._looks: dict[int, int] = {}
         self.has_retries = False
-        """Whether the vendor did not execute some request."""
+        """True if the vendor did not execute some request."""
 
     async def settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
         """Settle the requests of the finished batch *batch*. Return False if the results are not complete yet.
@@ -133,9 +133,8 @@ class Settlement:
 
     async def give_back(self, each: Queued) -> None:
         """Return a request that was not carried out to the pool."""
-        self._queue.remove(
-            [each.name]
-        )  # remove the request first: if the process ends in between, the reservation is released later
+        # remove the request first: if the process ends in between, the reservation is released later
+        self._queue.remove([each.name])
         await self._booking.release(each.name)
         self._work.return_to_pool(each.position)
 

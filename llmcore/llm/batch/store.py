@@ -72,7 +72,7 @@ class Stored(NamedTuple):
     state: str
     """`pending`, `done` or `failed`."""
     is_malformed: bool
-    """Whether the item cannot be sent."""
+    """True if the item cannot be sent."""
     error: dict[str, Any] | None
     data: bytes | None
     """The encoded answer."""

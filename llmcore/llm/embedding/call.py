@@ -21,7 +21,7 @@ class EmbeddingCall(Call, kw_only=True):
     `key` is the key of the whole request, for single-flight and leases.
     """
     is_leased: bool = False
-    """Whether other processes may wait for the result of the whole request."""
+    """True if other processes may wait for the result of the whole request."""
     model_path: tuple[str, ...] | None = None
     """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
