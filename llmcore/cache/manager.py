@@ -49,8 +49,8 @@ class CacheManager(ProcessBound):
                 provider. Providers that do not store files ignore this argument.
             ttl: Default TTL of `set` and `cached`; None: values live until they are evicted.
             memory: Size of the memory tier in front of the backend; 0 turns it off.
-            on_outage: "memory": while the backend is unreachable, the memory tier serves entries from before the outage
-                for its first 60 seconds, and entries from the outage for their ttl. "miss": every look-up is a miss.
+            on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for the first 60
+                seconds of the outage, and new entries for their ttl. "miss": every look-up is a miss.
             store: An open store to use in place of *backend*. Its own ttl applies.
             options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 
@@ -158,8 +158,8 @@ class CacheManager(ProcessBound):
     def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
         """Remove the keys that match *pattern*, such as "user:*", and the values with at least one of *tags*.
 
-        Without both arguments, clear the namespace of the cache, including replies. Removing a tag takes the same
-        time for one value and for a million values.
+        If both arguments are omitted, clear the namespace of the cache, including replies. Removing a tag takes the
+        same time for one value and for a million values.
 
         Returns:
             The number of keys that matched the pattern; -1 without a pattern, or if the backend does not count.

@@ -188,7 +188,7 @@ class Tier:
     def begin_outage(self) -> Outage:
         """Move the entries to an outage.
 
-        The outage began when the version or the reports went missing, or begins now.
+        The outage starts at the time since which the version or the reports are missing, or now if they are not.
         """
         if self._version is not None:
             self._synchronise(self._get_version())

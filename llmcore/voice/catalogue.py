@@ -124,7 +124,7 @@ def _find_fault(name: object, consent: object) -> tuple[str, str] | None:
 
 
 def _find_text_fault(texts: Mapping[str, object]) -> tuple[str, str] | None:
-    """Return what is wrong with the texts of a new voice, and what is expected; None if all are valid."""
+    """Return the fault of the texts of a new voice and the expected value; None if all texts are valid."""
     labels = texts["labels"]
     if labels is not None and not isinstance(labels, Mapping):
         return (

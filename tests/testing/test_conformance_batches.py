@@ -10,23 +10,26 @@ ONE_EACH = "exactly one result for each request"
 FOUND_BY = {
     "ChangesTheRequests": (
         "test_the_requests_of_a_batch_are_not_changed",
-        "the requests belong to the caller",
+        "submit must not change the caller's requests",
     ),
     "ForgetsTheTier": (
         "test_each_request_of_a_batch_gets_its_own_answer",
         "the tier must be 'batch', got 'default'",
     ),
     "HasNoLimits": ("test_the_limits_of_a_batch_are_positive", "max_requests must be greater than 0"),
-    "IgnoresSince": ("test_a_new_batch_is_listed", "must leave out what was created before *since*"),
+    "IgnoresSince": ("test_a_new_batch_is_listed", "must leave out batches that were created before *since*"),
     "InventsBatches": ("test_an_unknown_batch_is_not_found", "NotFound"),
-    "ListsNothing": ("test_a_new_batch_is_listed", "list_batches must have a batch that was just created"),
+    "ListsNothing": ("test_a_new_batch_is_listed", "list_batches must include a batch that was just created"),
     "LosesAResult": ("test_each_request_of_a_batch_gets_its_own_answer", ONE_EACH),
     "LosesTheMetadata": ("test_a_new_batch_is_listed", "the metadata must be as submitted or None"),
     "MixesUpResults": (
         "test_each_request_of_a_batch_gets_its_own_answer",
-        "the results of a batch are mixed up",
+        "a result has the answer to another request",
     ),
-    "ReadsOnce": ("test_the_results_of_a_batch_can_be_read_again", "the second reading of the results"),
+    "ReadsOnce": (
+        "test_the_results_of_a_batch_can_be_read_again",
+        "results must yield the same results when it is called again",
+    ),
     "RefusesASecondCancel": ("test_a_batch_can_be_cancelled_at_any_time", "it has ended"),
     "RepeatsAResult": ("test_each_request_of_a_batch_gets_its_own_answer", ONE_EACH),
     "ReturnsAnId": (

@@ -14,7 +14,7 @@ _NO_ANSWER = "test_a_count_of_the_server_generates_no_answer"
 FOUND_BY = {
     "CapsItsCount": (_WHOLE, "a longer text must have more tokens"),
     "ChainsTheCause": (_CLEAN, "count_on_server chains [IndexError"),
-    "ChangesTheRequest": (_CLEAN, "the request belongs to the caller"),
+    "ChangesTheRequest": (_CLEAN, "the count must not change the caller's request"),
     "CountsTheLastMessage": (_WHOLE, "count_on_server must count every message"),
     "CountsTwice": (_NEAR, "tokens in the usage, but count_on_server returned"),
     "GeneratesAnAnswer": (_NO_ANSWER, "it sent a request to /api/chat, which generates an answer"),

@@ -9,15 +9,15 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 FOUND_BY = {
     "AlwaysLost": (
         "test_an_exception_of_the_function_is_an_error_with_its_words",
-        "a failed call is not a lost worker",
+        "lost must be False if the function raised",
     ),
     "BoastsOfSlots": (
         "test_as_many_calls_run_at_the_same_time_as_there_are_slots",
-        "the other calls have not begun",
+        "the other calls have not started",
     ),
     "CancelsOnlyTheFuture": (
         "test_work_that_was_cancelled_before_its_start_does_not_run",
-        "`cancel` returned True, and the call ran",
+        "`cancel` returned True, but the call ran",
     ),
     "ChainsErrors": (
         "test_an_exception_of_the_function_is_an_error_with_its_words",
@@ -35,7 +35,7 @@ FOUND_BY = {
     ),
     "NeverLost": (
         "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",
-        "does not have lost=True",
+        "must have lost=True if the worker died",
     ),
     "RaisesForeignErrors": (
         "test_an_exception_of_the_function_is_an_error_with_its_words",

@@ -8,11 +8,14 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 
 FOUND_BY = {
     "AlertsEveryone": ("test_an_alert_is_claimed_once", "[True, True] == [True, False]"),
-    "BelievesNobody": ("test_the_ledger_works_after_it_was_closed", "the process is alive"),
+    "BelievesNobody": (
+        "test_the_ledger_works_after_it_was_closed",
+        "recover must not settle rows of a process that is alive",
+    ),
     "ChecksBeforehand": ("test_threads_never_exceed_a_limit", "== 10"),
     "DropsCancelled": (
         "test_a_cancelled_task_leaves_no_row_that_no_caller_knows",
-        "the row is open, and the caller did not get it",
+        "a cancelled areserve must not leave an open row that the caller did not get",
     ),
     "ForgetsPruned": ("test_the_sums_of_pruned_rows_stay", "assert ["),
     "IgnoresFilters": ("test_rows_are_filtered_and_ordered", "== [2]"),
@@ -22,32 +25,44 @@ FOUND_BY = {
     ),
     "NeedsTheRow": ("test_a_row_is_found_by_its_key", "assert"),
     "NeverRecovers": ("test_the_rows_of_a_process_that_died_are_settled_at_their_maximum", "'open'"),
-    "NeverRefuses": ("test_a_limit_that_is_too_small_refuses_and_changes_nothing", "41 of 40 were reserved"),
+    "NeverRefuses": (
+        "test_a_limit_that_is_too_small_refuses_and_changes_nothing",
+        "reserve must return a Refusal for 41 if only 40 are left",
+    ),
     "OnlyUtc": ("test_days_and_hours_are_those_of_the_offset", "hours ahead of UTC"),
     "OpensTwice": ("test_a_repeated_reservation_finds_its_row", "row"),
     "OwnsEverything": (
         "test_rows_of_a_run_that_outlives_its_process_are_settled_by_a_later_one",
-        "the time of one run has passed",
+        "recover must settle the row of the run whose time has passed",
     ),
     "PrunesOpenRows": ("test_pruned_rows_stay_counted", "[] == ['done', 'open']"),
     "RecordsTwice": ("test_a_batch_is_recorded_once_and_counted", "hit"),
-    "ForgetsClosing": ("test_only_an_open_run_has_claims", "the run is closed"),
+    "ForgetsClosing": ("test_only_an_open_run_has_claims", "claim_items must return None for a closed run"),
     "KeepsDeadClaims": (
         "test_the_items_of_a_process_that_died_are_taken_over",
-        "the process is dead, and its items stay claimed",
+        "the items of a dead process must become free",
     ),
     "ReplacesAnswers": (
         "test_an_item_is_claimed_once_and_its_answer_is_shared",
-        "the first answer was replaced",
+        "a late answer must not replace the first answer",
     ),
-    "SharesItems": ("test_an_item_is_claimed_once_and_its_answer_is_shared", "an item has two claims"),
-    "SharesKeys": ("test_keys_are_stored_and_revoked", "the name has a valid key"),
+    "SharesItems": (
+        "test_an_item_is_claimed_once_and_its_answer_is_shared",
+        "an item must have at most one claim",
+    ),
+    "SharesKeys": (
+        "test_keys_are_stored_and_revoked",
+        "insert_key must return False if the name has a valid key",
+    ),
 }
 COUNTING_FOUND_BY = {
     "AlertsAgainAfterARestart": ("test_an_alert_is_claimed_once", "a restart must not repeat an alert"),
     "ChargesHits": ("test_a_batch_is_recorded_once_and_counted", "hit"),
     "CountsAlone": ("test_two_processes_share_budgets", "isinstance"),
-    "CountsOnlyAnswers": ("test_failures_are_requests_too", "requests, and how many of them failed"),
+    "CountsOnlyAnswers": (
+        "test_failures_are_requests_too",
+        "requests must include the failed ones, and failures must count them",
+    ),
     "CountsRefusals": ("test_a_limit_that_is_too_small_refuses_and_changes_nothing", "(0, 101) == (0, 60)"),
     "DaysKeepTheSpend": ("test_a_period_counts_only_its_own_rows", "'day': 3"),
     "DropsRowsOfTheDead": (
@@ -63,10 +78,13 @@ COUNTING_FOUND_BY = {
         "test_a_failed_request_keeps_its_row_and_releases_its_reservation",
         "the reservation of a failed request must be released",
     ),
-    "LimitsBeforeItFilters": ("test_rows_are_filtered_and_ordered", "the limit counts the rows that match"),
+    "LimitsBeforeItFilters": (
+        "test_rows_are_filtered_and_ordered",
+        "limit must count only the rows that match the filters",
+    ),
     "NamesAreNeverFree": (
         "test_a_revoked_key_stays_revoked_and_frees_its_name",
-        "the name of a revoked key is free",
+        "insert_key must accept the name of a revoked key",
     ),
     "NeverLimitsRequests": ("test_the_requests_of_a_key_are_limited", "0 < 0.0"),
     "ReadersBlockWriters": (
@@ -84,7 +102,7 @@ COUNTING_FOUND_BY = {
     ),
     "SettlesTwice": ("test_a_repeated_settlement_changes_nothing", "(40, 0)"),
     "UncertainCostsNothing": ("test_sums_by_several_dimensions", "5, 0, 8"),
-    "WeeksBeginOnSunday": ("test_weeks_begin_on_monday", "a Sunday ends its week"),
+    "WeeksBeginOnSunday": ("test_weeks_begin_on_monday", "a week must end on Sunday"),
 }
 GOOD = {"Sync"}
 

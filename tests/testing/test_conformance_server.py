@@ -26,7 +26,7 @@ FOUND_BY = {
     "KeepsTheConnectionAfterATimeout": (_SILENT, "which is not the value of its key"),
     "KeepsTheConnectionAfterCancellation": (
         "test_a_cancelled_call_leaves_no_answer_to_the_next",
-        "after a cancelled call, a call got the answer of another one",
+        "after a cancelled call, a call got the answer to another call",
     ),
     "LetsForeignErrorsOut": (_GONE, "get must raise CacheError if the server is gone, raised Connection"),
     "ListsNothingInAnOutage": (

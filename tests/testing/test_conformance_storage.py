@@ -44,7 +44,7 @@ FOUND_BY = {
     ),
     "ListsWithoutLookingAtThePrefix": (
         "test_each_of_many_files_is_listed_once",
-        "must return the keys with this prefix",
+        "must return all keys with this prefix",
     ),
     "LosesTheLastByte": (
         "test_load_returns_the_bytes_that_were_saved",
@@ -71,7 +71,7 @@ FOUND_BY = {
     "TakesFoldersForFiles": ("test_a_folder_is_not_a_file", "must be False for a folder"),
     "TakesThePrefixForAFolder": (
         "test_each_of_many_files_is_listed_once",
-        "must return the keys with this prefix",
+        "must return all keys with this prefix",
     ),
     "WritesInPlace": (
         "test_concurrent_readers_get_the_old_or_the_new_file",

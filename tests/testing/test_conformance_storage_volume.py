@@ -26,7 +26,7 @@ FOUND_BY_VOLUME = {
     "DeletesWhatItCannotReplace": (_SIZE, "StorageNotFound"),
     "DropsTheLastPart": (_SIZE, "9000000 bytes were saved, 8388608 came back"),
     "FailsForAnEmptyFile": (_RANGE, "the range cannot be satisfied"),
-    "FiltersThePageByPrefix": (_LISTS, "list_files('many/6/') must return the keys with this prefix"),
+    "FiltersThePageByPrefix": (_LISTS, "list_files('many/6/') must return all keys with this prefix"),
     "IgnoresTheRange": (_RANGE, "bytes 7 to 200000"),
     "IsEmptyBehindAnOffset": (_RANGE, "bytes 255999 to None"),
     "ListsQuotedNames": (_NAMES, "list_page must return each key unchanged"),
@@ -41,7 +41,7 @@ FOUND_BY_VOLUME = {
     "RepeatsAFileBetweenPages": (_LISTS, "1500 files were saved, list_files returned 1501"),
     "SavesLatinNames": (_NAMES, "list_files must return each key once"),
     "SortsAsUtf16": (_LISTS, "sorted by code point"),
-    "SwapsLateParts": (_SIZE, "load returned other bytes than were saved"),
+    "SwapsLateParts": (_SIZE, "load must return the saved bytes"),
     "TakesTheFirstByteForTheWholeFile": (_RANGE, "bytes 0 to 1"),
     "TellsTheRequestedLength": (_RANGE, "bytes 255000 to 300000"),
 }

@@ -10,15 +10,15 @@ __all__ = ["find_free_port"]
 
 _PORTS: Final = range(11_000, 22_000)
 _BUS: Final = 10_000
-"""Redis uses the port with this distance for the bus of a cluster."""
+"""The bus of a Redis Cluster uses the server's port plus this number."""
 _chance: Final = random.SystemRandom()
 
 
 def find_free_port() -> int:
-    """Return a free port of 127.0.0.1, whose bus port is free too.
+    """Return a free port of 127.0.0.1 whose bus port for a Redis Cluster is free too.
 
-    Systems take the ports of connections from higher numbers, so no connection gets the port before the server
-    starts, or while it restarts.
+    Operating systems choose the ports of outgoing connections from higher numbers. The port therefore stays free until
+    the server starts, and while the server restarts.
     """
     while True:
         port = _chance.choice(_PORTS)

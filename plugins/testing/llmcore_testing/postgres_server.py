@@ -160,7 +160,7 @@ class PostgresServer:
         return (self._folder / "log").read_text(errors="replace")
 
     def take_snapshot(self) -> None:
-        """Copy the data, like a replica that receives no more writes from now on. The server restarts."""
+        """Copy the data, like a replica that receives no later writes. The server restarts."""
         self.stop()
         self._copy(self._data, self._folder / "replica")
         self.start()
@@ -168,7 +168,7 @@ class PostgresServer:
     def replace_by_snapshot(self) -> None:
         """Replace the server by the replica of `take_snapshot`.
 
-        The replica is promoted, and lacks the writes since then.
+        The replica becomes the primary. It lacks the writes since the snapshot.
         """
         self.kill()
         self._copy(self._folder / "replica", self._data)
@@ -253,7 +253,7 @@ class PostgresServer:
 
 
 def get_identity() -> dict[str, Any]:
-    """Return the arguments of a process that is not root."""
+    """Return the arguments of `subprocess.Popen` for the user of the server; empty unless this process runs as root."""
     if os.name != "posix" or os.geteuid() != 0:
         return {}
     for name in _USERS:

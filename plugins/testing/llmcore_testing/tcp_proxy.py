@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server, which a test makes fail: refuse, fall silent, cut answers, answer nonsense."""
+"""A TCP proxy in front of a real server. A test makes it refuse connections, hold or cut answers, or answer nonsense."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BLOCK: Final = 65_536
 
 
 class TcpProxy:
-    """Passes connections on to *target*, until a method makes it fail; `heal` ends the failure.
+    """Forwards connections to *target* until a method makes the proxy fail. `heal` ends the failure.
 
     Args:
-        target: Where the server listens: "host:port", or a URL with both.
+        target: The address of the server: "host:port", or a URL with a host and a port.
 
     Example: `with TcpProxy(server.url) as upstream: MyCache(url=f"redis://{upstream.address}")`.
     """
@@ -36,7 +36,7 @@ class TcpProxy:
         self._connections: set[_Connection] = set()
         self._sent = bytearray()
         self.accepted = 0
-        """How many connections were accepted."""
+        """The number of accepted connections."""
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -50,7 +50,7 @@ class TcpProxy:
 
     @property
     def address(self) -> str:
-        """Where the proxy listens: "127.0.0.1:port"."""
+        """The address of the proxy: "127.0.0.1:port"."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -59,7 +59,7 @@ class TcpProxy:
         return f"http://{self.address}"
 
     def count(self, text: bytes) -> int:
-        """Return how often clients sent *text*, for example a value that they store."""
+        """Return how many times clients sent *text*, for example a value that they store."""
         with self._changed:
             return self._sent.count(text)
 
@@ -76,12 +76,12 @@ class TcpProxy:
             connection.close()
 
     def hold(self) -> None:
-        """Keep answers back; `heal` delivers them late."""
+        """Hold back all answers until `heal`, which delivers them."""
         with self._changed:
             self._holds = True
 
     def cut(self, after: int) -> None:
-        """Close each connection after *after* more bytes of its answers."""
+        """Close each connection after it has received *after* more bytes of answers."""
         with self._changed:
             self._cut_after = after
             for connection in self._connections:
@@ -93,7 +93,7 @@ class TcpProxy:
             self._answer = data
 
     def heal(self) -> None:
-        """Pass everything on again."""
+        """End the failure: forward requests and answers again."""
         with self._changed:
             self._holds, self._cut_after, self._answer = False, None, None
             if self._refuses and not self._closed:
@@ -162,7 +162,7 @@ class _Connection:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.passed = 0
-        """Bytes of answers that were passed on."""
+        """The number of bytes of answers that were forwarded."""
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +171,7 @@ class _Connection:
         self.close()
 
     def close(self) -> None:
-        """Close both sides. A thread that waits for one of them ends."""
+        """Close both sides. A thread that waits for data of one side then ends."""
         for side in (self.client, self.server):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)

@@ -1,1 +1,1 @@
-"""The provider `cassette`: it records the calls of another provider in a file, and replays them without it."""
+"""The provider `cassette` records the calls of another provider in a file, and replays them from that file."""

@@ -13,17 +13,18 @@ from llmcore.content_log.redaction import REDACTED, Redaction
 __all__ = ["Cleaner", "encode", "hide_fields"]
 
 _SERVER_BYTES: Final = ("body", "raw")
-"""Fields with the bytes that a server sent, which are text. Other bytes are audio, in which a key may occur by chance."""
+"""Fields with the bytes of a server's answer. They are cleaned as text. Other bytes are audio, which is left
+unchanged."""
 _TEXTS: Final = ("text", "reasoning", "refusal")
 
 
 def encode(value: Any) -> Any:
-    """Return *value* as a JSON value with bytes in it."""
+    """Return *value* as a JSON value, but leave its bytes unchanged."""
     return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 def hide_fields(value: Any, *, is_secret: bool = False) -> Any:
-    """Return the JSON *value* of a request without the texts in fields whose names are those of secrets, such as password."""
+    """Return the JSON *value* of a request with its secret fields, such as `password`, redacted."""
     if isinstance(value, Mapping):
         return {
             name: hide_fields(item, is_secret=is_secret or is_secret_name(str(name)))
@@ -35,13 +36,13 @@ def hide_fields(value: Any, *, is_secret: bool = False) -> Any:
 
 
 class Cleaner:
-    """Removes secrets. *keys* are the configured ones."""
+    """Removes secrets: *keys*, which are the configured API keys, and texts that look like a key."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._redaction = Redaction((), keys)
 
     def clean(self, value: Any) -> Any:
-        """Return the JSON *value* without secrets, also in the bodies of servers' answers."""
+        """Return the JSON *value* without secrets. The bodies of servers' answers are cleaned too."""
         if isinstance(value, Mapping):
             return {
                 name: self._clean_bytes(item)
@@ -56,8 +57,8 @@ class Cleaner:
     def clean_pieces(self, pieces: Sequence[Any]) -> list[Any]:
         """Return the *pieces* of a stream as JSON values without secrets.
 
-        A text with a secret that several pieces share moves to the first of them. The events and documents of such a stream
-        are dropped.
+        If a secret is divided between pieces, the joined text moves to the first piece, and the server's own events are
+        dropped.
         """
         encoded = [encode(piece) for piece in pieces]
         texts: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
@@ -87,7 +88,10 @@ class Cleaner:
 
 
 def _list_texts(piece: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
-    """Yield the texts of a delta that continue in other deltas: what they belong to, and where they are."""
+    """Yield each text of a delta that other deltas may continue.
+
+    Each item has a key that equals that of the continuations, the mapping that contains the text, and its name there.
+    """
     if not isinstance(piece, dict):  # audio
         return
     choice = piece.get("choice", 0)

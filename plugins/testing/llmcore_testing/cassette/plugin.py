@@ -25,14 +25,14 @@ class CassetteOptions(Options):
     path: str = "./cassette.json"
     """The file of the recorded calls. Commit it with the tests."""
     mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer from the file alone. record: call the provider, and write a new file, to which all cassettes
-    of the process with this path add. auto: call the provider for requests that the file lacks, and add them."""
+    """replay: answer from the file alone. record: call the provider and write a new file; all cassettes of the process
+    with this path add to it. auto: call the provider for requests that the file lacks, and add these calls."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The options of the provider. Empty: the options of its own table in `llmcore.toml`."""
+    """The options of the recorded provider. If empty, they are read from its own table in `llmcore.toml`."""
 
 
 class _AnyParameter(frozenset[str]):
-    """The parameters of whichever provider is recorded."""
+    """Accepts every parameter, because the recorded provider is not known here."""
 
     def issuperset(self, names: Iterable[object], /) -> bool:  # noqa: ARG002 - every name
         return True

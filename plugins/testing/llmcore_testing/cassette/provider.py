@@ -32,9 +32,9 @@ __all__ = ["Cassette"]
 
 _MODULES: Final = {"llm": ("llm", "embeddings"), "voice": ("voice",)}
 _TIMEOUTS: Final = ("timeout_s", "idle_s")
-"""Not a part of the request: they differ from call to call."""
+"""Arguments that are not compared, because they differ from call to call."""
 _NOW: Final = "at"
-"""The time of a price, which is not compared either."""
+"""The argument of `price` with the time of the call. It is not compared either."""
 _FIELDS: Final = (
     "code",
     "status",
@@ -102,7 +102,7 @@ class Cassette:
             await arun(_close(self._backend))
 
     def _make_local(self, name: str) -> Callable[..., Any]:
-        """Return the method *name*, which needs no server, such as `count_tokens` or `price`.
+        """Return the local method *name*, such as `count_tokens` or `price`, which needs no server.
 
         A method whose result may be None returns None for a request that was not recorded.
         """
@@ -114,7 +114,7 @@ class Cassette:
 
         def answer(*args: Any, **named: Any) -> Any:
             request: Any = _describe_local(signature.bind(None, *args, **named).arguments)
-            if is_optional:  # nobody needs to read it, and it may contain a whole conversation
+            if is_optional:  # a hash, because the request may contain a whole conversation
                 text = json.dumps(self._cleaner.clean(request), sort_keys=True)
                 request = _hash(text.encode())
             found = None if self._mode == "record" else self._tape.find(name, request)
@@ -199,7 +199,7 @@ class Cassette:
         self._tape.add(name, request, pieces=self._cleaner.clean_pieces(pieces))
 
     def _find(self, name: str, request: Any) -> Mapping[str, Any] | None:
-        """Return the recorded call, raise the recorded error, or return None if the provider is to be called."""
+        """Return the recorded call, or None if the provider must be called. Raise the error of a recorded failure."""
         found = None if self._mode == "record" else self._tape.find(name, request)
         if found is None:
             if self._backend is None:
@@ -211,7 +211,10 @@ class Cassette:
 
 
 def find_apis(options: CassetteOptions) -> frozenset[str]:
-    """Return the APIs whose requests the recorded provider accepts; to replay, those of the recorded requests and "chat"."""
+    """Return the APIs that the recorded provider accepts.
+
+    In the mode "replay", return "chat" and the APIs of the recorded requests.
+    """
     if options.mode != "replay":
         return build_backend("llm", options.provider, _load_settings("llm", options), Catalogue()).apis
     tape = Tape(expand_home(options.path), "llm", options.mode, Cleaner().clean)
@@ -231,9 +234,12 @@ def _close(backend: Backend) -> Act[None]:
 
 
 def _find_methods(kind: str) -> tuple[dict[str, Any], dict[str, tuple[inspect.Signature, Any]]]:
-    """Return the methods of *kind* that may use the network, with the types that they return, and those that need none.
+    """Return two mappings of the methods of *kind*.
 
-    A method that may use the network has an async variant.
+    The first has the network methods with their return types, the second the local methods with their signatures and
+    return types.
+
+    A method counts as a network method if it has an async variant.
     """
     modules = {f"llmcore.contracts.{module}" for module in _MODULES[kind]}
     protocols = [getattr(contracts, name) for name in contracts.__all__]
@@ -264,7 +270,7 @@ def _describe(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
 
 
 def _describe_local(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a method without a network as a JSON value. The first one is `self`."""
+    """Return the *arguments* of a local method as a JSON value. The first argument, `self`, is left out."""
     named = dict(list(arguments.items())[1:])
     described: dict[str, Any] = hide_fields(
         {name: _encode_argument(value) for name, value in named.items() if name != _NOW and value is not None}
@@ -273,7 +279,7 @@ def _describe_local(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encode_argument(value: Any) -> Any:
-    """Return an argument as a JSON value. Bytes are recordings of a person, which must not be stored: they become a hash."""
+    """Return an argument as a JSON value. Bytes become a hash, because a person's recording must not be stored."""
     return _hash_bytes(encode(value))
 
 
@@ -286,7 +292,7 @@ def _hash_bytes(value: Any) -> Any:
 
 
 def _hash(data: bytes) -> str:
-    """Return a short hash: a longer one would look like a key, and be removed."""
+    """Return a short hash. `Cleaner` would take a longer hash for a key and remove it."""
     return f"hash:{hashlib.sha256(data).hexdigest()[:12]}"
 
 

@@ -19,11 +19,14 @@ __all__ = ["Tape", "begin_recording"]
 
 _FORMAT: Final = 1
 _LINES: Final = 40
-"""How many lines of a difference an error shows."""
+"""The maximum number of lines that an error shows of a difference."""
 
 
 class _File:
-    """The calls in a file, which all cassettes of the process that write it share: each of them writes the whole file."""
+    """The calls in one file.
+
+    All cassettes of the process that write this file share one `_File`, because each write replaces the whole file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,16 +34,16 @@ class _File:
         self.local: list[dict[str, Any]] = []
         """The calls that needed no server."""
         self.is_recorded = False
-        """Whether a cassette of this process has begun to record it."""
+        """Whether a cassette of this process has begun to record the file."""
         self.is_whole = True
-        """Whether the file has every call of the list."""
+        """Whether every call of `local` is in the file."""
         self.lock = threading.Lock()
 
     def load(self) -> None:
         """Read the file.
 
         Raises:
-            ConfigError: It does not exist, or is not a cassette.
+            ConfigError: The file does not exist, or is not a cassette.
         """
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
@@ -63,13 +66,13 @@ class _File:
             self._write()
 
     def add_local(self, call: dict[str, Any]) -> None:
-        """Add a *call* that needed no server. The file is written with the next call of a server."""
+        """Add a *call* that needed no server. The next `add` or `flush` writes it."""
         with self.lock:
             self.local.append(call)
             self.is_whole = False
 
     def flush(self) -> None:
-        """Write the file if it lacks a call."""
+        """Write the file if it lacks a call that was added."""
         with self.lock:
             if not self.is_whole:
                 self._write()
@@ -92,12 +95,12 @@ class _File:
 
 
 _files: Final[dict[Path, _File]] = {}
-"""Resolved path -> the file, of those that cassettes of this process write."""
+"""Resolved path -> the file, for each file that cassettes of this process write."""
 _lock: Final = threading.Lock()
 
 
 def begin_recording(path: Path) -> None:
-    """Let the next cassette that records calls in *path* begin a new file."""
+    """Make the next cassette that records in *path* begin a new file."""
     with _lock:
         _files.pop(path.resolve(), None)
 
@@ -148,7 +151,10 @@ class Tape:
         return any(call["method"] == method for call in self._list_calls())
 
     def find(self, method: str, request: Any) -> dict[str, Any] | None:
-        """Return the next recorded call with this request: equal requests get their answers in turn, and then the last one."""
+        """Return the next recorded call with this request, or None.
+
+        If the same request was recorded several times, its answers come in order, and the last answer repeats.
+        """
         key = _render_key(method, self._clean(request))
         with self._lock:
             fitting = self._index().get(key, ())
@@ -159,14 +165,17 @@ class Tape:
             return fitting[min(played, len(fitting) - 1)]
 
     def add(self, method: str, request: Any, **outcome: Any) -> None:
-        """Write one more call, without secrets."""
+        """Remove the secrets from one more call, and write it."""
         call = self._make_call(method, request, outcome)
         with self._lock:
             self._played[_render_key(method, call["request"])] += 1
         self._file.add(call)
 
     def add_local(self, method: str, request: Any, **outcome: Any) -> None:
-        """Add a call that needed no server, unless it was recorded before. It is written with the next call of a server."""
+        """Add a call that needed no server, unless an equal call was recorded before.
+
+        The next `add` or `flush` writes it.
+        """
         call = self._make_call(method, request, outcome)
         with self._lock:
             if call not in self._index().get(_render_key(method, call["request"]), ()):
@@ -187,7 +196,10 @@ class Tape:
         return call
 
     def make_mismatch(self, method: str, request: Any) -> BadRequest:
-        """Return the error for a request that was not recorded, with its difference from the nearest one."""
+        """Return the error for a request that was not recorded.
+
+        It shows the difference from the most similar recorded request.
+        """
         wanted = _render(self._clean(request))
         recorded = [_render(call["request"]) for call in self._list_calls() if call["method"] == method]
         nearest = max(

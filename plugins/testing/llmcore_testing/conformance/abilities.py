@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Callable[..., None])
 
 
 def of(ability: str) -> Callable[[T], T]:
-    """Mark a test as a test of *ability*. The name is a method of the ability; see `Abilities.lacks`."""
+    """Mark a test of *ability*, which is named by one of its methods; see `Abilities.lacks`."""
 
     def mark(test: T) -> T:
         test.ability = ability  # type: ignore[attr-defined]
@@ -26,8 +26,8 @@ class Abilities(Conformance):
     """Base of the kits that test optional abilities."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Abilities that the backend intentionally does not have, named by a method. Their tests are not collected. For other
-    missing abilities, the tests are skipped."""
+    """Abilities that the backend intentionally does not have, each named by one of its methods. pytest does not collect
+    their tests. If an ability is missing and not listed here, its tests are skipped."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

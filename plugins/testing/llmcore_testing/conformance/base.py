@@ -60,7 +60,7 @@ class Conformance:
 
     @pytest.fixture(params=["sync", "async"])
     def variant(self, request: pytest.FixtureRequest) -> Variant:
-        """Return "sync" or "async", the methods that this test calls."""
+        """Return "sync" or "async": the kind of methods that this test calls."""
         return request.param  # type: ignore[no-any-return]
 
     @pytest.fixture(autouse=True)

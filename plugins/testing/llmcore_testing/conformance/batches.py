@@ -1,4 +1,4 @@
-"""The cases of `LLMConformance` for batches: the promises of `llmcore.contracts.batches`."""
+"""The tests of `LLMConformance` for batches, by the contract `llmcore.contracts.batches`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PAUSE_S = 0.05
 
 
 class BatchCases(Abilities):
-    """The cases are skipped for a backend without `submit` and `asubmit`, and left out if `lacks` names `submit`."""
+    """Tests of batches. They are skipped for a backend without `submit`, and not collected if `lacks` names "submit"."""
 
     batch_wait_s: ClassVar[float] = 60.0
-    """How long a batch of three requests may take. A vendor promises a day."""
+    """The maximum time in seconds for a batch of three requests. A vendor itself promises only one day."""
 
     def batch(self) -> list[BatchRequest]:
         """Return the requests of a batch."""
@@ -39,17 +39,19 @@ class BatchCases(Abilities):
         requests = self.batch()
         results = self._read(self._finish(self._submit(requests)), requests)
         assert sorted(result.id for result in results) == sorted(each.id for each in requests), (
-            "results must have exactly one result for each request"
+            "results must yield exactly one result for each request"
         )
         for result in results:
             reply = result.reply
             assert reply is not None, f"a request failed: {result.error}"
             assert reply.service_tier == "batch", f"the tier must be 'batch', got {reply.service_tier!r}"
-            assert reply.usage.input_tokens > 0, "a result of a batch must have the tokens of its request"
+            assert reply.usage.input_tokens > 0, (
+                "input_tokens must be greater than 0 in every result of a batch"
+            )
         if getattr(self, "deterministic", False):
             found = {result.id: result.reply.text for result in results if result.reply}
             alone = {each.id: self.call("complete", each.request).text for each in requests}
-            assert found == alone, "the results of a batch are mixed up"
+            assert found == alone, "a result has the answer to another request"
 
     @of("submit")
     def test_the_results_of_a_batch_can_be_read_again(self) -> None:
@@ -57,7 +59,7 @@ class BatchCases(Abilities):
         requests = self.batch()
         batch = self._finish(self._submit(requests))
         first, second = self._read(batch, requests), self._read(batch, requests)
-        assert len(first) == len(second), "the second reading of the results has other results"
+        assert len(first) == len(second), "results must yield the same results when it is called again"
 
     @of("submit")
     def test_results_of_requests_that_nobody_asks_for_are_left_out(self) -> None:
@@ -79,7 +81,7 @@ class BatchCases(Abilities):
         self.call("cancel", batch)
         self._finish(self._get_status(batch))
         self.call("cancel", batch)
-        assert self._get_status(batch).state == "ended", "a batch that has ended stays as it is"
+        assert self._get_status(batch).state == "ended", "cancel must not change a batch that has ended"
 
     @of("list_batches")
     def test_a_new_batch_is_listed(self) -> None:
@@ -88,11 +90,11 @@ class BatchCases(Abilities):
         began = time.time()
         batch = self._submit(self.batch(), metadata)
         listed = {status.id: status for status in self.call("list_batches", began - 60)}
-        assert batch.id in listed, "list_batches must have a batch that was just created"
+        assert batch.id in listed, "list_batches must include a batch that was just created"
         kept = listed[batch.id].metadata
         assert kept is None or kept == metadata, f"the metadata must be as submitted or None, got {kept}"
         assert batch.id not in {status.id for status in self.call("list_batches", began + _DAY_S)}, (
-            "list_batches must leave out what was created before *since*"
+            "list_batches must leave out batches that were created before *since*"
         )
 
     @of("batch_limits")
@@ -110,7 +112,7 @@ class BatchCases(Abilities):
         requests = self.batch()
         before = msgspec.json.encode(requests)
         self._submit(requests)
-        assert msgspec.json.encode(requests) == before, "the requests belong to the caller"
+        assert msgspec.json.encode(requests) == before, "submit must not change the caller's requests"
 
     def _submit(self, requests: list[BatchRequest], metadata: Mapping[str, str] | None = None) -> BatchStatus:
         __tracebackhide__ = True

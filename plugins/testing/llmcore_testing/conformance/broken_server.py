@@ -1,4 +1,4 @@
-"""What a cache or a storage must do if its server is gone, falls silent, cuts answers or refuses the credentials.
+"""Tests of a cache or a storage whose server is gone, does not answer, cuts answers or refuses the credentials.
 
 The fixture `upstream` puts a `TcpProxy` in front of the real server, and `broken` builds the backend for it.
 """
@@ -24,7 +24,7 @@ from llmcore_testing.tcp_proxy import TcpProxy
 __all__ = ["BrokenServer"]
 
 _CUTS: Final = (0, 1, 7, 40)
-"""After how many bytes an answer ends. Each is less than the shortest answer to `make_read`."""
+"""Numbers of bytes after which an answer is cut. The shortest answer to `make_read` is longer than each of them."""
 _NONSENSE: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 14\r\n\r\n<html>no</html"
 )
@@ -33,9 +33,10 @@ _MARKER: Final = b"a value that is sent once and looked for"
 
 
 class BrokenServer(CanaryTests):
-    """Each test makes the server fail in one way, and looks at the error of each operation, and at what follows.
+    """Each test makes the server fail in one way, checks the errors, and checks that later calls work again.
 
-    Nothing is tested without the fixtures `upstream` and `broken`; only the test of refused credentials needs `denied`.
+    The tests do nothing unless the subclass overrides the fixtures `upstream` and `broken`. The test of refused
+    credentials needs only `denied`.
     """
 
     failure: ClassVar[type[LLMCoreError]] = LLMCoreError
@@ -45,18 +46,19 @@ class BrokenServer(CanaryTests):
     refusal: ClassVar[type[LLMCoreError]] = LLMCoreError
     """The class of the error if the server does not accept the credentials."""
     requests_per_call: ClassVar[int] = 1
-    """How often the backend may send one request to a server that cuts the answer: 1, and one more for each retry of its own."""
+    """How often the backend may send one write to a server that cuts the answer: 1 plus the number of the backend's own
+    retries."""
 
     @pytest.fixture
     def upstream(self) -> TcpProxy | None:
-        """Return a started `TcpProxy` in front of the real server."""
+        """Return a started `TcpProxy` in front of the real server, or None if there is no server."""
         return None
 
     @pytest.fixture
     def broken(self) -> Any:
-        """Return a second backend on the same entries or files, with the address of `upstream`, and timeouts below 2 s.
+        """Return a second backend with the same entries or files that connects to `upstream`, with timeouts below 2 s.
 
-        Without an override nothing is tested.
+        Without an override, the tests do nothing.
         """
         return None
 
@@ -118,7 +120,7 @@ class BrokenServer(CanaryTests):
                     f"{caller.get_name(call[0])} must raise {self.away.__name__} if the server does not answer, "
                     f"raised {type(error).__name__}: {error}"
                 )
-            upstream.heal()  # delivers what was held: no later call may take it for its own answer
+            upstream.heal()  # delivers the late answers, which no later call may take for its own
             self._check_recovery(caller, "answered late")
 
     @pytest.mark.parametrize("after", _CUTS)
@@ -191,7 +193,7 @@ class BrokenServer(CanaryTests):
             upstream.heal()
             found = [self._read(caller, f"key {number}") for number in range(6)]
             assert found == [f"value {number}".encode() for number in range(6)], (
-                f"after a cancelled call, a call got the answer of another one: {found}"
+                f"after a cancelled call, a call got the answer to another call: {found}"
             )
 
     def test_refused_credentials_are_an_error_that_does_not_show_them(
@@ -222,7 +224,7 @@ class BrokenServer(CanaryTests):
         return caller.call(name, *args)
 
     def _check_recovery(self, caller: Caller, what: str) -> None:
-        """Check that each call gets its own answer again."""
+        """Check that each call gets its own answer again after the failure."""
         __tracebackhide__ = True
         for number in range(3):
             self._write(caller, f"after {number}", f"value {number}".encode())
@@ -236,7 +238,7 @@ class BrokenServer(CanaryTests):
     def _fail(
         self, caller: Caller, call: Call, what: str, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> LLMCoreError:
-        """Make the call and return its error, which is of the kind's class and shows no key."""
+        """Make the call and return its error. Check the class of the error, and that the key is not in it."""
         __tracebackhide__ = True
         name, *args = call
         label = caller.get_name(name)

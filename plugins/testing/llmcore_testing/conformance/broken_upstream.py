@@ -51,7 +51,7 @@ _CUT: Final = {
     "empty": Fault.empty_body(),
     "login_page": Fault.html(),
 }
-"""Faults that make an incomplete answer with status 200 or without a status."""
+"""Faults that make an incomplete answer: its status is 200, or the connection ends before the status."""
 _CUT_STREAMS: Final = {
     "reset": Fault.reset(after=2),
     "closed_within": Fault.cut_stream(after=2, clean=False),
@@ -63,7 +63,8 @@ _CUT_STREAMS: Final = {
 }
 _SHORT_S: Final = 0.5
 _SLOW_S: Final = 0.3
-"""The delay of a slow answer in seconds. A backend that reads a timeout of 30 s as 30 ms fails before it."""
+"""The delay of a slow answer in seconds. A backend that mistakes a timeout of 30 s for 30 ms gives up before this
+answer."""
 _ENOUGH_S: Final = 30.0
 
 

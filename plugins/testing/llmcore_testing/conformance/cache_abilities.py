@@ -50,7 +50,8 @@ class CacheAbilities(Abilities):
     """
 
     expiry_timeout_s: ClassVar[float] = 10.0
-    """How long to wait for the end of a short ttl. A backend that counts whole seconds needs two."""
+    """The maximum time in seconds until an entry with a short ttl is gone. A backend with a ttl in whole seconds needs
+    up to 2."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`

@@ -1,4 +1,7 @@
-"""The conformance kit of engines: work is carried to other processes, and every failure is an `EngineError`."""
+"""The conformance kit of engines.
+
+An engine must run functions in other processes and report each failure as `EngineError`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ __all__ = ["EngineConformance"]
 class EngineConformance:
     """The tests of an engine. A subclass overrides the fixture `provider`.
 
-    The tests may share one engine, for example of a module; `opener` returns another one for the test that closes it::
+    The tests may share one engine, as in this example. `opener` returns a separate engine for the test that closes it::
 
         @pytest.fixture(scope="module")
         def engine():
@@ -104,9 +107,7 @@ class EngineConformance:
 
     def test_submit_does_not_wait_for_the_call(self, provider: Any, tmp_path: Path) -> None:
         gate = tmp_path / "gate"
-        with ThreadPoolExecutor(
-            1
-        ) as pool:  # so that a blocking `submit` fails the test, and does not hang it
+        with ThreadPoolExecutor(1) as pool:  # a blocking `submit` must fail the test, not hang it
             submitting = pool.submit(provider.submit, work.wait_for_file, str(gate).encode())
             done, _ = wait([submitting], self.start_s)
             early = bool(done)
@@ -123,7 +124,7 @@ class EngineConformance:
         error = self.take_error(provider.submit(work.fail, b"three is too many"))
         assert "ValueError" in error.message, "the error must name the type of the exception"
         assert "three is too many" in error.message, "the error must have the text of the exception"
-        assert not error.lost, "a failed call is not a lost worker: the host would run it again and again"
+        assert not error.lost, "lost must be False if the function raised, or the host would repeat the call"
 
     def test_an_exception_that_cannot_be_pickled_is_an_error(self, provider: Any) -> None:
         assert not self.take_error(provider.submit(work.fail_with_a_lock, b"locked")).lost
@@ -135,7 +136,7 @@ class EngineConformance:
 
     def test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on(self, provider: Any) -> None:
         assert self.take_error(provider.submit(work.die, b"")).lost, (
-            "the worker died, and the error does not have lost=True"
+            "the error must have lost=True if the worker died"
         )
         assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
 
@@ -153,7 +154,7 @@ class EngineConformance:
         wait(busy, self.deadline_s)
         assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
         seen = extra.with_name("extra.seen").exists()
-        assert not (was_cancelled and seen), "`cancel` returned True, and the call ran"
+        assert not (was_cancelled and seen), "`cancel` returned True, but the call ran"
 
     def test_an_engine_may_be_closed_twice(self, opener: Callable[[], Any] | None) -> None:
         if opener is None:

@@ -1,4 +1,7 @@
-"""The functions that the kit of engines runs in workers. The module imports nothing that a worker may lack."""
+"""The functions that the kit of engines runs in workers.
+
+The module imports only the standard library, because a worker may lack other packages.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Unpicklable(Exception):
 
 
 def reverse(data: bytes) -> bytes:
-    """Return *data* backwards."""
+    """Return the bytes of *data* in reverse order."""
     return data[::-1]
 
 
@@ -69,7 +72,10 @@ def wait_for_file(data: bytes) -> bytes:
 
 
 def meet(data: bytes) -> bytes:
-    """Create the first of the files whose paths *data* has in lines, and wait until all exist; the last line is the timeout."""
+    """Create the first file and wait until all files exist.
+
+    *data* has one path per line, and the timeout in the last line.
+    """
     *lines, timeout = data.decode().splitlines()
     paths = [Path(line) for line in lines]
     paths[0].touch()
@@ -81,5 +87,5 @@ def _wait_until_all_exist(paths: list[Path], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not all(path.exists() for path in paths):
         if time.monotonic() > deadline:
-            raise TimeoutError("the other calls have not begun")
+            raise TimeoutError("the other calls have not started")
         time.sleep(0.02)

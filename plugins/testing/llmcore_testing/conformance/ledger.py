@@ -37,7 +37,7 @@ _DAY = Scope("day")
 class LedgerConformance(ReportTests, LedgerRunsTests):
     """Tests the contract `llmcore.contracts.ledger`. The ledger that `provider` returns must be empty.
 
-    Override the fixture `opener` too: the fixture returns a function that opens the same ledger again, like another process.
+    Override the fixture `opener` too. It returns a function that opens the same ledger again, as another process would.
     """
 
     def test_prepare_says_whether_there_are_budgets(self) -> None:
@@ -49,7 +49,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         request = make_request(70, limit(ALL, 100), user="ann", tags=("x", "y"))
         reserved = self.reserve(request)
         assert [(each.scope, each.spent, each.reserved) for each in reserved.counters] == [(ALL, 0, 70)]
-        assert abs(reserved.at - time.time()) < 3600, "the time of the row is in seconds since 1970"
+        assert abs(reserved.at - time.time()) < 3600, "the time of a row must be in seconds since 1970"
         (row,) = self.rows()
         assert (row.state, row.reserved, row.user, row.tags) == ("open", 70, "ann", ("x", "y"))
         counters = self.settle(request, reserved, cost=30 * NANO, model="served", latency_s=0.25)
@@ -68,7 +68,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         first = make_request(60, limit(ALL, 100))
         self.reserve(first)
         refused = self.reserve(make_request(41, limit(_DAY, 10**9), limit(ALL, 100)))
-        assert isinstance(refused, Refusal), "41 of 40 were reserved"
+        assert isinstance(refused, Refusal), "reserve must return a Refusal for 41 if only 40 are left"
         assert (refused.limit.scope, refused.maximum, refused.counter.reserved) == (ALL, 41, 60)
         assert len(self.rows()) == 1
         assert self.read()[ALL] == (0, 60)
@@ -155,9 +155,13 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         everything = make_request(0, limit(scope, 10**9), provider="z", model="z", user="zed")
         self.settle(everything, self.reserve(everything), requested=False)
         extra = 0
-        assert self.read(scope)[scope] == (5 * covered + extra, 0), "a new counter is the sum of its rows"
+        assert self.read(scope)[scope] == (5 * covered + extra, 0), (
+            "a new counter must be the sum of its rows"
+        )
         ask()
-        assert self.read(scope)[scope] == (10 * covered, 0), "other processes' counters are counted too"
+        assert self.read(scope)[scope] == (10 * covered, 0), (
+            "settle must also update counters that the request does not watch"
+        )
 
     def test_a_period_counts_only_its_own_rows(self) -> None:
         now = time.time()
@@ -233,7 +237,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         answer = self._runner.run(cancel())
         rows = len(self.rows())
         assert rows == (1 if isinstance(answer, Reserved) else 0), (
-            "the row is open, and the caller did not get it"
+            "a cancelled areserve must not leave an open row that the caller did not get"
         )
 
     def test_an_alert_is_claimed_once(self) -> None:
@@ -261,7 +265,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         request = make_request(9, limit(ALL, 100))
         reserved = self.reserve(request)
         self._ledger.close()
-        assert self.do("recover", TIMEOUT_S) == 0, "the process is alive"
+        assert self.do("recover", TIMEOUT_S) == 0, "recover must not settle rows of a process that is alive"
         self.settle(request, reserved, cost=9 * NANO)
         assert self.read() == {ALL: (9, 0)}
 
@@ -271,7 +275,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             self.reserve(make_request(60, limit(ALL, 100)))
             refused = self.reserve(make_request(60, limit(ALL, 100)), other)
             assert isinstance(refused, Refusal)
-            assert other.recover(TIMEOUT_S) == 0, "this process is alive"
+            assert other.recover(TIMEOUT_S) == 0, "recover must not settle rows of a process that is alive"
         finally:
             other.close()
 
@@ -285,7 +289,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             requests.append(make_request(60, limit(ALL, 1000), owner=owner))
             self.reserve(requests[-1])
         self._ledger.close()
-        assert later.recover(TIMEOUT_S) == 1, "the time of one run has passed"
+        assert later.recover(TIMEOUT_S) == 1, "recover must settle the row of the run whose time has passed"
         (row,) = later.iterate_rows(RowQuery(states=("open",)), TIMEOUT_S)
         assert (row.call, row.owner) == (requests[0].charge.call, requests[0].charge.owner)
         self.settle(requests[0], Reserved(row.id, row.at, ()), later, cost=20 * NANO)

@@ -1,4 +1,4 @@
-"""The kit of ledgers calls a ledger sync or async, on one event loop, with invented requests."""
+"""The base class of the ledger kit: its fixtures, its sync and async calls on one event loop, and its test requests."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class LedgerCalls(Conformance):
 
 
 async def await_method(method: Callable[..., Any], *args: Any) -> Any:
-    """Await an async method. The result is a coroutine, as `asyncio.Runner.run` requires."""
+    """Await an async method. `asyncio.Runner.run` requires a coroutine, and *method* may return another awaitable."""
     return await method(*args)
 
 
@@ -135,7 +135,7 @@ def make_request(
     characters: int = 0,
     owner: str | None = None,
 ) -> ReserveRequest:
-    """Return a request that no other test makes, with the limits that count it."""
+    """Return a unique request that is counted against *limits*."""
     number = next(_numbers)
     charge = Charge(
         kind="llm",

@@ -19,11 +19,11 @@ __all__ = ["ReportTests"]
 _MIDNIGHT: Final = 1_799_971_200.0
 """2027-01-15T00:00:00Z."""
 _EDGE: Final = _MIDNIGHT + 18 * 3600
-"""The midnight of a zone in the east."""
+"""A time that is midnight in a zone east of UTC."""
 
 
 class ReportTests(LedgerCalls):
-    """Tests the methods that do not delay a call."""
+    """Tests the methods that are not part of a model call."""
 
     def test_a_batch_is_recorded_once_and_counted(self) -> None:
         request = make_request(0, limit(ALL, 100))
@@ -54,7 +54,7 @@ class ReportTests(LedgerCalls):
         assert [row.cost for row in self.rows(filters={"model": "a", "user": ""})] == [2]
         assert [row.cost for row in self.rows(filters={"model": "p:a"})] == [0, 2]
         found = [row.cost for row in self.rows(filters={"model": "b"}, limit=1)]
-        assert found == [1], "the limit counts the rows that match"
+        assert found == [1], "limit must count only the rows that match the filters"
         assert self.rows(states=("open",)) == []
         assert self.rows(until=self.rows()[0].at) == []
 
@@ -97,7 +97,9 @@ class ReportTests(LedgerCalls):
             request = make_request(9)
             self.settle(request, self.reserve(request), cost=0 * NANO, error=error)
         (found,) = self.do("aggregate", ReportQuery(dimensions=("total",)), TIMEOUT_S)
-        assert (found.requests, found.failures) == (2, 1), "requests, and how many of them failed"
+        assert (found.requests, found.failures) == (2, 1), (
+            "requests must include the failed ones, and failures must count them"
+        )
 
     def test_weeks_begin_on_monday(self) -> None:
         sunday = 1_800_000_000.0 + 2 * 86400  # 2027-01-17
@@ -107,7 +109,7 @@ class ReportTests(LedgerCalls):
         ]
         self.do("record", "two weeks", rows, [], TIMEOUT_S)
         found = self.do("aggregate", ReportQuery(dimensions=("week",)), TIMEOUT_S)
-        assert [row.key for row in found] == [(2976,), (2977,)], "a Sunday ends its week"
+        assert [row.key for row in found] == [(2976,), (2977,)], "a week must end on Sunday"
 
     def test_days_and_hours_are_those_of_the_offset(self) -> None:
         at = 1_800_000_000.0  # 2027-01-15T08:00:00Z
@@ -169,7 +171,9 @@ class ReportTests(LedgerCalls):
         )
         assert self.do("insert_key", key, TIMEOUT_S) is True
         assert list(self.do("read_keys", TIMEOUT_S)) == [key]
-        assert self.do("insert_key", key, TIMEOUT_S) is False, "the name has a valid key"
+        assert self.do("insert_key", key, TIMEOUT_S) is False, (
+            "insert_key must return False if the name has a valid key"
+        )
         self.do("revoke_key", "ann", 5.0, TIMEOUT_S)
         self.do("revoke_key", "ann", 9.0, TIMEOUT_S)
         assert [each.revoked_at for each in self.do("read_keys", TIMEOUT_S)] == [5.0]
@@ -182,7 +186,9 @@ class ReportTests(LedgerCalls):
         (key,) = self.do("read_keys", TIMEOUT_S)
         assert key.revoked_at == 5.0, "a restart must not make a revoked key valid"
         again = ApiKey(name="ann", id="2f", digest=b"y", created_at=9.0)
-        assert self.do("insert_key", again, TIMEOUT_S) is True, "the name of a revoked key is free"
+        assert self.do("insert_key", again, TIMEOUT_S) is True, (
+            "insert_key must accept the name of a revoked key"
+        )
 
     def test_the_requests_of_a_key_are_limited(self) -> None:
         self._need_keys()

@@ -1,4 +1,4 @@
-"""The part of the kit of ledgers for `LedgerRuns`: the items of batches that several workers share."""
+"""The part of the ledger kit that tests `LedgerRuns`: several workers share the items of a batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LedgerRunsTests(LedgerCalls):
     def runs(self, provider: Any) -> str:
         """Open a run, and return its name."""
         if not callable(getattr(provider, "claim_items", None)):
-            pytest.skip(f"{type(provider).__name__} does not share the runs of batches: no claim_items")
+            pytest.skip(f"{type(provider).__name__} does not share runs of batches: it has no claim_items")
         self.do("open_run", "a-run", TIMEOUT_S)
         return "a-run"
 
@@ -39,13 +39,13 @@ class LedgerRunsTests(LedgerCalls):
     ) -> None:
         other = open_again(opener)
         assert self.claim("one", KEYS[:2]) == [MINE, MINE]
-        assert self.claim("two", KEYS[1:3], other) == [BUSY, MINE], "an item has two claims"
+        assert self.claim("two", KEYS[1:3], other) == [BUSY, MINE], "an item must have at most one claim"
         assert self.claim("one", KEYS[:2]) == [MINE, MINE], "a repeated claim must find its items"
         self.do("finish_items", runs, "one", [(KEYS[1], b"\x00answer")], TIMEOUT_S)
         assert self.claim("two", KEYS[:2], other) == [BUSY, ItemState("done", b"\x00answer")]
         self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S, ledger=other)
         assert self.claim("two", [KEYS[1]], other) == [ItemState("done", b"\x00answer")], (
-            "the first answer was replaced"
+            "a late answer must not replace the first answer"
         )
         self.do("release_items", runs, "one", TIMEOUT_S)
         assert self.claim("two", KEYS[:2], other) == [MINE, ItemState("done", b"\x00answer")]
@@ -53,21 +53,25 @@ class LedgerRunsTests(LedgerCalls):
         other.close()
 
     def test_only_an_open_run_has_claims(self, runs: str) -> None:
-        assert self.do("claim_items", "unknown", "one", KEYS, TIMEOUT_S) is None, "the run was never opened"
+        assert self.do("claim_items", "unknown", "one", KEYS, TIMEOUT_S) is None, (
+            "claim_items must return None for a run that was never opened"
+        )
         assert self.claim("one", KEYS[:2]) == [MINE, MINE]
         self.do("close_run", runs, TIMEOUT_S)
-        assert self.claim("one", KEYS) is None, "the run is closed"
+        assert self.claim("one", KEYS) is None, "claim_items must return None for a closed run"
         self.do("finish_items", runs, "one", [(KEYS[0], b"paid")], TIMEOUT_S)
         self.do("release_items", runs, "one", TIMEOUT_S)
         self.do("open_run", runs, TIMEOUT_S)
-        assert self.claim("two", KEYS[:2]) == [ItemState("done", b"paid"), MINE], "a paid answer is lost"
+        assert self.claim("two", KEYS[:2]) == [ItemState("done", b"paid"), MINE], (
+            "an answer that arrives after close_run must be kept"
+        )
         self.do("forget_run", runs, TIMEOUT_S)
-        assert self.claim("two", KEYS) is None, "the run was forgotten"
+        assert self.claim("two", KEYS) is None, "claim_items must return None after forget_run"
         self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S)
         self.do("release_items", runs, "two", TIMEOUT_S)
         self.do("forget_run", runs, TIMEOUT_S)
         self.do("open_run", runs, TIMEOUT_S)
-        assert self.claim("three", KEYS[:2]) == [MINE, MINE], "a forgotten answer came back"
+        assert self.claim("three", KEYS[:2]) == [MINE, MINE], "a forgotten answer must not come back"
         self.do("release_items", runs, "three", TIMEOUT_S)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -88,6 +92,6 @@ class LedgerRunsTests(LedgerCalls):
         ends = time.monotonic() + self.recovery_s
         while (found := self.claim("one", KEYS[:3])) != [MINE] * 3 and time.monotonic() < ends:
             time.sleep(0.05)
-        assert found == [MINE] * 3, "the process is dead, and its items stay claimed"
+        assert found == [MINE] * 3, "the items of a dead process must become free"
         self.do("release_items", "a-run", "one", TIMEOUT_S)
         other.close()

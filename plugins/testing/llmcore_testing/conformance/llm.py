@@ -28,8 +28,8 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
 class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
     """Tests the contract `llmcore.contracts.llm`.
 
-    The backend need not be a real model; it only has to give different answers to different questions. Connect it to the
-    simulator (`llmcore_testing.simulator`) or to a real server with a cheap `model`.
+    The backend does not have to be a real model, but it must give different answers to different questions. Connect it
+    to the simulator (`llmcore_testing.simulator`) or to a real server with a cheap `model`.
     """
 
     kind: ClassVar[str] = "language model"

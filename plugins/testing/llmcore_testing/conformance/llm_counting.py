@@ -17,7 +17,8 @@ __all__ = ["CountingTests"]
 
 _SYSTEM = {"role": "system", "content": "Answer in one short sentence."}
 _TOLERANCE = 0.1
-"""The relative tolerance between a server's count and the usage of its answer. Some vendors call their count an estimate."""
+"""The relative tolerance between a server's count and the usage of its answer. Some vendors call their own count an
+estimate."""
 
 
 class CountingTests(Abilities, ContentTests):
@@ -86,7 +87,7 @@ class CountingTests(Abilities, ContentTests):
         request = self.request([dict(_SYSTEM), {"role": "user", "content": "Hello"}], tools=[TOOL])
         before = msgspec.json.encode(request)
         self._count(request)
-        assert msgspec.json.encode(request) == before, "the request belongs to the caller"
+        assert msgspec.json.encode(request) == before, "the count must not change the caller's request"
         self.works_or_refuses("count_on_server", self.request([]))
 
     @of("count_on_server")

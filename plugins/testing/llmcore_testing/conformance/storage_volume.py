@@ -38,7 +38,7 @@ class VolumeTests(StorageAbilities):
         for prefix in ("many/3/", "many/3/1", "many/3/\u00e9", "many/6/", "other/"):
             expected = sorted(key for key in keys if key.startswith(prefix))
             assert are_equal(list(self.call("list_files", prefix)), expected), (
-                f"list_files({prefix!r}) must return the keys with this prefix, also of many files"
+                f"list_files({prefix!r}) must return all keys with this prefix"
             )
 
         if self.caller.has("list_page"):
@@ -53,11 +53,11 @@ class VolumeTests(StorageAbilities):
         self.call("save", "large/file", data)
         loaded = self.call("load", "large/file")
         assert len(loaded) == size, f"{size} bytes were saved, {len(loaded)} came back"
-        assert are_equal(loaded, data), "load returned other bytes than were saved"
+        assert are_equal(loaded, data), "load must return the saved bytes"
         if self.max_value_bytes is not None:
             error = self.fails(StorageError, "save", "large/file", data + b"1")
             assert not self.foreign(error), (
-                "the error of a file that is too large has foreign exceptions chained to it"
+                "the error for a file that is too large must not chain foreign exceptions"
             )
             assert are_equal(self.call("load", "large/file"), data), (
                 "a file that is too large must leave the old one unchanged"
@@ -67,7 +67,7 @@ class VolumeTests(StorageAbilities):
     def test_names_and_sizes_beyond_ascii_are_exact(self) -> None:
         for name in NAMES:
             self.call("save", name, _TEXT)
-            assert self.call("load", name) == _TEXT, f"load({name!a}) returned other bytes than were saved"
+            assert self.call("load", name) == _TEXT, f"load({name!a}) must return the saved bytes"
             assert self.call("exists", name) is True, f"exists({name!a}) must be True"
         assert list(self.call("list_files")) == sorted(NAMES), (
             "list_files must return each key once, sorted by code point"
@@ -79,7 +79,7 @@ class VolumeTests(StorageAbilities):
             if has("get_file_info"):
                 info = self.call("get_file_info", name)
                 assert (info.key, info.size_bytes) == (name, len(_TEXT)), (
-                    "a size must be in bytes, a key unchanged"
+                    "a size must be in bytes, and a key unchanged"
                 )
             if has("load_stream"):
                 loaded = b"".join(self.collect("load_stream", name, 1, 5))

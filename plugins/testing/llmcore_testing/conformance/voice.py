@@ -48,13 +48,16 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     def make_timed_call(
         self, caller: Caller, timeout_s: float, idle_s: float
     ) -> tuple[Call, dict[str, Any]] | None:
-        """Return a call with `idle_s` if the provider accepts it. Only the host enforces the deadline of a speech."""
+        """Return a call with both timeouts; None if the provider has no `voice_traits` and thus accepts none."""
         if not hasattr(caller.provider, "voice_traits"):
             return None
         return self.make_call(), {"timeout_s": timeout_s, "idle_s": min(timeout_s, idle_s)}
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
-        """Return the cut streams that audio reveals. Some formats have no end marker and no error events."""
+        """Return the faults of a stream that a voice can detect.
+
+        Audio often has neither an end marker nor error events.
+        """
         return {name: fault for name, fault in super().find_cut_streams().items() if name in _CUT_AUDIO}
 
     def make_odd_call(self) -> Call:

@@ -22,8 +22,8 @@ _REFUSED = (VoiceError, BadRequest)
 class VoiceAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.voice` that the backend implements.
 
-    The class attribute `lacks` lists the abilities that a backend does not have, each by one of its methods: "stream_speech", "synthesize_with_timestamps", "search_voices",
-    "list_voice_models", "voice_traits", "clone_voice".
+    `lacks` may name "stream_speech", "synthesize_with_timestamps", "search_voices", "list_voice_models", "voice_traits"
+    and "clone_voice".
     """
 
     settings: ClassVar[Mapping[str, Any]] = {}
