@@ -10,8 +10,9 @@ def main(arguments: "list[str] | None" = None) -> int:
     """Run the command line and return its exit code; None takes the process's arguments."""
     if arguments is not None:
         return _run(arguments)
-    # Start-up creates many objects and few reference cycles, so collect garbage rarely: it would take as long as
-    # Python's own start. The objects are frozen at the end, because the collection at exit skips frozen objects.
+    # Start-up creates many objects and few reference cycles, so collect garbage rarely: the collections would
+    # take as long as Python's own start. The objects are frozen at the end, because the collection at exit
+    # skips frozen objects.
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     try:
         return _run(sys.argv[1:], claim=True)

@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="such as temperature=0.2, or extra_body.top_k=5 for a parameter of some servers only; repeatable",
+        help="such as temperature=0.2, or extra_body.top_k=5 for a parameter that only some servers have; repeatable",
     )
     parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
     parser.add_argument(

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  llmcore ask -m openai:gpt-5.6-luna -p temperature=0.2 Hello"
     )
     parser.add_argument(
-        "prompt", nargs="*", metavar="PROMPT", help="the question; - reads stdin, and so does no prompt"
+        "prompt", nargs="*", metavar="PROMPT", help="the question; if it is - or missing, stdin is read"
     )
     add_options(parser)
     parser.add_argument(
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--continue",
         dest="again",
         action="store_true",
-        help="ask in the conversation that was used last, and keep it; without one, begin one",
+        help="continue the conversation that was used last, or begin the first one",
     )
     parser.add_argument("--refresh", action="store_true", help="skip cached answers, and cache the new one")
     parser.add_argument(
@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         metavar="NAME",
-        help="store prompt, -s, -m, -p and --schema as a template, and do not ask; {text} in it is a variable",
+        help="store prompt, -s, -m, -p and --schema as a template, and do not ask; {text} in the prompt is a variable",
     )
     parser.set_defaults(run=run)
 

@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--lane",
         choices=("now", "queue", "auto"),
-        help="now (default), queue (the vendor's batches: half the price, within a day), or auto (the queue, its rest now)",
+        help="now (default), queue (the vendor's batches: half the price, within a day), or auto (the queue, then now for what remains)",
     )
     run.add_argument(
         "--engine",
@@ -100,7 +100,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=int, metavar="N", help="requests in flight; default: adapted to the server"
     )
     run.add_argument(
-        "--max-failures", metavar="N|N%%", help="stop when more lines have failed, such as 100 or 1%%"
+        "--max-failures",
+        metavar="N|N%%",
+        help="stop when more lines than this have failed: 100, or 1%% of the finished lines",
     )
     run.add_argument(
         "--dry-run", action="store_true", help="show items, tokens, cost and time; nothing is sent"
@@ -114,7 +116,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     resume.add_argument("id", metavar="RUN")
     cancel = add(
         "cancel",
-        "end the vendor's batches of a run, and forget it; its answers stay in the output",
+        "cancel the vendor's batches of a run, and delete the run; the answers stay in the output",
         cancel_run,
     )
     cancel.add_argument("id", metavar="RUN")

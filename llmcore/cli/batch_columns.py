@@ -19,7 +19,9 @@ _USUAL: Final = ("text", "question", "input", "query", "content", "message", "bo
 
 
 def check_columns(args: argparse.Namespace, render: Callable[..., str]) -> None:
-    """Raise `UsageError` if a table lacks the columns of --prompt or --column, or the column `prompt` without both.
+    """Raise `UsageError` if a table lacks a column that --prompt or --column names.
+
+    Without these options, the table must have a column `prompt` or `messages`.
 
     Args:
         args: The arguments of the command.
@@ -80,10 +82,10 @@ def _read_names(path: str) -> list[str]:
 
 
 def _iterate_fields(template: str) -> Iterator[str]:
-    """Yield the names of the fields of *template*; none if it cannot be read."""
+    """Yield the names of the fields of *template*. Yield none if the template is malformed."""
     try:
         parts = list(Formatter().parse(template))
-    except ValueError:  # told for each row
+    except ValueError:  # the result of each row has this error
         return
     for _, field, _, _ in parts:
         if field:

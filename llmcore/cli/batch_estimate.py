@@ -22,7 +22,7 @@ _MOST_ITEMS: Final = 10_000
 
 
 class Forecast:
-    """The estimate of a run before it starts, to be compared with the outcome. Runs of many lines have none."""
+    """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate."""
 
     def __init__(self, run: BatchRun, lane: str | None, count: int | None) -> None:
         self._run = run
@@ -33,7 +33,7 @@ class Forecast:
             return
         try:
             found = run.estimate()
-        except LLMCoreError:  # the run itself raises it
+        except LLMCoreError:  # the run will raise the same error
             return
         if lane in {"queue", "auto"} and found.has_queue:
             self._costs = found.queue_least, found.queue_likely, found.queue_most

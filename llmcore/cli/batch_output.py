@@ -90,7 +90,7 @@ class Errors:
             self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
-        """Write the rest and close the file."""
+        """Write what is still in memory, and close the file."""
         if self._file is not None:
             with _explain(str(self._path)):
                 self._file.close()
@@ -115,7 +115,7 @@ class Writer:
         self._is_csv = kind == "csv"
         self._header: list[str] | None = None
         self._held: list[dict[str, Any]] = []
-        """The unreadable rows at the start of a table. The first readable row has the names of the columns."""
+        """Unreadable rows at the start of a table. They wait for the first readable row, which has the names of the columns."""
         self._left_out: set[str] = set()
         self._file: Any = None
         if path == "-":
@@ -145,7 +145,7 @@ class Writer:
                     self._file.flush()
 
     def close(self) -> None:
-        """Write the rest and close the file."""
+        """Write what is still in memory, and close the file."""
         with _explain(self._path):
             if self._parquet is not None:
                 self._parquet.close()
@@ -207,7 +207,7 @@ class ParquetRows:
             self._flush()
 
     def close(self) -> None:
-        """Write the rest and close the file."""
+        """Write what is still in memory, and close the file."""
         if self._writer is None:
             self._parquet.write_table(self._make_table(), self._path)
             return

@@ -27,7 +27,7 @@ _OPEN_END: Final = "{n:,} done{postfix}"
 
 
 class Progress:
-    """Counts finished items and shows rate, cost, the share of the cache, failures, and what is left.
+    """Counts finished items and shows rate, cost, the share of the cache, failures, and the remaining time and cost.
 
     Args:
         total: The number of items; None if it is unknown.
@@ -45,7 +45,7 @@ class Progress:
     def count(self, item: BatchItem) -> None:
         """Count a finished item, and show the progress if it is time."""
         now = time.monotonic()
-        if not self._done:  # a vendor's queue may take hours before the first
+        if not self._done:  # a vendor's queue may take hours before it finishes the first item
             self._began = self._shown_at = now
         self._done += 1
         if item.error is not None:
@@ -58,7 +58,7 @@ class Progress:
             self._show(now)
 
     def note(self, text: str) -> None:
-        """Print *text* above the bar. Another thread may call it."""
+        """Print *text* above the bar. Any thread may call this method."""
         if self._bar is None:
             note(text)
         else:
@@ -108,7 +108,7 @@ class Progress:
 
 
 def _fit(facts: list[tuple[int, str]], room: int) -> str:
-    """Return the facts as a text of at most *room* characters, without those of the highest ranks if need be."""
+    """Return the facts as a text of at most *room* characters. If they do not fit, leave out those of the highest ranks."""
     kept = list(facts)
     while len(kept) > 1 and len(", ".join(text for _, text in kept)) > room:
         kept.remove(max(kept))

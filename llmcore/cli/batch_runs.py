@@ -18,14 +18,14 @@ __all__ = ["cancel_run", "read_facts", "show_runs", "show_status"]
 
 
 def read_facts(path: Path) -> dict[str, str] | None:
-    """Return the facts of the run in the file *path*; None if there is none."""
+    """Return the facts of the run in the file *path*; None if the file does not exist."""
     return next((facts for name, facts, _ in list_runs(path.parent) if name == path.stem), None)
 
 
 def cancel_run(args: argparse.Namespace) -> int:
     """Cancel the vendor's batches of a run, and remove its file."""
     path = find_run(args.id)
-    store = RunStore(path)  # refused while another process works on it
+    store = RunStore(path)  # raises an error while another process works on the run
     is_queued, is_shared = has_open_chunks(store), bool(store.get("engine"))
     store.close()
     if is_queued:

@@ -1,4 +1,4 @@
-"""Read stdin in a thread, so that a batch goes on, and can be interrupted, while the next line is not there yet."""
+"""Read stdin in a thread, so that a batch continues, and can be interrupted, while stdin has no next line."""
 
 from __future__ import annotations
 

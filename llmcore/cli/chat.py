@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 _COMMANDS = {
-    "/exit": "end the conversation (as Ctrl-D)",
+    "/exit": "end the conversation, as Ctrl-D does",
     "/model NAME": "switch to another model",
     "/new": "begin a new conversation",
     "/help": "show these commands",

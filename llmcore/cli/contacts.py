@@ -137,7 +137,7 @@ def _check_voice(core: Core) -> Iterator[Contact]:
 
 
 def _check_limits(core: Core) -> Iterator[Contact]:
-    """Ask the store of shared rate limits, if there is one."""
+    """Check that the store of shared rate limits answers, if the limits are shared."""
     shared = core.settings.shared_limits
     if shared is None or not core.settings.limits:
         return

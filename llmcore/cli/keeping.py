@@ -82,7 +82,7 @@ class KeptConversation:
 
     @property
     def name(self) -> str | None:
-        """The name of the conversation; return None if the conversation is not stored or has no answer yet."""
+        """The name of the conversation; None if the conversation is not stored or has no answer yet."""
         return self.conversation.name if self._kept is not None and self.conversation.messages else None
 
     def introduce(self, *, no_color: bool) -> None:

@@ -133,7 +133,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     unset: Any = argparse.SUPPRESS
     group.add_argument("--json", action="store_true", help="print JSON, also for errors", default=unset)
     group.add_argument(
-        "--no-color", action="store_true", help="print without colour, as NO_COLOR=1", default=unset
+        "--no-color", action="store_true", help="print without colour, as with NO_COLOR=1", default=unset
     )
     group.add_argument("--profile", metavar="NAME", help="use [profiles.NAME]", default=unset)
     group.add_argument("--config", metavar="FILE", help="use FILE in place of llmcore.toml", default=unset)

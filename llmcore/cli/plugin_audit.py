@@ -81,7 +81,7 @@ class Audit:
             self._add_write(phase, args[0])
 
     def _add_write(self, phase: str, path: object) -> None:
-        if isinstance(path, int):  # a descriptor, whose opening was recorded
+        if isinstance(path, int):  # a descriptor; the event that opened it was recorded before
             return
         name = os.fsdecode(path) if isinstance(path, str | bytes) else str(path)
         is_cache = "__pycache__" in name or name == os.devnull

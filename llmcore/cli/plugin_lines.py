@@ -1,4 +1,7 @@
-"""Make the commands that errors of `llmcore plugins` propose, with the arguments of the call, so that they work when they are pasted."""
+"""Make the commands that errors of `llmcore plugins` propose.
+
+They repeat the arguments of the call, so that they can be pasted.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def make_plugins_line(
 ) -> str | None:
     """Return the line that repeats the command of *args*, `plugins info` or `plugins check`, with the provider *name*.
 
-    None if an option is a secret in clear text, which must not be shown.
+    Return None if an option is a secret in clear text, which must not be shown.
 
     Args:
         name: The provider.

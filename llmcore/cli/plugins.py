@@ -133,7 +133,8 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
         short = name.rpartition(":")[2]
         named = {row.kind for row in catalogue.list_plugins() if row.name == short and row.kind in KINDS}
         own = {each.kind for each in find_instances(args) if each.name == name}
-        kinds = sorted(own or named)  # the name that the configuration gives is the one that is meant
+        # an instance of the configuration takes precedence over a provider of the same name
+        kinds = sorted(own or named)
         if len(kinds) > 1:
             raise UsageError(
                 f"`{name}` exists in several kinds",
@@ -147,7 +148,8 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
         made = Path(f"llmcore-{name.replace('_', '-')}")
         if error.suggestion in catalogue.list_names(kind):
             error.fix = make_plugins_line(error.suggestion, args)
-        elif classify_path(made / "pyproject.toml") is PathKind.FILE:  # written by `llmcore plugins new`
+        elif classify_path(made / "pyproject.toml") is PathKind.FILE:
+            # `llmcore plugins new` wrote this folder
             error.fix = f"pip install -e {made}"
         raise
     return kind, name

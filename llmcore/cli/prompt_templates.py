@@ -140,7 +140,7 @@ def fill_template(template: Template, name: str, args: argparse.Namespace) -> Te
         given = " ".join(f"--var {each}=TEXT" for each in missing if each != own)
         raise UsageError(
             f"the template {name} needs values for {', '.join(missing)}",
-            expected="a value for each; the text of the command line or stdin fills the one that is left",
+            expected="a value for each; if only one is missing, the text of the command line or stdin is its value",
             fix=f"llmcore ask -t {name} {given} < FILE",
         )
     text = ""

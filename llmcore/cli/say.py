@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         '  llmcore ask "Tell me a story" | llmcore say --play'
     )
     parser.add_argument(
-        "text", nargs="*", metavar="TEXT", help="the text to speak; - reads stdin, and so does no text"
+        "text", nargs="*", metavar="TEXT", help="the text to speak; if it is - or missing, stdin is read"
     )
     parser.add_argument(
         "-o",

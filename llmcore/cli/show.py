@@ -224,7 +224,7 @@ def render_footer(
 
 
 def format_cost(cost: Decimal | None) -> str:
-    """Return a cost in USD with two decimals; below 1 USD with more."""
+    """Return a cost in USD with two decimals. A cost below 1 USD has more decimals."""
     if cost is None:
         return "cost unknown"
     if not cost:

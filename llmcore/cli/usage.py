@@ -54,7 +54,7 @@ _FILTERS: Final = {
 }
 _EPILOG: Final = """examples:
   llmcore usage                        today, this month, budgets
-  llmcore usage --month last-month     what the last month cost, on what, and what the cache saved
+  llmcore usage --month last-month     cost of last month by model, user and tag, and savings of the cache
   llmcore usage day --by model --since 7d
   llmcore usage model --month 2026-10 --user ann"""
 
@@ -62,7 +62,8 @@ _EPILOG: Final = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `usage`."""
     parser.epilog = _EPILOG
-    # A default of a subcommand would replace an option before it, as in `usage --since 7d day`. So only `usage` has defaults.
+    # The defaults of a subcommand would overwrite options before the subcommand, as in `usage --since 7d
+    # day`. So only `usage` has defaults.
     parser.set_defaults(
         run=_show_overview, since=None, until=None, month=None, zone=None, by=None, csv=False,
         **dict.fromkeys(_FILTERS),
@@ -79,15 +80,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         _add_period_options(action)
         _add_csv_option(action)
     last_month = add(
-        "last-month", "what the last month cost, on what, and what the cache saved", _show_overview
+        "last-month", "cost of last month by model, user and tag, and savings of the cache", _show_overview
     )
     last_month.set_defaults(month="last-month")
     _add_filters(last_month)
-    _add_csv_option(add("budget", "what each budget has left; its periods begin in UTC", _show_budgets))
+    _add_csv_option(add("budget", "the remaining amount of each budget; periods begin in UTC", _show_budgets))
     usage_alert.configure(
         add("alert", "the alerts of budgets; --test sends one to each receiver", usage_alert.run)
     )
-    add("open", "requests in progress, and those whose process died before they were settled", _show_open)
+    add("open", "requests in progress, and requests that a killed process did not settle", _show_open)
     export = add("export", "write every row, as CSV, with --json as JSON lines, or as Parquet", _export)
     _add_period_options(export)
     _add_csv_option(export)
@@ -266,7 +267,7 @@ def _reconcile(args: argparse.Namespace) -> int:
     from llmcore.cli.usage_reconcile import reconcile
     from llmcore.ledger.zones import find_zone
 
-    args.zone = "UTC"  # the days of every bill
+    args.zone = "UTC"  # the days of a bill are UTC days
     zone, selection = find_zone("UTC"), _get_selection(args)
     since, until = (zone.to_timestamp(selection[name]) for name in ("since", "until"))
     return reconcile(

@@ -45,7 +45,7 @@ def print_reconciliation(
 ) -> None:
     """Print the totals, the causes, and with `--by` each day, model or key.
 
-    *line_to_set* returns the command that sets a key of the configuration, as `Settings.line_to_set`.
+    *line_to_set* returns the command that sets a key of the configuration; see `Settings.line_to_set`.
     """
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     if not is_first:
@@ -96,14 +96,14 @@ def _print_notes(
 def _print_prices(
     name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str]
 ) -> None:
-    """For each model whose billed price differs from that of the ledger, print their ratio and the command that sets the billed one."""
+    """Print each model whose billed price differs from the price in the ledger, and the command that sets the billed price."""
     for each in result.prices[:_MOST_PARTS]:
-        times = f"{each.factor:.4f} times" if each.factor else "not at 0, but at more than"
-        note(f"another price: {each.model} is billed at {times} the price in the ledger")
+        price = f"at {each.factor:.4f} times the price" if each.factor else "but has the price 0"
+        note(f"another price: {each.model} is billed {price} in the ledger")
         if {"input", "output"} <= each.rates.keys() and each.names:
             rates = ", ".join(f"{key} = {rate:f}" for key, rate in each.rates.items())
             note(
-                f"  that of the bill: {line_to_set(('prices', f'{name}:{each.names[0]}'), f'{{ {rates} }}')}"
+                f"  the billed price: {line_to_set(('prices', f'{name}:{each.names[0]}'), f'{{ {rates} }}')}"
             )
 
 

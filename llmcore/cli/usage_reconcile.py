@@ -193,7 +193,7 @@ def _check_period(since: date, until: date) -> None:
 
 
 def _check_covered(since: date, until: date, days: frozenset[date], name: str) -> None:
-    """Warn about days that are not in the files: everything that is booked on them would seem not to be billed."""
+    """Warn about days that the files lack, because requests of these days would appear as booked but not billed."""
     lacking = [
         day
         for day in (since + timedelta(days=number) for number in range((until - since).days))

@@ -82,7 +82,7 @@ def _get_name(kind: Any) -> str:
 
 
 def _make_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of *kind*. Add the schemas to which this schema refers to *definitions*."""
+    """Return the schema of *kind*. Add to *definitions* each schema to which it refers."""
     if get_origin(kind) is list:
         (item,) = get_args(kind)
         return {"type": "array", "items": _make_schema(item, definitions)}

@@ -39,7 +39,7 @@ def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["
             vendor cannot reach an address on this machine or in a private network, so such an image is loaded
             here.
         detail: "low", "high" or "auto", for vendors that scale images; None lets the vendor decide.
-        max_bytes: The largest content.
+        max_bytes: The maximum size of the content.
 
     Raises:
         BadRequest: *source* cannot be read, is empty or too large, or is not a PNG, JPEG, GIF or WebP.
@@ -64,7 +64,7 @@ def audio(
         source: A path, bytes, or an http(s) address, which is loaded.
         format: The name of the format, such as "flac", for servers that accept more than wav and mp3; None
             detects the format.
-        max_bytes: The largest content.
+        max_bytes: The maximum size of the content.
 
     Raises:
         BadRequest: *source* cannot be read, is empty or too large; or *format* is None, and *source* is
@@ -79,7 +79,7 @@ def file(source: Source, *, name: str | None = None, max_bytes: int = _MOST["fil
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
         name: The file name that the model sees; None uses the file name in the path or the address.
-        max_bytes: The largest content.
+        max_bytes: The maximum size of the content.
 
     Raises:
         BadRequest: *source* cannot be read, is empty or too large, or is an image or audio, for which `image`
@@ -92,7 +92,7 @@ def attach(source: Source) -> dict[str, Any]:
     """Return the part for *source*, which may be an image, audio or another file.
 
     Raises:
-        BadRequest: As `image`, `audio` and `file`.
+        BadRequest: As in `image`, `audio` and `file`.
     """
     if _is_address(source) and not _is_private(str(source)):
         named = name_type(urlsplit(str(source)).path)

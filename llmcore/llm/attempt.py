@@ -43,7 +43,8 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
 
 def _stream(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answer]:
     assembly = Assembly(get_answer_count(call.request.parameters))
-    opening: list[Delta] = []  # events before the first content: another attempt would repeat them
+    # Events before the first content are held back: a retry after them would emit them a second time.
+    opening: list[Delta] = []
     held: list[Delta] = []
 
     def take(delta: Any) -> Sequence[Delta]:

@@ -24,7 +24,7 @@ def is_cacheable(reply: Reply, *, several: bool = False) -> bool:
 
     Args:
         reply: The provider's answer.
-        several: True if several choices were requested; then each must be complete and have content.
+        several: True if several choices were requested. Each choice must then be complete and have content.
     """
     if reply.refusal or normalize_finish_reason(reply.finish_reason) not in _COMPLETE:
         return False

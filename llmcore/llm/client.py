@@ -84,8 +84,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
                 cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
                     returned, and a new answer is requested in the background (stale-while-revalidate). None
                     uses the configured fraction.
-                repair: How often to ask again if the answer does not fit *response_format*; the model gets its answer
-                    back with the errors in it. Each request is booked separately.
+                repair: How many times to ask again if the answer does not fit *response_format*. The model gets its answer
+                    back, with the errors that were found. Each request is booked separately.
                 extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
                 These override parameters of the same name; both override the provider's table `extra_body`.
 
@@ -115,7 +115,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     ) -> Generator[Delta, None, None]:
         """Yield the answer as it arrives; the last piece has `finish_reason` and `usage`.
 
-        Otherwise as `chat`.
+        Arguments and errors are those of `chat`.
         """
         with PUBLIC_CALL:
             return iterate(self._stream(prompt, response_format, options), keep=_HAS_CONTENT)
@@ -167,8 +167,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     ) -> Generator[WireEvent, None, None]:
         """Yield the events of the answer as the backend sends them, in the format of *api*.
 
-        Otherwise as `send`. Answers from the cache, and streams of providers that use another format, are
-        converted to this format.
+        Arguments and errors are those of `send`. Answers from the cache, and streams of providers that use another format,
+        are converted to this format.
         """
         with PUBLIC_CALL:
             return iterate(self._send_stream(body, api, options))

@@ -70,7 +70,7 @@ def make_id(prefix: str) -> str:
 
 
 def merge_ends(before: Delta | None, delta: Delta) -> Delta:
-    """Merge *before* and *delta*, two deltas without content at the end of an answer: the usage may follow the finish reason."""
+    """Merge two deltas without content at the end of an answer. The usage may come in a later delta than the finish reason."""
     names = ("finish_reason", "usage", "model", "service_tier", "request_id", "body", "limits")
     return Delta(**{name: getattr(delta, name) or getattr(before or delta, name) for name in names})
 

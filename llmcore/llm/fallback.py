@@ -34,7 +34,8 @@ def try_in_order(
     fail, raise the last error, with the other errors as notes.
     """
     for call in calls:
-        call.deadline.start()  # the reader may begin to read a stream long after calling `stream`
+        # start again: the application may begin to read a stream long after calling `stream`
+        call.deadline.start()
     failures: list[LLMCoreError] = []
     try:
         for call in calls:

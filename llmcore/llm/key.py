@@ -80,7 +80,7 @@ class KeyMaker:
     def _start(self, size: int) -> _Hash:
         """Return the digest of the scope.
 
-        Only the second call imports hashlib, which is slow to import but faster to use.
+        The first call uses a slower implementation, because importing hashlib takes longer than one digest.
         """
         if not self._is_used:
             self._is_used = True

@@ -123,7 +123,7 @@ class ChatQuote:
         if is_priced or get_provider_cost(self._backend.offline, request.model, sample, None) is not None:
             message = f"a budget applies, but the usage of `{name}` has no upper bound"
             if bound_usage(self._backend, self._with_limit(request, _STEP), exact=False) is None:
-                fix = None  # a part of unknown size, or a tool of the server
+                fix = None  # no limit helps against a part of unknown size, or a tool that the server runs
             if is_local:
                 notes.append(f"your own server costs nothing; with a price of 0 no bound is needed: {line}")
         else:

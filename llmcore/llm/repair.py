@@ -61,7 +61,7 @@ def parse_or_repair(
     that fits is cached under this key.
 
     Raises:
-        MalformedReply: The last answer does not fit; or an answer was cut off. Such an answer is not requested again,
+        MalformedReply: The last answer does not fit; or an answer was cut off. A repair would not help against this,
             because the new answer would be cut off too.
     """
     deadlines = [call.deadline for call in calls]

@@ -25,8 +25,7 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 def replay_response(reply: Reply) -> Iterator[WireEvent]:
     """Yield the events of *reply*, whose document has the format of the Responses API.
 
-    The delta of the event before the items has the content. The delta of the last event has the rest of the
-    reply.
+    The delta of the event before the items has the content. The delta of the last event has the other fields of the reply.
     """
     document = reply.raw if isinstance(reply.raw, dict) else {}
     content = Delta(

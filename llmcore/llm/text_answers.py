@@ -26,7 +26,7 @@ class TextAnswers(ABC):
     def generate_completion(
         self, prompt: str, temperature: float | None = None, max_tokens: int | None = None, **given: Any
     ) -> str:
-        """Return the text of the answer to one prompt, or the text of a refusal. Raises as `chat`."""
+        """Return the text of the answer to one prompt, or the text of a refusal. The errors are those of `chat`."""
         with PUBLIC_CALL:
             return _get_text(self.chat(prompt, **given, **_find_sampling(temperature, max_tokens)))
 
@@ -44,7 +44,7 @@ class TextAnswers(ABC):
         max_tokens: int | None = None,
         **given: Any,
     ) -> str:
-        """Return the text of the answer to a conversation. Raises as `chat`."""
+        """Return the text of the answer to a conversation. The errors are those of `chat`."""
         with PUBLIC_CALL:
             return _get_text(self.chat(messages=messages, **given, **_find_sampling(temperature, max_tokens)))
 

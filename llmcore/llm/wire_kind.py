@@ -1,6 +1,6 @@
 """Requests in a vendor's format, as a kind of request.
 
-Such calls are chats whose stream consists of the vendor's events.
+Such a call is a chat whose stream consists of the vendor's events.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ _CHATS: Final = ("chat", "responses", "messages")
 Chat Completions comes first: such a request shares its cache entry with `chat`.
 """
 _NOT_PARAMETERS: Final = frozenset({"model", "stream"})
-"""Fields that are not parameters.
+"""Fields of a body that are not parameters of the model.
 
 `model` is passed separately, and the called method decides about `stream`.
 """
 _NEW_LIMIT, _LIMIT = "max_completion_tokens", "max_tokens"
 """The two names of the parameter that limits the length of an answer.
 
-Some servers know only the old name, the second one.
+The second name is older, and some servers know only this name.
 """
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("messages", 'send({"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]})'),

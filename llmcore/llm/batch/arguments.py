@@ -90,7 +90,10 @@ def check_items(items: object, lane: object, concurrency: object) -> None:
 
 
 def check_shared(run_id: str, engine: str | None) -> None:
-    """Raise BadRequest if a run without an engine was begun on *engine*: its workers may have answers, which would be paid again."""
+    """Raise BadRequest if a run that is resumed without an engine was begun on *engine*.
+
+    The workers of *engine* may have answers that this process does not know. Their requests would be paid for twice.
+    """
     if not engine:
         return
     raise BadRequest(

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 __all__ = ["ChunkRun", "Room"]
 
 _CONFIRM_S: Final = 5.0
-"""The age of a claim, in seconds, after which no request is sent before the ledger has confirmed the claim.
+"""The age of a claim, in seconds, at which the ledger must confirm the claim before the next request is sent.
 
-A worker that was stopped for a while may have lost its claim to another one.
+A worker that was stopped for a while may have lost its claim to another worker.
 """
 _POLL_S: Final = 0.5
-"""The pause before the worker asks again for items that another worker has claimed, or for a ledger that is away."""
+"""Seconds until the worker asks again: for items that another worker has claimed, or a ledger that does not answer."""
 _PATIENCE_S: Final = 60.0
-"""Seconds that the worker waits for a ledger that is away."""
+"""Seconds that the worker waits for a ledger that does not answer."""
 
 Ask = Callable[..., Awaitable[Any]]
 """A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
 
 
 class Room:
-    """The requests of one run that one process has in flight. All chunks of the process share it."""
+    """Counts the requests of one run that one process has in flight. All chunks of the process share this count."""
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
@@ -68,7 +68,7 @@ class ChunkRun:
         self._is_closed = False
 
     async def run(self) -> ChunkResult:
-        """Send the requests, or wait for other workers that send them. Return the result; raise nothing but a cancellation."""
+        """Send the requests, or wait for other workers that send them. Return the result. Raise only a cancellation."""
         import asyncio
 
         try:
@@ -112,7 +112,7 @@ class ChunkRun:
                 self._mine.append(key)
 
     async def _send_mine(self) -> None:
-        """Send the claimed requests, as many at a time as there is room for, and store the answers."""
+        """Send the claimed requests, as many at a time as the pace allows, and store the answers."""
         import asyncio
 
         tasks: dict[asyncio.Future[Reply[Any]], bytes] = {}
@@ -128,17 +128,18 @@ class ChunkRun:
                 if tasks:
                     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     await self._save({tasks.pop(task): task for task in done})
-                elif self._mine and not self._must_stop:  # other chunks of this process have all the room
+                elif self._mine and not self._must_stop:
+                    # other chunks of this process have sent as many requests as the pace allows
                     await asyncio.sleep(_POLL_S / 10)
         finally:
-            for task in tasks:  # an error ends the chunk
+            for task in tasks:  # tasks remain only after an error, which ends the chunk
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
                 self._keep(tasks)
 
     def _keep(self, ended: dict[asyncio.Future[Reply[Any]], bytes]) -> None:
-        """Keep the answers of requests that ended while the chunk was being stopped: they are paid."""
+        """Keep the answers of requests that ended while the chunk was being stopped, because the answers are paid for."""
         for task, key in ended.items():
             if not task.cancelled() and task.exception() is None:
                 self._replies[key] = encode_reply(task.result())
@@ -150,7 +151,7 @@ class ChunkRun:
             self._room.in_flight -= 1
 
     async def _save(self, ended: dict[bytes, asyncio.Future[Reply[Any]]]) -> None:
-        """Store how requests ended. Errors are not stored: another attempt may succeed."""
+        """Store the answers of ended requests. Errors are not stored, because another attempt may succeed."""
         answers = []
         for key, task in ended.items():
             error = task.exception()
@@ -166,7 +167,9 @@ class ChunkRun:
                 self._stop = self._stop or error
             else:
                 self._errors[key] = encode_error(error)
-        self._replies.update(answers)  # also if the ledger fails: the run's file stores them as well
+        # do this before the ledger may fail: the process that reads the result stores the answers in the
+        # run's file
+        self._replies.update(answers)
         if answers:
             await self._persist("finish_items", self._claim, answers)
 
@@ -175,7 +178,7 @@ class ChunkRun:
             self._room.pace.cut()
 
     async def _persist(self, name: str, *args: Any) -> Any:
-        """Call the ledger; while it is away, ask again for `_PATIENCE_S` seconds."""
+        """Call the ledger. While it does not answer, call it again, for at most `_PATIENCE_S` seconds."""
         import asyncio
 
         deadline = time.monotonic() + _PATIENCE_S

@@ -15,7 +15,7 @@ from llmcore.types import Reply
 __all__ = ["Chunk", "ChunkResult", "Outcome", "decode_error", "decode_reply", "encode_error", "encode_reply"]
 
 Outcome: TypeAlias = Reply[Any] | BaseException | None
-"""How a request ended; None if it was not sent."""
+"""The outcome of a request; None if it was not sent."""
 
 encode_reply: Final = msgspec.msgpack.Encoder().encode
 decode_reply: Final = msgspec.msgpack.Decoder(Reply).decode
@@ -38,13 +38,13 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class ChunkResult(msgspec.Struct, frozen=True):
-    """How the requests of a chunk ended, in their order."""
+    """The outcomes of the requests of a chunk, in their order."""
 
     replies: list[bytes | None] = []
     errors: dict[int, dict[str, Any]] = {}
-    """By position: the errors of requests that failed."""
+    """Position of a failed request -> its error."""
     stop: dict[str, Any] | None = None
-    """The error that every further request would raise, too."""
+    """The error that ended the chunk, because every further request would raise it too."""
     is_closed: bool = False
     """True if the ledger of the worker does not know the run as open."""
 

@@ -74,7 +74,9 @@ class BatchMethods:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
                 files. The run reads them on demand. An async iterator is possible, too.
             model: As in `chat`; an item may have its own model.
-            lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price. "auto" begins with the queue. When the vendor's time is nearly over, it sends the remaining requests through the pipeline.
+            lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price.
+                "auto" begins with the queue. When the vendor's time is nearly over, "auto" sends the remaining requests
+                through the pipeline.
             api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
@@ -139,8 +141,8 @@ class BatchMethods:
 
         Args:
             run_id: `BatchRun.id`.
-            items: The items again; needed if the run has not read all items. An item with an answer is sent again
-                only if it has changed.
+            items: The same items as before; needed if the run has not read all of them. An item with an answer is sent
+                again only if it has changed.
             model: As in `batch`. All other arguments are also as in `batch`.
             lane: None continues in the lane of the earlier part; "now" cancels the vendor's batches, and sends the
                 remaining items at once.
@@ -283,7 +285,10 @@ class BatchMethods:
         )
 
     def set_engines(self, get_engines: GetEngines) -> None:
-        """Let batches run on the engines that *get_engines* returns. Without them, this process sends all requests."""
+        """Let batches run on the engines that *get_engines* returns.
+
+        Without a call of this method, this process sends all requests.
+        """
         self._get_engines = get_engines
 
     def make_sender(

@@ -32,7 +32,7 @@ class Embedder:
         self._embed = embed
         self._options = options
         self._waiting: dict[bytes, list[tuple[str, asyncio.Future[Reply]]]] = {}
-        """The encoded fields of a body except `input` -> the waiting texts, with their futures, whose bodies are equal in these fields."""
+        """The fields of a body except `input`, encoded -> the texts that wait with these fields, each with its future."""
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def send(self, body: Mapping[str, Any]) -> Reply:

@@ -88,7 +88,8 @@ class Engines:
     """The engines of a Core.
 
     Args:
-        get_provider: Returns the name and the provider of the engine with a name; None stands for this process.
+        get_provider: Takes the name of an engine. Returns its name and its provider, or None if this process sends the
+            requests.
         get_settings: Returns the configuration for workers.
         run_chunk: The function that a worker calls.
         spending: Returns the ledger.
@@ -107,7 +108,7 @@ class Engines:
         self._spending = spending
 
     def find(self, name: str | None) -> tuple[str, Any] | None:
-        """Return the name and the provider of the engine *name*, or None if requests are sent by this process."""
+        """Return the name and the provider of the engine *name*, or None if this process sends the requests."""
         return self._get_provider(name)
 
     def share(self, run: str) -> SharedRun:
@@ -154,11 +155,11 @@ class Engine:
         self._counted_at = float("-inf")
 
     def count_requests(self) -> int:
-        """Return how many requests to give to the engine: a chunk for each slot, and half as many that wait there."""
+        """Return the number of requests to give to the engine: one chunk for each slot, and half as many chunks to wait."""
         return (self._slots + self._slots // 2 + 1) * _SIZE
 
     async def _count_slots(self) -> None:
-        """Ask the engine for its slots, unless it was asked a moment ago. It may have to start or find its workers."""
+        """Count the slots of the engine, unless they were counted a moment ago. An engine may have to start workers for this."""
         now = time.monotonic()
         if now >= self._counted_at + _COUNT_S:
             self._counted_at = now
@@ -166,13 +167,13 @@ class Engine:
             self._slots = max(1, int(slots))
 
     def divide(self, requests: list[Request], *, is_last: bool) -> Iterator[list[Request]]:
-        """Divide *requests* into chunks; the last ones of a run into so many that all workers have some."""
+        """Divide *requests* into chunks. The last requests of a run are spread over all slots."""
         size = min(_SIZE, -(-len(requests) // self._slots)) if is_last else _SIZE
         for start in range(0, len(requests), size or 1):
             yield requests[start : start + size]
 
     async def send(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Send a chunk of requests, key and body of each, and return how each ended.
+        """Send a chunk of requests, and return the outcome of each.
 
         Raises:
             LLMCoreError: The engine cannot run the chunk.
@@ -231,7 +232,7 @@ class Engine:
         )
 
     async def close(self, *, is_complete: bool) -> None:
-        """Let workers send no further requests; forget the answers if the run is complete.
+        """Forbid workers to send further requests. If the run is complete, delete its answers from the ledger.
 
         A worker that has requests in flight completes them.
         """

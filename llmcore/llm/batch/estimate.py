@@ -65,12 +65,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     """The input tokens of the requests to send. The following fields also describe these requests."""
     exact_share: float = 1.0
-    """The share of `input_tokens` that is counted exactly; the rest is estimated."""
+    """The part of `input_tokens` that is counted exactly; the other tokens are estimated."""
     output_least: int = 0
     output_likely: int = 0
     """The likely output tokens, from the mean of the model's last answers in the ledger, or 256 tokens per answer."""
     output_most: int | None = 0
-    """The maximum of output tokens; None if the length of an answer has no limit."""
+    """The maximum number of output tokens; None if the length of an answer has no limit."""
     cost_least: Decimal | None = Decimal(0)
     """The minimum cost in USD; None if a price is unknown."""
     cost_likely: Decimal | None = Decimal(0)
@@ -196,7 +196,7 @@ class _Estimator:
         return "requests"
 
     def _sort_text(self, body: Mapping[str, Any]) -> Act[str]:
-        """Do as `_sort`, for a text to be embedded or spoken."""
+        """Do what `_sort` does, for a text to be embedded or spoken."""
         found = yield from self._measure(body)
         mark = hash(found.key)
         if mark in self._seen:

@@ -1,4 +1,4 @@
-"""The lane `now`: requests through the pipeline, with a bounded look-ahead, and each different request once."""
+"""The lane `now`: sends each different request once, through the pipeline, and reads only a bounded number of items ahead."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, EngineError, 
 Such an error stops the run, and the remaining items stay pending.
 """
 _AHEAD: Final = 4
-"""Maximum number of finished items that may wait for the reader, for each request in flight.
+"""For each request in flight: the maximum number of finished items that may wait for the reader.
 
 At this number no new request is sent.
 """
 
 _WINDOW: Final = 1000
-"""Items that are read ahead of the reader, with those that wait for an equal or an earlier item."""
+"""The maximum number of items that were read and not yet given to the reader, including those that wait for other items."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
 """A function that sends a body, and calls the given function with each failure that is retried."""
@@ -68,9 +68,9 @@ class LiveLane:
         items: The unanswered items in input order.
         store: Stores the answers.
         send: Sends one request body.
-        pace: How many are in flight.
+        pace: Controls the number of requests in flight.
         engine: Sends chunks of requests in other processes, in place of *send* and *pace*.
-        in_order: Return the items in their order, from position *first*. A slow item delays the output of at most `_WINDOW`
+        in_order: True returns the items in their order, from position *first*. A slow item then delays at most `_WINDOW`
             later items.
         max_failures: The run stops when more items than this have failed.
         answer_type: Answers that do not fit this type fail; None for no type.
@@ -108,14 +108,14 @@ class LiveLane:
         self._early: dict[int, BatchItem] = {}
         """Finished items that wait for an earlier one."""
         self._due = first
-        """The position of the next item, of those in order."""
+        """The position of the next item to return, if items are in order."""
         self._exhausted = False
         self._is_complete = False
         """True if the run's file is marked as complete."""
         self._failed = 0
         self._ended = 0
         self._ahead = 0
-        """Items that were read and are not yet taken."""
+        """The number of items that were read and not yet given to the reader."""
         self._unsaved: list[tuple[list[Answer], list[int], list[tuple[int, LLMCoreError]]]] = []
         self._stop: BaseException | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -148,10 +148,14 @@ class LiveLane:
         while not self._finished and (tasks := {*self._tasks, *self._source.pending}):
             done, _ = await self._wait(tasks, return_when=self._first)
             self._settle(done & self._tasks.keys())
-            self._fill()  # so that the requests go on while the reader works on these
+            # before the return, to keep requests in flight while the reader works on the finished items
+            self._fill()
 
     async def close(self) -> None:
-        """Cancel the requests in flight and wait until they have ended. The reader and an interrupted `take` may both call it."""
+        """Cancel the requests in flight and wait until they have ended.
+
+        An interrupted `take` and then the reader may call this.
+        """
         import asyncio
 
         if self._closing is None:
@@ -207,11 +211,11 @@ class LiveLane:
             self._tasks[asyncio.ensure_future(self._engine.send(part))] = [key for key, _ in part]
 
     def _get_limit(self) -> int:
-        """Return how many requests may be in flight, or in the queue of an engine."""
+        """Return the maximum number of requests in flight, or in the queue of an engine."""
         return int(self._pace.limit) if self._engine is None else self._engine.count_requests()
 
     def _read(self) -> Prepared | None:
-        """Return the next item; None at the end, or if it is not there yet."""
+        """Return the next item; None at the end, or if the source does not have the item yet."""
         if self._exhausted:
             return None
         try:
@@ -234,7 +238,7 @@ class LiveLane:
         return False
 
     def _try(self, write: Callable[[], None]) -> bool:
-        """Call *write* and return whether it worked; else the run stops."""
+        """Call *write* and return whether it succeeded. A failure stops the run."""
         try:
             write()
         except LLMCoreError as error:
@@ -243,7 +247,7 @@ class LiveLane:
         return True
 
     def _save(self, answers: list[Answer], done: list[int], failed: list[tuple[int, LLMCoreError]]) -> None:
-        """Store how items ended. An answer that a full disk rejected is stored again at the end, because it is paid for."""
+        """Store the outcomes of items. If a full disk rejects an answer, try again later, because the answer is paid for."""
         self._unsaved.append((answers, done, failed))
         while self._unsaved and self._try(lambda: self._store.finish(*self._unsaved[0])):
             del self._unsaved[0]
@@ -286,7 +290,7 @@ class LiveLane:
             batch.starting.append((key, item.body or {}))
 
     def _settle(self, tasks: set[asyncio.Future[Reply[Any]]]) -> None:
-        """Store how *tasks* ended."""
+        """Store the outcomes of *tasks*."""
         answers: list[Answer] = []
         done: list[int] = []
         failed: list[tuple[int, LLMCoreError]] = []
@@ -299,7 +303,7 @@ class LiveLane:
                 if not reply.cached:
                     self._pace.grow()
                 for number, item in enumerate(items):
-                    own = share(reply) if number else reply  # the next ones are free
+                    own = share(reply) if number else reply  # an equal item that was not sent costs nothing
                     self._finish(BatchItem(index=item.position, id=item.id, reply=own))
             elif error is None:
                 continue  # not sent

@@ -15,9 +15,9 @@ _BURST_S: Final = 1.0
 _LEAST: Final = 0.25
 """The smallest share of the concurrency that one burst of refusals leaves."""
 _BELOW: Final = 0.95
-"""After a cut, growth is quick up to this share of the concurrency that the server accepted."""
+"""After a cut, the concurrency grows quickly up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""Above this share, the concurrency grows by one in this many rounds, and faster if the server does not refuse for longer."""
+"""Above this share, the concurrency grows by one in this many rounds. Growth becomes faster if the server refuses nothing."""
 
 
 class Pace:
@@ -36,7 +36,7 @@ class Pace:
         self._ceiling = float(_MOST)
         """The concurrency up to which growth is quick."""
         self._slow = 0.0
-        """By how much the concurrency has grown above the ceiling."""
+        """The amount by which the concurrency has grown above the ceiling."""
         self._burst_from = self.limit
         """The concurrency at the last cut."""
         self._refused = 0

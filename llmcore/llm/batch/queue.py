@@ -107,7 +107,7 @@ class QueueLane:
         self._exhausted = self._has_begun = False
         self._failed = self._ended = 0
         self._cursor = -1
-        """The next position to send is after this one."""
+        """The next item to send has a position after this one."""
         self._stop: BaseException | None = None
         self._pause_s = _PAUSE_S
 
@@ -186,7 +186,11 @@ class QueueLane:
             await asyncio.wait(self._source.pending)
 
     def _read_page(self) -> tuple[list[Fresh], list[tuple[Prepared, LLMCoreError]], int]:
-        """Return the next items that the file lacks, as its rows, the malformed items, and how many items were read."""
+        """Read the next items of the source.
+
+        Return the items that the file lacks, as rows of the file; the malformed items; and the number of items that were
+        read.
+        """
         fresh: list[Fresh] = []
         failed: list[tuple[Prepared, LLMCoreError]] = []
         count = 0
@@ -227,7 +231,7 @@ class QueueLane:
         plan = self._chunks.start_plan()
         for number, (position, key) in enumerate(self._queue.iter_pool(self._cursor)):
             if number % _STEP == 0:
-                await asyncio.sleep(0)  # lets the run be interrupted
+                await asyncio.sleep(0)  # lets a cancellation end the run here
             if plan.has(key):
                 cursor = position
                 continue
@@ -252,7 +256,7 @@ class QueueLane:
         if call is None:
             return True
         if self._moves_tail and not has_queue(call.backend):
-            return False  # for the lane `now`
+            return False  # left to the lane `now`
         try:
             return await plan.add(call, key, position)
         except BadRequest as error:
@@ -295,7 +299,7 @@ class QueueLane:
         self._answer("", key, call.kind.mark_cached(call, self._services, cached), position)
         return True
 
-    # -- how requests end; called by the chunks
+    # -- the outcomes of requests; the chunks call these methods
 
     def _answer(self, name: str, key: bytes, reply: Reply, position: int) -> None:
         """Store and finish the items of an answered request. An answer that does not fit the type fails them."""
@@ -331,7 +335,10 @@ class QueueLane:
         self._cursor = min(self._cursor, position - 1)
 
     def _save(self) -> None:
-        """Store the answers and drop the requests: unstored results are read from the vendor again."""
+        """Store the answers, then delete their requests.
+
+        Results that are not stored yet are read from the vendor again after a crash.
+        """
         if self._answers or self._done:
             self._store.finish(self._answers, self._done, [])
         self._queue.remove_billed(self._settled)

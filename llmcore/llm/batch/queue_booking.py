@@ -40,7 +40,7 @@ class Booking:
         self._open: dict[str, Reservation] = {}
 
     def load(self, since: float) -> None:
-        """Load the rows that earlier processes of the run have left open since *since*."""
+        """Load the rows that earlier processes of the run opened at *since* or later and did not settle."""
         spending = self._services.spending()
         if spending.is_enabled:
             self._open = find_deferred(spending, self._name, since)

@@ -24,7 +24,7 @@ __all__ = ["Chunks"]
 _MOST_CREATIONS: Final = 8
 """The run stops after this many consecutive temporary refusals, such as rate limits."""
 _CONFIRM_S: Final = 2.0
-"""A batch that the vendor does not list within this time was not created."""
+"""Seconds after which a batch that the vendor does not list counts as not created."""
 _CLOCKS_S: Final = 600.0
 """The maximum difference between the vendor's clock and the local one, in seconds."""
 _TAIL: Final = 24
@@ -59,13 +59,13 @@ class Chunks:
         self._is_over = drains
         """True if no further batches are created."""
         self._unconfirmed: dict[int, float | None] = {}
-        """Chunks whose batch may exist, each with the time when the vendor's list first lacked it."""
+        """Id of a chunk whose batch may exist -> the time when the vendor's list first lacked the batch."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
         self._failures = 0
-        """The creations that failed in a row."""
+        """The number of consecutive creations that failed."""
         self._refusals = 0
-        """The batches that the vendor refused after their creation, since the last batch that it carried out."""
+        """The number of batches that the vendor refused after their creation, since the last batch that it executed."""
         self._waits_for_room = False
         self._most_size: int | None = None
         """A limit below the vendor's, set after a whole chunk was rejected."""
@@ -224,7 +224,7 @@ class Chunks:
         return True
 
     async def _is_ours(self, chunk: Chunk, status: BatchStatus, vendor: Vendor) -> bool | None:
-        """Return whether the results of a batch without metadata belong to *chunk*; None without results yet."""
+        """Return whether the results of a batch without metadata belong to *chunk*; None if there are no results yet."""
         if status.state == "running":
             return None
         async with vendor.open_results(status.id, OpenRequests(self._queue, self._work)) as results:
@@ -260,7 +260,7 @@ class Chunks:
         except ProviderError as error:
             if not error.retryable or isinstance(error, STOPPING):
                 raise
-            return False  # try again later
+            return False  # the next call of this method asks again
 
     async def _resolve_intent(self, chunk: Chunk, vendor: Vendor) -> bool:
         """Determine whether a batch exists, or create it."""
@@ -279,7 +279,9 @@ class Chunks:
             return False
         self._is_over = True
         self._cancelled.add(chunk.id)
-        self._report(f"cancelling {batch}: its rest is {'released' if self._drains else 'sent now'}")
+        self._report(
+            f"cancelling {batch}: its remaining requests are {'released' if self._drains else 'sent now'}"
+        )
         await vendor.cancel(batch)
         return True
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkPlan"]
 
 _MOST_BYTES: Final = 64_000_000
-"""The maximum size of a chunk. Chunks are built in memory, so some vendors would allow more."""
+"""The maximum size of a chunk in bytes. Some vendors allow more, but chunks are built in memory."""
 
 
 class ChunkPlan:
@@ -45,7 +45,7 @@ class ChunkPlan:
         self._keys: set[bytes] = set()
         self._bytes = self._tokens = 0
         self.is_full = False
-        """True if a request no longer fitted."""
+        """True if a request did not fit any more."""
 
     @property
     def is_empty(self) -> bool:

@@ -21,7 +21,7 @@ __all__ = ["ChunkWork", "OpenRequests", "Settlement"]
 _MOST_TRIES: Final = 4
 """A request fails after this many batches in which the vendor did not execute it."""
 _MOST_LOOKS: Final = 4
-"""How often to look for missing results."""
+"""The number of times to look for missing results."""
 
 
 class ChunkWork(NamedTuple):
@@ -48,13 +48,13 @@ class Settlement:
         self._limits_tries = limits_tries
         self._looks: dict[int, int] = {}
         self.has_retries = False
-        """True if the vendor did not execute some request."""
+        """True if there is a request that the vendor did not execute."""
 
     async def settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
         """Settle the requests of the finished batch *batch*. Return False if the results are not complete yet.
 
         Raises:
-            LLMCoreError: An error that every further request would also get. All results are settled.
+            LLMCoreError: An error that every further request would also get. All results were settled before it is raised.
         """
         known = self._queue.count_billed(chunk)
         seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What an earlier part of a run stored about an item that is read again."""
+"""Find what an earlier part of a run stored about an item that is read again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Recall:
         self._page: dict[int, Stored] = {}
 
     def find(self, item: Prepared, key: bytes) -> Stored | None:
-        """Return the stored item, if it is equal to *item* with the key *key*.
+        """Return the stored item if it is equal to *item*, which has the key *key*; otherwise None.
 
-        The state is that of the time when the page was read: an item that is pending may have an answer by now.
+        The state may be out of date, because a page of items is read at once: a pending item may have an answer by now.
         """
         position = item.position
         if position >= self._end:

@@ -131,7 +131,10 @@ class BatchRun:
         return await arun(self._make_estimate())
 
     def cancel(self) -> None:
-        """Cancel the vendor's batches, wait for their end, and book what they did. Workers of an engine send no more requests."""
+        """Cancel the vendor's batches, wait for their end, and book the executed requests.
+
+        Workers of an engine send no more requests.
+        """
         store = RunStore(self.path)
         try:
             if store.get("engine") and self._share is not None:
@@ -174,7 +177,7 @@ class BatchRun:
     def results(self) -> Generator[BatchItem, None, None]:
         """Yield all items in input order, each as soon as it and all earlier items have finished.
 
-        About a thousand later items wait for a slow one; then no more are read until it has finished.
+        If an item is slow, about a thousand later items are read and wait for it; then reading pauses.
         """
         return self._iterate(in_order=True)
 
@@ -245,7 +248,7 @@ class BatchRun:
         if self._read is None and store.get("complete") is None:
             store.close()
             raise BadRequest(
-                f"the run {self.id} had not read its input to the end, so the rest is not known",
+                f"the run {self.id} had not read its input to the end, so its remaining items are unknown",
                 code="LC321",
                 where="items",
                 expected="the same items again",
@@ -326,7 +329,7 @@ class BatchRun:
         )
 
     def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:
-        """Yield the items of the file from position *first*: *everything*, or only the unanswered items."""
+        """Yield the items of the file from position *first*. Unless *everything* is true, yield only unanswered items."""
         for position, name, body, error in store.iterate_bodies(first, everything=everything):
             if body is not None:
                 yield Prepared(position, name, body)
@@ -376,7 +379,7 @@ def find_run(run_id: str) -> Path:
         raise BadRequest(
             f"there is no run `{run_id}`",
             code="LC321",
-            expected=f"one of {', '.join(names[-5:])}" if names else "the id of a run; there is none",
+            expected=f"one of {', '.join(names[-5:])}" if names else "the id of a run, but no run is stored",
             suggestion=near[0] if near else None,
             fix="llmcore batch list",
         )

@@ -1,4 +1,4 @@
-"""The items of a run, one by one, from an iterator or from an async one."""
+"""Read the items of a run one by one from a sync or async iterator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["WAITING", "Source"]
 
 WAITING: Final = Prepared(-1, None, None)
-"""Stands for an item that is not there yet."""
+"""Returned if the source does not have the next item yet."""
 
 
 class Source:

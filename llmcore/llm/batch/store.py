@@ -39,7 +39,10 @@ _SCHEMA: Final = """
     CREATE UNIQUE INDEX IF NOT EXISTS answers_key ON answers (key);
 """
 _CHECKPOINT_PAGES: Final = 8000
-"""The size of the write-ahead log at which it is copied into the file. The pages of the index change often, so copy them rarely."""
+"""The size of the write-ahead log, in pages, at which SQLite copies the log into the file.
+
+The size is large, because the pages of the index change often and should be copied rarely.
+"""
 _PAGE: Final = 200
 """The number of items to read at once, with their answers."""
 _SPAN: Final = 5000
@@ -60,7 +63,7 @@ _encode_json: Final = msgspec.json.encode
 
 
 Answer: TypeAlias = tuple[bytes, Reply[Any], int | None, int]
-"""The key of a request, its answer, its cost in nano-dollars, if that is known, and the position of its item."""
+"""The key of a request, its answer, its cost in nano-dollars (None if unknown), and the position of its item."""
 
 
 class Stored(NamedTuple):
@@ -81,7 +84,7 @@ class Stored(NamedTuple):
 
     @property
     def reply(self) -> Reply[Any] | None:
-        """The answer to the item, at no cost if another item was sent for it."""
+        """The answer to the item. Its cost is 0 if an equal item was sent instead."""
         return None if self.data is None else _read_reply(self.data, is_paid=self.paid == self.position)
 
 
@@ -102,7 +105,7 @@ class RunStore:
     """The file of one run. Only one process at a time may write to it.
 
     Raises:
-        LLMCoreError: Another process has the run open, or the file cannot be written, which every method may raise, too.
+        LLMCoreError: Another process has the run open, or the file cannot be written. Every method may raise the latter.
     """
 
     def __init__(self, path: Path) -> None:
@@ -143,7 +146,7 @@ class RunStore:
             self._lock = -1
 
     def clear(self) -> None:
-        """Forget everything, to begin the run again."""
+        """Delete everything in the file, to begin the run again."""
         with self._write(), self._db:
             self._db.execute(
                 "DELETE FROM answers; DELETE FROM items; DELETE FROM meta; DROP TABLE IF EXISTS chunks;"
@@ -152,7 +155,7 @@ class RunStore:
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
-        """Give the connection; what fails within raises `LLMCoreError`."""
+        """Yield the connection. If SQLite fails inside the block, raise `LLMCoreError`."""
         with self._write():
             yield self._db
 
@@ -232,7 +235,10 @@ class RunStore:
     def iterate_bodies(
         self, first: int = 0, *, everything: bool
     ) -> Iterator[tuple[int, str | None, dict[str, Any] | None, dict[str, Any] | None]]:
-        """Yield position, id, body and error of the items from *first*: *everything*, or only what can be sent and is not answered."""
+        """Yield position, id, body and error of the items from *first*.
+
+        Unless *everything* is true, leave out malformed and answered items.
+        """
         span = _PAGE if everything else _SPAN
         for start in range(first, self.find_end(), span):
             rows = _read_rows(self._db, _ALL if everything else _UNANSWERED, (start, start + span))
@@ -255,7 +261,7 @@ class RunStore:
         done: Iterable[int],
         failed: Iterable[tuple[int, LLMCoreError]],
     ) -> None:
-        """Store answers, and how items ended, in one transaction."""
+        """Store answers and the states of their items in one transaction."""
         with self._write(), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO answers (key, reply, cost, position) VALUES (?, ?, ?, ?)",
@@ -270,7 +276,10 @@ class RunStore:
             )
 
     def find_answer(self, key: bytes, position: int) -> Reply[Any] | None:
-        """Return the answer to the request *key* for the item at *position*, at no cost if another item was sent for it."""
+        """Return the answer to the request *key* for the item at *position*.
+
+        Its cost is 0 if an equal item was sent instead.
+        """
         rows: list[Any] = _read_rows(self._db, "SELECT reply, position FROM answers WHERE key = ?", (key,))
         if not rows:
             return None
@@ -301,7 +310,7 @@ def share(reply: Reply[Any]) -> Reply[Any]:
 def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
     """Return the id, the facts and the counts of each run in *folder*, the newest first.
 
-    Runs that a process has open are read too.
+    The list includes runs that another process has open.
     """
     runs = []
     for path in folder.glob("*.sqlite3"):

@@ -15,7 +15,7 @@ __all__ = ["check_answer", "check_format", "parse_item", "take_answer_type"]
 
 
 def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Return *parameters* with `response_format` as JSON, and the type of the answers; None if they are not parsed.
+    """Return *parameters* with `response_format` as JSON, and the type of the answers; None if the answers are not parsed.
 
     Raises:
         BadRequest: `response_format` is neither a JSON schema nor a type that has one.
@@ -30,7 +30,7 @@ def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any
 
 
 def check_format(item: Prepared, wire: object) -> Prepared:
-    """Return *item*. An item with another `response_format` than the run fails, since all answers have one type."""
+    """Return *item*. If its `response_format` differs from that of the run, it fails, because all answers have one type."""
     if item.body is None or item.body.get("response_format") == wire:
         return item
     fault = BadRequest(

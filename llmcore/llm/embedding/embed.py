@@ -58,7 +58,7 @@ class TextsCall(msgspec.Struct, kw_only=True):
 
 
 def embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embeddings]:
-    """Return the vectors of all texts of *call*. The call is reported to the observers, however it ends."""
+    """Return the vectors of all texts of *call*. Observers receive an event for the call, even if it fails."""
     call.group = call.group or os.urandom(8).hex()
     start = CallStart(
         kind=EMBEDDING.name,
