@@ -8,7 +8,14 @@ from typing import Final
 
 from llmcore.support.ledger_values import Limit
 
-__all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "SETTLE_TIMEOUT_S", "get_lock_deadline", "get_seconds_left"]
+__all__ = [
+    "INLINE_TIMEOUT_S",
+    "LOCK_TIMEOUT_S",
+    "SETTLE_TIMEOUT_S",
+    "get_lock_deadline",
+    "get_seconds_left",
+    "limit_timeout",
+]
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The longest time to wait for locks of other processes."""
@@ -24,19 +31,30 @@ SETTLE_TIMEOUT_S: Final = 0.05
 
 The time is short because the answer is complete. After the timeout, a thread writes the row.
 """
+_PART: Final = 0.9
 FAILING_TIMEOUT_S: Final = 0.02
 """Timeout for a call if the previous call could not write to the ledger."""
 
 
-def get_lock_deadline(limits: Sequence[Limit], *, failing: bool) -> float:
+def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) -> float:
     """Return the deadline for writing the row of a request under *limits*, on the clock of `time.monotonic`.
 
-    A call under a budget waits longer, because it would fail without the ledger. Other calls continue without the ledger.
+    A call under a budget waits longer, because it would fail without the ledger, but not beyond its own deadline in *left_s*
+    seconds. Other calls continue without the ledger, and keep half of their time for that.
     *failing* means that the previous call could not write to the ledger.
     """
     if any(limit.refuses for limit in limits):
-        return time.monotonic() + (DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S)
-    return time.monotonic() + (FAILING_TIMEOUT_S if failing else DEFAULT_TIMEOUT_S)
+        return time.monotonic() + limit_timeout(DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S, left_s)
+    return time.monotonic() + limit_timeout(FAILING_TIMEOUT_S if failing else DEFAULT_TIMEOUT_S, left_s / 2)
+
+
+def limit_timeout(timeout_s: float, left_s: float) -> float:
+    """Return *timeout_s*, or most of *left_s*, the rest of the call's deadline, if that is shorter.
+
+    The call must end with the error of the ledger, not with the timeout of its caller. A ledger that works gets the time to
+    answer even after the deadline.
+    """
+    return min(timeout_s, max(_PART * left_s, SETTLE_TIMEOUT_S))
 
 
 def get_seconds_left(lock_deadline: float) -> float:

@@ -10,16 +10,24 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
-from llmcore.calls.steps import Step, sleep
+from llmcore.calls.steps import Act, Expired, Step, sleep
 from llmcore.errors import BudgetError
 from llmcore.ledger.limits import BudgetLimits
-from llmcore.ledger.lock_timeouts import get_seconds_left
+from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S, get_seconds_left, limit_timeout
 from llmcore.ledger.operations import Operations
 from llmcore.ledger.quote import Quote
 from llmcore.ledger.refusals import make_exceeded_error, set_place
 from llmcore.ledger.reservation import Reservation
 from llmcore.support.ledger_owners import make_key
-from llmcore.support.ledger_values import Counter, Limit, Refusal, ReserveRequest
+from llmcore.support.ledger_values import (
+    Amount,
+    Charge,
+    Counter,
+    Limit,
+    Refusal,
+    ReserveRequest,
+    find_refusal,
+)
 from llmcore.support.money import USD, to_nano
 
 __all__ = ["Reserver"]
@@ -34,7 +42,7 @@ SWEEP_TIMEOUT_S: Final = 10.0
 
 
 class Reserver:
-    """Opens the rows of requests."""
+    """Opens the rows of requests, and checks budgets beforehand."""
 
     def __init__(self, operations: Operations, limits: BudgetLimits) -> None:
         self._operations = operations
@@ -54,8 +62,11 @@ class Reserver:
         lock_deadline: float,
         *,
         has_budgets: bool,
+        waits: bool,
     ) -> Generator[Step, Any, Sequence[Counter]]:
         """Open the row of *reservation*. Return the counters of the budgets that cover it.
+
+        *left* returns the rest of the call's deadline in seconds. With *waits*, wait for the reservations of other calls.
 
         Raises:
             BudgetExceeded: A budget has less left than the maximum cost.
@@ -72,7 +83,8 @@ class Reserver:
             reservation.request = request = ReserveRequest(
                 key=key, charge=reservation.charge, at=reservation.at, maximum=maximum, limits=limits
             )
-            answer = yield self._operations.step("reserve", request, get_seconds_left(lock_deadline))
+            timeout_s = limit_timeout(get_seconds_left(lock_deadline), left())
+            answer = yield self._operations.step("reserve", request, timeout_s)
             if type(answer) is not Refusal:
                 reservation.open(answer)
                 counters: Sequence[Counter] = answer.counters
@@ -80,16 +92,33 @@ class Reserver:
             if not exact:  # the cheap bound does not fit into the budget, but the tight bound may
                 exact = True
                 continue
-            if answer.is_permanent or waited >= min(MAX_WAIT_S, left()):
+            if answer.is_permanent or not waits or waited >= min(MAX_WAIT_S, left()):
                 budget = self._limits.budgets[answer.limit.scope]
                 raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
             if not swept or waited - swept >= SWEEP_S:
                 swept = waited or pause
-                yield self._operations.step("recover", SWEEP_TIMEOUT_S)
+                yield self._operations.step("recover", limit_timeout(SWEEP_TIMEOUT_S, left()))
             yield sleep(pause)
             lock_deadline += pause
             waited += pause
             pause = min(MAX_PAUSE_S, pause * 1.5)
+
+    def check(
+        self, charge: Charge, quote: Quote, limits: Sequence[Limit], at: float, left: Callable[[], float]
+    ) -> Act[None]:
+        """Check that *limits*, which all refuse, leave enough for several requests; see `Spending.check`."""
+        maximum = self.compute_maximum(quote, limits, exact=True) or 0
+        scopes = [limit.scope for limit in limits]
+        try:
+            timeout_s = limit_timeout(LOCK_TIMEOUT_S, left())
+            counters = yield self._operations.step("read_budgets", scopes, at, timeout_s)
+        except Expired:
+            raise
+        except Exception:  # noqa: BLE001 - the first request will report the error
+            return
+        refusal = find_refusal(counters, Amount(maximum, charge.characters), limits)
+        if refusal is not None and refusal.is_permanent:
+            raise make_exceeded_error(self._limits.budgets[refusal.limit.scope], refusal, charge.kind, at)
 
     def compute_maximum(self, quote: Quote, limits: Sequence[Limit], *, exact: bool) -> int | None:
         """Return the maximum cost in nano-dollars; None if only the exact quote can compute it."""

@@ -25,13 +25,13 @@ from llmcore.ledger.lock_timeouts import (
 )
 from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.ledger.quote import Quote
-from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, make_unwritable_error
+from llmcore.ledger.refusals import make_disabled_error, make_unwritable_error
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.reservation import Reservation, make_cancelled, make_local_row
 from llmcore.ledger.reserving import Reserver
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
-from llmcore.support.ledger_values import Amount, Charge, Counter, Limit, Outcome, find_refusal
+from llmcore.support.ledger_values import Charge, Counter, Limit, Outcome
 from llmcore.support.money import format_amount
 
 if TYPE_CHECKING:
@@ -84,8 +84,10 @@ class Spending:
         forks.watch(self)
         exits.watch(self)
 
-    def reserve(self, charge: Charge, quote: Quote, left: Callable[[], float]) -> Act[Reservation]:
-        """Reserve the maximum cost of a request and open its row.
+    def reserve(
+        self, charge: Charge, quote: Quote, left: Callable[[], float], *, waits: bool = True
+    ) -> Act[Reservation]:
+        """Reserve the maximum cost of a request and open its row; see `Reserver.open_row`.
 
         Raises:
             BudgetExceeded: A budget has less left than the maximum cost.
@@ -94,7 +96,7 @@ class Spending:
         """
         reservation = Reservation(charge, self._clock())
         limits = self._limits.find(charge)
-        lock_deadline = get_lock_deadline(limits, failing=self._failing)
+        lock_deadline = get_lock_deadline(limits, left(), failing=self._failing)
         if not self.is_enabled:
             self._go_without(limits)
             return reservation
@@ -103,7 +105,7 @@ class Spending:
             if not self.is_prepared:
                 yield from self._prepare(lock_deadline)
             counters = yield from self._reserver.open_row(
-                reservation, limits, quote, left, lock_deadline, has_budgets=self._has_budgets
+                reservation, limits, quote, left, lock_deadline, has_budgets=self._has_budgets, waits=waits
             )
         except Expired:  # the caller's time ran out; the ledger did not fail
             self._abandon(reservation)
@@ -125,7 +127,7 @@ class Spending:
         self._warn(limits, counters)
         return reservation
 
-    def check(self, charge: Charge, quote: Quote) -> Act[None]:
+    def check(self, charge: Charge, quote: Quote, left: Callable[[], float]) -> Act[None]:
         """Check that the budgets have enough left for several requests. Each request reserves separately later.
 
         Raises:
@@ -135,17 +137,7 @@ class Spending:
         limits = [limit for limit in self._limits.find(charge) if limit.refuses]
         if not limits or not self.is_enabled:
             return
-        at, maximum = self._clock(), self._reserver.compute_maximum(quote, limits, exact=True) or 0
-        scopes = [limit.scope for limit in limits]
-        try:
-            counters = yield self.operations.step("read_budgets", scopes, at, LOCK_TIMEOUT_S)
-        except Expired:
-            raise
-        except Exception:  # noqa: BLE001 - the first request will report the error
-            return
-        refusal = find_refusal(counters, Amount(maximum, charge.characters), limits)
-        if refusal is not None and refusal.is_permanent:
-            raise make_exceeded_error(self._limits.budgets[refusal.limit.scope], refusal, charge.kind, at)
+        yield from self._reserver.check(charge, quote, limits, self._clock(), left)
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> Act[None]:
         """Book the outcome of the request and release the reservation."""

@@ -7,7 +7,7 @@ and gets no ledger row, except when the backend was unreachable.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,13 +76,13 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
     return answer
 
 
-def check_budget(charge: Charge, quote: Quote, services: Services) -> Act[None]:
-    """Check the budgets before a call that sends several requests.
+def check_budget(charge: Charge, quote: Quote, services: Services, left: Callable[[], float]) -> Act[None]:
+    """Check the budgets before a call that sends several requests. *left* returns the rest of its deadline in seconds.
 
     Raises:
         BudgetError: The call would exceed a budget, even if all calls in progress cost nothing.
     """
-    yield from services.spending().check(charge, quote)
+    yield from services.spending().check(charge, quote, left)
 
 
 def is_request(error: BaseException | None) -> bool:

@@ -6,6 +6,7 @@ The tests measure no time. Their timeouts are too short for calls that all wait 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import pytest
 import llmcore
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.writer import Writer
-from llmcore.errors import BudgetError, LedgerUnavailable
+from llmcore.errors import BudgetError, LedgerUnavailable, Timeout
 
 HOLD = """
 import sys, apsw
@@ -189,3 +190,31 @@ def test_work_of_the_garbage_collector_during_a_commit_waits_for_the_lock(tmp_pa
     writer.run(commit)
     assert done == ["outer", "inner"]
     database.close()
+
+
+def test_the_ledger_gets_no_more_time_than_its_call_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded at the ledger: with a lock, the calls would fail after either time."""
+    seconds = 5.0
+    asked: dict[str, float] = {}
+
+    def record(name: str, method: Any) -> Any:
+        def call(*args: Any) -> Any:
+            asked[name] = max(args[-1], asked.get(name, 0.0))
+            return method(*args)
+
+        return call
+
+    settings = make_settings(tmp_path / "ledger.sqlite3", budget={"limit": "1 USD"})
+    with llmcore.load(settings) as core:
+        provider = core.backend("ledger").provider
+        names = {"prepare", "reserve", "areserve", "read_budgets"}
+        for name in names:
+            monkeypatch.setattr(provider, name, record(name, getattr(provider, name)))
+        while asked.keys() != names:
+            with contextlib.suppress(Timeout, BudgetError):  # on a machine that stops for so long
+                core.llm.chat("sync", timeout=seconds, cache=False)
+                asyncio.run(core.llm.achat("async", timeout=seconds, cache=False))
+                core.llm.embed([f"text {number}" for number in range(2049)], timeout=seconds, cache=False)
+    assert max(asked.values()) <= seconds, asked

@@ -9,6 +9,7 @@ import msgspec
 
 from llmcore.calls.drivers import arun
 from llmcore.ledger.deferred import find_deferred
+from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.llm.batch.queue_price import TIER, make_queue_quote
 from llmcore.support.ledger_owners import make_owner
 from llmcore.support.ledger_values import Charge, Outcome
@@ -62,7 +63,8 @@ class Booking:
         """
         charge = self._make_charge(call, name)
         quote = make_queue_quote(call, self._services.prices)
-        reservation = await arun(self._services.spending().reserve(charge, quote, lambda: 0.0))
+        reserving = self._services.spending().reserve(charge, quote, lambda: LOCK_TIMEOUT_S, waits=False)
+        reservation = await arun(reserving)
         if reservation.is_open or reservation.is_unbooked:
             self._open[name] = reservation
 

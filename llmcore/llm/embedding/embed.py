@@ -101,7 +101,8 @@ def _embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embedding
         call.calls = [_make_call(call, batch, services) for batch in batches]
         if len(call.calls) > 1:
             quote = EmbeddingQuote(backend, model, missing, services.prices)
-            yield from check_budget(EMBEDDING.charge(call.calls[0]), quote, services)
+            first = call.calls[0]
+            yield from check_budget(EMBEDDING.charge(first), quote, services, first.deadline.left)
             results: Sequence[Embeddings] = yield gather(
                 [_make_task(each, services) for each in call.calls], _CONCURRENT
             )

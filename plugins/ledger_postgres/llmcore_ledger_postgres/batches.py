@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -21,20 +22,40 @@ _LARGEST: Final = 100
 _LANES: Final = 2
 """The maximum number of concurrent statements of one kind."""
 
+_INLINE_TIMEOUT_S: Final = 1.0
+"""The timeout of a statement in the event loop's thread, because no thread could be started."""
+_LEAST_S: Final = 0.25
+"""A statement is repeated for items that have at least so many seconds left."""
+
 Execute = Callable[[Sequence[Any], float], Sequence[Any]]
-"""A function that sends items in one statement within the given seconds, and returns one result per item."""
+"""A function that sends items in one statement within the given seconds, and returns one result per item.
+
+The statement may be repeated.
+"""
 
 
 class _Job:
-    __slots__ = ("deadline", "done", "error", "item", "notify", "value")
+    __slots__ = ("deadline", "done", "error", "is_taken", "item", "notify", "unknown", "value")
 
     def __init__(self, item: Any, deadline: float) -> None:
         self.item = item
         self.deadline = deadline
+        self.is_taken = False
+        """Whether the job has left the queue."""
+        self.unknown = False
+        """Whether a statement may have been executed although it failed."""
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
         self.notify: Callable[[], object] | None = None
+
+    def finish(self, value: Any, error: Exception | None) -> None:
+        """Hand the result to the caller."""
+        if isinstance(error, LedgerUnavailable) and self.unknown != error.unknown:
+            error = LedgerUnavailable(error.message, busy=error.busy, unknown=True)
+        self.value, self.error, self.done = value, error, True
+        if self.notify is not None:
+            self.notify()
 
 
 class Batcher:
@@ -56,16 +77,12 @@ class Batcher:
         job = _Job(item, time.monotonic() + timeout_s)
         if self._enter(job):
             self._drain(job)
-        else:
+        if not job.done:
             answered = threading.Event()
             job.notify = answered.set
             if not job.done:
                 answered.wait(max(0.0, job.deadline - time.monotonic()))
-        if not job.done:
-            raise LedgerUnavailable("the ledger did not answer in time", busy=True, unknown=True)
-        if job.error is not None:
-            raise_unchained(job.error)
-        return job.value
+        return self._get_result(job)
 
     async def run_async(self, item: Any, timeout_s: float) -> Any:
         """See `run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
@@ -86,27 +103,42 @@ class Batcher:
                 return
 
         job.notify = notify
+        timer = loop.call_later(timeout_s, wake)
         if self._enter(job):
-            submit(self._drain)
+            self._submit_drain()
         cancellation = None
-        while not job.done:
+        while not future.done():
             try:
                 await asyncio.shield(future)
             except asyncio.CancelledError as error:
                 cancellation = cancellation or error
-        if cancellation is not None:
-            try:
-                raise Interrupted(job.value, job.error, cancellation)
-            finally:
-                del cancellation  # breaks the reference cycle of frame and traceback
-        if job.error is not None:
-            raise_unchained(job.error)
-        return job.value
+        timer.cancel()
+        if cancellation is None:
+            return self._get_result(job)
+        failure = job.error if job.done else self._give_up(job)
+        try:
+            raise Interrupted(job.value, failure, cancellation)
+        finally:
+            del cancellation, failure  # breaks the reference cycle of frame and traceback
 
     def after_fork(self) -> None:
         """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
         self._waiting.clear()
         self._lanes = 0
+
+    def _get_result(self, job: _Job) -> Any:
+        error = job.error if job.done else self._give_up(job)
+        if error is not None:
+            raise_unchained(error)
+        return job.value
+
+    def _give_up(self, job: _Job) -> LedgerUnavailable:
+        """Return the error of a job whose time is over. If it is still in the queue, it will not be sent."""
+        with self._lock:
+            was_taken, job.is_taken = job.is_taken, True
+        return LedgerUnavailable(
+            "the ledger did not answer in time", busy=True, unknown=was_taken or job.unknown
+        )
 
     def _enter(self, job: _Job) -> bool:
         """Queue *job*. Return whether the caller must send the queue."""
@@ -117,40 +149,64 @@ class Batcher:
                 return True
             return False
 
-    def _drain(self, own: _Job | None = None) -> None:
-        """Send the queue. After the job *own* of the caller, leave the remaining jobs to a thread."""
+    def _drain(self, own: _Job | None = None, longest_s: float = math.inf) -> None:
+        """Send the queue, each item within *longest_s*. After the job *own* of the caller, leave the rest to a thread."""
         while True:
             with self._lock:
-                if not self._waiting:
-                    self._lanes -= 1
-                    return
-                if own is not None and own.done:
+                jobs = [] if own is not None and own.is_taken else self._take(longest_s)
+                if not jobs:
+                    if not self._waiting:
+                        self._lanes -= 1
+                        return
                     break
-                jobs = [self._waiting.popleft() for _ in range(min(_LARGEST, len(self._waiting)))]
             try:
-                self._send(jobs)
+                self._send(jobs, max(job.deadline for job in jobs) if own is None else own.deadline)
             except BaseException:  # Ctrl-C in this thread; the jobs of other callers must still be sent
-                with self._lock:
-                    self._waiting.extendleft(
-                        reversed([job for job in jobs if not job.done and job is not own])
-                    )
-                submit(self._drain)
+                self._put_back([job for job in jobs if not job.done and job is not own])
+                self._submit_drain()
                 raise
-        submit(self._drain)
+        self._submit_drain()
 
-    def _send(self, jobs: list[_Job]) -> None:
-        timeout_s = max(job.deadline for job in jobs) - time.monotonic()
-        values: Sequence[Any] = ()
-        error: Exception | None = None
+    def _submit_drain(self) -> None:
+        """Send the queue in a thread. Without a thread, the caller waits, so the jobs fail after `_INLINE_TIMEOUT_S`."""
+        submit(self._drain, otherwise=lambda: self._drain(None, _INLINE_TIMEOUT_S))
+
+    def _take(self, longest_s: float) -> list[_Job]:
+        """Remove the next jobs from the queue. The caller has the lock."""
+        jobs: list[_Job] = []
+        while self._waiting and len(jobs) < _LARGEST:
+            job = self._waiting.popleft()
+            if not job.is_taken:
+                job.is_taken = True
+                job.deadline = min(job.deadline, time.monotonic() + longest_s)
+                jobs.append(job)
+        return jobs
+
+    def _put_back(self, jobs: Sequence[_Job]) -> None:
+        with self._lock:
+            for job in jobs:
+                job.is_taken = False
+            self._waiting.extendleft(reversed(jobs))
+
+    def _send(self, jobs: Sequence[_Job], deadline: float) -> None:
+        """Send *jobs* in one statement until *deadline*. If it does not answer, jobs with more time return to the queue."""
         try:
-            values = self._execute([job.item for job in jobs], timeout_s)
+            values = self._execute([job.item for job in jobs], deadline - time.monotonic())
         except Exception as raised:  # noqa: BLE001 - passed to the callers
             error = raised
-        if error is not None and len(jobs) > 1 and not getattr(error, "busy", False):
-            for job in jobs:  # only the faulty job fails
-                self._send([job])
+        else:
+            for job, value in zip(jobs, values, strict=True):
+                job.finish(value, None)
             return
-        for number, job in enumerate(jobs):
-            job.value, job.error, job.done = None if error else values[number], error, True
-            if job.notify is not None:
-                job.notify()
+        for job in jobs:
+            job.unknown = job.unknown or getattr(error, "unknown", False)
+        if getattr(error, "busy", False):
+            least = max(time.monotonic(), deadline) + _LEAST_S
+            self._put_back([job for job in jobs if job.deadline > least])
+            jobs = [job for job in jobs if job.deadline <= least]
+        elif len(jobs) > 1:
+            for job in jobs:  # only the faulty job fails
+                self._send([job], min(job.deadline, deadline))
+            return
+        for job in jobs:
+            job.finish(None, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,46 @@ def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
     with pytest.raises(LedgerUnavailable, match="abandoned"):  # it can never be opened later
         ledger.reserve(request, T)
     assert read(ledger) == (0, 1)
+
+
+@pytest.mark.parametrize("together", ["task", "thread"])
+def test_a_call_does_not_wait_for_the_statement_of_calls_with_more_time(
+    server: PostgresServer, opener: Callable[..., PostgresLedger], together: str
+) -> None:
+    ledger = opener(heartbeat=Duration(600.0), connect_timeout=Duration(60.0))
+    ledger.prepare(T)
+    ledger.reserve(make_request("first", 1), T)
+
+    async def reserve(key: str, timeout_s: float) -> object:
+        if together == "task":
+            return await ledger.areserve(make_request(key, 1), timeout_s)
+        return await asyncio.to_thread(ledger.reserve, make_request(key, 1), timeout_s)
+
+    async def reserve_all() -> list[object]:
+        server.pause()
+        try:
+            patient = [asyncio.create_task(reserve(f"patient {n}", 4 * T)) for n in range(4)]
+            hasty = [asyncio.create_task(reserve(f"hasty {n}", 0.2)) for n in range(4)]
+            _, pending = await asyncio.wait(hasty, timeout=2 * T)
+            assert not pending
+            assert not any(task.done() for task in patient)
+        finally:
+            server.resume()
+        answers = await asyncio.gather(*hasty, return_exceptions=True)
+        assert all(isinstance(each, LedgerUnavailable) and each.busy for each in answers)
+        return await asyncio.gather(*patient)
+
+    assert all(isinstance(each, Reserved) for each in asyncio.run(reserve_all()))
+
+
+def test_threads_that_reserve_at_once_all_get_an_answer(opener: Callable[..., PostgresLedger]) -> None:
+    ledger = opener(max_connections=2)
+    ledger.prepare(T)
+    with ThreadPoolExecutor(16) as pool:
+        requests = [make_request(f"{number}", 1, limit=1000) for number in range(400)]
+        answers = list(pool.map(lambda request: ledger.reserve(request, 4 * T), requests))
+    assert all(isinstance(each, Reserved) for each in answers)
+    assert read(ledger) == (0, 400)
 
 
 def test_a_claim_whose_answer_was_lost_belongs_to_the_caller(
