@@ -40,7 +40,7 @@ def run_chunk(data: bytes) -> bytes:
 
 
 def make_engines(core: Core) -> Engines:
-    """Return the engines of *core*, the application's side of this module."""
+    """Return the engines of *core*. The application calls this function; its workers call `run_chunk`."""
 
     def get_provider(name: str | None) -> tuple[str, Any] | None:
         backend = core.backend("engines", name)
@@ -55,7 +55,7 @@ def make_engines(core: Core) -> Engines:
 
 
 class _Worker:
-    """The Cores and the event loop of this process. They live as long as the process, because a next chunk needs them."""
+    """The Cores and the event loop of this process. They live as long as the process, because the next chunk may need them."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -78,14 +78,15 @@ class _Worker:
                 self._loop = LoopThread()
             loop = self._loop
             core, send, room = self._prepare(chunk)
-        if chunk.concurrency is not None:  # of this chunk, not of the process
+        # a fixed concurrency limits this chunk alone, not all chunks of the process
+        if chunk.concurrency is not None:
             room = Room(Pace(chunk.concurrency))
         shared = SharedRun(chunk.run, core._services.spending())  # noqa: SLF001 - of the same host
         result: ChunkResult = loop.wait(ChunkRun(chunk.requests, shared.ask, send, room).run())
         return result
 
     def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
-        """Return the Core, the sender and the requests in flight for the run of *chunk*."""
+        """Return the Core, the sender and the count of requests in flight for the run of *chunk*."""
         key = sha256(_encode(msgspec.structs.replace(chunk, requests=[]))).digest()
         found = self._senders.get(key)
         if found is None:

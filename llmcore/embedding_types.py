@@ -56,7 +56,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     cost: Decimal | None = None
     """The cost in USD of the requests that were sent.
 
-    The result is None if the price is unknown, 0 if all texts came from the cache.
+    None if the price is unknown; 0 if all texts came from the cache.
     """
     cached: Sequence[bool] = msgspec.field(default_factory=list)
     """For each vector, in the order of the texts: True if the cache had it."""

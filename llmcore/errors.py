@@ -232,7 +232,7 @@ class BudgetError(LLMCoreError):
 
 
 class BudgetExceeded(BudgetError):
-    """The maximum cost of the call, or the number of its characters, is more than the rest of a budget."""
+    """The maximum cost of the call, or the number of its characters, is more than a budget has left."""
 
     code = "LC601"
 

@@ -59,8 +59,9 @@ def must_propagate(error: BaseException) -> bool:
 def is_plugin_exit(error: BaseException) -> bool:
     """Return whether *error*, raised in a plugin's method, is an exit that the plugin called: a failure of the plugin.
 
-    Without this, `sys.exit(0)` in a plugin would end the program of its user with success and without a message. A signal
-    handler of the program may exit while a plugin's method runs: its SystemExit has a frame of that handler.
+    Without this, `sys.exit(0)` in a plugin would end the program of its user with success and without a message. A
+    SystemExit of the program's own signal handler is not a plugin's exit, even if a plugin's method runs at that moment.
+    Its traceback has a frame of the handler.
     """
     if not isinstance(error, SystemExit):
         return False

@@ -12,7 +12,7 @@ __all__ = ["find_place", "format_exception", "log_exception", "make_error"]
 
 
 def make_error(claim: Claim, what: str, **parts: Any) -> PluginBroken:
-    """Return the error with the message that the plugin of *claim* *what*, for example "did not load"."""
+    """Return the error with the message "plugin `NAME` *what*", such as "plugin `acme 1.0` did not load"."""
     return PluginBroken(f"plugin `{claim.owner}` {what}", **parts)
 
 

@@ -25,7 +25,7 @@ __all__ = ["import_plugin", "make_import_timeout"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
 SLOW_IMPORT_S = 5.0
-"""After so many seconds, the log names a plugin whose import has no deadline."""
+"""Seconds after which a warning in the log names a plugin whose import has no deadline."""
 
 
 def import_plugin(claim: Claim) -> ModuleType:

@@ -141,7 +141,7 @@ class Catalogue(ProcessBound):
             self._choose(kind, name, instances)
         except PluginNotFound as error:
             return error
-        except PluginConflict:  # raised where the provider is used
+        except PluginConflict:  # the use of the provider raises this error
             return None
         return None
 

@@ -167,7 +167,7 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     cost_source: CostSource | None = None
     """Where the price comes from (for an answer from the cache: the price in `saved`).
 
-    The result is None if the price is unknown. "server": the backend reported the cost. "config": `[prices]`
+    None if the price is unknown. "server": the backend reported the cost. "config": `[prices]`
     in the configuration. "provider": the plugin's price table.
     """
     refusal: str | None = None
@@ -324,7 +324,7 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     """Seconds from the start to the first content of a streamed answer.
 
-    The result is None if the backend did not stream the answer.
+    None if the backend did not stream the answer.
     """
     stream: bool = False
     """True if the application asked for a stream."""
@@ -347,7 +347,10 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     budget: str
     """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
     fraction: float
-    """The highest fraction of `alert_at` that the spending has reached; of a `reason` other than "fraction", spent by limit."""
+    """The highest fraction of `alert_at` that the spending has reached.
+
+    If `reason` is not "fraction", `spent` divided by `limit`.
+    """
     limit: Decimal
     """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
     spent: Decimal

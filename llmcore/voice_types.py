@@ -83,7 +83,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     characters.
     """
     billed_characters: int = 0
-    """The part of `characters` that this call paid for; the rest came from the cache.
+    """The part of `characters` that this call paid for; the other characters came from the cache.
 
     The host sets this field.
     """

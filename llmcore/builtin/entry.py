@@ -75,7 +75,7 @@ def read_write_time(data: bytes) -> int:
 def is_expired(written: int, expires: int, now: int) -> bool:
     """Return whether an entry has expired.
 
-    An entry whose time of writing is in the future counts as expired too: the clock was set back, so its age is unknown.
+    An entry that was written after *now* counts as expired too: the clock was set back, so the age of the entry is unknown.
     """
     return bool(expires) and not (written - _CLOCK_SLACK_NS <= now < expires)
 

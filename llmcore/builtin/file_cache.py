@@ -45,8 +45,7 @@ class FileCache:
 
     Args:
         options: Folder, limits and namespace.
-        clock: Returns nanoseconds since 1970-01-01 UTC. Entries expire by this clock, so all processes need the same
-            one.
+        clock: Returns nanoseconds since 1970-01-01 UTC. Entries expire by this clock, so all processes need the same clock.
         chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None uses
             a random generator.
 

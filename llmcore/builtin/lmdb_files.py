@@ -127,8 +127,9 @@ def _open_lmdb(folder: Path, map_limit: int) -> Any:
     size = 0
     with contextlib.suppress(FileNotFoundError):
         size = (folder / DATA).stat().st_size
-    # Without sync, a killed process does not damage the file: it writes each page before the page that refers to it,
-    # and the kernel keeps both. Only a power cut may damage the file. The crash mark detects this.
+    # Without sync, a killed process does not damage the file: LMDB writes a page before the pages that refer
+    # to it, and the kernel keeps what was written. Only a power cut may damage the file. The crash mark
+    # detects this damage.
     return lmdb.open(
         os.fspath(folder),
         # Map twice the size, so that remapping is rare. LMDB uses a larger map if the data needs one.

@@ -22,9 +22,9 @@ MAX_SLOT_BYTES: Final = 511
 _TRIES: Final = 64
 """The maximum number of attempts of one read or write. A file cannot double its size so often."""
 _TRIM_EVERY: Final = 1024
-"""The number of transactions between two looks at the resident pages."""
+"""The number of transactions between two measurements of the resident pages."""
 _RESIDENT_BYTES: Final = 32_000_000
-"""The growth of the resident pages of mapped files at which they are released."""
+"""The resident pages of mapped files are released when they have grown by this many bytes."""
 
 _GENERATION_AT: Final = 48
 """The number of bits of a transaction number in a version. The bits above count how often the file was opened."""

@@ -33,7 +33,7 @@ class MemoryOptions(Options):
     """`[cache.memory]`."""
 
     max_size: Size = Size(64 * 10**6)
-    """Maximum bytes of keys, values and overhead. Beyond it, entries are evicted."""
+    """Maximum bytes of keys, values and overhead. Above this size, entries are evicted."""
     eviction: Literal["lru", "lfu"] = "lru"
     """"lru" evicts the least recently used entries, "lfu" the least frequently used."""
 
@@ -66,7 +66,7 @@ class SqliteOptions(Options):
     None means `ledger.sqlite3` in the user's state folder.
     """
     durability: Literal["normal", "full"] = "normal"
-    """"normal" survives the end of the process, "full" also a power cut."""
+    """With "normal", a commit survives the end of the process; with "full", also a power cut."""
 
 
 class LocalOptions(Options):
@@ -111,7 +111,7 @@ class LogOptions(Options):
     """`[log]`: the log of prompts and answers."""
 
     content: bool = False
-    """True if prompts and answers are written to the log. If False, the log contains no part of them."""
+    """True writes prompts and answers to the log. With False, the log contains no part of them."""
     keep: Duration | None = None
     """Time after which an entry is deleted. None keeps all entries."""
     redact: tuple[Pattern, ...] = ()
@@ -126,7 +126,7 @@ class SmtpOptions(Options):
     host: str
     """The name of the server."""
     port: int | None = None
-    """None means 587 with "starttls", 465 with "tls" and 25 with "none"."""
+    """The port. None means 587 with "starttls", 465 with "tls" and 25 with "none"."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """"starttls" switches to TLS before anything is sent, "tls" uses TLS from the start, "none" is for servers on this machine."""
     user: str | None = None

@@ -1,4 +1,4 @@
-"""How much of the memory of this process are pages of mapped files."""
+"""Measure the part of this process's memory that consists of pages of mapped files."""
 
 from __future__ import annotations
 

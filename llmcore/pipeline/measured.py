@@ -1,4 +1,4 @@
-"""What a text would cost as embeddings or as speech, found without a request."""
+"""The cost of a text as embeddings or as speech, computed without a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Measured(NamedTuple):
     """The measures of one text."""
 
     key: object
-    """Equal for texts that are requested once."""
+    """A key. Texts with equal keys share one request."""
     charge: Charge
     """The call, for the budgets that count it."""
     is_cached: bool

@@ -27,7 +27,10 @@ __all__ = ["LocalEngine"]
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[int, bytes, str]).decode
 _CALLS: Final = 2
-"""The calls that a worker runs at the same time: one begins while the last requests of another one are answered."""
+"""The number of calls that a worker runs at the same time.
+
+A second call fills the time in which the first one waits for its last answers.
+"""
 _END_S: Final = 30.0
 """Seconds that a worker may take to complete its calls after `close`."""
 
@@ -121,7 +124,7 @@ class _Worker:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[bytes]] = {}
         self._number = 0
-        self.is_alive = True  # until the thread sees the end of the results
+        self.is_alive = True  # until the thread reads the end of the results
         if not start_thread(threading.Thread(target=self._receive, name="llmcore-engine", daemon=True)):
             self.is_alive = False
             self._process.kill()
@@ -138,7 +141,8 @@ class _Worker:
         with self._lock:
             self._waiting[self._number] = call.future
             self._number += 1
-            with contextlib.suppress(OSError, ValueError):  # the thread that reads the results notices it
+            # the process has ended; the thread that reads the results fails the call
+            with contextlib.suppress(OSError, ValueError):
                 write_message(self._calls, _encode(message))
             if self.is_alive:
                 return

@@ -1,7 +1,8 @@
 """A worker process of the engine `local`: `python -m llmcore.builtin.local_engine.worker`.
 
-It reads calls from standard input and writes results to standard output, as messages with a length in front. At the end of the
-input, also if the other process was killed, it completes the calls that have begun, and ends.
+The worker reads calls from standard input and writes results to standard output. A length precedes each message. At the end
+of the input, the worker completes the calls that have begun, and ends. The input also ends if the process that started the
+worker is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[int, str, str, bytes]).decode
 
 
 def read_message(file: IO[bytes]) -> bytes | None:
-    """Return the next message; None at the end of *file*, also in the middle of a message."""
+    """Return the next message; None if *file* ends, even in the middle of a message."""
     head = file.read(_LENGTH)
     size = int.from_bytes(head, "big") if len(head) == _LENGTH else 0
     body = file.read(size)
@@ -39,9 +40,10 @@ def write_message(file: IO[bytes], body: bytes) -> None:
 
 def main() -> None:
     """Serve calls until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other process decides
+    # Ctrl-C reaches the whole process group, but the process that started the worker decides about its end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     calls, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not reach the results
+    os.dup2(2, 1)  # keeps the output of libraries out of the results
     lock = threading.Lock()
     threads: list[threading.Thread] = []
     while (message := read_message(calls)) is not None:

@@ -48,7 +48,10 @@ class Database:
         self.path = path
         self._prepare = prepare
         self.after_checkpoint: Callable[[apsw.Connection], None] = lambda _: None
-        """Called with another connection in the thread of a checkpoint. It must not write, and a fork waits for it."""
+        """A function that the thread of a checkpoint calls with a second connection.
+
+        It must not write. A fork waits until it returns.
+        """
         # Re-entrant: the garbage collector may settle a call in a thread that already holds the lock.
         self.lock = forks.lock()
         self._durable = durable
@@ -127,7 +130,7 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_handler(self._wait_for_lock)
-            # for a new file; pages are small because a call changes a small part of two pages
+            # This sets the size in a new file. Pages are small, because a call changes a small part of two pages.
             connection.execute("PRAGMA page_size = 2048")
             self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
@@ -164,7 +167,8 @@ class Database:
         return True
 
     def _on_wal_commit(self, _: apsw.Connection, name: str, pages: int) -> int:
-        if name == "main" and pages < _CHECKPOINT_PAGES:  # the WAL was restarted
+        # SQLite has begun to write the WAL from its start again
+        if name == "main" and pages < _CHECKPOINT_PAGES:
             self._checkpoint_at = _CHECKPOINT_PAGES
         elif name == "main" and pages >= self._checkpoint_at:
             # A reader may prevent SQLite from moving all pages, so try again after the next thousand pages.
@@ -173,12 +177,9 @@ class Database:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        # Delay forks, because a child would inherit SQLite's internal locks in a locked state.
-        # after an error, a later commit tries again
-        with (
-            forks.delay(),
-            contextlib.suppress(apsw.Error, OSError),
-        ):
+        # Delay forks, because a child would inherit SQLite's internal locks in a locked state. Ignore errors,
+        # because a later commit tries again.
+        with forks.delay(), contextlib.suppress(apsw.Error, OSError):
             connection = apsw.Connection(str(self.path))
             try:
                 # A connection detects a WAL only at its first read.

@@ -44,7 +44,7 @@ def pack(rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> by
 
 
 def unpack(blob: bytes) -> Latencies:
-    """Return what `pack` has packed."""
+    """Return the latencies that `pack` has packed."""
     rows = msgspec.msgpack.decode(blob, type=list[tuple[str, str, str, bytes, bytes]])
     return [(*key, _read(latency), _read(first)) for *key, latency, first in rows]  # type: ignore[misc]
 
@@ -95,7 +95,7 @@ def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
 
 
 def _find_rank(parts: Sequence[Sequence[float]], rank: int) -> float:
-    """Return the value with *rank* others before it, in the order of all values."""
+    """Return the value at the index *rank* if all values were in one sorted list."""
     ends = [(0, len(part)) for part in parts]
     while sum(end - start for start, end in ends) > max(_FEW, 4 * len(parts)):
         low = min(part[start] for part, (start, end) in zip(parts, ends, strict=True) if start < end)

@@ -17,13 +17,19 @@ __all__ = ["EPOCH", "SHAPES", "find_shape", "merge", "restore"]
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
 SHAPES: Final = (("kind", "provider", "model", "tags", "error"), ("user",))
-"""The columns of each form, which is summed by them for each day. Users are apart: their combinations with models would be many."""
+"""The columns of each form. A form has one sum for each day and each combination of values in its columns.
+
+Users are in a separate form, because users and models would have many combinations.
+"""
 _TIMES: Final = frozenset({"day", "week", "month"})
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "total": (), "day": (), "week": (), "month": (), "model": ("provider", "model"), "provider": ("provider",),
     "kind": ("kind",), "user": ("user",), "tag": ("tags",), "error": ("error",),
 }  # fmt: skip
-"""Dimension or filter -> its columns. Hours and API keys are not stored: the set of users that are keys may change."""
+"""Dimension or filter -> its columns.
+
+Hours are not stored. API keys are not stored either, because the set of users that are keys may change.
+"""
 
 
 def find_shape(query: ReportQuery) -> tuple[str, ...] | None:

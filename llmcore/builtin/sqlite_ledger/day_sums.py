@@ -116,7 +116,7 @@ class Kept:
         return merge(rows, len(query.dimensions))
 
     def find_percentiles(self, query: ReportQuery) -> dict[tuple[Any, ...], tuple[float | None, ...]] | None:
-        """Return the percentiles of each group of *query*; None as in `sum`."""
+        """Return the percentiles of each group of *query*; None in the same cases as `sum`."""
         if find_shape(query) != SHAPES[0] or not _MEASURED.issuperset((*query.dimensions, *query.filters)):
             return None
         zone = _Zone(query.offsets)
@@ -168,7 +168,7 @@ class Kept:
     def _read_days(
         self, kept: apsw.Connection, query: ReportQuery, zone: _Zone, days: Sequence[date], shape: str
     ) -> list[tuple[date, Any]]:
-        """Return what is stored of *days*. Sum and store the days that are not stored yet."""
+        """Return the stored content of each of *days*. First sum and store the days that are not stored yet."""
         bounds = dict(zip(days, _find_bounds(zone, days), strict=True))
         found: dict[date, bytes] = {}
         for day, (start, finish) in bounds.items():
@@ -189,7 +189,7 @@ class Kept:
         return [(day, msgspec.json.decode(found[day]) if is_sums else found[day]) for day in days]
 
     def _make_blobs(self, query: ReportQuery, shape: str) -> Callable[[int], bytes]:
-        """Return a function that returns the content of a day, by its number."""
+        """Return a function that takes the number of a day and returns the content to store for the day."""
         if not shape.startswith("["):
             measured = _group_by_day(self._rows.read_latencies(query))
             return lambda day: pack(measured.get(day, ()))

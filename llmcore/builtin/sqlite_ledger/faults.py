@@ -19,7 +19,7 @@ FAULTS: Final = (apsw.Error, OSError, NewerLedger)
 
 
 def translate(error: Exception) -> LedgerUnavailable:
-    """Return *error* in words."""
+    """Return the contract's error for *error*, with the reason in words."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, apsw.BusyError):
         return LedgerUnavailable(f"another process holds the write lock ({reason})", busy=True)
@@ -28,7 +28,7 @@ def translate(error: Exception) -> LedgerUnavailable:
 
 @contextlib.contextmanager
 def translate_faults() -> Iterator[None]:
-    """Translate the faults of a block."""
+    """Translate the faults that the block raises."""
     try:
         yield
     except FAULTS as error:

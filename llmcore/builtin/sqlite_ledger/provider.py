@@ -39,7 +39,7 @@ __all__ = ["SqliteLedger"]
 T = TypeVar("T")
 
 _STORE_EVERY_S: Final = 600.0
-"""How often a process looks for finished days whose sums are not stored."""
+"""Seconds between two searches of a process for finished days whose sums are not stored."""
 _MOST_STORED: Final = 3
 """The number of days that are stored after one checkpoint. A day of 10,000 requests takes about 30 ms of CPU."""
 

@@ -70,7 +70,7 @@ def _prune_chunk(
             head = (float(start), format_period(start, end), SUM_ATTEMPT)
             sums += [(*head, *row) for row in db.execute(_SELECT, (first, last, start, end))]
     db.execute(_DELETE, (first, last, before))
-    db.executemany(_INSERT, sums)  # each sum has the id of one of its rows
+    db.executemany(_INSERT, sums)  # a sum reuses the id of one of the rows that it replaces
     return last, len(rows)
 
 

@@ -61,7 +61,7 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 _ID_STEP: Final = 86_400_000_000
-"""The ids of one day. The rows of a short range are grouped faster than all rows at once."""
+"""The number of ids of one day. Grouping the rows of one day after the other is faster than grouping all rows at once."""
 
 
 def aggregate(db: apsw.Connection, query: ReportQuery, path: Path) -> list[ReportRow]:

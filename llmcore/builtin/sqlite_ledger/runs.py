@@ -40,7 +40,7 @@ class Runs:
         self._run_owners = owners
         self._writers: dict[str, tuple[Database, Writer]] = {}
         self._claims: set[str] = set()
-        """The claims of this process that may have items."""
+        """The claims of this process that may still have items."""
         self._runs_lock = forks.lock()
 
     def open_run(self, run: str, timeout_s: float) -> None:
@@ -88,7 +88,7 @@ class Runs:
                 found[0].close()
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # other runs have files
+            with contextlib.suppress(OSError):  # the folder is not empty while other runs have files
                 path.parent.rmdir()
 
     @property

@@ -76,13 +76,14 @@ class Writer:
         """
         job = _Job(work, None, timeout_s)
         self._waiting.append(job)
-        # The thread that has the lock may still wait for work with a longer timeout after this job has failed.
+        # Do not wait for the lock without end: the thread that has it may commit or fail this job, and then
+        # wait for other work.
         while not job.done:
             if not self._database.lock.acquire(timeout=_ATTEMPT_S):
                 continue
             try:
                 if self._committing:
-                    # no caller waits for the job
+                    # no caller waits for the job, so give it the whole timeout
                     job.deadline = max(job.deadline, time.monotonic() + LOCK_TIMEOUT_S)
                     return None
                 if not job.done:
