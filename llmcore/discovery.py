@@ -39,7 +39,8 @@ _SUFFIXES: Final = (".dist-info", ".egg-info")
 _OWN_FINDERS: Final = {"_frozen_importlib_external", "importlib_metadata"}
 """Finders that search the folders of `sys.path`.
 
-This module searches the same folders and skips these finders. (The second finder is that of the backport.)
+This module searches the same folders and skips these finders. The second finder belongs to the backport
+`importlib_metadata`.
 """
 
 

@@ -65,7 +65,7 @@ OLDEST_API: Final = 1
 """The oldest version of the hooks whose plugins this host still loads."""
 
 API_CHANGES: Final[Mapping[int, str]] = {}
-"""What each version of the hooks after the first one changed, as an instruction to authors: "rename X to Y"."""
+"""Version of the hooks, from the second one on -> its changes, each as an instruction to authors: "rename X to Y"."""
 
 KINDS: Final = ("llm", "cache", "storage", "voice", "ledger", "engines")
 """The kinds of provider.
@@ -197,7 +197,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     Give each field a default where possible.
     """
     parameters: frozenset[str] = COMMON_PARAMETERS
-    """llm: the parameters that `chat(..., name=value)` may send; others are refused before anything is sent.
+    """llm: the parameters that `chat(..., name=value)` may send; the host refuses other parameters before anything is sent.
 
     If `extra_body` is listed, `chat(..., extra_body={...})` adds any other parameter to
     `ChatRequest.parameters`, and a provider's option `extra_body` (a dict) adds its parameters to every call.

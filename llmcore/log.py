@@ -1,4 +1,4 @@
-"""Loggers, all below `llmcore`, which has a NullHandler: nothing is printed unless the application configures logging.
+"""Loggers, all below `llmcore`, which has a NullHandler: messages are printed only if the application configures logging.
 
 `logging` is imported at the first message, because importing it costs more than a cached answer.
 """

@@ -77,7 +77,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     format: AudioFormat
     sample_rate_hz: int | None = None
     duration_s: float | None = None
-    """Seconds; None if unknown. The host reads it from the audio."""
+    """Seconds; None if unknown. The host reads the duration from the audio."""
     characters: int = 0
     """Spoken characters, as the vendor counts them; if a provider leaves the field at 0, the host counts the
     characters.

@@ -47,7 +47,7 @@ class FileOptions(Options):
     None means llmcore's folder in the user's cache folder.
     """
     max_size: Size = Size(10**9)
-    """Maximum bytes of the file on disk. Before the file is full, the cache evicts entries, expired ones first."""
+    """Maximum bytes of the file on disk. Before the file is full, the cache evicts entries: first the expired ones."""
     eviction: Literal["lru", "lfu"] = "lru"
     """"lru" evicts the least recently used entries, "lfu" approximately the least frequently used."""
     namespace: str = "default"

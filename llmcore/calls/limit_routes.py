@@ -1,6 +1,6 @@
 """The scopes of a call in a shared store of rate limits, and the state of each scope as this process knows it.
 
-A scope is the calls that share one rule of [limits]: those of a model, or those of a provider.
+A scope is the calls that share one rule of [limits]: the calls of a model, or the calls of a provider.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ScopeState:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """The scopes of one model: its own and that of its provider."""
+    """The scopes that count the calls of one model: a scope of the model, a scope of its provider, or both."""
 
     provider: str
     model: str

@@ -67,7 +67,7 @@ class Capacity:
         )
 
     def count_waiting(self, tokens: int, sign: int) -> None:
-        """Add a request to the waiting ones (*sign* is 1) or remove it (*sign* is -1)."""
+        """Count a request as waiting (*sign* is 1), or no longer as waiting (*sign* is -1)."""
         for bucket in self.buckets:
             bucket.ahead += sign * (tokens if bucket.of_tokens else 1)
 
@@ -306,8 +306,8 @@ class ProviderQueue:
     def _next(self, now: float) -> tuple[Permit | None, float]:
         """Return the next permit to grant and its time.
 
-        Younger calls may overtake a call that waits for its own model's rate. No call may overtake one that waits for the shared
-        rate: otherwise, small requests could delay a large request forever.
+        Younger calls may overtake a call that waits for its own model's rate. No call may overtake a call that waits for
+        the shared rate: otherwise, small requests could delay a large request forever.
         """
         first, soonest = None, NEVER
         heads = [queue.waiting[0] for queue in self.busy]

@@ -164,7 +164,7 @@ def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: f
 
 
 def _unwrap(function: Any) -> Any:
-    """Return the provider's method without the wrappers: partial functions, and the one that tracks requests."""
+    """Return the provider's method without its wrappers: partial functions, and the function that tracks requests."""
     while isinstance(function, functools.partial):
         function = next(filter(callable, function.args), function.func)
     return function

@@ -83,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--engine",
         metavar="NAME",
-        help="the engine whose workers send the requests: local (default) or that of a plugin, such as dask",
+        help="the engine whose workers send the requests: local (default), or an engine of a plugin, such as dask",
     )
     run.add_argument(
         "--engine-address", metavar="ADDRESS", help="the scheduler of the engine, such as tcp://10.0.0.5:8786"
@@ -293,7 +293,7 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
     if args.output == "-" or not output.exists():
         return
     if facts is None or "finished" in facts:
-        what = "is finished" if facts else "belongs to no unfinished run with these options"
+        what = "is finished" if facts else "does not belong to an unfinished run with these options"
         raise UsageError(
             f"{args.output} exists already, and {what}",
             where=f"-o {args.output}",

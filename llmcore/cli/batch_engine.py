@@ -10,7 +10,7 @@ from llmcore.cli.misuse import UsageError
 __all__ = ["ENGINE", "check_engine", "make_engine_settings"]
 
 ENGINE: Final = ("engine", "engine_address")
-"""The options, as attributes of the arguments."""
+"""The names of the options in the parsed arguments."""
 
 
 def check_engine(args: argparse.Namespace) -> None:

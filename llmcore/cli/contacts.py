@@ -41,7 +41,7 @@ def check_all(core: Core) -> Iterator[Contact]:
 
 
 def _check_models(core: Core) -> Iterator[Contact]:
-    """List the models of each provider in use, and look for the configured ones."""
+    """List the models of each provider in use, and look for the configured models."""
     try:
         wanted = [
             *core.llm.resolve(None),
@@ -74,7 +74,7 @@ def _check_models(core: Core) -> Iterator[Contact]:
 def _compare(
     core: Core, what: str, models: Sequence[str], offered: Sequence[str], default: str | None
 ) -> Contact:
-    """Look for *models* among those that the server offers.
+    """Look for *models* among the models that the server offers.
 
     *default* is a name that the server accepts in place of one of its models.
     """

@@ -124,7 +124,7 @@ class Subject:
         return options
 
     def open_again(self) -> Any:
-        """Return a second provider with the options of the one that was opened last."""
+        """Return a second provider with the options of the provider that was opened last."""
         return self.make_backend(self._opened).provider
 
     def probe(self, model: str | None) -> None:
@@ -153,7 +153,10 @@ class Subject:
                 return
 
     def find_models(self) -> list[str]:
-        """Return the models that the provider lists; none if it lists none or its server does not answer."""
+        """Return the models that the provider lists.
+
+        The list is empty if the provider lists no models or its server does not answer.
+        """
         try:
             listing = self.make_backend(self._given).find_ability("list_models")
             return [] if listing is None else [str(model) for model in run(_make_act(listing()))]
@@ -161,7 +164,7 @@ class Subject:
             return []
 
     def find_max_value(self) -> int | None:
-        """Return the option `max_value_bytes`, if there is one."""
+        """Return the option `max_value_bytes`; None if the provider does not have the option."""
         found = options_to_dict(self.make_backend(self._given).options).get("max_value_bytes")
         return found if isinstance(found, int) else None
 

@@ -61,7 +61,7 @@ def probe(kind: str, name: str, limit_s: float) -> ProbeResult:
 
 
 def _try_create(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
-    """Create the provider, which also imports its SDK; return the fault, empty if there is none."""
+    """Create the provider, which also imports its SDK; return the fault, or an empty dict."""
     from llmcore.calls.backend import Backend
     from llmcore.config import load_settings
     from llmcore.errors import ConfigError, LLMCoreError
@@ -79,7 +79,7 @@ def _try_create(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
 
 
 def _import_sdk(module: str) -> dict[str, str]:
-    """Import the packages that the distribution of *module* needs; return the fault, empty if there is none."""
+    """Import the packages that the distribution of *module* needs; return the fault, or an empty dict."""
     import importlib
 
     from llmcore.hidden_modules import find_hidden_module, list_sdk_modules

@@ -103,7 +103,7 @@ def put(*texts: str, end: str = "\n", flush: bool = False) -> None:
 def get_terminal_width(stream: TextIO) -> int | None:
     """Return the width of *stream*: the variable COLUMNS, or the width of its terminal.
 
-    The result is None if it is not a terminal.
+    The result is None if *stream* is not a terminal.
     """
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):

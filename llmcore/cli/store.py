@@ -139,7 +139,7 @@ def _run_ls(args: argparse.Namespace) -> int:
 def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, command: str) -> None:
     """Search the first keys in the folder of *key* for the nearest key.
 
-    Add it to *error*, with *command* for this key.
+    Add the nearest key to *error*, with *command* for this key as the fix.
     """
     from difflib import get_close_matches
 

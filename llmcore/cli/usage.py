@@ -89,7 +89,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add("alert", "the alerts of budgets; --test sends one to each receiver", usage_alert.run)
     )
     add("open", "requests in progress, and requests that a killed process did not settle", _show_open)
-    export = add("export", "write every row, as CSV, with --json as JSON lines, or as Parquet", _export)
+    export = add(
+        "export", "write every row as CSV; with --json as JSON lines, with --parquet as Parquet", _export
+    )
     _add_period_options(export)
     _add_csv_option(export)
     export.add_argument("--parquet", action="store_true", help="write Parquet; needs pyarrow")

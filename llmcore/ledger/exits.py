@@ -64,7 +64,7 @@ def _register_finalizer(_: object = None) -> None:
 
 
 def _reset_in_child() -> None:
-    """Register our finalizer in a child of `multiprocessing`, after it has emptied the list of finalizers."""
+    """Register our finalizer in a child of `multiprocessing`, after the child has emptied its list of finalizers."""
     _state["has_finalizer"] = False
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:

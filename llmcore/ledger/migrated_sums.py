@@ -45,8 +45,8 @@ class PrunedRows:
 
     Args:
         periods: The periods whose rows were pruned in the source.
-        is_new: Returns whether no earlier migration copied rows of the day of a moment. All rows that the target has of
-            such a day are of its own calls.
+        is_new: Returns whether no earlier migration copied rows of the day of a moment. All rows of the target on such a
+            day come from calls of the target itself.
     """
 
     def __init__(self, periods: Sequence[tuple[float, float]], is_new: Callable[[float], bool]) -> None:

@@ -29,7 +29,7 @@ class Reservation:
         self.is_open = False
         """True if the ledger has an open row."""
         self.is_unbooked = False
-        """True if the ledger could not be written: the request is booked in the file next to it."""
+        """True if the ledger could not be written. The request is then booked in the file next to the ledger."""
         self.sending = Sending()
         self.pid = os.getpid()
         """The process that made the request. A forked child has a copy of the reservation but must not settle it."""
@@ -88,7 +88,10 @@ def make_local_row(reservation: Reservation, outcome: Outcome) -> LedgerRow:
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:
-    """Withdraw a request whose call can no longer end. Return the outcome: the maximum cost, or 0 if it was not sent."""
+    """Withdraw a request whose call can no longer end.
+
+    Return the outcome: the maximum cost, or 0 if the request was not sent.
+    """
     unsent = reservation.sending.withdraw()
     return Outcome(
         cost=from_nano(reservation.reserved) if reservation.reserved else None,

@@ -64,7 +64,7 @@ class Reserver:
         has_budgets: bool,
         waits: bool,
     ) -> Generator[Step, Any, Sequence[Counter]]:
-        """Open the row of *reservation*. Return the counters of the budgets that cover it.
+        """Open the row of *reservation*. Return the counters of the budgets that count the request.
 
         *left* returns the rest of the call's deadline in seconds. With *waits*, wait for the reservations of other calls.
 

@@ -75,7 +75,7 @@ class Spending:
         self._clock = clock
         self.is_prepared = False
         self._has_budgets = bool(configured)
-        """True if the ledger has budgets, also of other applications. With budgets, requests need reservations."""
+        """True if the ledger has budgets, including budgets of other applications. With budgets, requests need reservations."""
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
         self._open: set[Reservation] = set()

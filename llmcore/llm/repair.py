@@ -53,8 +53,8 @@ def parse_or_repair(
 ) -> Generator[Any, Any, Reply]:
     """Run *calls* and return the reply with its parsed answer.
 
-    Ask again up to *repairs* times if the answer does not fit. If the memory tier already had the answer, it
-    is passed as *reply*.
+    Ask again up to *repairs* times if the answer does not fit. If the memory tier already had the answer, the answer is
+    passed as *reply*.
 
     Every request passes through the whole pipeline: it has its own reservation, retries and row in the ledger.
     All requests share the deadline of the call. The cache key is the key of the original request, and only an answer

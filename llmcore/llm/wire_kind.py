@@ -1,4 +1,4 @@
-"""Requests in a vendor's format, as a kind of request.
+"""The kind of request for bodies in a vendor's format.
 
 Such a call is a chat whose stream consists of the vendor's events.
 """

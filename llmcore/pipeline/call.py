@@ -29,7 +29,10 @@ __all__ = ["Answer", "Call", "Entry", "Proceed", "RequestKind", "Services", "Sta
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The services that all requests of one Core share. A service that a cached answer does not need is a function, which creates it at its first use."""
+    """The services that all requests of one Core share.
+
+    A service that a cached answer does not need is a function that creates the service at its first use.
+    """
 
     cache: CacheStore
     policy: RetryPolicy
@@ -90,7 +93,7 @@ class RequestKind(Protocol):
     name: str
     """The name of the kind in the ledger: llm, voice, ..."""
     late_expected: str
-    """The part `expected` of the error that is raised when the deadline passes; `late_fix` is its part `fix`."""
+    """The text `expected` of the error that is raised when the deadline passes. `late_fix` is the `fix` of that error."""
     late_fix: str
 
     def run(self, call: Any, services: Services) -> Generator[Any, Any, Any]:
@@ -166,7 +169,7 @@ class Call(msgspec.Struct, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     group: str = ""
-    """The id of the call in the ledger. Attempts, fallbacks and parts of one text share it."""
+    """The id of the call in the ledger. Attempts, fallbacks and parts of one text share this id."""
     attempts: int = 0
     started: float = 0.0
     """The start of the call, by the monotonic clock."""

@@ -35,7 +35,7 @@ class Database:
         path: The path of the file. Missing files and folders are created, readable only by this user.
         durable: True if a commit survives a power cut, at the cost of one fsync per commit. A killed process loses
             nothing in either case.
-        prepare: Creates or migrates the tables; the default are those of the ledger.
+        prepare: Creates or migrates the tables; by default the tables of the ledger.
     """
 
     def __init__(

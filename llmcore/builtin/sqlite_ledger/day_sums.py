@@ -89,7 +89,7 @@ class Kept:
 
     Args:
         db: The ledger, in a transaction, so that the parts of a report are consistent.
-        rows: Reads its rows.
+        rows: Reads the rows of the ledger.
         path: The file of the sums. A new file is readable by this user only.
     """
 
@@ -97,7 +97,7 @@ class Kept:
         self._db, self._rows, self._path = db, rows, path
 
     def sum(self, query: ReportQuery) -> list[tuple[Any, ...]] | None:
-        """Return what `Rows.sum_query` returns; None if stored sums would not help, or the file is not usable."""
+        """Return what `Rows.sum_query` returns. Return None if stored sums do not help, or the file is unusable."""
         shape = find_shape(query)
         if shape is None:
             return None

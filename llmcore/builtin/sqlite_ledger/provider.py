@@ -176,7 +176,7 @@ class SqliteLedger(Runs):
         if now < self._store_at:
             return
         self._store_at = now + _STORE_EVERY_S
-        db.execute("BEGIN")  # one view of the ledger; nothing is written
+        db.execute("BEGIN")  # a read transaction, so that all sums are of the same state of the ledger
         if reports.make_kept(db, self._sums_path).store_days(_MOST_STORED):
             self._store_at = now  # the next checkpoint continues
 

@@ -91,8 +91,8 @@ MIGRATIONS: Final = (
 )
 """The statements of each migration.
 
-`user_version` of a file is the number of migrations that were applied to it. Only append migrations; never
-change one.
+`user_version` of a file is the number of migrations that were applied to it. Only append migrations; never change an
+existing one.
 """
 
 

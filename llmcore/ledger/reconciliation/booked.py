@@ -129,7 +129,10 @@ class Booked:
 
 
 def count_amounts(row: LedgerRow) -> dict[str, int]:
-    """Return the tokens and characters of *row* by kind. Each token counts for one kind. Kinds with 0 are left out."""
+    """Return the tokens and characters of *row* by kind.
+
+    Each token counts for one kind. Kinds with an amount of 0 are left out.
+    """
     left = row.input_tokens
     amounts: dict[str, int] = {}
     long = min(row.cache_write_12h_tokens, row.cache_write_tokens)

@@ -39,7 +39,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     requests: int | None = None
     """The number of requests in the ledger to which the cause applies; None if unknown."""
     parts: Mapping[str, Decimal] = {}
-    """The amount by model. The cause `late` has it by day, `other_keys` by key, and `fees` by line of the bill."""
+    """The parts of the amount: by day for `late`, by key for `other_keys`, by line of the bill for `fees`, else by model."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

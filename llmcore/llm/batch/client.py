@@ -153,8 +153,10 @@ class BatchMethods:
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
             budget: The most that all parts of the run together may cost.
-            engine: As in `batch`; the parts of a run may have different engines. A run that was begun on an engine needs one.
-            parameters: Parameters of the model. `response_format` as a type also parses the answers in the file of the run.
+            engine: As in `batch`; the parts of a run may have different engines. A run that was begun on an engine needs an
+                engine.
+            parameters: Parameters of the model. If `response_format` is a type, the answers in the file of the run are
+                parsed too.
 
         Raises:
             BadRequest: No run has the id.
@@ -213,8 +215,8 @@ class BatchMethods:
             engine: As in `batch`.
             max_failures: Returns the allowed number of failures for a given number of finished items.
             report: Called with a sentence about each batch of the lane `queue`, in another thread.
-            send_other: Sends bodies of another kind, with the tags of the run.
-            measure_other: Measures such bodies for an estimate.
+            send_other: Sends bodies that are not chats, such as texts to be spoken, with the tags of the run.
+            measure_other: Measures the bodies of *send_other* for an estimate.
             answer_type: The type into which the answers are parsed; None for texts.
         """
         from llmcore.llm.batch.run import BatchRun

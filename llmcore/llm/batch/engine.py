@@ -29,7 +29,10 @@ _SIZE: Final = 100
 _COUNT_S: Final = 5.0
 """Seconds for which the number of slots is remembered."""
 _LOSSES: Final = 5
-"""How often a chunk is submitted again after its worker was lost. A chunk that kills its workers must not run for ever."""
+"""The number of times that a chunk is submitted again after its worker was lost.
+
+A chunk that kills its workers must not run for ever.
+"""
 
 T = TypeVar("T")
 

@@ -54,7 +54,10 @@ def prepare(
 
 
 def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any]:
-    """Return *parameters* with *model*, so that a resumed run with another model requests the answers again."""
+    """Return *parameters* with *model*.
+
+    The model is part of the body, so a run that is resumed with another model asks again.
+    """
     return dict(parameters) if model is None else {"model": model, **parameters}
 
 

@@ -106,7 +106,7 @@ class LiveLane:
         """The items of each request in flight or in the queue of an engine."""
         self._finished: list[BatchItem] = []
         self._early: dict[int, BatchItem] = {}
-        """Finished items that wait for an earlier one."""
+        """Finished items that wait for an earlier item."""
         self._due = first
         """The position of the next item to return, if items are in order."""
         self._exhausted = False

@@ -302,7 +302,7 @@ class QueueLane:
     # -- the outcomes of requests; the chunks call these methods
 
     def _answer(self, name: str, key: bytes, reply: Reply, position: int) -> None:
-        """Store and finish the items of an answered request. An answer that does not fit the type fails them."""
+        """Store and finish the items of an answered request. If the answer does not fit the type, the items fail."""
         if name:
             if name in self._settled:
                 return

@@ -30,7 +30,10 @@ def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any
 
 
 def check_format(item: Prepared, wire: object) -> Prepared:
-    """Return *item*. If its `response_format` differs from that of the run, it fails, because all answers have one type."""
+    """Return *item*.
+
+    If its `response_format` differs from that of the run, the item fails, because all answers have one type.
+    """
     if item.body is None or item.body.get("response_format") == wire:
         return item
     fault = BadRequest(

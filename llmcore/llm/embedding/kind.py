@@ -1,4 +1,4 @@
-"""Embeddings as a kind of request of the pipeline. A request has some of the texts of a call."""
+"""Embeddings as a kind of request of the pipeline. One request embeds some of the texts of a call."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class EmbeddingQuote:
 
     def find_fix(self, left: Decimal) -> str | None:
         """See `Quote.find_fix`."""
-        del left  # only fewer or shorter texts cost less
+        del left  # no parameter lowers the cost: only fewer or shorter texts cost less
         return None
 
     def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
