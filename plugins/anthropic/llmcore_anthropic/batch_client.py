@@ -54,7 +54,7 @@ class Batches(Transport):
                 deadline.check()
                 yield from self._read_results(parser.feed(piece), requests)
             yield from self._read_results(parser.end(), requests)
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, None, deadline, ""))
         finally:
             if response is not None:
@@ -72,7 +72,7 @@ class Batches(Transport):
             after = self._add_page(*self._post(_make_page(after), None, None, _SHORT_S), found, since)
         return found
 
-    # -- async, the same line by line
+    # -- asynchronous: the same steps
 
     async def asubmit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:  # noqa: ARG002 - the vendor stores no metadata
         """See `BatchLLMProvider.submit`."""
@@ -95,7 +95,7 @@ class Batches(Transport):
                     yield result
             for result in self._read_results(parser.end(), requests):
                 yield result
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, None, deadline, ""))
         finally:
             if response is not None:

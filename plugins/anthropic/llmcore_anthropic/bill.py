@@ -38,7 +38,7 @@ _TIMEOUT_S: Final = 60.0
 _CENTS: Final = Decimal("0.01")
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
 _BY_CONTRACT: Final = "priority"
-"""The tier that is paid by contract: its usage is reported, its cost is not."""
+"""The tier that is paid by contract. The reports contain its usage, but not its cost."""
 _KINDS: Final[Mapping[str, str]] = {
     "uncached_input_tokens": bills.INPUT,
     "cache_read_input_tokens": bills.CACHED_INPUT,
@@ -46,11 +46,11 @@ _KINDS: Final[Mapping[str, str]] = {
     "cache_creation.ephemeral_1h_input_tokens": bills.CACHE_WRITE_LONG,
     "output_tokens": bills.OUTPUT,
 }
-"""`token_type` of a cost, and the path of the count in the usage -> kind."""
+"""Name -> kind of token. The name is the `token_type` of a cost, and the path of the count in a usage result."""
 
 
 class _Place(NamedTuple):
-    """The usage that one cost pays for: a cost names no API key."""
+    """The fields that a cost and its usage share. The API key is missing, because a cost does not name one."""
 
     day: date
     model: str | None
@@ -162,14 +162,14 @@ class AnthropicBillReader:
     def _read_lines(
         self, day: date, result: Mapping[str, Any], counted: Mapping[tuple[_Place, str], list[BillUsage]]
     ) -> Iterator[BillLine]:
-        """Yield the lines of one cost: one for each API key that has usage of its kind."""
+        """Yield the lines of one cost: one line for each API key that used this kind of token."""
         cents = bills.parse_amount(result["amount"])
         if cents is None:
             raise _make_form_error(f"a cost of {day} has the amount {result['amount']!r}")
         if str(result.get("currency", "USD")).upper() != "USD":
             raise _make_form_error(f"a cost of {day} is in {result['currency']}, not in USD")
         if result.get("description") is None and cents:
-            raise _make_form_error("the costs are not grouped by description, so that they name no model")
+            raise _make_form_error("the costs must be grouped by description, or they do not name the model")
         place, workspace = _find_place(day, result), result.get("workspace_id")
         kind = _KINDS.get(result.get("token_type") or "") if place.model else None
         users = [] if kind is None else counted.get((place, kind), [])

@@ -25,7 +25,7 @@ _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=1
 
 
 _LOWEST_SDK: Final = "2.14"
-_CONFLICT: Final = "which requires anthropic<1 for its own provider `anthropic` and works without that"
+_CONFLICT: Final = "which requires anthropic<1 only for its own provider `anthropic`"
 
 
 def check_sdk() -> None:
@@ -43,7 +43,7 @@ def check_sdk() -> None:
 
 
 class Route:
-    """How the server of an account is reached: the proxy, and whether TLS is used."""
+    """The route to the server of an account: the proxy, and whether TLS is used."""
 
     def __init__(self, url: str) -> None:
         """Find the route to *url*.

@@ -45,7 +45,7 @@ _BY_TYPE: Final[Mapping[str, type[ProviderError]]] = {
 }
 """Source: https://platform.claude.com/docs/en/api/errors"""
 _NO_CREDIT: Final = re.compile(r"credit balance is too low|usage limit", re.IGNORECASE)
-"""Matches the message for an account without credit, which has status 400."""
+"""Matches the message for an account without credit. The status of this answer is 400, as for an invalid request."""
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceed[^.]{0,40}context|context (?:window|limit)", re.IGNORECASE
 )
@@ -57,7 +57,7 @@ class Errors:
     """Makes the errors of one account."""
 
     def __init__(self, account: Account, proxy: str = "") -> None:
-        """Describe the errors of *account*, which is reached through *proxy* (without its password; empty for none)."""
+        """Make errors for *account*. *proxy* is the address of the proxy without its password; empty for no proxy."""
         self._account = account
         self._proxy = proxy
 

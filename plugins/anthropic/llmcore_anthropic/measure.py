@@ -14,7 +14,7 @@ _FILES: Final = {"image": "source", "document": "source", "image_url": "image_ur
 """Kind of part with a file -> the field that contains the file."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
-"""The allowance for the text that the server adds around the texts. No recorded answer needed more."""
+"""The maximum tokens of the text that the server adds to the prompt. Every recorded answer had fewer."""
 _TOOLS_BOUND: Final = 2_000
 _IMAGE_BOUND: Final = 10_000
 
@@ -75,7 +75,7 @@ def find_bound(body: Mapping[str, Any]) -> int | None:
 
 
 def has_server_tools(body: Mapping[str, Any]) -> bool:
-    """Return whether tools of the server may add to the prompt, without a limit."""
+    """Return whether the request has server tools, which may add any amount of text to the prompt."""
     tools = body.get("tools")
     return bool(body.get("mcp_servers") or body.get("container")) or any(
         isinstance(tool, Mapping) and "input_schema" not in tool and "function" not in tool

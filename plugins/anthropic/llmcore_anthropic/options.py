@@ -22,7 +22,7 @@ OFFICIAL: Final = "https://api.anthropic.com"
 KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
 _URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
-"""Matches an address without a password and a query, because errors would show these."""
+"""Matches an address without password and query. Errors show the address, so it must not contain a secret."""
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _RESERVED: Final = frozenset(
     {"authorization", "content-length", "content-type", "expect", "transfer-encoding", "x-api-key"}
@@ -123,7 +123,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_identity(options: AnthropicOptions) -> dict[str, str]:
-    """Return everything except the request that can change the answer: the address, the account and the headers.
+    """Return the settings that can change an answer: the address, the account and the headers.
 
     No key is needed.
     """

@@ -102,7 +102,7 @@ def _find_prices(model: str, tier: str | None, day: date) -> ModelPrice | None:
         variant.when == context and (variant.constraint is None or variant.constraint.active(moment))
         for variant in info.price_variants or ()
     ):
-        return None  # the table has no price of its own for this tier on that day
+        return None  # the table has no price for this tier on that day
     return info.get_prices(moment, context)
 
 

@@ -36,7 +36,7 @@ class AnthropicProvider(Offline, Batches):
     keeps_timeouts = True
 
     def __init__(self, options: AnthropicOptions) -> None:
-        """Prepare; nothing is sent.
+        """Create the provider. Nothing is sent.
 
         Raises:
             ConfigError: The key is missing, or an option, or a proxy or certificate of the environment, is invalid.
@@ -69,7 +69,7 @@ class AnthropicProvider(Offline, Batches):
                 if reader.done:
                     return
             yield from reader.end()
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, reader, deadline, request.model))
         finally:
             if response is not None:
@@ -85,7 +85,7 @@ class AnthropicProvider(Offline, Batches):
         headers, body = self._post(_COUNT, self._encode_count(request), request)
         return self._read_count(headers, body)
 
-    # -- async, the same line by line
+    # -- asynchronous: the same steps
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`."""
@@ -110,7 +110,7 @@ class AnthropicProvider(Offline, Batches):
                     return
             for delta in reader.end():
                 yield delta
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, reader, deadline, request.model))
         finally:
             if response is not None:

@@ -47,7 +47,7 @@ class Transport:
     # -- sync
 
     def _send(self, path: str, content: bytes | None, deadline: RequestDeadline) -> httpx2.Response:
-        """Return the response, whose body is not read."""
+        """Send a request. Return the response before its body is read."""
         track_sending()
         client = self._client.get()
         with deadline.apply():
@@ -70,8 +70,8 @@ class Transport:
         Args:
             path: The path of the request.
             content: The body; None for a GET.
-            request: The request of the host, for its deadline and its model.
-            timeout_s: The deadline of another request in seconds.
+            request: The chat request, which has the deadline and the model; None for another request.
+            timeout_s: The timeout in seconds if *request* is None.
         """
         deadline = _make_deadline(path, request, timeout_s)
         response: httpx2.Response | None = None
@@ -82,7 +82,7 @@ class Transport:
                 deadline.check()
                 self._extend(body, piece, response)
             return response.headers, bytes(body)
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, None, deadline, request.model if request else ""))
         finally:
             if response is not None:
@@ -93,7 +93,7 @@ class Transport:
         self._client.close()
         await self._clients.aclose()
 
-    # -- async, the same line by line
+    # -- asynchronous: the same steps
 
     async def _asend(self, path: str, content: bytes | None, deadline: RequestDeadline) -> httpx2.Response:
         """See `_send`."""
@@ -125,7 +125,7 @@ class Transport:
                 deadline.check()
                 self._extend(body, piece, response)
             return response.headers, bytes(body)
-        except Exception as error:  # noqa: BLE001 - every exception becomes one of llmcore
+        except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
             raise_unchained(self._explain(error, None, deadline, request.model if request else ""))
         finally:
             if response is not None:

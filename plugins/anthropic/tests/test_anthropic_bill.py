@@ -98,7 +98,7 @@ def test_searches_are_fees() -> None:
 @pytest.mark.parametrize(
     ("result", "fault"),
     [
-        (make_cost(description=None), "not grouped by description"),
+        (make_cost(description=None), "must be grouped by description"),
         (make_cost(currency="EUR"), "is in EUR, not in USD"),
         (make_cost("much"), "has the amount 'much'"),
         (make_usage(model=None), "not grouped by model"),

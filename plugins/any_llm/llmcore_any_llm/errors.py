@@ -52,7 +52,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "overloaded_error": Unavailable,
     "context_length_exceeded": BadRequest,
 }
-"""Codes of the vendors that are more exact than the class in any-llm."""
+"""Error codes of vendors that are more exact than any-llm's exception classes."""
 _LONGEST: Final = 80
 """Maximum length of the name of a parameter."""
 _NETWORK: Final = frozenset(

@@ -21,7 +21,8 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline"]
 
 _UNKNOWN: Final = ""
-"""Passed in place of the model's name. Only OpenAI's tokenizers are known here; for an empty name the count is an estimate."""
+"""Replaces the model's name when tokens are counted. An empty name gives an estimate; a name could select OpenAI's
+tokenizer."""
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
 _LIMITS: Final = EmbeddingLimits(max_texts=64)

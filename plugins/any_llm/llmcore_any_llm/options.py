@@ -48,7 +48,7 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 
 
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
-    """Return everything except the request that can change the answer: vendor, address, account, and arguments of the client.
+    """Return the settings that can change an answer: vendor, address, account, and arguments of the client.
 
     Each request names the vendor, and the vendor determines the variables. All variables are therefore included.
     """

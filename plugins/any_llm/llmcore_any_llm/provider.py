@@ -1,6 +1,7 @@
 """The language model `any_llm`: chats, streams, embeddings and lists of models through the clients of any-llm.
 
-any-llm is asynchronous below its blocking functions, so only the asynchronous methods are written; the host bridges the others.
+any-llm's blocking functions call its asynchronous functions. This provider therefore has asynchronous methods only, and
+the host bridges blocking calls to them.
 """
 
 from __future__ import annotations
@@ -246,7 +247,10 @@ def _find_wait(ends: float | None, idle_s: float | None) -> float | None:
 
 
 def _name_vendor(reply: Reply, asked: str, vendor: str) -> Reply:
-    """Return *reply* with the vendor in front of the model's name if the request named the vendor, as prices need it."""
+    """Return *reply* with the vendor in front of the model's name if the request named the vendor.
+
+    Prices are looked up by this name.
+    """
     if not asked.startswith(f"{vendor}:"):
         return reply
     return msgspec.structs.replace(reply, model=f"{vendor}:{reply.model or asked.partition(':')[2]}")

@@ -1,4 +1,4 @@
-"""The providers of any-llm, called vendors here: `mistral` of `mistral:mistral-small-latest`."""
+"""The providers of any-llm. This plugin calls them vendors, such as `mistral` in `mistral:mistral-small-latest`."""
 
 from __future__ import annotations
 

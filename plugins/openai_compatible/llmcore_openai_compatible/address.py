@@ -42,7 +42,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _read_host(text: str, server: Server) -> str:
-    """Return the address in a variable such as OLLAMA_HOST: an address, a host, a port, or both."""
+    """Return the address in a variable such as OLLAMA_HOST: an address, a host, a port, or a host with a port."""
     scheme, found, rest = text.partition("://")
     if not found:
         scheme, rest = "http", text

@@ -43,7 +43,7 @@ def _make_provider(server: Server) -> Provider:
         return Offline(server, is_free=is_free(server, make_account(server, options).base_url))
 
     def identity(options: CompatibleOptions) -> Mapping[str, str]:
-        """Return everything except the request that can change the answer: the address, the account and the headers."""
+        """Return the settings that can change an answer: the address, the account and the headers."""
         from llmcore_openai_compatible.address import make_account
         from llmcore_openai_optimized.account import make_identity
 

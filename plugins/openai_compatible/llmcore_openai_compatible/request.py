@@ -43,7 +43,7 @@ def _is_from_developer(message: Any) -> bool:
 def _refuse_schema(wanted: Any, server: Server) -> None:
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         raise BadRequest(
-            f"`{server.name}` has no answers by a schema",
+            f"`{server.name}` does not support response_format with a schema",
             provider=server.name,
             code="LC308",
             where="response_format",

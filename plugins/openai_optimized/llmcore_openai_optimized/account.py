@@ -33,7 +33,7 @@ __all__ = [
 OFFICIAL: Final = "https://api.openai.com/v1"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+([/?#]|$)")
-"""Matches an address without user name and password, because errors would show these."""
+"""Matches an address without user name and password. Errors show the address, so it must not contain a secret."""
 
 _HIDES: Final = re.compile(r"[@?#\s]")
 """An address with one of these characters may contain a secret, so it is not shown."""
@@ -54,7 +54,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     key_variables: tuple[str, ...]
     """The variables that may hold the key, in order."""
     needs_key: bool = True
-    """Whether a request without a key is refused here."""
+    """Whether a key is required. If so, a request without a key is not sent."""
     example_key: str = "..."
     """An example of a key, shown in the command that sets the key."""
     reports_usage_unasked: bool = False

@@ -1,9 +1,9 @@
 """Assemble an answer from its chunks. A complete answer is treated as one chunk.
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
-`raw`. The end of the last choice is delayed until the usage and the body are known, because its delta contains both.
-If a server sends the complete answer as an event, its deltas have no `raw`, so that the host writes chunks: clients
-of a stream read `delta` and not `message`.
+`raw`. The delta that ends the last choice contains the usage and the body, so it is delayed until both are known. A
+server may send the complete answer as one event. The deltas then have no `raw`, so that the host writes chunks itself:
+clients of a stream read `delta` and not `message`.
 """
 
 from __future__ import annotations
@@ -210,14 +210,17 @@ class Assembly:
         )
 
     def _find_first(self) -> int:
-        """Return the index of the choice that is the reply: the expected index, or the lowest index if it is missing."""
+        """Return the index of the choice that is the reply.
+
+        This is the expected index, or the lowest index if no choice has it.
+        """
         index = 0 if self._first is None else self._first
         return index if index in self._choices else min(self._choices)
 
     def _number_choice(self, index: int) -> int:
         """Return the number of a choice in `Delta.choice`.
 
-        The first is 0, even if the server numbers it differently.
+        The first choice has the number 0, even if the server numbers it differently.
         """
         if index == self._first:
             return 0

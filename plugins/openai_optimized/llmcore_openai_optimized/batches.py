@@ -68,7 +68,7 @@ _decode_line: Final = msgspec.json.Decoder(_Line).decode
 
 
 def encode_upload(requests: Sequence[BatchRequest], *, azure: bool = False) -> tuple[bytes, str]:
-    """Return the form that uploads *requests* as a file, and their common endpoint; those of Azure lack the `/v1`.
+    """Return the form that uploads *requests* as a file, and their common endpoint. An endpoint of Azure has no `/v1`.
 
     Raises:
         BadRequest: A request cannot be encoded, or the requests have different endpoints.
@@ -93,7 +93,7 @@ def encode_upload(requests: Sequence[BatchRequest], *, azure: bool = False) -> t
 
 
 def encode_creation(file: str, endpoint: str, metadata: Mapping[str, str], *, azure: bool = False) -> bytes:
-    """Return the body that creates a batch from an uploaded file. Azure keeps the results without a limit in time."""
+    """Return the body that creates a batch from an uploaded file. Results at OpenAI expire; results on Azure do not."""
     lifetime = {"output_expires_after": {"anchor": "created_at", "seconds": _LIFETIME_S}}
     return msgspec.json.encode(
         {

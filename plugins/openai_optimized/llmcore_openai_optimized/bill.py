@@ -145,7 +145,7 @@ class OpenAIBillReader:
         if str(money.get("currency", "usd")).lower() != "usd":
             raise _make_form_error(f"a cost of {day} is in {money['currency']}, not in USD")
         if not isinstance(label, str) and amount:
-            raise _make_form_error("the costs are not grouped by line_item, so that they name no model")
+            raise _make_form_error("the costs must be grouped by line_item, or they do not name the model")
         model, kind, tier = _split_line_item(label or "")
         return BillLine(
             day=day,

@@ -200,7 +200,7 @@ class OpenAIVoice(SpeechOffline):
     # -- shared by sync and async
 
     def _make_request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-        track_sending()  # check first, so that a refused request counts as not sent
+        track_sending()  # before the checks, so that a refused request counts as not sent
         request = make_speech_request(self._options, voice, settings)
         check_speech(text, request)
         return request

@@ -96,7 +96,7 @@ def test_keys_and_projects_of_others_are_not_own() -> None:
 @pytest.mark.parametrize(
     ("result", "fault"),
     [
-        (make_cost(None), "not grouped by line_item"),
+        (make_cost(None), "must be grouped by line_item"),
         (make_cost("gpt-6, input", amount={"value": 1, "currency": "eur"}), "is in eur, not in USD"),
         (make_cost("gpt-6, input", amount=None), "has no amount"),
         (

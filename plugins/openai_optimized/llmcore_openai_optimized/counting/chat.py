@@ -1,4 +1,4 @@
-"""Count the tokens of a body of Chat Completions."""
+"""Count the tokens of a body of Chat Completions. A row is one recorded request; see `sums`."""
 
 from __future__ import annotations
 

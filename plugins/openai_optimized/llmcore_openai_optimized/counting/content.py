@@ -45,11 +45,13 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _read_picture(part, whole)
-    if kind in _FILES:  # each page costs its text and an image; a file id refers to a file on the server
+    if (
+        kind in _FILES
+    ):  # each page costs the tokens of its text and of an image; a file may also be stored on the server
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None
-    if kind in _AUDIO:  # one token per 0.1 seconds, and always more bytes than tokens
+    if kind in _AUDIO:  # audio has one token per 0.1 seconds, so its bytes are an upper bound
         whole.doubts.add("audio")
         whole.unparsed.append(to_json(part))
         if part.get("id"):
