@@ -37,7 +37,7 @@ def compute_exptime(ttl: float | None) -> int:
     """Return the server's expiration time for *ttl* seconds: never too early, and at most two seconds late."""
     if ttl is None or ttl > _MAX_TIME:
         return 0
-    seconds = math.ceil(ttl) + 1  # the clock of the server ticks once a second
+    seconds = math.ceil(ttl) + 1  # one more, because the server's clock ticks once a second
     if seconds <= _MAX_RELATIVE_S:
         return seconds
     moment = int(time.time()) + seconds

@@ -24,11 +24,11 @@ class MemcachedOptions(Options, frozen=True):
     timeout: Duration = Duration(0.05)
     """Maximum time without a byte from the server during a command."""
     connect_timeout: Duration = Duration(0.05)
-    """Time for a new connection; with TLS including the handshake."""
+    """Timeout for a new connection, including the TLS handshake."""
     max_idle_connections: int = 64
     """The maximum number of idle connections to each server."""
     max_value_bytes: Size = Size(10**6)
-    """Maximum size of a value. Not more than `-I` of the servers, 1 MiB by default, minus 1 KB for key and header."""
+    """Maximum size of a value. It must be at least 1 KB below the server's item limit (`-I`, by default 1 MiB)."""
     tls: bool = False
     """Whether to connect over TLS."""
     tls_ca_file: Path | None = None

@@ -24,7 +24,7 @@ __all__ = ["AsyncLink"]
 class _Deadline:
     """A context manager that raises TimeoutError after a deadline and one more iteration of the event loop.
 
-    So bytes that arrived in time are read even if the loop was too busy.
+    Bytes that arrived in time are therefore read, even if the loop was too busy.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -87,7 +87,7 @@ class _Internet(_Aborting, Connection):
 
     async def _connect(self) -> None:
         addresses = await _look_up(self.host, self.port)
-        # start the deadline only now, because a thread that starts late would use up the time
+        # start the deadline only after the look-up, which may wait for a thread
         self._allow(self._limits.tcp)
         self._connected = await _connect_tcp(addresses)
         if self._tls is None:
@@ -218,7 +218,7 @@ class AsyncLink:
         self,
         payload: bytes,
         count: int,
-        timeout: float,  # noqa: ASYNC109 - one timer is cheaper
+        timeout: float,  # noqa: ASYNC109 - one call_later is cheaper than asyncio.timeout()
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
         """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.

@@ -49,7 +49,7 @@ class AsyncPool:
         self,
         payload: bytes,
         count: int,
-        timeout: float,  # noqa: ASYNC109 - one timer is cheaper
+        timeout: float,  # noqa: ASYNC109 - passed to the timer of the connection
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
         """Send *payload* over a connection and return its replies; see `Step`.

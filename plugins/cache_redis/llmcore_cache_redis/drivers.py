@@ -169,7 +169,7 @@ class _InLoop:
         self.pools: dict[Server, AsyncPool] = {}
         self.end = self._close_at_end()
         with suppress(StopIteration):
-            # Started, so that the end of the loop closes this asynchronous generator.
+            # Start the generator. The end of the loop closes only generators that were started.
             self.end.__anext__().send(None)
 
     async def _close_at_end(self) -> AsyncGenerator[None, None]:

@@ -17,7 +17,7 @@ class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
     """An error reply of the server, including its code."""
 
     by_sentinel = False
-    """Whether a Sentinel refused. Sentinels have separate users and passwords."""
+    """Whether a Sentinel sent the error. Sentinels have separate users and passwords."""
 
     @property
     def code(self) -> str:

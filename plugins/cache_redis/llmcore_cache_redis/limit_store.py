@@ -1,4 +1,4 @@
-"""Rate limits on Redis, sync and async, with connections and timeouts of their own."""
+"""Rate limits on Redis, sync and async, with separate connections and timeouts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmcore_cache_redis.routes import route_of
 __all__ = ["LimitStore"]
 
 _RIGHTS: Final = "+@read +@write +@scripting +@connection +time"
-"""What the scripts of the rate limits need."""
+"""The rights of a Redis user that the scripts of the rate limits need."""
 
 
 class LimitStore:

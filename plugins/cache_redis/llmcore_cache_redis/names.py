@@ -59,7 +59,8 @@ class Names:
 
     def glob(self, pattern: str = "*") -> bytes:
         """Return the server's pattern for *pattern*. The result may match more names; see `matcher`."""
-        # The server's `?` is one byte, ours is one character. The pattern's other special characters are escaped.
+        # The server's `?` matches one byte, but the `?` of *pattern* matches one character. Other special characters
+        # are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
         return self.prefix + text.encode("utf-8", "surrogatepass")
 

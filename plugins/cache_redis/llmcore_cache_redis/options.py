@@ -31,13 +31,15 @@ class RedisOptions(Options, frozen=True):
     timeout: Duration = Duration(0.05)
     """Seconds for one command, plus 10 ms for each MB of the value."""
     connect_timeout: Duration = Duration(0.05)
-    """Seconds for a new connection including the password; with TLS, for TCP only."""
+    """Seconds for a new connection, including the check of the password. With TLS, these are the seconds for TCP
+    alone."""
     tls_timeout: Duration = Duration(0.5)
-    """Seconds for the TLS handshake and the password, once TCP is connected."""
+    """Seconds for the TLS handshake and the check of the password, after TCP is connected."""
     limit_timeout: Duration = Duration(0.5)
-    """Seconds for one command of the rate limits, and for a new connection for them.
+    """Seconds for one command of the rate limits, and for a new connection for these commands.
 
-    Longer than `timeout`: without an answer, this process uses its share of the limits for a moment.
+    The default is longer than that of `timeout`. If no answer arrives, this process uses its share of the limits for a
+    moment.
     """
     max_connections: int = 64
     """Maximum connections to one server, per process and event loop."""

@@ -112,7 +112,7 @@ class RedisCache:
         self._run(self._leases.release(key, holder))
 
     def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
-        """See `CacheRateLimits.request_permit`. At most `limit_timeout` seconds."""
+        """See `CacheRateLimits.request_permit`. The call takes at most `limit_timeout` seconds."""
         return self._limit_store.request_permit(request, timeout)
 
     def return_permits(self, returns: Sequence[PermitReturn]) -> None:
@@ -143,7 +143,10 @@ class RedisCache:
         return True
 
     def unavailable(self) -> Mapping[str, str]:
-        """See `CacheDiagnosis.unavailable`. A Cluster never reports changes; this is not listed."""
+        """See `CacheDiagnosis.unavailable`.
+
+        The result does not contain `watch` of a Cluster, because a Cluster never reports changes.
+        """
         return self._run(self._diagnose())
 
     async def aget(self, key: str) -> bytes | None:
@@ -216,7 +219,7 @@ class RedisCache:
 
     @cached_property
     def _limit_store(self) -> LimitStore:
-        """The rate limits, made at their first use: most caches have none."""
+        """The rate limits. They are created at their first use, because most caches do not share limits."""
         return LimitStore(self._target, self._options, self._names, self._explain)
 
     def _diagnose(self) -> Plan[dict[str, str]]:

@@ -29,11 +29,11 @@ __all__ = ["RateLimits", "load_script"]
 
 _US: Final = 1_000_000
 _NEVER_US: Final = 10**15
-"""A patience without a bound, in microseconds: about 30 years."""
+"""The time that stands for an unlimited wait, in microseconds: about 30 years."""
 _UNKNOWN: Final = (b"-1", b"-1")
 _FOLDER: Final = Path(__file__).parent / "scripts"
 _KNOWN: Final = 1024
-"""The maximum number of scopes whose keys are kept."""
+"""The maximum number of scopes whose keys and rates are cached."""
 
 
 class _Script(NamedTuple):
@@ -57,9 +57,10 @@ class _Scope(NamedTuple):
     """The keys and the numbers of one scope, as the scripts expect them."""
 
     keys: tuple[bytes, bytes, bytes, bytes]
-    """state, slots, queue, absent."""
+    """The keys of the parts `state`, `slots`, `queue` and `absent`."""
     rates: tuple[bytes, ...]
-    """Cost of a request, its burst, cost of a token, its burst, in microseconds of refill; slots."""
+    """In microseconds of refill: the cost of a request, the burst of requests, the cost of a token and the burst of
+    tokens. Then the number of slots."""
 
 
 class RateLimits:

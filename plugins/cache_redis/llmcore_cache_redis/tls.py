@@ -67,7 +67,7 @@ class _Fault(NamedTuple):
 
 
 def _list_files(options: RedisOptions) -> list[tuple[str, Path]]:
-    """Return the files of the options, by the option."""
+    """Return the configured files, each with the name of its option."""
     named = (
         ("tls_ca_file", options.tls_ca_file),
         ("tls_cert_file", options.tls_cert_file),

@@ -95,5 +95,5 @@ def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any
 
 
 def slower(timeout: float, size: int) -> float:
-    """Return the timeout in seconds for *size* bytes."""
+    """Return *timeout* plus the seconds that the transfer of *size* bytes may take."""
     return timeout + size * _SECONDS_A_BYTE

@@ -150,7 +150,7 @@ class Batcher:
             return False
 
     def _drain(self, own: _Job | None = None, longest_s: float = math.inf) -> None:
-        """Send the queue, each item within *longest_s*. After the job *own* of the caller, leave the rest to a thread."""
+        """Send each queued job within *longest_s*. When the caller's *own* job is done, leave the others to a thread."""
         while True:
             with self._lock:
                 jobs = [] if own is not None and own.is_taken else self._take(longest_s)

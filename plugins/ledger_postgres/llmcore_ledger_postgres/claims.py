@@ -1,4 +1,4 @@
-"""Claims that may be repeated."""
+"""Claims that can be repeated if their answer was lost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """Gives each claim a random token. A repetition of a claim whose answer was lost has the same token."""
+    """Gives each claim a random token. If the answer to a claim is lost, the repeated claim has the same token."""
 
     def __init__(self) -> None:
         self._tokens: dict[tuple[Any, ...], str] = {}
         """The tokens of claims whose answer was lost."""
 
     def run(self, call: Callable[..., Any], function: str, *args: Any, timeout_s: float) -> bool:
-        """Return whether this claim, or the lost one that it repeats, is the first."""
+        """Return whether this claim, or the lost claim that it repeats, is the first claim with these arguments."""
         key = (function, *args)
         token = self._tokens.pop(key, None) or secrets.token_hex(16)
         try:

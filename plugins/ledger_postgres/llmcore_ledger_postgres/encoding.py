@@ -49,7 +49,7 @@ _texts: dict[Scope, str] = {}
 
 
 def encode(value: Any) -> str:
-    """Return *value* as JSON. PostgreSQL has no NUL characters in texts: U+FFFD replaces them."""
+    """Return *value* as JSON. U+FFFD replaces NUL characters, because PostgreSQL does not accept them in text."""
     text = _json.encode(value).decode()
     return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
 

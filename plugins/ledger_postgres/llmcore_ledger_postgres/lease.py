@@ -1,8 +1,10 @@
-"""The arithmetic of a budget lease: a block from which one process reserves without the server. No I/O is done here.
+"""The arithmetic of budget leases. This module does no I/O.
+
+A lease gives one process a block of a budget. The process reserves from the block without the server.
 
 Between two reports to the server, this equation holds in nano-dollars and in characters::
 
-    the block on the server = what is free here + what the requests hold that the server has not seen
+    block on the server = free amount in this process + amounts of the requests that the server has not seen
 """
 
 from __future__ import annotations
@@ -19,21 +21,21 @@ from llmcore.support.ledger_values import Amount, Charge, Counter, Limit, Reserv
 __all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
 HOT = 4
-"""A lease is worth its statements from this number of requests in one interval."""
+"""The number of requests in one interval from which a lease saves more statements than it costs."""
 _LEAST: Final = 8
-"""Near a limit: a sixteenth of what is left is less than this number of the largest request."""
+"""A limit is near if a sixteenth of the remaining budget is less than this many times the largest request."""
 _BLOCK: Final = 16
-"""The size of the smallest block, in largest requests."""
+"""The minimum size of a block, as a multiple of the largest request."""
 _LONGEST_PAUSE: Final = 16.0
-"""How many intervals a group waits at most before it asks for a lease again."""
+"""The maximum number of intervals before a group asks for a lease again."""
 _PAUSE_S: Final = 0.05
 """Seconds between two early reports."""
 _LOW: Final = 4
-"""A block is filled up early when less than this part of it is free."""
+"""A block is refilled before the interval ends if less than 1 / _LOW of the block is free."""
 
 
 def find_group_key(request: ReserveRequest) -> Hashable:
-    """Return the identity of the group: the same budgets count and limit all requests of a group."""
+    """Return the key of the group of *request*. All requests of a group count against the same budgets."""
     charge = request.charge
     return (charge.provider, charge.model, charge.user, charge.tags, *request.limits)
 
@@ -48,19 +50,20 @@ class Row:
         self.at = at
         self.lease = lease
         self.is_sent = False
-        """Whether a statement has carried the row, perhaps in vain. The row then holds its amount, and the block no longer does."""
+        """Whether a statement with this row was sent, even if the statement failed. The amount then belongs to the row
+        and no longer to the block."""
 
 
 class ClosedRow(NamedTuple):
-    """A row that is settled before the server has seen it."""
+    """A row that was settled before it was sent to the server."""
 
     json: msgspec.Raw
     opened: dict[str, Any]
-    """The row without the settlement, which is stored if the server refuses the settled one."""
+    """The row without its settlement. It is stored if the server refuses the settled row."""
 
 
 class Group:
-    """Requests that the same budgets count and limit, and how many of them come."""
+    """The requests that count against the same budgets, and how often they occur."""
 
     __slots__ = ("_count", "_pause", "_resumes_at", "_since", "charge", "largest", "lease", "limits")
 
@@ -73,7 +76,7 @@ class Group:
         self._pause, self._resumes_at = 0.0, 0.0
 
     def note(self, amount: Amount, now: float, interval_s: float) -> bool:
-        """Note a request. Return whether a lease is worth asking for."""
+        """Count a request. Return whether the group should ask for a lease."""
         self.largest = Amount(*map(max, self.largest, amount))
         if now - self._since > interval_s:
             self._count, self._since = 0, now
@@ -81,7 +84,7 @@ class Group:
         return self._count >= HOT and now >= self._resumes_at
 
     def pause(self, now: float, interval_s: float) -> None:
-        """Ask for no lease for a while: a limit is near."""
+        """Do not ask for a lease for a while, because a limit is near."""
         self._pause = min(max(interval_s, 2 * self._pause), _LONGEST_PAUSE * interval_s)
         self._resumes_at = now + self._pause
 
@@ -97,7 +100,8 @@ class Lease:
         self.key = f"lease-{os.urandom(8).hex()}"
         self.group = group
         self.at: float | None = None
-        """When the server granted the lease, in seconds since 1970 on its clock. None: it was not asked yet, or has not answered."""
+        """The time at which the server granted the lease, in seconds since 1970 on the server's clock; None before the
+        first answer."""
         self.number = 0
         """The number of the last statement that the server has answered."""
         self.block = Amount()
@@ -107,19 +111,21 @@ class Lease:
         """Whether requests may be reserved from the free amount, until `valid_until`."""
         self.is_closing = False
         self.valid_until = 0.0
-        """On the clock of `Leases`. Later, other processes may have settled the lease."""
+        """The end of the lease, in seconds on the clock of `Leases`. After it, other processes may have settled the
+        lease."""
         self.counters: Sequence[Counter] = ()
-        """The counters by the last answer of the server."""
+        """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
-        """The same, until a settlement has returned them: alerts are looked for once."""
+        """The counters that no settlement has returned yet. They are returned once, because the host then checks them
+        for alerts."""
         self.in_flight = 0
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}
         """Requests in flight whose rows the server has not confirmed."""
         self.closed: list[ClosedRow] = []
-        """Rows to insert, until the server has confirmed them."""
+        """Settled rows to insert, until the server has confirmed them."""
         self.settlements: list[dict[str, Any]] = []
-        """Settlements of rows that a statement has carried as open, until the server has confirmed them."""
+        """Settlements of rows that were sent as open rows, until the server has confirmed the settlements."""
         self._reported_at = now
         self._used = Amount()
         self._missed = Amount()
@@ -140,7 +146,7 @@ class Lease:
         return row
 
     def give_back(self, row: Row, spent: Amount) -> None:
-        """Return what a settled request has not spent to the free amount. Its row must not be sent yet."""
+        """Add the unspent part of a settled request to the free amount. The row of the request must not have been sent."""
         del self.unsent[row.request.key]
         rest = _subtract(row.request.amount, spent)
         self.free = Amount(*(max(0, each) for each in _add(self.free, rest)))
@@ -148,11 +154,11 @@ class Lease:
 
     @property
     def is_current(self) -> bool:
-        """Whether the server may have a block of this lease. Otherwise only its requests remain to be reported."""
+        """Whether the server may have a block of this lease. If not, only rows and settlements remain to be reported."""
         return self.group.lease is self
 
     def is_low(self, now: float, interval_s: float) -> bool:
-        """Return whether the block should be filled up before the interval ends."""
+        """Return whether the block should be refilled before the interval ends."""
         if not self.is_open or now - self._reported_at < min(_PAUSE_S, interval_s / 16):
             return False
         free, size = self.free, self._size
@@ -186,11 +192,11 @@ class Lease:
 
     @property
     def least(self) -> Amount:
-        """The room below which a limit is near."""
+        """The amount that a sixteenth of each remaining budget must have. Below it, a limit is near."""
         return Amount(*(_LEAST * each for each in self.group.largest))
 
     def report(self, now: float) -> Amount:
-        """Begin a report: the rows in flight are sent. Return the free amount, which does not shrink until the answer."""
+        """Begin a report, which sends the rows in flight. Return the free amount to report."""
         for row in self.unsent.values():
             row.is_sent = True
         self._reported_at = now
@@ -198,7 +204,7 @@ class Lease:
         return self.free
 
     def change(self, reported: Amount, block: Amount) -> None:
-        """Take over the block that the server has after the report of the free amount *reported*."""
+        """Apply the answer to a report of the free amount *reported*: *block* is the new block on the server."""
         self.free = Amount(*(max(0, each) for each in _add(self.free, _subtract(block, reported))))
         self.block = self._size = block
 

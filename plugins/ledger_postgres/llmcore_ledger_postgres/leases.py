@@ -1,7 +1,7 @@
-"""Budget leases: reserve from a block of a hot budget without the server, and report rows and blocks at an interval.
+"""Budget leases: reserve from a block of a hot budget without the server; report rows and blocks at an interval.
 
-A thread reports while this process has leases. Near a limit the server asks for the blocks back; requests then take the
-statements of `provider.py`: a budget is not exceeded, and no money stays unused in blocks.
+A thread reports while this process has leases. Near a limit, the process gives its blocks back, and its requests use
+the statements of `provider.py` again. So no budget is exceeded, and no money stays unused in blocks.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _TIMEOUT_S: Final = 10.0
 _GROUPS: Final = 1000
 """The maximum number of groups to remember."""
 _PENDING: Final = 500
-"""Closed rows of one lease that are reported before the interval ends."""
+"""The number of closed rows of one lease from which they are reported before the interval ends."""
 _VALID_PART: Final = 0.8
-"""A lease is used for this part of `silence` after a report, because other processes settle it after all of it."""
+"""A lease is used for this part of `silence` after a report. After all of it, other processes settle the lease."""
 _MIDNIGHT_S: Final = 0.1
-"""A lease is not used for so many seconds before midnight (UTC, on the clock of the server)."""
+"""The seconds before midnight in which a lease is not used (UTC, on the server's clock)."""
 _DAY_S: Final = 86400
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
     def _now() -> float:
-        """Return seconds, including those for which the machine was suspended."""
+        """Return monotonic seconds, including the time for which the machine was suspended."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 else:
@@ -49,7 +49,7 @@ else:
 
 
 class Sync(Protocol):
-    """Sends the items of a report as one statement, which may be repeated, and returns the answer of `sync_leases`."""
+    """Sends the items of a report in one repeatable statement, and returns the answer of `sync_leases`."""
 
     def __call__(self, number: int, items: list[dict[str, Any]], timeout_s: float, /) -> dict[str, Any]:
         """Send the report *number*."""
@@ -75,7 +75,7 @@ class Leases:
         sync: Sends a report.
         owner: Remembers the rows that the server has.
         interval_s: The interval of the reports, at most a quarter of *silence_s*.
-        silence_s: When other processes settle the leases of a process that does not report, in seconds.
+        silence_s: The seconds without a report after which other processes settle the leases of a process.
     """
 
     def __init__(self, sync: Sync, owner: Owner, interval_s: float, silence_s: float) -> None:
@@ -99,7 +99,7 @@ class Leases:
         self._rows: dict[str, Row] = {}
         self._doubtful: dict[str, None] = {}
         self._number = 0
-        # The time of the server minus that of `_now`, at least and at most.
+        # Bounds of the difference: the server's time minus `_now()`.
         self._clock_low, self._clock_high = 0.0, 0.0
         self._reporting = threading.Lock()
         self._wake = threading.Event()
@@ -115,7 +115,7 @@ class Leases:
         with self._lock:
             row = self._rows.get(request.key)
             if row is None and (request.key in self._owner.open or request.key in self._doubtful):
-                return None  # a repeated reservation, of which the server may have the row
+                return None  # a repeated reservation, whose row the server may have
             if row is None:
                 group = self._groups.get(key) or self._add_group(key, request)
                 lease = group.lease
@@ -132,7 +132,7 @@ class Leases:
             return Reserved(encoding.get_day(row.at), row.at, counters)
 
     def yield_blocks(self, scope: Scope) -> bool:
-        """Let the next report return the blocks that count in *scope*. Return whether there are any."""
+        """Make the next report give back the blocks that count in *scope*. Return whether there are such blocks."""
         found = False
         with self._lock:
             for lease in self._leases:
@@ -144,7 +144,7 @@ class Leases:
 
     @contextlib.contextmanager
     def note_failure(self, request: ReserveRequest) -> Iterator[None]:
-        """Ask only the server for *request* after an error in the block: it may already have the row."""
+        """Reserve *request* only on the server after an error in the `with` block, because the server may have its row."""
         try:
             yield
         except BaseException:
@@ -155,7 +155,7 @@ class Leases:
             raise
 
     def settle(self, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Counter]]:
-        """Settle requests of leases. Return the other settlements, and counters that changed since the last call."""
+        """Settle the requests of leases. Return all other settlements, and the counters changed since the last call."""
         others: list[Settlement] = []
         counters: list[Counter] = []
         for settlement in settlements:
@@ -174,7 +174,7 @@ class Leases:
     def _settle(self, row: Row, settlement: Settlement) -> None:
         lease, outcome = row.lease, settlement.outcome
         item = encoding.encode_settlement(settlement)
-        # A row that cannot be encoded fails here, not together with the rows of other callers.
+        # Encode now: a row that cannot be encoded must fail its own caller, and not a report of many rows.
         if row.is_sent:
             item["row"] = encoding.get_day(row.at)
             encoding.encode(item)
@@ -212,7 +212,7 @@ class Leases:
                 self._leases.remove(lease)
 
     def _read_clock(self) -> float:
-        """Return the time of the server in seconds since 1970, or a moment less."""
+        """Return a lower bound of the server's time, in seconds since 1970."""
         return _now() + self._clock_low
 
     # -- reports
@@ -226,7 +226,7 @@ class Leases:
                 self.report(_TIMEOUT_S)
             except (
                 LLMCoreError
-            ):  # the rows stay here until a later report; requests ask the server, and report the fault
+            ):  # a later report sends the rows; meanwhile, requests go to the server and raise its error
                 time.sleep(self._interval_s)
             with self._lock:
                 if not self._leases:
@@ -234,10 +234,10 @@ class Leases:
                     return
 
     def report(self, timeout_s: float, *, gives_back: bool = False) -> None:
-        """Write all rows to the server and adjust the blocks; with *gives_back*, return them.
+        """Write all rows to the server and adjust the blocks. With *gives_back*, give all blocks back.
 
         Raises:
-            LedgerUnavailable: The server cannot be reached; a later report has everything.
+            LedgerUnavailable: The server cannot be reached. A later report sends everything again.
         """
         deadline = time.monotonic() + timeout_s
         if not self._leases:
@@ -312,8 +312,8 @@ class Leases:
                     part.lease.is_open = True
 
     def _send_one_by_one(self, parts: Sequence[_Part], timeout_s: float) -> None:
-        """Send each settled row alone, because the server refuses the report. A refused one stays open at its maximum."""
-        with contextlib.suppress(LedgerUnavailable):  # not because of the rows, which wait for a later report
+        """Send each settled row separately after a refused report. A row refused again stays open at its maximum."""
+        with contextlib.suppress(LedgerUnavailable):  # an outage: a later report sends the rows
             self._sync(self._number, [], timeout_s)
             for part in parts:
                 lease = part.lease
@@ -352,7 +352,7 @@ class Leases:
                 raise
             self._sync(self._number, [], timeout_s)
             _log.warning(
-                "the server refuses the row of a request, which stays open at its maximum: %s", error.message
+                "the server refuses the row of a request, so it stays open at its maximum: %s", error.message
             )
             return False
         return True

@@ -1,4 +1,4 @@
-"""This process as the owner of its open rows: a heartbeat, and the rows that a failover may have lost."""
+"""The owner of this process's open rows: its heartbeat, and copies of the rows that a failover may lose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmcore_ledger_postgres.encoding import make_closed_row
 __all__ = ["Owner"]
 
 _REMEMBER_S: Final = 60.0
-"""After a failover, the new server may lack the rows of this many seconds."""
+"""The seconds of rows that the new server may lack after a failover."""
 
 
 class Owner:
@@ -84,7 +84,7 @@ class Owner:
         return [*(row for _, row in list(self._closed)), *self.open.copy().values()]
 
     def after_fork(self) -> None:
-        """Become another owner; see `forks.ForkAware`."""
+        """Become a new owner in a forked child; see `forks.ForkAware`."""
         self._reset()
 
 

@@ -43,7 +43,7 @@ __all__ = ["PostgresLedger"]
 _BEAT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 _STALE: Final = {"stale": True}
-"""An answer: the server was replaced, and may have lost rows."""
+"""The answer of a server that has replaced another server and may lack rows."""
 _STALE_PAUSE_S: Final = 0.2
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
@@ -135,7 +135,7 @@ class PostgresLedger(Runs):
         )
 
     def flush(self, timeout_s: float) -> None:
-        """See `LedgerBuffer.flush`. Return the blocks of this process too."""
+        """See `LedgerBuffer.flush`. The blocks of this process are given back too."""
         if self._leases:
             self._leases.report(timeout_s, gives_back=True)
 
@@ -173,7 +173,7 @@ class PostgresLedger(Runs):
     def _resolve(
         self, again: Sequence[tuple[int, dict[str, Any]]], requests: Sequence[ReserveRequest], deadline: float
     ) -> list[int]:
-        """Act on the answers of the server. Return the requests to send again."""
+        """Handle the answers of the server. Return the numbers of the requests to send again."""
         left = deadline - time.monotonic()
         if any("void" in answer for _, answer in again):
             raise LedgerUnavailable("the request was abandoned")
@@ -194,7 +194,7 @@ class PostgresLedger(Runs):
         deadline = time.monotonic() + timeout_s
         items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
         answers = self._send_settlements(items, timeout_s)
-        if _STALE in answers:  # a failover lost an open row: hand the open rows in, then settle them
+        if _STALE in answers:  # a failover lost an open row: send the open rows again, then settle them
             self._restate(deadline - time.monotonic())
             answers += self._send_settlements(items, deadline - time.monotonic())
         for item in items:
@@ -208,7 +208,7 @@ class PostgresLedger(Runs):
         return encoding.decode(text)  # type: ignore[no-any-return]
 
     def _wait_for_counters(self, timeout_s: float) -> None:
-        """After a failover, hand in the rows of this process. Then pause until the next attempt."""
+        """Send the rows of this process again after a failover. Pause if the server does not have all rows yet."""
         if self._restate(timeout_s):
             return
         if timeout_s <= _STALE_PAUSE_S:
@@ -239,7 +239,7 @@ class PostgresLedger(Runs):
         self._call("record", batch, added, list(forget), timeout_s=timeout_s, waits=True)
 
     def _report(self, timeout_s: float) -> None:
-        """Write the rows of this process, before they are read."""
+        """Write the rows of this process, because the caller is about to read rows."""
         if self._leases:
             self._leases.report(timeout_s)
 
@@ -283,13 +283,13 @@ class PostgresLedger(Runs):
         self._connections.run(lambda session: session.execute(statement), timeout_s)
 
     def after_fork(self) -> None:
-        """Become another owner; see `forks.ForkAware`."""
+        """Become a new owner in a forked child; see `forks.ForkAware`."""
         self._is_owner = False
 
     # -- budgets
 
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
-        """See `LedgerProvider.read_budgets`. The blocks of this process are returned first."""
+        """See `LedgerProvider.read_budgets`. The blocks of this process are given back first."""
         self.flush(timeout_s)
         rows = self._read(
             "SELECT period, scope, spent, reserved, alerted FROM {s}.budgets WHERE period = ANY({s}.periods_of(%s))",

@@ -1,4 +1,4 @@
-"""Replace old rows by sums, one transaction for each day: reservations wait for its end."""
+"""Replace old rows by sums, in one transaction for each day. Reservations wait until the transaction has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["prune"]
 _PRUNE_TIMEOUT_S: Final = 300.0
 """The timeout for pruning one day."""
 _PRUNE_LOCK_TIMEOUT_S: Final = 1.0
-"""How long pruning waits for a lock before it tries again; reservations wait behind it."""
+"""The seconds for which pruning waits for a lock before it tries again. Reservations wait for as long."""
 _SELECT_DAYS: Final = """
     SELECT to_date(right(k.relname, 8), 'YYYYMMDD') AS day FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid
     WHERE i.inhparent = '{s}.calls'::regclass AND to_date(right(k.relname, 8), 'YYYYMMDD') <= {s}.day_of(%s) ORDER BY day
@@ -33,7 +33,7 @@ def prune(
         read: Executes a statement.
         call: Calls a function of the schema.
         before: Seconds since 1970.
-        timeout_s: The timeout for reading the days. Pruning a day has its own.
+        timeout_s: The timeout for reading the days. Pruning one day has a separate timeout.
         edges: As in `LedgerProvider.prune`.
     """
     ((first,),) = read("SELECT min(at) FROM {s}.calls", (), timeout_s)

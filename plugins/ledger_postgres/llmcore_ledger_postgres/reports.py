@@ -15,7 +15,8 @@ __all__ = ["iterate_rows", "make_aggregate", "make_report_row"]
 _PAGE: Final = 1000
 _EPOCH_S: Final = -62135596800
 _NO_LEASE: Final = "NOT (kind = 'lease' AND state = 'open')"
-"""An open lease is not a request, so reports leave it out. If its process died, it is settled as one row of uncertain cost."""
+"""Leaves out open leases, which are not requests. The lease of a dead process is settled as one row of uncertain
+cost."""
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state = 'failed'), 0)::bigint,
     sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state IN ('open', 'lost')), 0)::bigint,
@@ -65,7 +66,7 @@ def make_aggregate(query: ReportQuery) -> tuple[str, list[Any]]:
     source = "{s}.calls"
     if "tag" in query.dimensions:
         source += " LEFT JOIN LATERAL unnest(tags) AS tag_name ON true"
-    # Text is compared by its bytes, as in other ledgers, whatever the collation of the database.
+    # Compare text by its bytes, as other ledgers do. The collation of the database may differ.
     columns = [f"{_make_column(name, query)}" for name in query.dimensions]
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
     sums = f"{_SUMS}, {_PERCENTILES}" if query.percentiles else _SUMS

@@ -11,7 +11,7 @@ __all__ = ["Runs"]
 
 
 class Runs:
-    """The ability `LedgerRuns` of the ledger `postgres`. The heartbeat of the process keeps its claims."""
+    """The ability `LedgerRuns` of the ledger `postgres`. Its claims last as long as the heartbeat of the process."""
 
     _silence_s: float
 
