@@ -44,7 +44,7 @@ def format_money(amount: Decimal) -> str:
 
 
 def money(amount: Decimal, *, prefix: str = "", has_tip: bool = True) -> str:
-    """Return an amount with its exact value in a `data` element, and in its tooltip unless a table has hundreds of them."""
+    """Return an amount in a `data` element with its exact value. *has_tip* adds the exact value as a tooltip."""
     exact, shown = f"{amount:f}", format_money(amount)
     tip = f' title="${exact}"' if has_tip and shown != f"${exact}" else ""
     return f'<data value="{exact}"{tip}>{prefix}{shown}</data>'
@@ -57,7 +57,7 @@ def count(number: int) -> str:
 
 def amount(row: Any) -> str:
     """Return the cost of a row with its uncertainty."""
-    # no line ends within "+ up to" or between the amount and "+ ?"
+    # prevent a line break inside of "+ up to", and before "+ ?"
     doubts = [f"+&nbsp;up&nbsp;to {money(row.uncertain)}"] if row.uncertain else []
     if row.unpriced:
         doubts.append('<span title="Some prices are unknown">+&nbsp;?</span>')

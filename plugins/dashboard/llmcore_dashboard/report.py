@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Bucket", "Report", "read_report"]
 
 _MOST_SERIES: Final = 6
-"""The number of groups with a separate series; the rest are "others"."""
+"""The number of groups with a separate series. All other groups share the series "others"."""
 _MOST_BUCKETS: Final = 200
 _LATEST: Final = 12
 _HALF_HOUR_S: Final = 1800
@@ -26,7 +26,7 @@ _STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_
 _AUTO_HOURS_S: Final = 50 * _HOUR_S
 """The longest range with hourly bars."""
 _FIRST_PART: Final = 0.01
-"""The part of a month after which a pace is shown."""
+"""The part of the month that must have passed before the page shows a pace."""
 
 
 class Bucket(NamedTuple):
@@ -189,7 +189,7 @@ def _choose_step(step: str, length_s: float) -> str:
 def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
     """Return the names of all buckets between two moments, in the form of `core.usage.by`."""
     if step == "hour":
-        # Where clocks change by half an hour (Australia/Lord_Howe), an hour of the clock may have half an hour.
+        # Where clocks change by half an hour (Australia/Lord_Howe), an hour of the clock may last half an hour.
         moments = range(int(start), int(end), _HALF_HOUR_S)
         return list(dict.fromkeys(zone.format_hour(_find_hour(zone, moment)) for moment in moments))
     first, last = zone.find_date(start), zone.find_date(max(end - 1, start))

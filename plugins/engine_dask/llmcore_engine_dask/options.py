@@ -12,10 +12,11 @@ class DaskOptions(Options, frozen=True):
     """Options of `[engines.dask]`."""
 
     address: str | None = None
-    """The address of the scheduler, such as `tcp://10.0.0.5:8786`. Without one, the engine starts a cluster on this machine."""
+    """The address of the scheduler, such as `tcp://10.0.0.5:8786`. Without an address, the engine starts a cluster on
+    this machine."""
     workers: int = 0
-    """The worker processes of a cluster on this machine; 0 for one for each core."""
+    """The number of worker processes of a cluster on this machine; 0 starts one for each core."""
     threads: int = 2
-    """The chunks that a worker process of that cluster runs at the same time."""
+    """The number of chunks that a worker process of a cluster on this machine runs at the same time."""
     connect_timeout: Duration = Duration(30.0)
     """The time limit for a connection to the scheduler."""

@@ -1,4 +1,4 @@
-"""The engine `dask`: chunks are tasks of a Dask cluster, of this machine or of many."""
+"""The engine `dask` runs the chunks of a batch as tasks of a Dask cluster, on this machine or on several."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class DaskEngine:
         self._client = self._cluster = None
 
     def _use_client(self, work: Callable[[Any], Any]) -> Any:
-        """Return the result of *work* with the client. If the scheduler is away, try a new client, for `connect_timeout`."""
+        """Return the result of `work(client)`.
+
+        If the scheduler does not answer, try new clients for up to `connect_timeout`.
+        """
         deadline = time.monotonic() + float(self._options.connect_timeout)
         while True:
             client = None
@@ -94,13 +97,13 @@ class DaskEngine:
         target: Any = options.address
         if target is None:
             if self._cluster is None:
-                # A chunk that ends its worker is submitted again by the host, which stops after a few attempts.
+                # Dask must not repeat a chunk whose worker died. The host submits the chunk again, for a few attempts.
                 with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
                     self._cluster = LocalCluster(  # type: ignore[no-untyped-call]
                         n_workers=options.workers or os.cpu_count() or 1,
                         threads_per_worker=options.threads,
                         processes=True,
-                        dashboard_address="127.0.0.1:0",  # not the port of a cluster of the user
+                        dashboard_address="127.0.0.1:0",  # the default port may be in use by the user's own cluster
                     )
             target = self._cluster
         return Client(  # type: ignore[no-untyped-call]
@@ -117,7 +120,7 @@ class DaskEngine:
 
 
 class _TaskFuture(Future[bytes]):
-    """The future of a task. It can be cancelled until its end, but a worker may have started it already."""
+    """The future of a task. `cancel` returns False, because a worker may already run the task."""
 
     def __init__(self, task: Any) -> None:
         super().__init__()
@@ -125,7 +128,7 @@ class _TaskFuture(Future[bytes]):
         self.set_running_or_notify_cancel()
 
     def cancel(self) -> bool:
-        """Ask the scheduler to withdraw the task. Return False, because it may be too late."""
+        """Ask the scheduler to withdraw the task. Return False, because a worker may already run it."""
         with contextlib.suppress(Exception):  # the scheduler may be away
             self._task.cancel()
         return False

@@ -50,7 +50,7 @@ def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
 
 
 def check_origin(headers: Mapping[str, str], options: GatewayOptions) -> None:
-    """Refuse requests of web pages that are not listed.
+    """Refuse a request from a web page whose origin is not in the option `origins`.
 
     Raises:
         Refused: 403.
@@ -90,9 +90,9 @@ def find_caller(
     """Return the caller and the API key of a request.
 
     The rate limit of the key is checked afterwards. If no key was ever created, all callers on this machine are
-    allowed. Once a key was seen, or if *is_exposed* (other machines can reach the gateway), every request needs a
-    key, even after a reload or without the ledger. For a page (*is_page*) the key may be the password of a browser's
-    dialog, with any user name.
+    allowed. After the first key was created, or if *is_exposed* (other machines can reach the gateway), every request
+    needs a key, even after a reload or if the ledger is turned off. For a page (*is_page*), the key may also be the
+    password of HTTP Basic authentication, with any user name.
 
     Raises:
         Refused: 401, the key is missing or wrong.

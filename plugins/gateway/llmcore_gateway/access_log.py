@@ -19,7 +19,7 @@ def log_access(record: Mapping[str, Any]) -> None:
     """Log *record* to `llmcore_gateway.access`."""
     if _log.isEnabledFor(logging.INFO):
         text = encode(record).decode()
-        # Logger.info would search the stack for its caller, which takes as long as the rest.
+        # Logger.info would search the stack for its caller, which takes as long as the rest of this function.
         _log.handle(logging.LogRecord(_log.name, logging.INFO, __file__, 0, text, None, None))
 
 

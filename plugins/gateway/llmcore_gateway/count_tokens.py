@@ -15,7 +15,7 @@ class CountCall:
     """One request to count tokens. The vendor's server counts if the provider supports that; otherwise this machine counts."""
 
     api = "messages"
-    """The format of its errors."""
+    """The API that determines the format of errors."""
     streaming = False
     content_type = "application/json"
 

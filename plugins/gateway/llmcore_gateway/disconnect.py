@@ -18,8 +18,8 @@ class ClientLeft(Exception):
 class Watch:
     """Cancels the task that created it when the client disconnects.
 
-    The watch begins when that task first waits. An answer from the memory tier is complete before the task waits, so
-    it needs no second task.
+    The watch begins when that task first waits. An answer from the memory tier is complete before the task waits, so no
+    second task is started for it.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -38,7 +38,7 @@ class Watch:
             self._watcher.cancel()
 
     def forgive(self) -> None:
-        """Withdraw the cancellation: it was meant only for the task's current work."""
+        """Undo the cancellation. It was meant for the work that has now ended, not for the rest of the task."""
         self._task.uncancel()
 
     def _start(self) -> None:

@@ -26,7 +26,7 @@ class Request(NamedTuple):
 
     method: str
     path: str
-    """As sent, without the query."""
+    """The path as it was sent, without the query."""
     headers: Mapping[str, str]
     """The headers, with names in lower case."""
     body: bytes

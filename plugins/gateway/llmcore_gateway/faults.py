@@ -99,7 +99,11 @@ _ANTHROPIC_KINDS: Final = {
 
 
 def describe(error: BaseException) -> Fault:
-    """Return *error* as the client sees it: the message, and what a budget would permit. Places and fixes are for the operator."""
+    """Return *error* as the client sees it.
+
+    The result has the message and the amount that a budget still permits. It does not have the place and the fix, which
+    are for the operator.
+    """
     if isinstance(error, Refused):
         return error.fault
     if not isinstance(error, LLMCoreError):

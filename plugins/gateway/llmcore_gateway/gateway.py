@@ -51,7 +51,7 @@ class Gateway:
         self.is_exposed = not is_loopback(self.options.host)
         """Whether other machines can reach the gateway, so that every request needs a key."""
         self.in_use = UseCounter()
-        """Entered by each request in progress, so that the Core is not closed while a request uses it."""
+        """Counts the requests in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()
         """Only one page of the dashboard is made at a time, because each page reads a part of the ledger."""
         settings = core.settings

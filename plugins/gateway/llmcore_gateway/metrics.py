@@ -94,7 +94,7 @@ class Metrics:
 
 
 def _read(file: Path) -> dict[str, float]:
-    """Return the samples of another worker. Leave out requests in progress of a dead worker."""
+    """Return the samples of another worker. If that worker is dead, leave out its number of requests in progress."""
     samples = _decode(file.read_bytes())
     try:
         os.kill(int(file.stem), 0)

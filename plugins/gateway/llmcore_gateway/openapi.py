@@ -103,7 +103,7 @@ _REQUESTS: Final[Mapping[str, tuple[str, tuple[str, ...], dict[str, Any]]]] = {
     ),
 }
 _SUMMARIES: Final = {
-    "/dashboard": "A page with usage and cost; with a key, those of its calls. The key may be the password of Basic authentication",
+    "/dashboard": "A page with usage and cost. With a key, the page shows only the calls of this key. The key may be the password of Basic authentication",
     "/health/live": "Whether the process runs",
     "/health/ready": "Whether the server accepts requests; 503 while it starts and while it drains",
     "/metrics": "Counters of all workers, for Prometheus",

@@ -82,8 +82,8 @@ class _Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope.get("http_version") == "1.0":
             _OldCycle.convert(self.cycle)
-        if self.scope["method"] != "HEAD":  # such an answer has no body
-            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # all that a cycle uses
+        if self.scope["method"] != "HEAD":  # an answer to HEAD has no body
+            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # a cycle uses only these methods
 
     def on_message_complete(self) -> None:
         self._is_between_messages = True
@@ -154,7 +154,7 @@ def _drop_upgrade(data: bytes) -> bytes:
     """Return *data* without offers to change the protocol.
 
     The server may ignore such offers (RFC 9110, 7.8). Java's client offers `h2c` with every request, and the parser
-    would drop the body.
+    would drop the body of a request with such an offer.
     """
     head, separator, rest = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"", head) + separator + rest

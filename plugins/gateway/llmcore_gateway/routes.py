@@ -36,7 +36,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    """As metrics and logs name it."""
+    """The path as it appears in metrics and logs."""
     api: str = "chat"
     """The API that determines the format of errors."""
     is_public: bool = False

@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
             self._application.state.phase = "ready"
 
     async def drain(self) -> None:
-        """Continue to serve until no more requests come, then stop."""
+        """Serve until no request is in progress and `drain_delay` has passed, for at most `drain`. Then stop."""
         options = self._application.gateway.options
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -110,7 +110,7 @@ class Server(uvicorn.Server):
         except LLMCoreError as error:
             if core is not None:
                 await core.aclose()
-            _log.error("the configuration has faults, so the old one stays in use: %s", error)
+            _log.error("the new configuration has faults, so the old configuration stays in use: %s", error)
             return
         old, application.gateway = application.gateway, gateway
         _log.info("reloaded the configuration")

@@ -226,7 +226,10 @@ class Turn:
         raise ClientLeft
 
     async def _hold_core(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of *work*. Until then, no reload closes the Core, even if the client has left."""
+        """Return the result of *work*.
+
+        No reload closes the Core before *work* has ended, even if the client has disconnected.
+        """
         with self._gateway.in_use:
             return await work
 

@@ -99,7 +99,7 @@ def test_a_reload_takes_the_new_configuration_and_keeps_the_old_one_if_it_has_fa
         assert command.http.get("/v1/models/fast").status_code == 404
         path.write_text(path.read_text().replace("quick =", "quick"))
         command.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "the configuration has faults" in command.log())
+        wait_until(lambda: "the new configuration has faults" in command.log())
         assert command.http.get("/v1/models/quick").status_code == 200
         assert command.http.post("/v1/chat/completions", json=BODY).status_code == 200
     finally:

@@ -49,14 +49,14 @@ class OtelObserver(Observer):
         context = start.get_span_context()
         if not (self._propagates and context.is_valid):
             return {}
-        # The format of W3C, written here: the propagator of the API takes four times as long.
+        # Format the W3C headers here, because the propagator of the API takes four times as long.
         parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
         if not context.trace_state:
             return {"traceparent": parent}
         return {"traceparent": parent, "tracestate": context.trace_state.to_header()}
 
     def on_call(self, event: CallEvent) -> None:
-        """Complete and end the span of the call; record the metrics."""
+        """Complete and end the span of the call. Record the metrics."""
         span: Span = event.start
         if span is None:  # on_start failed
             span = self._start_span(event.kind, event.provider, event.model, event.started_at)

@@ -19,8 +19,9 @@ _FIRST_PAUSE_S: Final = 0.1
 def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str]:
     """Put *data* if the object has the ETag *etag*, or if no object exists and *etag* is None. Return the new ETag.
 
-    If the answer to a successful request is lost, the server rejects a retry because the condition is now false. So the SDK
-    sends each request once, and this function reads the mark of the stored object before it retries.
+    If the answer to a successful request is lost, the server rejects a retry because the condition is now false.
+    Therefore the SDK sends each request once, and this function compares the mark of the stored object before it
+    retries.
     """
     bucket.path(key)
     if not (yield from bucket.traits.has_conditions()):

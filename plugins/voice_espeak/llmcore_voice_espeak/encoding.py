@@ -20,7 +20,8 @@ _SUBTYPES: Final = {
     "flac": ("FLAC", "PCM_16"),
 }
 _SLICE: Final = 2 * 65_536
-"""Bytes. The Vorbis encoder copies its input to the stack. A larger input would overflow the stack."""
+"""The maximum bytes to pass to the encoder at once. The Vorbis encoder copies its input to the stack, which a larger
+input would overflow."""
 
 
 def to_little_endian(samples: bytes) -> bytes:

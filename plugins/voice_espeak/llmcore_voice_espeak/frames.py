@@ -15,7 +15,7 @@ __all__ = [
 REQUEST_HEAD: Final = struct.Struct("<Q")
 FRAME_HEAD: Final = struct.Struct("<cI")
 MAX_FRAME: Final = 1 << 20
-"""Bytes. A worker that announces a longer payload is broken."""
+"""The maximum bytes of a payload. A worker that announces a longer payload is broken."""
 
 LIST: Final = b"list"
 """Request: library, data."""
@@ -27,7 +27,7 @@ AUDIO: Final = b"A"
 WORDS: Final = b"W"
 """Several `WORD`."""
 WORD: Final = struct.Struct("<ii")
-"""The position of a word's first character, from 1, and when it begins, in ms."""
+"""The position of a word's first character, counted from 1, and the time in ms at which the word begins."""
 VOICES: Final = b"V"
 """One voice: file, name, gender and languages, separated by NUL."""
 DONE: Final = b"D"

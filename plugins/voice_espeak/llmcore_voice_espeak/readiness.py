@@ -34,7 +34,7 @@ if sys.platform == "win32":
             time.sleep(_STEP_S)
 
     def wait_writable(descriptor: int, seconds: float) -> bool:
-        """Return True: writing blocks there."""
+        """Return True, because a write waits by itself on this system."""
         del descriptor, seconds
         return True
 

@@ -18,7 +18,7 @@ def stream_samples(
 ) -> Iterator[bytes]:
     """Yield the samples that *speak* passes to its callback. Closing the generator early ends the worker.
 
-    A thread reads, so a caller that reads several streams in turns does not occupy all workers.
+    A thread reads the samples, so a caller that reads several streams in turn does not occupy all workers.
     """
     pieces: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
 

@@ -20,7 +20,7 @@ __all__ = ["Account"]
 VARIABLE: Final = "ELEVENLABS_API_KEY"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
-"""Matches an address without a password and a query, because errors would show these."""
+"""Matches an address without password and query. Errors show the address, so it must not contain a secret."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

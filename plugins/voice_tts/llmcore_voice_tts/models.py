@@ -43,7 +43,7 @@ MODELS: Final = {
 }
 
 UNKNOWN: Final = Model(5_000, None, "")
-"""The assumed limits of an unknown model: the smallest of all."""
+"""The assumed limits of an unknown model: the smallest limits of any model."""
 
 
 def get_model(name: str) -> Model:

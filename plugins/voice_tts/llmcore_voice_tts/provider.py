@@ -310,7 +310,7 @@ class ElevenLabsVoice(Offline):
     # -- shared by sync and async
 
     def _make_request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-        track_sending()  # first, so that a refused request counts as not sent
+        track_sending()  # before the checks, so that a refused request counts as not sent
         request = make_speech_request(self._options, voice, settings)
         check_text(text, request)
         check_voice(request.voice)

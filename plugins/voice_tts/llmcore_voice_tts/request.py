@@ -231,8 +231,8 @@ def _make_locators(value: Any) -> list[dict[str, str]] | None:
 def _make_context(given: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the surrounding pieces, as text or request ids, as the model requires.
 
-    The vendor ignores surrounding text next to ids, but would count it as sent. Requests after the whole text are joined to
-    its last piece.
+    If request ids are sent, the vendor ignores the surrounding text, but would count its characters. `next_request_ids`
+    are requests after the whole text, so only its last piece, which has no `next_text`, gets them.
     """
     before, after = _check_ids("previous_request_ids", given), _check_ids("next_request_ids", given)
     joins = get_model(model).stitching
