@@ -48,7 +48,7 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         if mentions(field.type, Secret) and not is_reference(value):
             raise settings.fault(
                 path,
-                f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret: the workers of an engine "
+                f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret, because the workers of an engine "
                 "receive the configuration",
                 code="LC109",
                 expected=references.FORMS,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["check_exists", "find_table_faults", "hide_table_secrets", "list_table_keys", "list_table_names"]
 
 _CHECKED_WHEN_WRITTEN = frozenset({"LC102", "LC104", "LC109"})
-"""The faults that are reported when a key is written. Other faults, such as a missing API key or variable, are not: the user may add it later."""
+"""The faults that are reported when a key is written. Other faults, such as a missing API key or variable, are not
+reported then, because the user may add the key or the variable later."""
 
 
 def list_table_names() -> frozenset[str]:

@@ -54,8 +54,8 @@ class BatchLLMProvider(Protocol):
     def results(self, batch: str, requests: Mapping[str, ChatRequest]) -> Iterator[BatchResult]:
         """Yield the results of a finished batch in any order.
 
-        Include rejected and expired requests. Skip unreadable results: depending on `BatchStatus.answered`, the host
-        treats a request without a result as unknown, or sends it again. The replies have the service tier "batch".
+        Include the results of rejected and expired requests. Skip unreadable results. A request without a result counts
+        as unknown or is sent again, depending on `BatchStatus.answered`. The replies have the service tier "batch".
 
         Args:
             batch: The id of the batch.

@@ -27,7 +27,9 @@ class BillReader(Protocol):
         ...
 
     def parse(self, documents: Sequence[Mapping[str, Any]]) -> Bill:
-        """Return the bill in pages of `fetch`, in any order. Numbers with a decimal point are `Decimal`.
+        """Return the bill in *documents*, which are decoded pages of `fetch` in any order.
+
+        Their numbers with a decimal point are `Decimal`.
 
         No key and no network are needed.
 

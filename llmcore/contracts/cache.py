@@ -105,7 +105,7 @@ class CacheMatching(Protocol):
     """Delete by pattern inside of the backend, faster than key by key."""
 
     def delete_matching(self, pattern: str) -> int:
-        """Delete the entries of our namespace whose key matches; return their number.
+        """Delete the entries of this backend's namespace whose key matches; return their number.
 
         Args:
             pattern: `*` matches any text, and `?` matches one character. Other characters match themselves.
@@ -143,7 +143,7 @@ class CacheHistory(CacheVersion, Protocol):
     """Report which keys changed last. The memory tier then drops only these keys."""
 
     def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
-        """Return the version now, and the keys that were written or deleted after *version*.
+        """Return the current version, and the keys that were written or deleted after *version*.
 
         None in place of keys: any key may have changed. Leases are not changes.
         """

@@ -15,8 +15,8 @@ __all__ = ["EngineProvider"]
 class EngineProvider(Protocol):
     """Run functions in worker processes. Several threads may call at the same time.
 
-    An engine only carries work. It may lose a worker, and it may run the same work twice: the host decides in the ledger
-    which worker sends a request, so a repetition pays nothing.
+    An engine may lose a worker, and may run the same work twice. A repetition costs nothing, because the ledger decides
+    which worker sends a request.
     """
 
     def count_slots(self) -> int:
@@ -33,15 +33,15 @@ class EngineProvider(Protocol):
         """Start `function(data)` in a worker process. Return the future of the result, without waiting for the call.
 
         *function* belongs to a module that the worker can import, so it can be pickled by name. The future raises only
-        `EngineError`: with `lost=True` if the worker ended or can no longer be reached, so that the host submits the work
-        again; otherwise with the type and the message of the exception that *function* raised. `Future.cancel` withdraws work
-        that has not started. It returns True only if the work does not run.
+        `EngineError`. Set `lost=True` if the worker ended or cannot be reached; the host then submits the work again.
+        If *function* raised, the message has the type and the text of its exception. `Future.cancel` withdraws work
+        that has not started. `cancel` returns True only if the work will not run.
         """
         ...
 
     def close(self) -> None:
         """Withdraw the work that has not started, and release the workers.
 
-        Workers that the engine has started end; those of another cluster stay. A second call has no effect.
+        Workers that the engine started end. Workers of an existing cluster keep running. A second call has no effect.
         """
         ...

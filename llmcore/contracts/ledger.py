@@ -61,8 +61,8 @@ class LedgerProvider(Protocol):
         and add the maximum to `reserved` of every counter that covers the request, including counters that only other processes
         use. If a row with `request.key` exists, return that row and reserve nothing. The row belongs to this process: until
         the row is settled, `recover` must be able to tell whether this process is alive. A row with `request.charge.owner`
-        belongs to that name instead: it stays open after the end of this process, and is lost when
-        `llmcore.support.ledger_owners.is_past` says so. `LedgerRow.owner` returns the name.
+        belongs to that name instead: it stays open after the end of this process, and counts as lost once
+        `llmcore.support.ledger_owners.is_past` returns True. `LedgerRow.owner` returns the name.
         """
         ...
 
@@ -99,7 +99,7 @@ class LedgerProvider(Protocol):
         ...
 
     def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
-        """Raise `alerted` of the counter to *amount*. Return False if it is already as high.
+        """Raise `alerted` of the counter to *amount*. Return False if `alerted` is already at least *amount*.
 
         If several processes try, exactly one of them gets True.
         """
@@ -126,7 +126,7 @@ class LedgerProvider(Protocol):
         ...
 
     def read_pruned(self, timeout_s: float) -> Sequence[tuple[float, float]]:
-        """Return the start and the end of each period of which sums exist, in ascending order."""
+        """Return the start and the end of each period that has sums, in ascending order."""
         ...
 
     def close(self) -> None:
@@ -165,12 +165,13 @@ class LedgerBuffer(Protocol):
 
 @runtime_checkable
 class LedgerImport(Protocol):
-    """Take over another ledger, for `llmcore usage migrate`."""
+    """Import the counters of another ledger, for `llmcore usage migrate`."""
 
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
-        """Add `counter.spent` to the counter of its scope and period, which is created if it does not exist.
+        """Add `counter.spent` to the counter with the same scope and period. Create a missing counter.
 
-        The rows for it were pruned in the other ledger. A second call with the same *batch* changes nothing and returns False.
+        The other ledger has pruned the rows of this amount. A second call with the same *batch* changes nothing and
+        returns False.
         """
         ...
 
@@ -228,8 +229,8 @@ class LedgerRuns(Protocol):
     ) -> Sequence[ItemState] | None:
         """Claim the items *keys* in one transaction, and return their states in the same order.
 
-        The state is "mine" for an item that *claim* has already, or takes now; "busy" for an item of another claim whose
-        process is alive; "done" with the answer. The result is None if the run is not open.
+        An item is "mine" if *claim* had it or takes it now, "busy" if another claim of a living process has it, and
+        "done" if it has an answer. The result is None if the run is not open.
         """
         ...
 
@@ -238,7 +239,7 @@ class LedgerRuns(Protocol):
     ) -> None:
         """Store the answers of items, unless an answer is stored already or the run was forgotten.
 
-        The run may be closed, and *claim* may have lost the item: the answer is paid.
+        Store an answer even if the run is closed or *claim* has lost the item, because the answer is paid.
         """
         ...
 

@@ -162,8 +162,8 @@ class PricingProvider(Protocol):
         Args:
             model: The backend's name of the model.
             usage: The usage to be paid.
-            service_tier: The backend's name of the tier that served the call; return None if the backend did not
-                report a tier.
+            service_tier: The backend's name of the tier that served the call; None if the backend did not report a
+                tier.
             at: The time of the call, since prices change; None for now. The argument is optional: a provider
                 without this parameter is called only for current prices.
         """
@@ -172,7 +172,7 @@ class PricingProvider(Protocol):
 
 @runtime_checkable
 class UsageBounds(Protocol):
-    """Compute the maximum usage of a request. A budget reserves its cost before the request is sent."""
+    """Compute the maximum usage of a request. A budget reserves the cost of this usage before the request is sent."""
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
         """Return a usage that costs at least as much as any answer to *request*; None if no bound is known.

@@ -17,8 +17,9 @@ __all__ = ["AsyncCacheRateLimits", "CacheRateLimits"]
 class CacheRateLimits(Protocol):
     """Share rate limits among processes, by the clock of the store.
 
-    In any window of w seconds, all processes together take at most `rate * w` units plus the burst; see
-    `llmcore.calls.bucket.Bucket`, whose law is the same. Calls that wait are served in the order in which they arrived.
+    In any window of w seconds, all processes together take at most `rate * w` units plus the burst;
+    `llmcore.calls.bucket.Bucket` follows the same rule for one process. Calls that wait are served in the order in
+    which they arrived.
     """
 
     def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
@@ -32,7 +33,7 @@ class CacheRateLimits(Protocol):
     def return_permits(self, returns: Sequence[PermitReturn]) -> None:
         """Refund unused tokens, free the slots, and remove waiting calls from the queue.
 
-        Never repeated: a refund that is lost makes the limit stricter.
+        The host never repeats this call. A lost refund only makes the limit stricter.
         """
         ...
 

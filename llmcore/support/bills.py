@@ -1,4 +1,4 @@
-"""The values of a vendor's bill: what the vendor counted, and what it billed, by day, model and API key."""
+"""The values of a vendor's bill: the usage and the amounts by day, model and API key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 INPUT: Final = "input"
-"""Input tokens that are in none of the other kinds. Each token is in exactly one kind."""
+"""Input tokens of no other kind. Each token belongs to exactly one kind."""
 CACHED_INPUT: Final = "cached_input"
 CACHE_WRITE: Final = "cache_write"
 CACHE_WRITE_LONG: Final = "cache_write_long"
@@ -53,7 +53,7 @@ _HALF_CENT: Final = Decimal("0.005")
 
 
 class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vendor counted for one API key and one model on one day."""
+    """The usage that the vendor counted for one API key and one model on one day."""
 
     day: date
     """The UTC day, as `BillLine.day`."""
@@ -69,7 +69,7 @@ class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
     requests: int | None = None
     """None if the vendor does not count requests."""
     amounts: Mapping[str, int] = {}
-    """Kind -> tokens, or characters."""
+    """Kind -> number of tokens or characters."""
 
 
 class BillLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +83,9 @@ class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Decimal = Decimal(0)
     """The largest amount in USD by which the vendor may have rounded this line."""
     model: str | None = None
-    """None for a line that is not for the tokens or characters of a model."""
+    """The model; None for a line that does not bill the tokens or characters of a model."""
     kind: str | None = None
-    """The kind of token, such as `INPUT`; None as for `model`."""
+    """The kind of token, such as `INPUT`; None if `model` is None."""
     tier: str = STANDARD
     own: bool = True
     key: str | None = None
@@ -119,7 +119,10 @@ def parse_amount(value: Any) -> Decimal | None:
 
 
 def find_resolution(amount: Decimal) -> Decimal:
-    """Return half a unit of the last digit of *amount*, at most half a unit of its second decimal."""
+    """Return the largest rounding error of *amount*.
+
+    This is half a unit of its last digit, but at most half a unit of its second decimal.
+    """
     exponent = amount.as_tuple().exponent
     return min(Decimal(5).scaleb(int(exponent) - 1), _HALF_CENT)
 

@@ -107,9 +107,9 @@ class ReportRow(msgspec.Struct, frozen=True):
     """The sums of one group."""
 
     key: tuple[Any, ...]
-    """The value of each dimension, by which the rows are sorted. `total` is "all". An hour is the moment at which it begins; a day
-    is the number of days since 1970-01-01 in local time, a week the number of Mondays; a month is `2026-11`. The others are text,
-    a model as `provider:model`.
+    """The value of each dimension, by which the rows are sorted. `total` is "all". An hour is the moment at which it
+    begins. A day is the number of days since 1970-01-01 in local time, and a week is the number of Mondays since then.
+    A month is text such as `2026-11`. All other dimensions are text; a model is `provider:model`.
     """
     requests: int
     """The number of rows that are not hits. Each attempt counts."""

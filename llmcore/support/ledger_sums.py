@@ -31,7 +31,7 @@ SUM_KEYS: Final = (
     "kind", "provider", "model", "served", "state", "uncertain", "estimated", "tier_asked", "tier", "error", "user",
     "tags", "cost_source",
 )  # fmt: skip
-"""The fields that a sum shares with its rows. Rows without a cost have a sum of their own."""
+"""The fields that a sum shares with its rows. Rows without a cost have a separate sum."""
 SUM_AMOUNTS: Final = (
     "count", "cost", "saved", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens",
     "cache_write_12h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",

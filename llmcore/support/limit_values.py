@@ -54,7 +54,8 @@ class PermitRequest(msgspec.Struct, frozen=True):
     arrived: int = 0
     """The place in the queue: the value that the first answer returned; 0 at first."""
     debts_s: tuple[tuple[float, float] | None, ...] = ()
-    """For each scope that the process used in the last `REMEMBERED_S`, the debts of requests and of tokens that it knows.
+    """The debts of requests and of tokens that the process knows, for each scope that it used in the last
+    `REMEMBERED_S`. A debt is the seconds until a rate is full again.
 
     A store that does not know such a scope has lost its data, and begins with empty buckets.
     """
@@ -71,7 +72,7 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     wait_s: float | None = None
     """The predicted wait in seconds; None if the call waits for another call to end."""
     pause_s: float = 0.0
-    """The seconds after which to ask again. It keeps its place in the queue only a little longer."""
+    """The seconds after which the call must ask again. It loses its place in the queue a little later."""
     arrived: int = 0
     """The place in the queue."""
 
@@ -91,15 +92,16 @@ class PermitReturn(msgspec.Struct, frozen=True):
 
 
 class ScopeReport(msgspec.Struct, frozen=True):
-    """What a process reports about one scope."""
+    """The report of a process about one scope."""
 
     scope: LimitScope
     held: tuple[str, ...] = ()
     """The ids of the calls that have a slot of this scope."""
     debts_s: tuple[float, float] = (0.0, 0.0)
-    """The minimum debts that the process knows, of requests and of tokens. The store may have lost them in a restart."""
+    """Lower bounds of the debts of requests and of tokens, as the process knows them. The store may have lost its own
+    values in a restart."""
     spent_s: tuple[float, float] = (0.0, 0.0)
-    """What the process used during an outage, in seconds of refill. Added to the debts."""
+    """The amounts that the process used during an outage, in seconds of refill. The store adds them to the debts."""
 
 
 class ProcessReport(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ class _Client(Protocol):
 
 
 class ReportServer:
-    """What errors say about the server of the reports.
+    """The facts about the server of the reports that errors show.
 
     Args:
         provider: The provider's name.
@@ -64,7 +64,7 @@ class ReportServer:
         }
         if kind is not AuthenticationFailed:
             return kind(what, **details)
-        notes = ["an API key for requests cannot read the bill: that needs an admin key of the organisation"]
+        notes = ["an API key for requests cannot read the bill; an admin key of the organisation can"]
         if status == _FORBIDDEN:
             notes.append("the key may belong to another organisation, or may not read usage and costs")
         is_variable = self.key_source.isidentifier()
