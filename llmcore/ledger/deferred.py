@@ -12,7 +12,7 @@ from llmcore.support.ledger_values import Charge, ReserveRequest
 if TYPE_CHECKING:
     from llmcore.ledger.spending import Spending
 
-__all__ = ["find_deferred", "make_request"]
+__all__ = ["find_deferred", "find_settled", "make_request", "make_unbooked"]
 
 
 def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Reservation]:
@@ -24,6 +24,24 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
     rows: list[LedgerRow] = spending.read("iterate_rows", RowQuery(since=since, states=("open",)))
     ending = f":{name}"
     return {row.call: _make_reservation(row) for row in rows if (row.owner or "").endswith(ending)}
+
+
+def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
+    """Return the call ids of the settled rows with *tag*, from *since* on. Rows that wait next to the ledger are handed in first.
+
+    Raises:
+        LedgerError: The ledger cannot be read or written.
+    """
+    spending.prepare()
+    query = RowQuery(since=since, filters={"tag": tag}, states=("done", "failed", "lost"))
+    return {row.call for row in spending.read("iterate_rows", query)}
+
+
+def make_unbooked(charge: Charge, at: float) -> Reservation:
+    """Return the reservation of a request that was sent at *at* without a row. Its outcome is booked next to the ledger."""
+    found = Reservation(charge, at)
+    found.is_unbooked = True
+    return found
 
 
 def make_request(row: LedgerRow) -> ReserveRequest:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,41 @@ def test_requests_reserved_while_the_ledger_is_locked_are_booked_once(tmp_path: 
         rows = read_rows(config)
         assert [row["state"] for row in rows] == ["done"] * 5
         assert sum(row["tier"] == "batch" for row in rows) == held.counts["batch_items"] == 3
+
+
+@pytest.mark.process
+def test_answers_of_a_run_that_was_killed_while_the_ledger_was_locked_are_booked_once(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    with Simulator(holds_batches=True) as held:
+        config = make_config(held, ledger, cache={"provider": "memory"})
+        with llmcore.load(config) as core:
+            core.llm.chat("before")
+        program = f"""
+import llmcore
+run = llmcore.load({config!r}).llm.batch({PROMPTS!r}, lane="queue", max_tokens=30)
+print(run.id, flush=True)
+list(run)
+"""
+        with (
+            hold_lock(ledger),
+            subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process,
+        ):
+            assert process.stdout is not None
+            run_id = process.stdout.readline().strip()
+            assert held.wait_for(lambda: held.counts["batches"] == 1)
+            process.kill()
+        held.finish_batches()
+        assert [row["tier"] for row in read_rows(config)] == ["default"], "the batch has no row yet"
+        for _ in range(2):
+            with llmcore.load(config) as core:
+                items = list(core.llm.resume_batch(run_id, PROMPTS, max_tokens=30))
+            assert [item.error for item in items] == [None] * 3
+            rows = [row for row in read_rows(config) if row["tier"] == "batch"]
+            assert [row["state"] for row in rows] == ["done"] * 3
+            assert sum(Decimal(row["cost"]) for row in rows) == sum(
+                item.reply.cost for item in items if item.reply is not None and item.reply.cost is not None
+            )
+            assert (held.counts["batches"], held.counts["batch_items"]) == (1, 3), "nothing is paid twice"
 
 
 @pytest.mark.slow

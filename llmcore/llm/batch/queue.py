@@ -84,7 +84,7 @@ class QueueLane:
         self._moves_tail = moves_tail
         self._max_failures = max_failures
         self._answer_type = answer_type
-        self._booking = Booking(services, self._queue.token)
+        self._booking = Booking(services, self._queue.token, f"batch:{store.path.stem}")
         self._chunks = Chunks(
             self._queue,
             self._booking,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from llmcore.calls.drivers import arun
-from llmcore.ledger.deferred import find_deferred
+from llmcore.ledger.deferred import find_deferred, find_settled, make_unbooked
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.llm.batch.queue_price import TIER, make_queue_quote
 from llmcore.support.ledger_owners import make_owner
@@ -16,6 +16,8 @@ from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.support.money import from_nano
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from llmcore.errors import LLMCoreError
     from llmcore.ledger.reservation import Reservation
     from llmcore.llm.call import ChatCall
@@ -35,9 +37,11 @@ class Booking:
     process ends.
     """
 
-    def __init__(self, services: Services, name: str) -> None:
+    def __init__(self, services: Services, name: str, tag: str) -> None:
         self._services = services
         self._name = name
+        self._tag = tag
+        """The tag of the run's rows."""
         self._open: dict[str, Reservation] = {}
 
     def load(self, since: float) -> None:
@@ -45,6 +49,27 @@ class Booking:
         spending = self._services.spending()
         if spending.is_enabled:
             self._open = find_deferred(spending, self._name, since)
+
+    def load_unbooked(
+        self, names: Iterable[str], find_call: Callable[[str], ChatCall | None], since: float
+    ) -> None:
+        """Load the requests of *names* that an earlier process sent without a row, because the ledger was locked.
+
+        Args:
+            names: The ids of all unsettled requests.
+            find_call: Returns the call of a request.
+            since: When the run first used the queue, in seconds since 1970.
+        """
+        spending = self._services.spending()
+        missing = [name for name in names if name not in self._open] if spending.is_enabled else []
+        if not missing:
+            return
+        # A request that has a settled row is not booked again: the earlier process ended before it noted the answer.
+        settled = find_settled(spending, self._tag, since)
+        for name in missing:
+            call = None if name in settled else find_call(name)
+            if call is not None:
+                self._open[name] = make_unbooked(self._make_charge(call, name), time.time())
 
     @property
     def names(self) -> list[str]:

@@ -104,6 +104,8 @@ class Chunks:
         """Find the chunks that an earlier process left."""
         self._booking.load(self._queue.began)
         await self.release_unused()
+        keys = {each.name: each.key for chunk in self._open for each in self._queue.list_requests(chunk)}
+        self._booking.load_unbooked(keys, lambda name: self._work.find_call(keys[name]), self._queue.began)
         self._unconfirmed = dict.fromkeys(chunk.id for chunk in self._open if chunk.state == "intent")
 
     async def release_unused(self) -> None:
