@@ -1,6 +1,7 @@
 """The figures of batches, in their long form: `python -m tests.batch_figures NAME`.
 
-- `million`: items of which 30 % are duplicates and 20 % are cached: requests, memory and CPU time (`--items N`).
+- `million`: items of which 30 % are duplicates and 20 % are cached: requests, memory and CPU time (`--items N`). The cache has space for all
+  answers; with `--cache 1GB`, a million do not fit, and answers are evicted before their items come.
 - `budget`: a run of $3 with a budget of $1, in both lanes.
 - `pace`: adaptive concurrency against fixed values, for a server that answers a fixed number of requests at once.
 - `bad`: 200 malformed lines in 10,000.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import random
@@ -35,6 +37,10 @@ DUPLICATES: Final = 0.3
 CACHED: Final = 0.2
 WINDOW: Final = 100_000
 """A duplicate repeats one of so many items before it."""
+ENTRY_BYTES: Final = 4096
+"""More than the space that one of these answers takes in the file of the cache."""
+ALLOCATIONS: Final = 100_000
+"""Python collects garbage after so many objects, as in the process of the command line."""
 
 
 @contextlib.contextmanager
@@ -68,10 +74,11 @@ def make_config(address: str, **tables: Any) -> dict[str, Any]:
     return {"llm": {"provider": "openai", "model": "gpt-4o-mini", "openai": openai}, **tables}
 
 
-def measure_million(items: int) -> dict[str, Any]:
-    """Run *items* prompts."""
+def measure_million(items: int, cache_size: str | None = None) -> dict[str, Any]:
+    """Run *items* prompts with a cache of *cache_size*, or one that has space for all answers."""
     own = int(items * (1 - DUPLICATES))
     warm = int(items * CACHED)
+    cache = {"file": {"max_size": cache_size or max(10**9, items * ENTRY_BYTES)}}
 
     def iterate() -> Iterator[str]:
         chance = random.Random(1)  # noqa: S311 - no secrets
@@ -83,7 +90,7 @@ def measure_million(items: int) -> dict[str, Any]:
             else:
                 yield f"prompt {chance.randrange(max(0, sent - WINDOW), sent)}"
 
-    with start_simulator() as address, llmcore.load(make_config(address)) as core:
+    with start_simulator() as address, llmcore.load(make_config(address, cache=cache)) as core:
         for _ in core.llm.batch(f"prompt {number * own // warm}" for number in range(warm)):
             pass
         before, began, cpu = read_counts(address)["chat"], time.monotonic(), time.process_time()
@@ -247,14 +254,16 @@ def main() -> None:
     parser.add_argument("name", choices=("million", "budget", "pace", "bad", "kills"))
     parser.add_argument("--items", type=int)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--cache", metavar="SIZE", help="the size of the file cache, for `million`")
     told = parser.parse_args()
+    gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     with tempfile.TemporaryDirectory() as home:
         os.chdir(home)
         os.environ.update(
             HOME=home, XDG_STATE_HOME=f"{home}/state", XDG_CACHE_HOME=f"{home}/cache", XDG_CONFIG_HOME=home
         )
         if told.name == "million":
-            found = measure_million(told.items or 1_000_000)
+            found = measure_million(told.items or 1_000_000, told.cache)
         elif told.name == "kills":
             found = measure_kills(told.items or 10_000, told.kills)
         else:

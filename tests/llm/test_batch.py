@@ -56,6 +56,22 @@ def test_every_item_is_answered_and_equal_ones_are_sent_once(core: Core, upstrea
     assert run.summary.cost == core.usage.totals().cost
 
 
+@pytest.mark.parametrize("cache", [False, "refresh"])
+def test_equal_items_that_are_far_apart_are_sent_once_without_a_cache(
+    core: Core, upstream: Simulator, cache: Any
+) -> None:
+    run = core.llm.batch((f"q{number % 40}" for number in range(120)), cache=cache, concurrency=2)
+    found = {item.index: item.reply for item in run if item.reply}
+    assert {index: reply.text for index, reply in found.items()} == {
+        number: answer(f"q{number % 40}") for number in range(120)
+    }
+    assert upstream.counts["requests"] == run.summary.requests == 40
+    assert {(reply.cached, reply.cost) for index, reply in found.items() if index >= 40} == {
+        (True, Decimal(0))
+    }
+    assert run.summary.cost == core.usage.totals().cost
+
+
 def test_results_come_in_the_order_of_the_input(core: Core) -> None:
     assert [item.index for item in core.llm.batch(map(str, range(100))).results()] == list(range(100))
 
