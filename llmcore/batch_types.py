@@ -18,7 +18,7 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a batch."""
 
     id: str
-    """Unique in its batch: 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
+    """A name that is unique in the batch: 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
     request: ChatRequest
 
 

@@ -55,7 +55,7 @@ class Claim(NamedTuple):
     module: str
     attribute: str = ""
     fault: str = ""
-    """Why the entry point cannot be used; empty if it can be used."""
+    """The reason why the entry point cannot be used; empty for a usable entry point."""
     metadata: str = ""
     """The path of the distribution's metadata folder; empty if the metadata is in a zip file, for example."""
 

@@ -134,7 +134,7 @@ class ProviderError(LLMCoreError):
         self.status = status
         """The HTTP status of the answer; None if the server did not answer."""
         self.retry_after = retry_after
-        """How many seconds the backend asked the client to wait."""
+        """The seconds that the backend asked the client to wait."""
         self.partial = partial
         """Text that had arrived before the failure."""
         self.request_id = request_id

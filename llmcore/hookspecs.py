@@ -163,7 +163,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BillSource(msgspec.Struct, frozen=True, kw_only=True):
-    """How `llmcore usage reconcile` reads the bill of a provider's vendor."""
+    """The source of a vendor's bill, for `llmcore usage reconcile`."""
 
     table: Table
     """The table with the admin key, such as `[openai_bill]`. The plugin also declares it by `llmcore_tables`.

@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     version: str
     module: str
     state: str
-    """ready, built in or loaded; or, with a reason, shadowed, conflict, blocked or broken."""
+    """"ready", "built in" or "loaded"; or, with the reason in `why`: "shadowed", "conflict", "blocked" or "broken"."""
     why: str = ""
     fix: str = ""
     """A line to paste that repairs a broken plugin or resolves a conflict."""

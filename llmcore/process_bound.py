@@ -15,7 +15,7 @@ class ProcessBound:
     __slots__ = ()
 
     def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
-        """Raise, for `pickle`, `copy.copy` and `copy.deepcopy`."""
+        """Raise an error, for `pickle`, `copy.copy` and `copy.deepcopy`."""
         raise LLMCoreError(
             f"{type(self).__name__} cannot be pickled or copied: it has connections and locks of this process",
             code="LC004",

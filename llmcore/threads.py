@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 NO_THREAD: Final = "no further thread can be started"
-"""For error messages."""
+"""A clause for error messages."""
 OWN_THREADS: Final = "llmcore-"
 """The prefix of the names of llmcore's own threads."""
 
@@ -111,7 +111,7 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
 
 
 async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
-    """Like `run_bounded`, but do not block the event loop.
+    """Do what `run_bounded` does without blocking the event loop.
 
     If *work* fails because it needs the event loop, raise its error.
     """

@@ -107,7 +107,7 @@ class Evictor:
             try:
                 return self._store.write(partial(self._evict_window, wanted=wanted, most=most))
             except FullError:
-                continue  # the transaction found too few free pages: a smaller window needs fewer
+                continue  # the transaction found too few free pages: try a smaller window, which needs fewer
         return 0
 
     def _evict_window(self, txn: Any, wanted: int, most: int) -> int:

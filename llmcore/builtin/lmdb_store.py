@@ -57,7 +57,7 @@ class Store:
         self._env: Any = None
         self._closed = False
         self._generation = 0
-        """How often the file was opened.
+        """The number of times that the file was opened.
 
         The number is part of the version, because the transaction numbers of a new file begin again at 0.
         """
@@ -214,7 +214,8 @@ class Store:
             self._trim_at = resident + _RESIDENT_BYTES
         elif resident > self._trim_at:
             self._trim_at = 0
-            submit(self._trim, otherwise=lambda: None)  # this thread may be in a transaction
+            # in another thread, because this thread may be in a transaction
+            submit(self._trim, otherwise=lambda: None)
 
     def _trim(self) -> None:
         """Make the map again, which drops its resident pages."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a request is sent, and how long a call may take."""
+    """The limits for the attempts of a call and for its duration."""
 
     attempts: int = 4
     """The maximum number of attempts, including the first."""

@@ -41,7 +41,7 @@ class Ability:
         return Step(self._blocking, self._awaiting, *args)
 
     def accepts(self, keyword: str) -> bool:
-        """Return whether each variant that the author wrote has the parameter *keyword*."""
+        """Return whether the method has the parameter *keyword*, in each variant that exists."""
         return all(_has_parameter(method, keyword) for method in self._written)
 
 

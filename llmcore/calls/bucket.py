@@ -44,7 +44,7 @@ class Bucket:
         self.burst_s = burst_s
         """The capacity, in seconds of refill."""
         self.full_at = full_at
-        """When the bucket will be full again."""
+        """The time at which the bucket will be full again."""
         self.ahead = 0.0
         """The number of units that waiting requests will take."""
         self._taken = 0

@@ -22,7 +22,10 @@ Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How many times the waiting callers retry together after a failure. If the last retry fails, all of them receive its error."""
+"""The number of retries that the waiting callers make together after a failure.
+
+All of them receive the error of the last retry.
+"""
 
 
 class Caller:

@@ -304,4 +304,4 @@ def _fail_blocking() -> None:
 
 
 def _get_no_limit() -> None:
-    """Return None, which means no time limit. For a caller that waits until the call has ended."""
+    """Return None, which means no time limit, for a caller that waits until the call has ended."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _lock = forks.lock()
 _driving = threading.Lock()
-"""Held while a caller runs the loop in its own thread.
+"""The lock of a caller that runs the loop in its own thread.
 
 This is not a lock of `forks`, because a fork would wait for the whole call.
 """

@@ -10,7 +10,7 @@ from llmcore.types import Secret
 __all__ = ["describe", "find_secrets", "make_identity", "options_to_dict", "scrub"]
 
 LONGEST: Final = 500
-"""Maximum number of characters that are shown of a foreign text."""
+"""Maximum number of characters of a foreign text that are shown."""
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class Permit(msgspec.Struct, eq=False):
     counted: bool = False
     """True if the permit counts as waiting for the capacity that all models share."""
     armed: float = 0.0
-    """When the waiting call checks again, even without a wake-up."""
+    """The time at which the waiting call checks the limits again, even without a wake-up."""
     _news: bool = False
     _wake: Callable[[], object] | None = None
 
@@ -154,7 +154,7 @@ class Permit(msgspec.Struct, eq=False):
         return wake is None or wake() is not False
 
     def reset(self) -> None:
-        """Clear the wake-up, after the call has checked again."""
+        """Clear the wake-up after the call has checked the limits again."""
         self._news, self._wake = False, None
 
     def _block(self, seconds: float) -> None:

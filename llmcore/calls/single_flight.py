@@ -20,7 +20,7 @@ from llmcore.calls.steps import Step
 __all__ = ["READ_AHEAD", "FlightResult", "Flights"]
 
 READ_AHEAD: Final = 16
-"""How many pieces of a backend's stream may wait for a caller.
+"""The number of pieces of a backend's stream that may wait for a caller.
 
 More pieces mean fewer task switches, but more memory.
 """
@@ -63,9 +63,9 @@ class Flights:
         Args:
             key: The key. Calls with the same key must have the same result.
             begin: Returns a new generator that makes the call.
-            emit: Called before each emitted piece. With None, pieces are not emitted.
+            emit: A function that is called before each emitted piece. With None, pieces are not emitted.
             left: Returns the remaining seconds until the caller's deadline; None for no deadline.
-            ahead: How many pieces a task may produce before callers request them.
+            ahead: The number of pieces that a task may produce before callers request them.
 
         Raises:
             Timeout: The caller's deadline passed. The call continues for the other callers.

@@ -67,7 +67,7 @@ def _run_plugin_command(name: str, before: list[str], after: list[str]) -> int:
 
         names = [*parser.COMMANDS, *catalogue.list_names("commands")]
         raise_unchained(make_command_error(name, after, names, error))
-    with give_stdout():  # the output of the plugin's command is the answer
+    with give_stdout():  # a command of a plugin may write to stdout
         result = command([*before, *after])
     return result if isinstance(result, int) else 0
 

@@ -46,7 +46,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def prepare_speech(number: int, item: Any, settings: Mapping[str, Any], voice: str | None) -> Prepared:
-    """Return the body that speaks *item*. An item may set `voice`."""
+    """Return the request body that lets a voice speak *item*. An item may set `voice`."""
     if isinstance(item, BadRequest):
         return Prepared(number, None, None, item)
     given = {**({} if voice is None else {"voice": voice}), **settings}

@@ -12,7 +12,7 @@ from llmcore.cli.streams import get_stdout
 __all__ = ["print_conversations"]
 
 _BEFORE = 20
-"""How many characters of a text are shown before the word that was found."""
+"""The number of characters that are shown before the word that was found."""
 _LONGEST = 200
 
 

@@ -93,7 +93,7 @@ class Subject:
             what = "cannot list its content" if count is None else f"is not empty: it has {count} entries"
             raise UsageError(
                 f"the {self.kind} `{backend.name}` {what}, and the tests delete every entry",
-                expected="an empty one, or an option that selects one",
+                expected=f"an empty {self.kind}, or an option that selects one",
                 fix=make_plugins_line(backend.name, self._args, without=stores) if stores else None,
             )
 

@@ -19,7 +19,7 @@ __all__ = ["print_reconciliation", "to_document"]
 
 _SHOWN: Final = Decimal("0.0001")
 _MOST_PARTS: Final = 4
-"""How many parts of a cause are listed."""
+"""The number of parts of a cause that are listed."""
 _NARROW: Final = 80
 _DIVIDED: Final = frozenset(
     {"other_keys", "unbooked", "unpriced", "price", "counts", "fees", "not_billed", "no_usage"}

@@ -65,7 +65,7 @@ def print_footnotes(rows: Sequence[UsageRow]) -> None:
     """Explain uncertain amounts, on stderr."""
     if unpriced := sum(row.unpriced for row in rows):
         note(
-            f"+?: the cost of {unpriced} requests is unknown: add their model to [prices] in llmcore.toml; "
+            f"+?: the cost of {unpriced} requests is unknown: their model has no price in [prices] of llmcore.toml, "
             "or their process died (llmcore usage open)"
         )
     if any(row.uncertain for row in rows):

@@ -57,7 +57,7 @@ class AlertDelivery:
     def send(self, budget: Budget, event: AlertEvent) -> None:
         """Log the alert and notify the observers; send it to the other receivers in a thread.
 
-        For each receiver, only the first failure after a success is logged.
+        Of consecutive failures of one receiver, only the first is logged.
         """
         logger(__name__).warning("%s", describe(event))
         self._log_failures(self._notify_observers(event))

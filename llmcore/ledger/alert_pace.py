@@ -55,7 +55,7 @@ class PaceWatch:
         operations: The ledger.
         clock: Returns seconds since 1970.
         send: Sends the alert; must not raise.
-        after: Called at the end of the thread.
+        after: A function that is called at the end of the thread.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class ConfiguredAlert(NamedTuple):
     at: tuple[float, ...]
     """Fractions of the limit."""
     faster_than: float | None
-    """How many times the cost of an average day is allowed for one day; None for no such alert."""
+    """The allowed cost of a day, as a multiple of an average day; None for no such alert."""
     receivers: list[str]
     """The keys of the budget that name receivers, such as alert_email."""
 
@@ -62,7 +62,7 @@ class Alerts:
         operations: The ledger.
         get_smtp: Returns [smtp].
         clock: Returns seconds since 1970.
-        after: Called after the ledger was read in a thread.
+        after: A function that is called after a thread has used the ledger.
     """
 
     def __init__(

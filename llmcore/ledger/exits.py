@@ -18,7 +18,7 @@ from llmcore import forks
 __all__ = ["TIMEOUT_S", "AtExit", "finish", "watch"]
 
 TIMEOUT_S: Final = 1.0
-"""How many seconds all handlers together may wait for locks of other processes when Python ends."""
+"""The seconds that all handlers together may wait for locks of other processes when Python ends."""
 
 
 class AtExit(Protocol):

@@ -31,7 +31,8 @@ class LateSettlements:
 
     Args:
         settle: Records outcomes.
-        report: Called with the error if the thread gives up. The outcomes then wait for the next `retry`.
+        report: A function that is called with the error if the thread gives up. The outcomes then wait for the next
+            `retry`.
     """
 
     def __init__(self, settle: Settle, report: Callable[[LedgerUnavailable], None]) -> None:

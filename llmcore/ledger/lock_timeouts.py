@@ -39,8 +39,8 @@ FAILING_TIMEOUT_S: Final = 0.02
 def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) -> float:
     """Return the deadline for writing the row of a request under *limits*, on the clock of `time.monotonic`.
 
-    A call under a budget waits longer, because it would fail without the ledger, but not beyond its own deadline in *left_s*
-    seconds. Other calls continue without the ledger, and keep half of their time for that.
+    A call under a budget waits longer, because it would fail without the ledger. It does not wait beyond its deadline,
+    which is in *left_s* seconds. Other calls continue without the ledger, and keep half of their time for the request.
     *failing* means that the previous call could not write to the ledger.
     """
     if any(limit.refuses for limit in limits):
@@ -49,7 +49,7 @@ def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) 
 
 
 def limit_timeout(timeout_s: float, left_s: float) -> float:
-    """Return *timeout_s*, or most of *left_s*, the rest of the call's deadline, if that is shorter.
+    """Return the minimum of *timeout_s* and most of *left_s*, which are the seconds until the call's deadline.
 
     The call must end with the error of the ledger, not with the timeout of its caller. A ledger that works gets the time to
     answer even after the deadline.

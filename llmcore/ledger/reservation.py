@@ -40,7 +40,7 @@ class Reservation:
         return self.request.maximum if self.is_open and self.request is not None else 0
 
     def open(self, answer: Reserved) -> None:
-        """Note the row that the ledger has opened."""
+        """Store the row that the ledger has opened."""
         self.row, self.at, self.is_open = answer.row, answer.at, True
 
     def make_settlement(self, outcome: Outcome) -> Settlement:

@@ -66,7 +66,7 @@ class Reserver:
     ) -> Generator[Step, Any, Sequence[Counter]]:
         """Open the row of *reservation*. Return the counters of the budgets that count the request.
 
-        *left* returns the rest of the call's deadline in seconds. With *waits*, wait for the reservations of other calls.
+        *left* returns the seconds until the call's deadline. With *waits*, wait for the reservations of other calls.
 
         Raises:
             BudgetExceeded: A budget has less left than the maximum cost.

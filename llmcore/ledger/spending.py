@@ -382,7 +382,7 @@ class Spending:
 
     @property
     def location(self) -> str:
-        """Where the ledger is: a path, or an address."""
+        """The place of the ledger: a path, or an address."""
         return str(self.operations.provider.location)
 
     def _raise_unwritable(self, reason: str) -> NoReturn:

@@ -22,7 +22,7 @@ from llmcore.support.ledger_rows import LedgerRow
 __all__ = ["Batch", "Spool"]
 
 _REMEMBER_S: Final = 60.0
-"""How long the ledger remembers a batch after the deletion of its file: another process may already have read the file."""
+"""Seconds for which the ledger remembers a batch after its file was deleted: another process may have read the file before."""
 
 
 class Batch(NamedTuple):

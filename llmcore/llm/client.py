@@ -79,13 +79,13 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
                 user: Recorded in the ledger; not sent, and not a part of the cache key.
                 tags: Recorded in the ledger, like *user*.
                 timeout: Seconds, or "30s"; replaces the configured deadline.
-                cache_ttl: How long this answer is cached: seconds, or "1h"; None uses the configured TTL.
+                cache_ttl: The lifetime of this answer in the cache: seconds, or "1h"; None uses the configured TTL.
                 cache_namespace: Answers are shared only within a namespace; None uses the configured namespace.
                 cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
                     returned, and a new answer is requested in the background (stale-while-revalidate). None
                     uses the configured fraction.
-                repair: How many times to ask again if the answer does not fit *response_format*. The model gets its answer
-                    back, with the errors that were found. Each request is booked separately.
+                repair: The number of times to ask again if the answer does not fit *response_format*. The model gets its
+                    answer back, with the errors that were found. Each request is booked separately.
                 extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
                 These override parameters of the same name; both override the provider's table `extra_body`.
 
@@ -189,7 +189,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
 
         Args:
             usage: The tokens to price.
-            model: As in `chat`; the first of several.
+            model: As in `chat`. Of the models of an alias, the first counts.
             service_tier: The provider's name of the tier; None uses the tier in the provider's options.
         """
         with PUBLIC_CALL:

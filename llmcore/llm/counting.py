@@ -41,7 +41,7 @@ class CountMethods:
         Args:
             content: A text, messages, or a request body. For a text, only the tokens of the text count, without a
                 message.
-            model: As in `chat`; the first of several.
+            model: As in `chat`. Of the models of an alias, the first counts.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server, if the provider supports this. Such a count is exact and free; a text
                 counts as a message, and the request waits for `[limits]`. With False, or without support in the

@@ -75,7 +75,7 @@ class Answer(NamedTuple):
     """Pieces to emit only after the answer is booked and cached, because a reader may stop at the last piece.
     """
     outcome: Outcome = Outcome()
-    """What the ledger records about the request."""
+    """The outcome of the request, for the ledger."""
 
 
 class Entry(NamedTuple):
@@ -176,7 +176,7 @@ class Call(msgspec.Struct, kw_only=True):
     started_at: float = 0.0
     """The start of the call, in seconds since 1970."""
     first_at: float | None = None
-    """When the first content of the current attempt arrived in a stream, by the monotonic clock."""
+    """The time at which the first content of the current attempt's stream arrived, by the monotonic clock."""
     starts: Starts = ()
     """The values that the observers returned at the start."""
     has_emitted: bool = False

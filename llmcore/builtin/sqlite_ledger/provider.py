@@ -52,7 +52,7 @@ class SqliteLedger(Runs):
         self.location = str(self.database.path)
         self.database.after_checkpoint = self._store_days
         self._store_at = 0.0
-        """When sums of days are stored next, on the clock of `time.monotonic`."""
+        """The time at which sums of days are stored next, on the clock of `time.monotonic`."""
         self.writer = Writer(self.database)
         self._owners = Owners(self.database.path)
         Runs.__init__(self, self.database.path, self._owners)

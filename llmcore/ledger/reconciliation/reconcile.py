@@ -74,7 +74,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     since: date
     """The first UTC day."""
     until: date
-    """The day after the last one."""
+    """The day after the last day."""
     incomplete: Sequence[date]
     """The days whose report the vendor may still change."""
     booked: Decimal
@@ -126,8 +126,9 @@ def reconcile(
         rows: The rows of the vendor's providers.
         bill: The bill of the same period.
         since: The first UTC day.
-        until: The day after the last one.
-        read_at: When the bill was read, in seconds since 1970. Days that ended less than 24 hours before may be incomplete.
+        until: The day after the last UTC day.
+        read_at: The time at which the bill was read, in seconds since 1970. Days that ended less than 24 hours before may
+            be incomplete.
     """
     with localcontext() as context:
         context.prec = PRECISION

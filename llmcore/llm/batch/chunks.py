@@ -46,7 +46,7 @@ class ChunkResult(msgspec.Struct, frozen=True):
     stop: dict[str, Any] | None = None
     """The error that ended the chunk, because every further request would raise it too."""
     is_closed: bool = False
-    """True if the ledger of the worker does not know the run as open."""
+    """True if the run is not open in the worker's ledger."""
 
 
 def encode_error(error: BaseException) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class BatchMethods:
             api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
-            user: As in `chat`. *tags* and *cache* are also as in `chat`.
+            user: Recorded in the ledger.
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
             budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies
@@ -143,7 +143,7 @@ class BatchMethods:
             run_id: `BatchRun.id`.
             items: The same items as before; needed if the run has not read all of them. An item with an answer is sent
                 again only if it has changed.
-            model: As in `batch`. All other arguments are also as in `batch`.
+            model: As in `batch`.
             lane: None continues in the lane of the earlier part; "now" cancels the vendor's batches, and sends the
                 remaining items at once.
             api: As in `batch`.

@@ -75,7 +75,7 @@ class QueueStore:
         self.token = store.get("queue") or ""
         """A random text that distinguishes this run from all other runs on any machine."""
         self.began = float(store.get("queue_began") or 0.0)
-        """When the run first used the queue, in seconds since 1970."""
+        """The time at which the run first used the queue, in seconds since 1970."""
 
     def make_name(self, chunk: int, number: int) -> str:
         """Return the id of a request."""
@@ -103,7 +103,7 @@ class QueueStore:
         return int(found)
 
     def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
-        """Record that the vendor has created the batch, of the requests that the chunk has now."""
+        """Record that the vendor has created the batch, which has the requests that the chunk has now."""
         size = len(self.list_requests(chunk))
         self._execute(
             "UPDATE chunks SET state = 'created', batch = ?, expires = ?, size = ? WHERE id = ?",
