@@ -275,6 +275,7 @@ class TestLacksWhatItHas(Kit):
 
 class TestAbleInBoth(Good):
     backend = AbleInBoth
+    lacks = ("fork",)  # the twin shares its memory
 
     @pytest.fixture
     def sibling(self) -> Any:

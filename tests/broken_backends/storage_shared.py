@@ -366,7 +366,7 @@ class FindsEachFolder(Able):
 
 class Kit(StorageConformance):
     backend: type = Able
-    lacks = ("create_directory",)
+    lacks = ("create_directory", "fork")
 
     @pytest.fixture(params=["sync"])
     def variant(self, request: pytest.FixtureRequest) -> Any:

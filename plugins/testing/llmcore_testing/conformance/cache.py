@@ -12,6 +12,7 @@ from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.cache_expiry import ExpiryTests
+from llmcore_testing.conformance.cache_racing import RacingTests
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
 from llmcore_testing.conformance.large_values import are_equal
@@ -45,7 +46,7 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(ExpiryTests, RefusedOperations, BrokenServer):
+class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer):
     """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
     Override the fixture `sibling` if the backend has namespaces, `twin` if several processes can share it, `restricted`

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from llmcore_testing.conformance.ledger_calls import (
 )
 from llmcore_testing.conformance.ledger_reports import ReportTests
 from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
+from llmcore_testing.conformance.processes import run_in_two_processes
+from llmcore_testing.conformance.racing import needs_fork
 
 __all__ = ["LedgerConformance"]
 
@@ -279,6 +282,37 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         finally:
             other.close()
 
+    def test_two_instances_that_reserve_at_once_never_exceed_a_limit(
+        self, opener: Callable[[], Any] | None
+    ) -> None:
+        other = open_again(opener)
+
+        def ask(number: int) -> bool:
+            ledger = other if number % 2 else self._ledger
+            return isinstance(ledger.reserve(make_request(10, limit(ALL, 100)), TIMEOUT_S), Reserved)
+
+        with closing(other), ThreadPoolExecutor(8) as pool:
+            granted = sum(pool.map(ask, range(24)))
+            assert granted == 10, f"two instances granted {granted} reservations of 10 of a limit of 100"
+            assert self.read() == {ALL: (0, 100)}
+
+    @needs_fork
+    def test_two_processes_that_reserve_at_once_never_exceed_a_limit(
+        self, opener: Callable[[], Any] | None
+    ) -> None:
+        other = open_again(opener)
+
+        def ask(ledger: Any) -> int:
+            requests = [make_request(10, limit(ALL, 100)) for _ in range(12)]
+            return sum(isinstance(ledger.reserve(each, TIMEOUT_S), Reserved) for each in requests)
+
+        with closing(other):
+            told, mine = run_in_two_processes(
+                lambda: str(ask(other)), lambda: ask(self._ledger), self.deadline_s
+            )
+            granted = int(told) + mine
+            assert granted == 10, f"two processes granted {granted} reservations of 10 of a limit of 100"
+
     def test_rows_of_a_run_that_outlives_its_process_are_settled_by_a_later_one(
         self, opener: Callable[[], Any] | None
     ) -> None:
@@ -297,7 +331,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         assert self.read() == {ALL: (80, 0)}
         later.close()
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    @needs_fork
     def test_the_rows_of_a_process_that_died_are_settled_at_their_maximum(
         self, opener: Callable[[], Any] | None
     ) -> None:

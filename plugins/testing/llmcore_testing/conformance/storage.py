@@ -16,7 +16,7 @@ from llmcore_testing.conformance.large_values import are_equal
 from llmcore_testing.conformance.storage_abilities import HOSTILE
 from llmcore_testing.conformance.storage_foreign import ForeignFiles
 from llmcore_testing.conformance.storage_metadata import MetadataTests
-from llmcore_testing.conformance.storage_shared import SharedTests
+from llmcore_testing.conformance.storage_racing import RacingTests
 from llmcore_testing.conformance.storage_volume import VolumeTests
 
 __all__ = ["StorageConformance"]
@@ -37,7 +37,7 @@ _TWINS = (
 )  # fmt: skip
 
 
-class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, BrokenServer):
+class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, BrokenServer):
     """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty.
 
     Override the fixture `twin` too if several instances can use the same files, and `upstream`, `broken` and `denied` if there

@@ -1,0 +1,78 @@
+"""Tests of two instances of a cache that write at the same time: a lock must hold for all instances and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.cache_abilities import CacheAbilities
+from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
+
+__all__ = ["RacingTests"]
+
+_ENTRIES: Final = 12
+"""How many entries each instance sets."""
+_ROUNDS: Final = 4
+_LONG_S: Final = 3600.0
+
+
+class RacingTests(CacheAbilities):
+    """Tests that two instances do not lose each other's entries, and that a lease has one holder among them."""
+
+    def test_values_set_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:
+        if twin is None:
+            return
+        mine, theirs, late = (_make_keys(name) for name in ("mine", "theirs", "late"))
+        with closing(self.another(twin)) as other:
+            race_instances(self.caller, other, _set(mine), _set(theirs))
+            self._check_kept(mine + theirs, "two instances set different keys at the same time")
+            race_instances(self.caller, other, _set(late), [("delete", key) for key in mine])
+            self._check_kept(theirs + late, "one instance sets keys while another deletes others")
+            left = [key for key in mine if other.call("get", key) is not None]
+            assert not left, (
+                f"an entry that one instance deleted while another set others is back: {left[0]!r}"
+            )
+
+    @of("fork")
+    @needs_fork
+    def test_values_set_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
+        if twin is None:
+            return
+        mine, theirs = _make_keys("mine"), _make_keys("theirs")
+        race_processes(self.caller, twin, _set(mine), _set(theirs))
+        self._check_kept(mine + theirs, "two processes set different keys at the same time")
+
+    @of("acquire")
+    def test_of_two_instances_one_gets_the_lease(self, twin: Any) -> None:
+        self.needs("acquire", "release")
+        if twin is None:
+            return
+        work = self._make_key()
+        with closing(self.another(twin)) as other:
+            for number in range(_ROUNDS):
+                calls = [("acquire", f"{work}{number}", f"holder {i}", _LONG_S) for i in range(8)]
+                found = race_instances(self.caller, other, calls[:4], calls[4:])
+                assert found.count(True) == 1, (
+                    f"of 8 callers of two instances, exactly one must get the lease, got {found.count(True)}: {found!r:.200}"
+                )
+
+    def _check_kept(self, keys: Sequence[str], what: str) -> None:
+        __tracebackhide__ = True
+        found = self.together([("get", key) for key in keys], errors=True)
+        lost = [key for key, value in zip(keys, found, strict=True) if value != key.encode()]
+        assert not lost, f"if {what}, all {len(keys)} must be kept: {len(lost)} are lost, such as {lost[0]!r}"
+        if hasattr(self.caller.provider, "keys"):
+            assert sorted(self.caller.provider.keys()) == sorted(keys), (
+                f"if {what}, keys must return them all"
+            )
+
+
+def _make_keys(name: str) -> list[str]:
+    return [f"{name} {number}" for number in range(_ENTRIES)]
+
+
+def _set(keys: Sequence[str]) -> list[Call]:
+    return [("set", key, key.encode()) for key in keys]

@@ -1,0 +1,85 @@
+"""Calls of two instances at the same time, in one process and in two."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - only tests import this module
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from llmcore.errors import LLMCoreError
+from llmcore_testing.conformance.calling import Call, Caller, Script
+from llmcore_testing.conformance.processes import can_fork, run_in_two_processes
+
+__all__ = ["call_all", "needs_fork", "race_instances", "race_processes"]
+
+_SCRIPTS: Final = 2
+"""How many threads or tasks use each instance."""
+_REFUSED: Final = "refused: "
+needs_fork: Final = pytest.mark.skipif(not can_fork, reason="this system has no fork")
+
+
+def call_all(calls: Sequence[Call]) -> Script:
+    """Make the calls one after another; return their results, of which an exception is one."""
+    results: list[Any] = []
+    for call in calls:
+        try:
+            results.append((yield call))
+        except Exception as error:  # noqa: BLE001 - the test judges it
+            results.append(error)
+    return results
+
+
+def race_instances(
+    first: Caller, second: Caller, mine: Sequence[Call], theirs: Sequence[Call], *, errors: bool = False
+) -> list[Any]:
+    """Make the calls *mine* with *first* and *theirs* with *second* at the same time. Return all results.
+
+    With *errors*, the result of a failed call is its exception. Without *errors*, the first exception is raised.
+    """
+    __tracebackhide__ = True
+    scripts = [
+        (caller, call_all(calls[start::_SCRIPTS]))
+        for caller, calls in ((first, mine), (second, theirs))
+        for start in range(_SCRIPTS)
+    ]
+    return _join(first.race(scripts), errors=errors)
+
+
+def race_processes(
+    first: Caller, second: Any, mine: Sequence[Call], theirs: Sequence[Call]
+) -> tuple[list[Any], list[str]]:
+    """Make the calls *mine* with *first*, and *theirs* with the backend *second* in a forked process, at the same time.
+
+    Return the results of this process, and the reprs of those of the other one. An exception in the other one fails the
+    test. A backend that refuses its first call there does not work in a forked process; the test is skipped.
+    """
+    __tracebackhide__ = True
+
+    def run_child() -> str:
+        caller = Caller(second, first.variant, asyncio.Runner(), deadline_s=first.deadline_s)
+        found = caller.race([(caller, call_all(theirs))])
+        if isinstance(found[0], list) and isinstance(found[0][0], LLMCoreError):
+            return f"{_REFUSED}{found[0][0].message}"
+        return "\n".join(map(repr, _join(found)))
+
+    def run_parent() -> list[Any]:
+        return _join(first.race([(first, call_all(mine))]))
+
+    told, found = run_in_two_processes(run_child, run_parent, first.deadline_s)
+    if told.startswith(_REFUSED):
+        pytest.skip(f"the backend does not work in a forked process: {told.removeprefix(_REFUSED)}")
+    return found, told.split("\n")
+
+
+def _join(results: Sequence[Any], *, errors: bool = False) -> list[Any]:
+    """Return the results of all scripts, or raise the first exception among them."""
+    for part in results:
+        if isinstance(part, BaseException):
+            raise part
+    found = [result for part in results for result in part]
+    for result in found:
+        if isinstance(result, Exception) and not errors:
+            raise result
+    return found
