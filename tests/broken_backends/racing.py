@@ -20,7 +20,7 @@ from llmcore.support.storage_keys import parse
 from llmcore_testing import CacheConformance, StorageConformance
 from tests.broken_backends.cache_abilities_base import Able as AbleCache
 from tests.broken_backends.ledger import Sync, make_kit
-from tests.broken_backends.storage_shared import Place
+from tests.broken_backends.storage_abilities_base import Place
 
 PATIENCE_S = 30.0
 _of_the_process = threading.Lock()

@@ -14,22 +14,9 @@ from llmcore.errors import StorageChanged
 from llmcore.support.storage_keys import parse
 from llmcore.types import FileInfo
 from llmcore_testing import StorageConformance
-from tests.broken_backends.storage_abilities_base import Able
+from tests.broken_backends.storage_abilities_base import Able, Place
 
-MOMENT_S = 0.1
 PATIENCE_S = 30.0
-
-
-class Place(Able):
-    """Correct; `open_again` is a second instance on the same files."""
-
-    def open_again(self) -> Place:
-        other = type(self)()
-        other.files, other.lock = self.files, self.lock
-        return other
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class CachesItsLists(Place):
@@ -192,39 +179,54 @@ class LocksInEachInstance(Place):
         return other
 
 
-class DeletesTheSourceFirst(Able):
+class Gap(Able):
+    """Correct; its readers begin in the gap between two steps of a broken write, which ends when one has looked there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.seen, self.target = threading.Event(), threading.Event(), ""
+
+    def load(self, key: str) -> bytes:
+        self.begun.wait(PATIENCE_S)
+        try:
+            return super().load(key)
+        finally:
+            if key == self.target:
+                self.seen.set()
+
+    def open_gap(self, target: str) -> None:
+        self.target = target
+        self.begun.set()
+        self.seen.wait(PATIENCE_S)
+
+
+class DeletesTheSourceFirst(Gap):
     """odeke-em/drive#85: the old place is removed before the new one is there, so the file may be lost in between."""
 
     def move(self, source: str, target: str) -> None:
-        parse(target)
-        data = self.load(source)
-        if source != target:
-            self.delete(source)
-            time.sleep(MOMENT_S)
-            self.save(target, data)
+        data = self.find_file(source)[0]
+        self.delete(source)
+        self.open_gap(target)
+        self.save(target, data)
 
 
-class UnlinksTheTargetFirst(Able):
-    """pragmaticalabs/pragmatica#1169: a move unlinks its target before it renames."""
+class UnlinksTheTargetFirst(Gap):
+    """pragmaticalabs/pragmatica#1169: a copy unlinks its target before it renames."""
 
-    def move(self, source: str, target: str) -> None:
-        parse(target)
-        data = self.load(source)
-        if source != target:
-            self.delete(target)
-            time.sleep(MOMENT_S)
-            self.save(target, data)
-            self.delete(source)
+    def copy(self, source: str, target: str) -> None:
+        data = self.find_file(source)[0]
+        self.delete(target)
+        self.open_gap(target)
+        self.save(target, data)
 
 
-class CopiesInPlace(Able):
+class CopiesInPlace(Gap):
     """ai-dynamo/dynamo#5809: a file that is being written is visible in part."""
 
     def copy(self, source: str, target: str) -> None:
-        parse(target)
-        data = self.load(source)
+        data = self.find_file(source)[0]
         self.save(target, data[: len(data) // 2])
-        time.sleep(MOMENT_S)
+        self.open_gap(target)
         self.save(target, data)
 
 
