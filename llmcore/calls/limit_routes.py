@@ -6,15 +6,21 @@ A scope is the calls that share one rule of [limits]: the calls of a model, or t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from llmcore.calls.limits import find_rules
 from llmcore.config import Limit
-from llmcore.support.limit_values import REMEMBERED_S, LimitScope
+from llmcore.support.limit_values import REMEMBERED_S, LimitScope, ScopeReport
 
-__all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency"]
+__all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency", "make_reports"]
+
+
+class _Held(Protocol):
+    id: str
+    route: Route | None
 
 
 class ScopeState:
@@ -121,3 +127,25 @@ def divide(rule: Limit, processes: int) -> Limit:
         requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
         tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,
     )
+
+
+def make_reports(
+    states: Sequence[ScopeState], held: Sequence[_Held], now: float, processes: int | None
+) -> tuple[ScopeReport, ...]:
+    """Return what the store needs to know about the scopes of a provider: the calls *held* that have slots.
+
+    After an outage, *processes* is the divisor of its share. The reports then also contain the rates.
+    """
+    reports = []
+    for state in states:
+        ids = tuple(
+            permit.id for permit in held if permit.route is not None and state in permit.route.states
+        ) if state.scope.concurrency else ()  # fmt: skip
+        debts = spent = (0.0, 0.0)
+        if processes is not None:
+            debts = state.get_debts(now) or debts
+            requests, tokens = (max(0.0, at - now) / processes for at in state.spent_until)
+            spent = requests, tokens
+        if ids or processes is not None:
+            reports.append(ScopeReport(state.scope, ids, debts, spent))
+    return tuple(reports)

@@ -25,10 +25,10 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.backend_call import with_timeout
 from llmcore.calls.drivers import run
 from llmcore.calls.limit_reporter import Reporter
-from llmcore.calls.limit_routes import Route, Routes, divide, keep_concurrency
+from llmcore.calls.limit_routes import Route, Routes, divide, keep_concurrency, make_reports
 from llmcore.calls.limits import Limits, Permit, compute_duration, make_refusal
 from llmcore.calls.permits import NEVER
-from llmcore.calls.steps import Act, sleep
+from llmcore.calls.steps import Act, Step, sleep
 from llmcore.config import Limit
 from llmcore.errors import LLMCoreError, RateLimited
 from llmcore.interrupts import must_propagate
@@ -38,7 +38,6 @@ from llmcore.support.limit_values import (
     PermitRequest,
     PermitReturn,
     ProcessReport,
-    ScopeReport,
 )
 from llmcore.types import RateLimits
 
@@ -113,6 +112,8 @@ class SharedLimits:
         self._routes = Routes(self._rules)
         self._used: dict[str, float] = {}
         """Provider -> time of the last call."""
+        self._known_until: dict[str, float] = {}
+        """Provider -> time until which the store knows this process, unless it loses its data."""
         self._held: dict[str, SharedPermit] = {}
         """The calls that have slots in the store."""
         self._closed = False
@@ -240,6 +241,7 @@ class SharedLimits:
                 self._lease_s,
                 arrived,
                 tuple(state.get_debts(now) for state in route.states),
+                self._count_known(route.provider, now) if route.has_slots else 0,
             )
             step = ask(request, max(_LEAST_S, remaining))
             if remaining < _SHORT_S:
@@ -260,14 +262,23 @@ class SharedLimits:
                 self._record(permit, route, answer)
                 return True
             arrived = answer.arrived
-            wait = NEVER if answer.wait_s is None else answer.wait_s
-            remaining = left()
-            if remaining <= 0 or (answer.wait_s is not None and wait > remaining):
-                raise make_refusal(route.provider, f"{route.provider}:{route.model}", wait, remaining)
-            yield sleep(max(0.0, min(answer.pause_s, remaining)))
+            yield self._make_pause(answer, route, left())
             self._used[route.provider] = time.monotonic()
             if self._share is not None:
                 return False
+
+    def _make_pause(self, answer: PermitAnswer, route: Route, remaining: float) -> Step:
+        """Return the pause of a refused call before it asks again.
+
+        Raises:
+            RateLimited: The call has too little time.
+        """
+        if answer.wants_report:
+            self._reporter.wake()
+        wait = NEVER if answer.wait_s is None else answer.wait_s
+        if remaining <= 0 or (answer.wait_s is not None and wait > remaining):
+            raise make_refusal(route.provider, f"{route.provider}:{route.model}", wait, remaining)
+        return sleep(max(0.0, min(answer.pause_s, remaining)))
 
     def _record(self, permit: SharedPermit, route: Route, answer: PermitAnswer) -> None:
         permit.ticket = answer.ticket
@@ -328,6 +339,14 @@ class SharedLimits:
         """Return the number of processes that use *provider*."""
         return self._counts.get(provider, self._processes)
 
+    def _count_known(self, provider: str, now: float) -> int:
+        """Return the number of processes if the store should know this one; see `PermitRequest.processes`.
+
+        After an outage it may have forgotten the slots of all processes.
+        """
+        is_known = self._share is not None or now < self._known_until.get(provider, 0.0)
+        return self._counts.get(provider, 0) if is_known else 0
+
     def _divide(self, provider: str, rule: Limit) -> Limit:
         return divide(rule, self._count(provider))
 
@@ -359,8 +378,12 @@ class SharedLimits:
         counts = dict(self._counts)
         try:
             for provider in used:
-                report = self._make_report(provider, held, now, whole=was_outage)
+                processes = self._count(provider) if was_outage else None
+                scopes = make_reports(self._routes.list_scopes(provider), held, now, processes)
+                known = self._count_known(provider, now)
+                report = ProcessReport(self._process, provider, scopes, self._lease_s, known)
                 counts[provider] = max(1, run(_call(self._backend, "report_process", report)))
+                self._known_until[provider] = now + self._lease_s
         except BaseException as error:  # noqa: BLE001 - the thread must not end
             self._begin_outage(error)
             return _PROBE_S
@@ -369,27 +392,6 @@ class SharedLimits:
         # only after the outage: its calls are reported with the number of processes that divided the share
         self._counts = counts
         return self._lease_s / _REPORTS
-
-    def _make_report(
-        self, provider: str, held: Sequence[SharedPermit], now: float, *, whole: bool
-    ) -> ProcessReport:
-        """Return the report of this process about *provider*.
-
-        With *whole*, it includes what the store may have lost or missed in an outage.
-        """
-        reports = []
-        for state in self._routes.list_scopes(provider):
-            ids = tuple(
-                permit.id for permit in held if permit.route is not None and state in permit.route.states
-            ) if state.scope.concurrency else ()  # fmt: skip
-            debts = spent = (0.0, 0.0)
-            if whole:
-                debts = state.get_debts(now) or debts
-                requests, tokens = (max(0.0, at - now) / self._count(provider) for at in state.spent_until)
-                spent = requests, tokens
-            if ids or whole:
-                reports.append(ScopeReport(state.scope, ids, debts, spent))
-        return ProcessReport(self._process, provider, tuple(reports), self._lease_s)
 
 
 def _call(backend: Backend, method: str, *args: object) -> Act[int]:

@@ -40,7 +40,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     """A call that asks for a permit. A refused call asks again, with the `arrived` of the first answer."""
 
     id: str
-    """Identifies the call among all processes. Without spaces."""
+    """Identifies the call among all processes: "process:number". Without spaces."""
     provider: str
     """All scopes of a request belong to this provider."""
     scopes: tuple[LimitScope, ...]
@@ -59,6 +59,12 @@ class PermitRequest(msgspec.Struct, frozen=True):
 
     A store that does not know such a scope has lost its data, and begins with empty buckets.
     """
+    processes: int = 0
+    """The number of processes that the store reported last, if it should still know this process; otherwise 0.
+
+    A store that does not know this process has lost its data. It grants no slot until so many processes have reported the
+    slots of their calls, at most for one lease.
+    """
 
 
 class PermitAnswer(msgspec.Struct, frozen=True):
@@ -75,6 +81,8 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     """The seconds after which the call must ask again. It loses its place in the queue a little later."""
     arrived: int = 0
     """The place in the queue."""
+    wants_report: bool = False
+    """Whether the store has lost its data, and waits for the report of this process; see `PermitRequest.processes`."""
 
 
 class PermitReturn(msgspec.Struct, frozen=True):
@@ -113,3 +121,5 @@ class ProcessReport(msgspec.Struct, frozen=True):
     scopes: tuple[ScopeReport, ...]
     lease_s: float
     """The process counts as alive for this many seconds; 0 if it leaves."""
+    processes: int = 0
+    """See `PermitRequest.processes`."""

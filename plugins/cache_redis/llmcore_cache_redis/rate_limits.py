@@ -80,16 +80,21 @@ class RateLimits:
             b"%d" % request.arrived,
             _to_us(request.patience_s),
             _to_us(request.lease_s),
+            request.id.partition(":")[0].encode(),
+            b"%d" % request.processes,
         ]
         for scope, debts in zip(scopes, request.debts_s or (None,) * len(scopes), strict=True):
             values += (*scope.rates, *(map(_to_us, debts) if debts else _UNKNOWN))
-        reply = yield from self._run(
-            "request", [key for scope in scopes for key in scope.keys], values, timeout
-        )
+        keys = [*self._make_keys(request.provider), *(key for scope in scopes for key in scope.keys)]
+        reply = yield from self._run("request", keys, values, timeout)
         if not reply[0]:
-            wait, pause, arrived = reply[1:]
+            wait, pause, arrived, wants_report = reply[1:]
             return PermitAnswer(
-                granted=False, wait_s=None if wait < 0 else wait / _US, pause_s=pause / _US, arrived=arrived
+                granted=False,
+                wait_s=None if wait < 0 else wait / _US,
+                pause_s=pause / _US,
+                arrived=arrived,
+                wants_report=bool(wants_report),
             )
         left = [debt / _US for debt in reply[2:]]
         return PermitAnswer(
@@ -124,8 +129,8 @@ class RateLimits:
 
     def report(self, report: ProcessReport, timeout: float) -> Plan[int]:
         """See `CacheRateLimits.report_process`."""
-        keys = [self._make_key(report.provider, b"", b"processes")]
-        values = [report.process.encode(), _to_us(report.lease_s)]
+        keys = [*self._make_keys(report.provider)]
+        values = [report.process.encode(), _to_us(report.lease_s), b"%d" % report.processes]
         for item in report.scopes:
             scope = self._get_scope(report.provider, item.scope)
             keys += scope.keys[:2]
@@ -162,6 +167,9 @@ class RateLimits:
             cost = 60.0 / rate if rate else 0.0
             rates += [b"%.6f" % (cost * _US), _to_us(max(BURST_S, cost))]
         return _Scope((state, slots, queue, absent), (*rates, b"%d" % (scope.concurrency or 0)))
+
+    def _make_keys(self, provider: str) -> tuple[bytes, bytes]:
+        return self._make_key(provider, b"", b"processes"), self._make_key(provider, b"", b"missing")
 
     def _make_key(self, provider: str, model: bytes, part: bytes) -> bytes:
         return self._names.rate(provider) + part + model

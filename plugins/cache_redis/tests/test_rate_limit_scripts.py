@@ -62,11 +62,13 @@ class Fleet:
         lease: float = 20.0,
         again: tuple[str, PermitAnswer] | None = None,
         debts: tuple[float, float] | None = None,
+        process: str = "p",
+        known: int = 0,
     ) -> tuple[str, PermitAnswer]:
         self.calls += 1
-        name, arrived = (f"p:{self.calls}", 0) if again is None else (again[0], again[1].arrived)
+        name, arrived = (f"{process}:{self.calls}", 0) if again is None else (again[0], again[1].arrived)
         request = PermitRequest(
-            name, "openai", scopes, tokens, patience, lease, arrived, (debts,) * len(scopes)
+            name, "openai", scopes, tokens, patience, lease, arrived, (debts,) * len(scopes), known
         )
         return name, self.cache.request_permit(request, 60)
 
@@ -257,6 +259,42 @@ def test_slots_end_with_their_lease_unless_they_are_renewed(fleet: Fleet) -> Non
     fleet.end(second, scope, 0, 1, 0)
     fleet.advance(3)  # the two that asked once do not come back
     assert fleet.ask(scope)[1].granted
+
+
+def test_a_server_that_lost_its_data_grants_slots_after_all_processes_have_reported(fleet: Fleet) -> None:
+    scope = LimitScope("openai", concurrency=2)
+
+    def report(process: str, known: int, *held: str) -> int:
+        scopes = (ScopeReport(scope, held),)
+        return fleet.cache.report_process(ProcessReport(process, "openai", scopes, 20.0, known))
+
+    assert (report("p", 0), report("q", 0)) == (1, 2)
+    held = [fleet.ask(scope, known=2) for _ in range(2)]
+    fleet.server.ask("FLUSHALL")
+    fleet.set_clock(fleet.now)
+    waiting = fleet.ask(scope, process="q", known=2)
+    assert (waiting[1].granted, waiting[1].wants_report) == (False, True)
+    assert not fleet.ask(scope, process="new", patience=0.0)[1].granted
+    assert fleet.ask(LimitScope("openai:other", 60.0), process="q", known=2)[1].granted, "it needs no slot"
+    assert report("q", 2) == 1
+    waiting = fleet.ask(scope, process="q", known=1, again=waiting)
+    assert (waiting[1].granted, waiting[1].wants_report) == (False, False)
+    assert report("p", 2, *(name for name, _ in held)) == 2
+    assert not fleet.ask(scope, process="q", known=2, again=waiting)[1].granted
+    fleet.end(held[0][0], scope, 0, held[0][1].ticket, 0)
+    assert fleet.ask(scope, process="q", known=2, again=waiting)[1].granted
+
+
+def test_a_process_that_ended_with_the_server_delays_slots_for_one_lease(fleet: Fleet) -> None:
+    scope = LimitScope("openai", concurrency=2)
+    assert fleet.cache.report_process(ProcessReport("p", "openai", (), 20.0, 2)) == 1
+    assert not fleet.ask(scope, known=1)[1].granted
+    fleet.advance(19.0)
+    assert not fleet.ask(scope, known=1)[1].granted
+    fleet.advance(1.1)
+    assert fleet.ask(scope, known=1, patience=0.0)[1].wait_s is None, "behind those that do not come back"
+    fleet.advance(3.0)
+    assert fleet.ask(scope, known=1)[1].granted
 
 
 def test_a_process_counts_until_its_report_is_old(fleet: Fleet) -> None:

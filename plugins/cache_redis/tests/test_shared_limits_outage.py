@@ -107,6 +107,30 @@ def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactor
         assert limits._share is None
 
 
+def test_slots_that_a_restarted_redis_has_lost_are_not_granted_again(server: RedisServer) -> None:
+    """The leases are long, so that no process reports by itself."""
+    slots = "llmcore:default:rate:{echo}:slots"
+    with limits_of(server.url, concurrency=2) as ours, limits_of(server.url, concurrency=2) as theirs:
+        held = run(ours.acquire(*ECHO, 0, patient))
+        until(lambda: ours._counts == {"echo": 1})
+        theirs.release(run(theirs.acquire(*ECHO, 0, patient)), None)
+        until(lambda: theirs._counts == {"echo": 2} and server.ask("ZCARD", slots) == 1)
+        other = run(ours.acquire(*ECHO, 0, patient))
+        server.ask("FLUSHALL")  # what a restart without data does, and the connections stay
+        granted: list[Any] = []
+        thread = threading.Thread(target=lambda: granted.append(run(theirs.acquire(*ECHO, 0, patient))))
+        thread.start()
+        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
+        assert not granted
+        ours._reporter.wake()
+        until(lambda: server.ask("ZCARD", slots) == 2)
+        assert not granted
+        ours.release(held, None)
+        thread.join()
+        for limits, permit in ((ours, other), (theirs, granted[0])):
+            limits.release(permit, None)
+
+
 @pytest.mark.parametrize("left_s", [60.0, 1e6])
 def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServer, left_s: float) -> None:
     with TcpProxy(server.url) as proxy:

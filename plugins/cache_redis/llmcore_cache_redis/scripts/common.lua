@@ -8,6 +8,10 @@
 --   slots    zset    id of a call -> end of its lease
 --   queue    zset    "id tokens" of a waiting call -> time of its arrival
 --   absent   zset    "id tokens" of a waiting call -> time at which it counts as gone
+-- Keys of a provider:
+--   processes zset   process -> time at which it counts as dead
+--   missing   string after a loss of data: the number of processes that must report before slots are granted, and the time at
+--                    which the leases of all lost slots have ended
 local EPOCH = 1700000000 -- keeps the microseconds exact in a double
 local GRAIN = 16
 local GRACE = 1500000
@@ -15,6 +19,24 @@ local GRACE = 1500000
 local function get_time()
   local time = redis.call('TIME')
   return (time[1] - EPOCH) * 1000000 + time[2]
+end
+
+-- Notes that the data were lost, if `process` is unknown although it had reported to a store with `known` processes (0: it had not).
+local function find_loss(processes, missing, process, known, now, lease)
+  if known > 0 and not redis.call('ZSCORE', processes, process) then
+    local wanted, ends = string.match(redis.call('GET', missing) or '', '(%d+) (%d+)')
+    wanted = string.format('%.0f %.0f', math.max(known, tonumber(wanted) or 0), tonumber(ends) or now + lease)
+    redis.call('SET', missing, wanted, 'PX', math.ceil(lease / 1000) + 60000)
+  end
+end
+
+-- Returns whether calls that are unknown here may have slots.
+local function lacks_slots(processes, missing, now)
+  local wanted, ends = string.match(redis.call('GET', missing) or '', '(%d+) (%d+)')
+  if not wanted then return false end
+  if now < tonumber(ends) and redis.call('ZCOUNT', processes, now, '+inf') < tonumber(wanted) then return true end
+  redis.call('DEL', missing)
+  return false
 end
 
 local function text(number) return string.format('%.3f', number) end

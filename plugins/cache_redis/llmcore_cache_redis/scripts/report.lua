@@ -1,19 +1,20 @@
 -- Records that a process is alive, renews its slots, and books what the store does not know.
--- KEYS: processes; state, slots for each scope.
--- ARGV: process, lease (0: it leaves); for each scope: lowest debts of requests and of tokens, spent time of requests and of
+-- KEYS: processes, missing; state, slots for each scope.
+-- ARGV: process, lease (0: it leaves), processes that it knows; for each scope: lowest debts of requests and of tokens, spent time of requests and of
 --       tokens, burst of requests and of tokens, number of ids, ids.
 -- Returns the number of living processes.
 local now = get_time()
 local lease = tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if lease > 0 then
+  find_loss(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3]), now, lease)
   redis.call('ZADD', KEYS[1], now + lease, ARGV[1])
   redis.call('PEXPIRE', KEYS[1], math.ceil(lease / 1000) + 60000)
 else
   redis.call('ZREM', KEYS[1], ARGV[1])
 end
-local arg = 3
-for at = 2, #KEYS, 2 do
+local arg = 4
+for at = 3, #KEYS, 2 do
   local debt_r, debt_t, spent_r, spent_t = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
   local burst_r, burst, count = tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5]), tonumber(ARGV[arg + 6])
   if debt_r + debt_t + spent_r + spent_t > 0 then

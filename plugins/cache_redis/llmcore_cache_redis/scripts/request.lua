@@ -1,17 +1,17 @@
 -- Grants a permit from all scopes, or from none.
--- KEYS: state, slots, queue, absent for each scope.
--- ARGV: id, tokens, arrived (0 at first), patience, lease; for each scope: cost of a request, its burst, cost of a token,
+-- KEYS: processes, missing; state, slots, queue, absent for each scope.
+-- ARGV: id, tokens, arrived (0 at first), patience, lease, process, processes that it knows; for each scope: cost of a request, its burst, cost of a token,
 --       its burst, slots, debts of requests and of tokens that the process knows (-1: it does not know this scope). A cost of 0, or 0
 --       slots: no limit.
--- Returns {1, ticket, debts of requests and of tokens for each scope} or {0, wait or -1, pause, arrived}.
+-- Returns {1, ticket, debts of requests and of tokens for each scope} or {0, wait or -1, pause, arrived, 1 if the process should report its slots}.
 local now = get_time()
 local id, tokens, arrived = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local patience, lease = tonumber(ARGV[4]), tonumber(ARGV[5])
 local member = id .. ' ' .. tokens
-local scopes, blocked, wait = {}, nil, 0
+local scopes, blocked, wait, lacks = {}, nil, 0, nil
 
-for index = 1, #KEYS / 4 do
-  local at, arg = index * 4 - 4, index * 7 - 2
+for index = 1, (#KEYS - 2) / 4 do
+  local at, arg = index * 4 - 2, index * 7
   local scope = load(KEYS[at + 1], now)
   scope.slots, scope.queue, scope.absent = KEYS[at + 2], KEYS[at + 3], KEYS[at + 4]
   scope.request, scope.request_burst = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
@@ -43,7 +43,11 @@ for index = 1, #KEYS / 4 do
       end
     end
     redis.call('ZREMRANGEBYSCORE', scope.slots, '-inf', now)
-    full = redis.call('ZCARD', scope.slots) >= scope.limit
+    if lacks == nil then
+      find_loss(KEYS[1], KEYS[2], ARGV[6], tonumber(ARGV[7]), now, lease)
+      lacks = lacks_slots(KEYS[1], KEYS[2], now)
+    end
+    full = lacks or redis.call('ZCARD', scope.slots) >= scope.limit
   end
 
   local function wait_for(full_at, cost, burst, before)
@@ -93,7 +97,8 @@ if blocked then
   for _, scope in ipairs(scopes) do
     if scope.changed then save(scope, now) end
   end
-  return {0, wait > 0 and math.ceil(wait) or -1, math.ceil(pause), arrived}
+  return {0, wait > 0 and math.ceil(wait) or -1, math.ceil(pause), arrived,
+    lacks and not redis.call('ZSCORE', KEYS[1], ARGV[6]) and 1 or 0}
 end
 
 for _, scope in ipairs(scopes) do ticket = math.max(ticket, scope.n + 1) end
