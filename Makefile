@@ -2,7 +2,7 @@
 # On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest shuffle soak figures clients lint format dist bench docs aimock axe pictures requirements clean setup
+.PHONY: help demo test quick lowest shuffle soak ray figures clients lint format dist bench docs aimock axe pictures requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -54,6 +54,9 @@ figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", 
 
 fleet: .venv/.stamp ## 1,000 runs of 8 processes that share a budget while servers and connections fail (ARGS="--runs 50 --seed 1")
 	@$(BIN)/python -m tests.kits.fleet $(ARGS)
+
+ray: .cache/ray/.stamp ## the tests of the engine `ray`, in an environment of its own with Ray, which takes 370 MB
+	@.cache/ray/bin/python -m pytest plugins/engine_ray $(ARGS)
 
 clients: .venv/.stamp ## clients of other projects against the gateway, those of npm included (ARGS="openai npm-ai")
 	@$(BIN)/python -m tests.gateway_clients $(ARGS)
@@ -115,6 +118,13 @@ clean: ## remove everything that make has made
 .venv/.stamp: .tools/.stamp pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@echo "Setting up .venv (once; again when a pyproject.toml changes)" >&2
 	@$(UV) sync --quiet --python .tools/bin/python
+	@touch $@
+
+# Without the configuration of pyproject.toml, which keeps Ray out of .venv.
+.cache/ray/.stamp: .tools/.stamp pyproject.toml plugins/engine_ray/pyproject.toml
+	@$(UV) venv --quiet --clear --no-config --python .tools/bin/python .cache/ray
+	@$(UV) pip install --quiet --no-config --system-certs --python .cache/ray/bin/python hypothesis pytest pytest-timeout \
+		--editable . --editable plugins/testing --editable plugins/openai_optimized --editable plugins/engine_ray
 	@touch $@
 
 $(AIMOCK):

@@ -21,6 +21,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-dashboard": "plugins/dashboard",
     "llmcore-gateway": "plugins/gateway",
     "llmcore-engine-dask": "plugins/engine_dask",
+    "llmcore-engine-ray": "plugins/engine_ray",
     "llmcore-ledger-postgres": "plugins/ledger_postgres",
     "llmcore-observer-otel": "plugins/observer_otel",
     "llmcore-openai-compatible": "plugins/openai_compatible",

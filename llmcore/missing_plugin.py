@@ -33,6 +33,7 @@ KNOWN: Final = {
     ("tables", "dashboard"): "llmcore-dashboard",
     ("tables", "gateway"): "llmcore-gateway",
     ("engines", "dask"): "llmcore-engine-dask",
+    ("engines", "ray"): "llmcore-engine-ray",
     ("ledger", "postgres"): "llmcore-ledger-postgres",
     ("llm", "any_llm"): "llmcore-any-llm",
     ("llm", "anthropic"): "llmcore-anthropic",

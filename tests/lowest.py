@@ -83,6 +83,11 @@ SUITES: Final = (
         kits=("plugins/engine_dask/tests/**/test_*_conformance.py",),
     ),
     Suite(
+        "engine_ray",
+        "llmcore_engine_ray",
+        kits=("plugins/engine_ray/tests/**/test_*_conformance.py",),
+    ),
+    Suite(
         "ledger_postgres",
         "llmcore_ledger_postgres",
         kits=("plugins/ledger_postgres/tests/**/test_*_conformance.py",),

@@ -83,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--engine",
         metavar="NAME",
-        help="the engine whose workers send the requests: local (default), or an engine of a plugin, such as dask",
+        help="the engine whose workers send the requests: local (default), or an engine of a plugin, such as dask or ray",
     )
     run.add_argument(
         "--engine-address", metavar="ADDRESS", help="the scheduler of the engine, such as tcp://10.0.0.5:8786"

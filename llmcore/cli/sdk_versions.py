@@ -53,6 +53,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "dask": VersionRange("2026.3", "2026.8.0"),
         "distributed": VersionRange("2026.3", "2026.8.0"),
     },
+    "llmcore-engine-ray": {"ray": VersionRange("2.58", "2.60.0")},
     "llmcore-ledger-postgres": {"psycopg": VersionRange("3.3", "3.3.9")},
     "llmcore-observer-otel": {
         "opentelemetry-api": VersionRange("1.30", "1.45.2"),

@@ -64,7 +64,10 @@ def test_the_newest_tested_versions_are_those_of_the_development_requirements() 
         re.findall(r"^([\w-]+)==([^\s;]+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
     )
     newest = {sdk: tested.newest for table in TESTED.values() for sdk, tested in table.items()}
-    assert newest == {sdk: pinned[sdk] for sdk in newest}, "after `make requirements`, update TESTED"
+    assert set(newest) - set(pinned) == {"ray"}, "only `make ray` installs Ray"
+    assert {sdk: newest[sdk] for sdk in newest if sdk in pinned} == {
+        sdk: pinned[sdk] for sdk in newest if sdk in pinned
+    }, "after `make requirements`, update TESTED"
 
 
 def test_each_newest_version_fits_the_bounds() -> None:

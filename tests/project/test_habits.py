@@ -22,6 +22,8 @@ PINS = [
     for line in (ROOT / "requirements-dev.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
+UNPINNED = {"ray"}
+"""What .venv lacks because of its size; only `make ray` and `make lowest` install it."""
 DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
 
 
@@ -45,6 +47,8 @@ def test_every_dependency_has_a_pin_that_fits(path: Path) -> None:
     """Where this fails, run `make requirements`."""
     unfit = []
     for wanted in requirements(path):
+        if wanted.name in UNPINNED:
+            continue
         pins = [pin for pin in PINS if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
         versions = [next(iter(pin.specifier)).version for pin in pins]
         if not versions or not all(wanted.specifier.contains(version) for version in versions):

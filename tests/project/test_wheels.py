@@ -55,7 +55,9 @@ print(json.dumps({f"{p.group}:{p.name}": p.value for p in points if p.group.star
 def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment.make(tmp_path_factory.mktemp("installed") / "venv")
     # any-llm and llmcore-anthropic need different major versions of the package anthropic, so pip refuses both together.
-    alone = [wheel for wheel in wheels if wheel.name.startswith("llmcore_any_llm-")]
+    # Ray takes 370 MB.
+    names = ("llmcore_any_llm-", "llmcore_engine_ray-")
+    alone = [wheel for wheel in wheels if wheel.name.startswith(names)]
     environment.install(*(wheel for wheel in wheels if wheel not in alone))
     environment.install("--no-deps", *alone)
     environment.share_bytecode(compile_ours(wheels, tmp_path_factory), DEVELOPERS)

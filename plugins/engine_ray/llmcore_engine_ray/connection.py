@@ -1,0 +1,188 @@
+"""The connection of this process to Ray. A process has one, so all engines share it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import ray
+
+from llmcore.errors import EngineError
+from llmcore.support import forks
+from llmcore.support.errors import raise_unchained
+from llmcore_engine_ray.options import RayOptions
+
+__all__ = ["Connection", "Task", "release", "use"]
+
+_PAUSE_S: Final = 0.5
+"""The pause before another attempt to reach the cluster."""
+_QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "configure_logging": False, "namespace": "llmcore"}
+
+T = TypeVar("T")
+
+
+class Task(Protocol):
+    """A task of a connection."""
+
+    def lose(self, reason: str) -> None:
+        """Fail because of *reason*, unless the task has ended."""
+        ...
+
+
+class Connection:
+    """A connection to the cluster *address*, which an engine made (*is_ours*) or the application."""
+
+    def __init__(self, address: str | None, *, is_ours: bool) -> None:
+        self.address = address
+        self.is_ours = is_ours
+        self.is_lost = False
+        """Whether the cluster has ended. Ray does not always notice, and would fail every task."""
+        self.tasks: set[Task] = set()
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[bool]:
+        """Keep the connection as it is, and return whether it is open. Ray makes a connection for calls without one."""
+        with _state.lock:
+            yield self is _state.current and ray.is_initialized()
+
+    def add(self, task: Task) -> None:
+        """Let *task* fail when the connection ends."""
+        with _state.lock:
+            self.tasks.add(task)
+            if self is not _state.current:
+                self._lose_tasks()
+
+    def close(self) -> None:
+        """End the connection, which may be broken, if an engine made it. Its tasks are lost."""
+        _state.current = None
+        if self.is_ours:
+            with contextlib.suppress(Exception):  # the cluster may be away
+                ray.shutdown()
+        self._lose_tasks()
+
+    def _lose_tasks(self) -> None:
+        for task in list(self.tasks):
+            task.lose("the connection to the cluster ended")
+
+
+class _State:
+    """What the engines of this process share."""
+
+    def __init__(self) -> None:
+        self.lock = forks.lock()
+        self.current: Connection | None = None
+        self.engines: set[int] = set()
+        """The ids of the engines that use the connection."""
+        self.is_forked = False
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Leave the connection to the parent; see `forks.ForkAware`."""
+        forks.leave_to_parent(self.current)
+        self.current, self.is_forked = None, True
+        self.engines.clear()
+
+
+_state: Final = _State()
+
+
+def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) -> T:
+    """Return the result of *work* with the connection. If the cluster is away, connect again, for `connect_timeout`.
+
+    Raises:
+        EngineError: The cluster cannot be used.
+    """
+    deadline = time.monotonic() + float(options.connect_timeout)
+    while True:
+        connection = None
+        try:
+            with _state.lock:
+                connection = _state.current = _connect(options)
+                _state.engines.add(id(engine))
+            return work(connection)
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - Ray raises exceptions of several libraries
+            if time.monotonic() + _PAUSE_S >= deadline:
+                raise_unchained(_make_error(options, f"{type(error).__name__}: {error}"))
+        if connection is not None:
+            connection.is_lost = True
+        time.sleep(_PAUSE_S)
+
+
+def release(engine: object) -> None:
+    """End the connection if *engine* is the last one that uses it, and an engine made it."""
+    with _state.lock:
+        _state.engines.discard(id(engine))
+        if not _state.engines and _state.current is not None:
+            _state.current.close()
+
+
+def _connect(options: RayOptions) -> Connection:
+    """Return the connection, a new one if there is none or if it was lost."""
+    if _state.is_forked:
+        raise _make_error(options, "a forked process cannot use the connection of its parent")
+    current = _state.current
+    if current is not None and ray.is_initialized() and not current.is_lost:
+        if current.is_ours and current.address != options.address:
+            raise _make_error(options, f"this process is connected to {current.address or 'its own cluster'}")
+        return current
+    if current is not None:
+        current.close()
+    if ray.is_initialized():
+        return Connection(None, is_ours=False)
+    with _hide_warnings(), _keep_signal_handler():
+        if options.address is None:
+            # Only a cluster that was asked to sends usage statistics.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init("local", num_cpus=options.workers or None, include_dashboard=False, **_QUIET)
+        else:
+            _check_port(options.address, float(options.connect_timeout))
+            ray.init(options.address, **_QUIET)
+    return Connection(options.address, is_ours=True)
+
+
+@contextlib.contextmanager
+def _hide_warnings() -> Iterator[None]:
+    """Hide what Ray logs about threads and tokens whenever it connects."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _keep_signal_handler() -> Iterator[None]:
+    """Restore the application's handler of SIGTERM. In the main thread, Ray sets its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _check_port(address: str, timeout_s: float) -> None:
+    """Raise `OSError` if nothing listens at *address*, for which Ray waits minutes."""
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    if parts.port is not None and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port), timeout_s).close()
+
+
+def _make_error(options: RayOptions, reason: str) -> EngineError:
+    return EngineError(
+        f"the Ray cluster {options.address or 'of this machine'} cannot be used: {reason}",
+        where="[engines.ray] address",
+        expected="a running cluster: `ray start --head`, and on other machines `ray start --address HOST:6379`",
+    )

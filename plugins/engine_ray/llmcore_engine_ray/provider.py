@@ -1,0 +1,48 @@
+"""The engine `ray`: chunks are tasks of a Ray cluster, of this machine or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Final
+
+import ray
+
+from llmcore_engine_ray import connection
+from llmcore_engine_ray.options import RayOptions
+from llmcore_engine_ray.task import TaskFuture
+
+__all__ = ["RayEngine"]
+
+_END_S: Final = 30.0
+"""Seconds that workers may take to complete their tasks after `close`."""
+
+
+class RayEngine:
+    """See `llmcore.contracts.EngineProvider`. The first call connects to the cluster, or starts one."""
+
+    def __init__(self, options: RayOptions) -> None:
+        self._options = options
+        self._tasks: set[TaskFuture] = set()
+
+    def count_slots(self) -> int:
+        """See `EngineProvider.count_slots`. A cluster without CPUs has one slot: its first node may still start."""
+        nodes = connection.use(self, self._options, lambda _: ray.nodes())
+        return max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]))
+
+    def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
+        """See `EngineProvider.submit`. While the cluster restarts, wait for it."""
+        task = connection.use(self, self._options, lambda opened: TaskFuture(opened, function, data))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def close(self) -> None:
+        """See `EngineProvider.close`. Tasks that have begun are completed, within `_END_S`. A connection of the application stays."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.withdraw()
+        wait(tasks, _END_S)
+        for task in tasks:
+            task.lose("the engine was closed")
+        connection.release(self)

@@ -1,0 +1,23 @@
+"""Call a function in a worker of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+
+__all__ = ["call"]
+
+
+def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
+    """Return the result of `function(data)`, or its exception as a text.
+
+    Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a task
+    that runs, with SIGINT: it is ignored, because the requests in flight are paid.
+    """
+    with contextlib.suppress(ValueError):  # not the main thread: SIGINT does not reach it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return function(data), ""
+    except BaseException as error:  # noqa: BLE001 - see above
+        return b"", f"{type(error).__name__}: {error}"
