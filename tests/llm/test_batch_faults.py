@@ -13,7 +13,7 @@ import pytest
 
 import llmcore
 from llmcore.core import Core
-from llmcore.errors import BadRequest
+from llmcore.errors import AuthenticationFailed, BadRequest
 from llmcore_testing.simulator import Fault, Simulator
 
 
@@ -135,6 +135,21 @@ def test_requests_go_on_while_the_next_item_is_awaited(core: Core, upstream: Sim
 
     assert asyncio.run(collect()) == 2
     assert upstream.counts["requests"] == 2
+
+
+def test_a_run_that_stops_does_not_wait_for_the_next_item(core: Core, upstream: Simulator) -> None:
+    upstream.fail(Fault.status(401))
+
+    async def collect() -> None:
+        async def items() -> AsyncIterator[str]:
+            yield "a"
+            await asyncio.Event().wait()  # for ever
+
+        async for _ in core.llm.batch(items()):
+            pass
+
+    with pytest.raises(AuthenticationFailed):
+        asyncio.run(asyncio.wait_for(collect(), 60))
 
 
 def test_an_iterator_that_fails_ends_the_run_after_what_was_sent(core: Core, upstream: Simulator) -> None:

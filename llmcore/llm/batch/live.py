@@ -91,7 +91,7 @@ class LiveLane:
     ) -> None:
         import asyncio
 
-        self._source = Source(items)
+        self._source = Source(items, self._wake)
         self._store = store
         self._recall = Recall(store)
         self._send = send
@@ -102,6 +102,9 @@ class LiveLane:
         self._engine = engine
         self._tasks: dict[asyncio.Future[Any], list[bytes]] = {}
         """The keys of the requests that each task sends."""
+        self._completed: set[asyncio.Future[Any]] = set()
+        """The tasks that have ended and whose items are not settled yet."""
+        self._waiter: asyncio.Future[None] | None = None
         self._waiting: dict[bytes, list[Prepared]] = {}
         """The items of each request in flight or in the queue of an engine."""
         self._finished: list[BatchItem] = []
@@ -120,7 +123,6 @@ class LiveLane:
         self._stop: BaseException | None = None
         self._closing: asyncio.Future[None] | None = None
         self._wait = asyncio.wait
-        self._first = asyncio.FIRST_COMPLETED
 
     async def take(self) -> list[BatchItem]:
         """Return the items that have finished since the last call.
@@ -145,11 +147,40 @@ class LiveLane:
     async def _work(self) -> None:
         """Send and wait until an item has finished or nothing is in flight."""
         self._fill()
-        while not self._finished and (tasks := {*self._tasks, *self._source.pending}):
-            done, _ = await self._wait(tasks, return_when=self._first)
-            self._settle(done & self._tasks.keys())
+        while not self._finished and (self._tasks or (self._source.pending and self._stop is None)):
+            await self._wait_for_news()
+            completed, self._completed = self._completed, set()
+            if completed:
+                self._settle(completed)
             # before the return, to keep requests in flight while the reader works on the finished items
             self._fill()
+
+    async def _wait_for_news(self) -> None:
+        """Wait until a task has ended or the next item has come.
+
+        `asyncio.wait` would add a callback to every task in flight and remove it again, for each task that ends.
+        """
+        import asyncio
+
+        if not self._completed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self, _: object) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _start(self, task: asyncio.Future[Any], keys: list[bytes]) -> None:
+        self._tasks[task] = keys
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Future[Any]) -> None:
+        if task in self._tasks:  # not yet settled by `close`
+            self._completed.add(task)
+            self._wake(task)
 
     async def close(self) -> None:
         """Cancel the requests in flight and wait until they have ended.
@@ -205,10 +236,10 @@ class LiveLane:
             self._count_failures(len(batch.failed))
         if self._engine is None:
             for key, body in batch.starting:
-                self._tasks[asyncio.ensure_future(self._send(body, self._on_failure))] = [key]
+                self._start(asyncio.ensure_future(self._send(body, self._on_failure)), [key])
             return
         for part in self._engine.divide(batch.starting, is_last=self._exhausted):
-            self._tasks[asyncio.ensure_future(self._engine.send(part))] = [key for key, _ in part]
+            self._start(asyncio.ensure_future(self._engine.send(part)), [key for key, _ in part])
 
     def _get_limit(self) -> int:
         """Return the maximum number of requests in flight, or in the queue of an engine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.llm.batch.items import Prepared
@@ -17,10 +17,18 @@ WAITING: Final = Prepared(-1, None, None)
 
 
 class Source:
-    """Reads items from any kind of source, without blocking the event loop."""
+    """Reads items from any kind of source, without blocking the event loop.
 
-    def __init__(self, items: Iterator[Prepared] | AsyncIterator[Prepared]) -> None:
+    *on_item* is called when an item has come that `read` had to wait for.
+    """
+
+    def __init__(
+        self,
+        items: Iterator[Prepared] | AsyncIterator[Prepared],
+        on_item: Callable[[object], None] = lambda _: None,
+    ) -> None:
         self._items = items
+        self._on_item = on_item
         self._next: asyncio.Future[Prepared | None] | None = None
 
     @property
@@ -36,6 +44,7 @@ class Source:
             import asyncio
 
             self._next = asyncio.ensure_future(_advance(self._items))
+            self._next.add_done_callback(self._on_item)
         if not self._next.done():
             return WAITING
         task, self._next = self._next, None
