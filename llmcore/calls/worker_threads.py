@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _USUAL: Final = 64
 _CALLERS: Final = 1000
+_KEPT: Final = 64
+"""The maximum number of threads of a pool that wait for their next call. After a burst of calls, further threads end."""
 _LATE_S: Final = 1.0
 """If a method still runs this many seconds after its timeout, a warning is logged."""
 
@@ -41,7 +43,7 @@ class _Job:
 
 
 class WorkerThreads:
-    """A pool of at most *size* daemon threads. Threads start on demand."""
+    """A pool of at most *size* daemon threads. Threads start on demand; at most 64 wait for further calls."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -95,6 +97,9 @@ class WorkerThreads:
                 try:
                     job = jobs.get_nowait()
                 except Empty:
+                    if self._idle >= _KEPT:
+                        self._threads -= 1
+                        return
                     self._idle += 1
                     job = None
             job = job or jobs.get()

@@ -74,6 +74,30 @@ def test_blocking_calls_run_at_once(
         assert [reply.text for reply in asyncio.run(ask(core))] == ["well"] * count
 
 
+def test_most_threads_end_after_a_burst_of_blocking_calls(
+    blocking: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 300
+    everyone = threading.Barrier(count, timeout=LONG_S)
+
+    def complete(_: object, request: ChatRequest) -> Reply:
+        everyone.wait()
+        return answer(request)
+
+    monkeypatch.setattr(blocking, "complete", complete)
+    before = threading.active_count()
+    with llmcore.load({**CONFIG, "limits": {"concurrency": count}}) as core:
+        callers = [threading.Thread(target=core.llm.chat, args=(f"q {number}",)) for number in range(count)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(LONG_S)
+        ends = time.monotonic() + LONG_S
+        while threading.active_count() > before + count // 2:
+            assert time.monotonic() < ends, f"{threading.active_count() - before} threads remain"
+            time.sleep(0.01)
+
+
 def test_calls_that_hang_are_abandoned_and_others_get_threads(
     blocking: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

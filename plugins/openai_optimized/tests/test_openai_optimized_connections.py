@@ -48,6 +48,8 @@ class Server:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes its thread; close alone does not
         self._socket.close()
 
     def _accept(self) -> None:

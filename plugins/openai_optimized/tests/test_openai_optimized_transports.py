@@ -111,6 +111,8 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     yield make
     for server in made:
+        with suppress(OSError):
+            server.socket.shutdown(socket.SHUT_RDWR)  # wakes its thread; close alone does not
         server.socket.close()
 
 
