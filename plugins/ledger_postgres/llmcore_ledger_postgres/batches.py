@@ -14,6 +14,7 @@ from llmcore.support import forks
 from llmcore.support.completion import Interrupted
 from llmcore.support.errors import raise_unchained
 from llmcore.support.threads import submit
+from llmcore_ledger_postgres.statements import Statement
 
 __all__ = ["Batcher"]
 
@@ -26,12 +27,6 @@ _INLINE_TIMEOUT_S: Final = 1.0
 """The timeout of a statement in the event loop's thread, because no thread could be started."""
 _LEAST_S: Final = 0.25
 """A statement is repeated for items that have at least so many seconds left."""
-
-Execute = Callable[[Sequence[Any], float], Sequence[Any]]
-"""A function that sends items in one statement within the given seconds, and returns one result per item.
-
-The statement may be repeated.
-"""
 
 
 class _Job:
@@ -61,8 +56,8 @@ class _Job:
 class Batcher:
     """Sends items of one kind."""
 
-    def __init__(self, execute: Execute) -> None:
-        self._execute = execute
+    def __init__(self, statement: Statement) -> None:
+        self._statement = statement
         self._waiting: deque[_Job] = deque()
         self._lanes = 0
         self._lock = forks.lock()
@@ -74,15 +69,21 @@ class Batcher:
         Raises:
             LedgerUnavailable: The ledger cannot be used, or did not answer in time.
         """
-        job = _Job(item, time.monotonic() + timeout_s)
-        if self._enter(job):
-            self._drain(job)
-        if not job.done:
-            answered = threading.Event()
-            job.notify = answered.set
-            if not job.done:
-                answered.wait(max(0.0, job.deadline - time.monotonic()))
-        return self._get_result(job)
+        job = None
+        with self._lock:
+            if self._lanes < _LANES:
+                self._lanes += 1
+            else:
+                job, answered = _Job(item, time.monotonic() + timeout_s), threading.Event()
+                job.notify = answered.set
+                self._waiting.append(job)
+        if job is not None:
+            answered.wait(max(0.0, timeout_s))
+            return self._get_result(job)
+        try:
+            return self._statement.execute([item], timeout_s)[0]
+        finally:
+            self._leave()
 
     async def run_async(self, item: Any, timeout_s: float) -> Any:
         """See `run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
@@ -149,27 +150,32 @@ class Batcher:
                 return True
             return False
 
-    def _drain(self, own: _Job | None = None, longest_s: float = math.inf) -> None:
-        """Send each queued job within *longest_s*. When the caller's *own* job is done, leave the others to a thread."""
+    def _leave(self) -> None:
+        """Leave the queue to a thread, after the statement of the caller."""
+        with self._lock:
+            if not self._waiting:
+                self._lanes -= 1
+                return
+        self._submit_drain()
+
+    def _drain(self, longest_s: float = math.inf) -> None:
+        """Send each queued job within *longest_s*."""
         while True:
             with self._lock:
-                jobs = [] if own is not None and own.is_taken else self._take(longest_s)
+                jobs = self._take(longest_s)
                 if not jobs:
-                    if not self._waiting:
-                        self._lanes -= 1
-                        return
-                    break
+                    self._lanes -= 1
+                    return
             try:
-                self._send(jobs, max(job.deadline for job in jobs) if own is None else own.deadline)
+                self._send(jobs, max(job.deadline for job in jobs))
             except BaseException:  # Ctrl-C in this thread; the jobs of other callers must still be sent
-                self._put_back([job for job in jobs if not job.done and job is not own])
+                self._put_back([job for job in jobs if not job.done])
                 self._submit_drain()
                 raise
-        self._submit_drain()
 
     def _submit_drain(self) -> None:
         """Send the queue in a thread. Without a thread, the caller waits, so the jobs fail after `_INLINE_TIMEOUT_S`."""
-        submit(self._drain, otherwise=lambda: self._drain(None, _INLINE_TIMEOUT_S))
+        submit(self._drain, otherwise=lambda: self._drain(_INLINE_TIMEOUT_S))
 
     def _take(self, longest_s: float) -> list[_Job]:
         """Remove the next jobs from the queue. The caller has the lock."""
@@ -191,7 +197,7 @@ class Batcher:
     def _send(self, jobs: Sequence[_Job], deadline: float) -> None:
         """Send *jobs* in one statement until *deadline*. If it does not answer, jobs with more time return to the queue."""
         try:
-            values = self._execute([job.item for job in jobs], deadline - time.monotonic())
+            values = self._statement.execute([job.item for job in jobs], deadline - time.monotonic())
         except Exception as raised:  # noqa: BLE001 - passed to the callers
             error = raised
         else:

@@ -6,24 +6,28 @@ Nothing depends on the session (no prepared statements, no SET), so the client m
 from __future__ import annotations
 
 import contextlib
+import queue
 import select
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors, generators
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support import forks
 from llmcore.support.errors import raise_unchained
 from llmcore.support.threads import start_thread
 from llmcore_ledger_postgres.options import PostgresOptions
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
 
 __all__ = ["Connections", "Session"]
 
@@ -32,6 +36,7 @@ T = TypeVar("T")
 _PAUSE_S: Final = 0.05
 """The pause before another attempt to connect."""
 _WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
+_TIMED_OUT: Final = "the server did not answer in time"
 _LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -39,6 +44,9 @@ class Session(psycopg.Connection[Any]):
     """A connection whose statements end at `deadline`, on the clock of `time.monotonic`."""
 
     deadline = float("inf")
+    _poll: select.poll | None = None
+    _result: PGresult | None = None
+    """The first result of an answer that is incomplete."""
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Run a generator of psycopg until it returns, or close the connection at the deadline."""
@@ -48,12 +56,7 @@ class Session(psycopg.Connection[Any]):
             poll = select.poll()
             poll.register(self.pgconn.socket, _WAIT[wanted])
             while True:
-                left = self.deadline - time.monotonic()
-                events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a deadline beyond one hour counts as none
-                if not events:
-                    self.pgconn.finish()
-                    raise TimeoutError("the server did not answer in time")
-                mask = events[0][1]
+                mask = self._await_socket(poll)
                 ready = 1 * bool(mask & ~select.POLLOUT) | 2 * bool(mask & select.POLLOUT)
                 following = gen.send(ready & wanted or wanted)
                 if following != wanted:
@@ -66,14 +69,56 @@ class Session(psycopg.Connection[Any]):
     def call(self, statement: bytes, args: Sequence[bytes]) -> bytes:
         """Execute *statement*, whose parameters are `$1`, `$2`, and return the one value of its result as text.
 
-        A cursor of psycopg takes twice the CPU, most of it for conversions that texts do not need.
+        A cursor of psycopg takes several times the CPU, most of it for conversions that texts do not need.
         """
+        if not self.start(statement, args):
+            self.wait(generators.send(self.pgconn))
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self.pgconn.socket, select.POLLIN)
+        answer = None
+        while answer is None:
+            self._await_socket(poll)
+            answer = self.receive()
+        return answer
+
+    def start(self, statement: bytes, args: Sequence[bytes]) -> bool:
+        """Send *statement* like `call`. Return False if the socket did not take all of it yet."""
         self.pgconn.send_query_params(statement, args)
-        results = self.wait(generators.execute(self.pgconn))
-        for result in results:
-            if result.status != ExecStatus.TUPLES_OK:
-                raise errors.error_from_result(result)
-        return results[0].get_value(0, 0) or b""
+        return not self.pgconn.flush()
+
+    def receive(self) -> bytes | None:
+        """Read what the server has sent. Return the value of the result; None if the answer is incomplete."""
+        pgconn = self.pgconn
+        pgconn.consume_input()
+        while not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is not None:
+                self._result = result if self._result is None else self._result
+                continue
+            result, self._result = self._result, None
+            if result is None or result.status != ExecStatus.TUPLES_OK:
+                raise _make_error(result)
+            return result.get_value(0, 0) or b""
+        return None
+
+    def _await_socket(self, poll: select.poll) -> int:
+        """Return the events of the socket, or close the connection at the deadline."""
+        left = self.deadline - time.monotonic()
+        events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a deadline beyond one hour counts as none
+        if not events:
+            self.pgconn.finish()
+            raise TimeoutError(_TIMED_OUT)
+        return events[0][1]
+
+
+def _make_error(result: PGresult | None) -> psycopg.Error:
+    return (
+        errors.error_from_result(result)
+        if result
+        else psycopg.OperationalError("the server has sent no result")
+    )
 
 
 class Connections:
@@ -89,9 +134,17 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)  # an application may drop its Core without closing it
         self._opening: Future[None] | None = None
         self._lock = forks.lock()
-        self._free = threading.BoundedSemaphore(options.max_connections)
         self._size = options.max_connections
+        self._make_permits()
         forks.watch(self)
+
+    def call(self, statement: bytes, args: Sequence[bytes], timeout_s: float) -> bytes:
+        """Execute one statement, which may be repeated, and return its value; see `Session.call`.
+
+        Raises:
+            LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
+        """
+        return self.run(lambda session: session.call(statement, args), timeout_s)
 
     def run(self, work: Callable[[Session], T], timeout_s: float) -> T:
         """Call *work* with a connection, in autocommit mode. If the connection breaks, call *work* again with another one.
@@ -104,55 +157,84 @@ class Connections:
         deadline = time.monotonic() + timeout_s
         maybe = False  # an attempt may have been executed although it failed
         while True:
-            sent = False
+            session: Session | None = None
             try:
-                with self._borrow(deadline) as session:
-                    sent = True
-                    return work(session)
+                session = self._borrow(deadline)
+                value = work(session)
             except _LOCKED as error:
                 message = f"a lock is held ({type(error).__name__})"
+                self.end(session, error)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
-                maybe = maybe or sent
-                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            except psycopg.Error as error:
-                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise_unchained(LedgerUnavailable(message, unknown=maybe))
+                maybe = maybe or session is not None
+                message = _describe(error)
+                self.end(session, error)
+            except BaseException as error:
+                self.end(session, error)
+                if isinstance(error, psycopg.Error):
+                    raise_unchained(LedgerUnavailable(_describe(error), unknown=maybe))
+                raise
+            else:
+                self.give_back(session)
+                return value
             if time.monotonic() + _PAUSE_S >= deadline:
                 raise_unchained(LedgerUnavailable(message, busy=True, unknown=maybe))
             time.sleep(_PAUSE_S)
 
-    @contextlib.contextmanager
-    def _borrow(self, deadline: float) -> Iterator[Session]:
-        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimeoutError("all connections are in use")
-        free = self._free
+    def borrow_idle(self, deadline: float) -> Session | None:
+        """Return an open connection that is not in use, if there is one, without waiting.
+
+        Return it with `give_back`, or with `end` after an error.
+        """
+        try:
+            self._permits.get_nowait()
+        except queue.Empty:
+            return None
+        session = self._take_idle()
+        if session is None:
+            self._permits.put(None)
+        else:
+            session.deadline = deadline
+        return session
+
+    def _borrow(self, deadline: float) -> Session:
+        permits = self._permits
+        try:
+            permits.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise_unchained(TimeoutError("all connections are in use"))
         try:
             session = self._take_idle()
             while session is None:
                 self._wait_for_connection(deadline)
                 session = self._take_idle()
-            session.deadline = deadline
-            try:
-                yield session
-            except psycopg.Error:
-                if (
-                    session.pgconn.transaction_status == 0
-                ):  # idle: the statement failed, but the connection works
-                    self._give_back(session)
-                else:
-                    session.close()
-                    self.close()  # the server has probably restarted: the other connections are broken too
-                raise
-            except BaseException:
-                session.close()
-                raise
-            self._give_back(session)
-        finally:
-            free.release()
+        except BaseException:
+            permits.put(None)
+            raise
+        session.deadline = deadline
+        return session
+
+    def give_back(self, session: Session) -> None:
+        """Let other callers use *session*, whose statement has succeeded."""
+        self._idle.append(session)
+        self._permits.put(None)
+
+    def end(self, session: Session | None, error: BaseException) -> None:
+        """Give a connection back after *error*, or close it."""
+        if session is None:
+            return
+        if isinstance(error, psycopg.Error) and session.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(session)  # the statement failed, but the connection works
+        else:
+            session.close()
+            if isinstance(error, psycopg.Error):
+                self.close()  # the server has probably restarted: the other connections are broken too
+        self._permits.put(None)
 
     def _take_idle(self) -> Session | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _wait_for_connection(self, deadline: float) -> None:
         """Wait for a new connection.
@@ -182,21 +264,12 @@ class Connections:
         except (psycopg.Error, OSError) as error:
             opening.set_exception(error)
         else:
-            self._give_back(session)
-            opening.set_result(None)
-
-    def _give_back(self, session: Session) -> None:
-        if session.closed:
-            return
-        with self._lock:
             self._idle.append(session)
+            opening.set_result(None)
 
     def close(self) -> None:
         """Close the idle connections."""
-        with self._lock:
-            idle = self._idle.copy()
-            self._idle.clear()
-        _close_all(idle)
+        _close_all(self._idle)
 
     def after_fork(self) -> None:
         """Leave the connections to the parent; see `forks.ForkAware`."""
@@ -204,12 +277,22 @@ class Connections:
             forks.leave_to_parent(session)
         self._idle.clear()
         self._opening = None
-        self._free = threading.BoundedSemaphore(self._size)
+        self._make_permits()
+
+    def _make_permits(self) -> None:
+        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._size):
+            self._permits.put(None)
 
 
 def _close_all(sessions: list[Session]) -> None:
-    for session in sessions:
-        session.close()
+    while sessions:
+        with contextlib.suppress(IndexError):  # another thread has taken the last one
+            sessions.pop().close()
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _make_conninfo(options: PostgresOptions) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ from llmcore.support.ledger_values import (
 from llmcore.support.money import from_nano, to_nano
 
 __all__ = [
+    "Opened",
     "decode",
     "decode_answer",
     "decode_counter",
@@ -46,6 +47,14 @@ _json: Final = msgspec.json.Encoder()
 _decode: Final = msgspec.json.Decoder().decode
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _texts: dict[Scope, str] = {}
+
+
+class Opened(NamedTuple):
+    """An open row."""
+
+    request: ReserveRequest
+    day: str
+    at: float
 
 
 def encode(value: Any) -> str:
@@ -182,11 +191,12 @@ def decode_key(values: Sequence[Any]) -> ApiKey:
     return ApiKey(**fields | changed)
 
 
-def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> dict[str, Any]:
+def make_open_row(opened: Opened, owner: str) -> dict[str, Any]:
     """Return the row that `reserve` has opened, for `restate`."""
+    request, day, at = opened
     charge = request.charge
     row = LedgerRow(
-        at=reserved.at,
+        at=at,
         call=charge.call,
         attempt=charge.attempt,
         state="open",
@@ -200,7 +210,7 @@ def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> di
         tags=charge.tags,
         owner=owner,
     )
-    return {**encode_row(row), "day": reserved.row, "key": request.key}
+    return {**encode_row(row), "day": day, "key": request.key}
 
 
 def make_closed_row(opened: Mapping[str, Any], settlement: Mapping[str, Any]) -> dict[str, Any]:

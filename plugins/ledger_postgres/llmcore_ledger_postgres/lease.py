@@ -17,6 +17,7 @@ import msgspec
 
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_values import Amount, Charge, Counter, Limit, ReserveRequest
+from llmcore_ledger_postgres.encoding import Opened, get_day
 
 __all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
@@ -53,12 +54,17 @@ class Row:
         """Whether a statement with this row was sent, even if the statement failed. The amount then belongs to the row
         and no longer to the block."""
 
+    @property
+    def opened(self) -> Opened:
+        """The row without a settlement."""
+        return Opened(self.request, get_day(self.at), self.at)
+
 
 class ClosedRow(NamedTuple):
     """A row that was settled before it was sent to the server."""
 
     json: msgspec.Raw
-    opened: dict[str, Any]
+    row: Row
     """The row without its settlement. It is stored if the server refuses the settled row."""
 
 

@@ -182,17 +182,15 @@ class Leases:
         elif not outcome.requested:
             lease.give_back(row, Amount())
         else:
-            opened = self._make_open_row(row)
-            closed = encoding.make_closed_row(opened, item)
-            lease.closed.append(ClosedRow(msgspec.Raw(encoding.encode(closed)), opened))
+            closed = encoding.make_closed_row(self._encode_open(row), item)
+            lease.closed.append(ClosedRow(msgspec.Raw(encoding.encode(closed)), row))
             cost = 0 if outcome.cost is None else to_nano(outcome.cost)
             lease.give_back(row, Amount(cost, outcome.characters))
         lease.in_flight -= 1
         del self._rows[settlement.request.key]
 
-    def _make_open_row(self, row: Row) -> dict[str, Any]:
-        reserved = Reserved(encoding.get_day(row.at), row.at, ())
-        return encoding.make_open_row(row.request, reserved, self._owner.name)
+    def _encode_open(self, row: Row) -> dict[str, Any]:
+        return self._owner.encode_open(row.opened)
 
     def _add_group(self, key: Hashable, request: ReserveRequest) -> Group:
         if len(self._groups) >= _GROUPS:
@@ -288,7 +286,7 @@ class Leases:
             "free": free,
             "more": more,
             "least": lease.least,
-            "rows": [*(row.json for row in closed), *map(self._make_open_row, rows.values())],
+            "rows": [*(row.json for row in closed), *map(self._encode_open, rows.values())],
             "settlements": settlements,
         }
         return _Part(lease, free, lease.is_closing, rows, closed, settlements, item)
@@ -317,24 +315,26 @@ class Leases:
             self._sync(self._number, [], timeout_s)
             for part in parts:
                 lease = part.lease
-                for row in part.closed:
-                    if self._send_alone(part, [row.json], [], timeout_s):
-                        self._owner.remember(row.json)
-                    elif self._send_alone(part, [row.opened], [], timeout_s):
-                        self._owner.open[row.opened["key"]] = row.opened
+                for closed in part.closed:
+                    if self._send_alone(part, [closed.json], [], timeout_s):
+                        self._owner.remember(closed.json)
+                    elif self._send_alone(part, [self._encode_open(closed.row)], [], timeout_s):
+                        self._owner.add(closed.row.opened)
                     with self._lock:
                         del lease.closed[0]
                 for item in part.settlements:
                     key = item["key"]
-                    opened = [self._make_open_row(part.rows[key])] if key in part.rows else []
-                    is_taken = self._send_alone(part, opened, [item], timeout_s)
+                    row = part.rows.get(key)
+                    is_taken = self._send_alone(
+                        part, [self._encode_open(row)] if row else [], [item], timeout_s
+                    )
                     with self._lock:
                         del lease.settlements[0]
                         if is_taken:  # otherwise the next report has the open row
                             lease.unsent.pop(key, None)
-                            if opened:
-                                self._owner.open[key] = opened[0]
-                            self._owner.close(item)
+                            if row:
+                                self._owner.add(row.opened)
+                            self._owner.close_encoded(item)
 
     def _send_alone(
         self, part: _Part, rows: list[Any], settlements: list[dict[str, Any]], timeout_s: float
@@ -363,11 +363,11 @@ class Leases:
         del lease.closed[: len(part.closed)], lease.settlements[: len(part.settlements)]
         for key, row in part.rows.items():
             del lease.unsent[key]
-            self._owner.open[key] = self._make_open_row(row)
+            self._owner.add(row.opened)
         for closed in part.closed:
             self._owner.remember(closed.json)
         for item in part.settlements:
-            self._owner.close(item)
+            self._owner.close_encoded(item)
         lease.number, lease.at = number, found["at"]
         lease.counters = lease.fresh = [encoding.decode_counter(each) for each in found["counters"]]
         if not lease.is_current:

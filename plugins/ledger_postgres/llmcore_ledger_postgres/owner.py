@@ -11,10 +11,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from llmcore.errors import LLMCoreError
 from llmcore.support import forks
+from llmcore.support.ledger_values import Settlement
 from llmcore.support.threads import start_thread
-from llmcore_ledger_postgres.encoding import make_closed_row
+from llmcore_ledger_postgres import encoding
+from llmcore_ledger_postgres.encoding import Opened
 
 __all__ = ["Owner"]
 
@@ -39,9 +43,12 @@ class Owner:
 
     def _reset(self) -> None:
         self.name = os.urandom(8).hex()
-        self.open: dict[str, dict[str, Any]] = {}
+        self.open: dict[str, Opened] = {}
         """The open rows by key."""
-        self._closed: deque[tuple[float, Any]] = deque()
+        self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
+            deque()
+        )
+        """The closed rows, and when they were closed. Few are ever read, so they are encoded by `recall`."""
         self._stopped: threading.Event | None = None
 
     def start(self) -> bool:
@@ -66,22 +73,47 @@ class Owner:
         if stopped is not None:
             stopped.set()
 
-    def close(self, settlement: Mapping[str, Any]) -> None:
-        """Remember the row that the server has settled."""
+    def add(self, opened: Opened) -> None:
+        """Remember a row that the server has opened."""
+        self.open[opened.request.key] = opened
+
+    def close(self, settlement: Settlement) -> None:
+        """Remember that the server has settled a row."""
+        opened = self.open.pop(settlement.request.key, None)
+        if opened is not None and settlement.outcome.requested:
+            self._remember((opened, settlement))
+
+    def close_encoded(self, settlement: Mapping[str, Any]) -> None:
+        """See `close`; *settlement* is encoded."""
         opened = self.open.pop(settlement["key"], None)
         if opened is not None and "state" in settlement:
-            self.remember(make_closed_row(opened, settlement))
+            self._remember((opened, settlement))
 
-    def remember(self, row: Any) -> None:
-        """Store a closed row for `_REMEMBER_S` seconds."""
+    def remember(self, row: msgspec.Raw) -> None:
+        """Remember a closed row."""
+        self._remember(row)
+
+    def _remember(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> None:
         now = time.monotonic()
-        self._closed.append((now, row))
+        self._closed.append((now, closed))
         while self._closed and self._closed[0][0] < now - _REMEMBER_S:
             self._closed.popleft()
 
     def recall(self) -> list[Any]:
-        """Return the rows that the server may have lost."""
-        return [*(row for _, row in list(self._closed)), *self.open.copy().values()]
+        """Return the rows that the server may have lost, for `restate`."""
+        closed = [self._encode_closed(row) for _, row in self._closed.copy()]
+        return [*closed, *(self.encode_open(row) for row in self.open.copy().values())]
+
+    def encode_open(self, opened: Opened) -> dict[str, Any]:
+        """Return the row of an open request."""
+        return encoding.make_open_row(opened, self.name)
+
+    def _encode_closed(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> Any:
+        if isinstance(closed, msgspec.Raw):
+            return closed
+        opened, settlement = closed
+        item = encoding.encode_settlement(settlement) if isinstance(settlement, Settlement) else settlement
+        return encoding.make_closed_row(self.encode_open(opened), item)
 
     def after_fork(self) -> None:
         """Become a new owner in a forked child; see `forks.ForkAware`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LedgerUnavailable
@@ -34,6 +34,7 @@ from llmcore_ledger_postgres.leases import Leases
 from llmcore_ledger_postgres.owner import Owner
 from llmcore_ledger_postgres.runs import Runs
 from llmcore_ledger_postgres.schema import check_name, prepare
+from llmcore_ledger_postgres.statements import Reserve, Settle, encode_lock_timeout, wait_for_counters
 
 if TYPE_CHECKING:
     from llmcore_ledger_postgres.options import PostgresOptions
@@ -42,18 +43,9 @@ __all__ = ["PostgresLedger"]
 
 _BEAT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 5.0
-_STALE: Final = {"stale": True}
-"""The answer of a server that has replaced another server and may lack rows."""
-_STALE_PAUSE_S: Final = 0.2
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
 """
-
-_STATEMENTS: Final = {
-    "reserve": b"SELECT {s}.reserve($1, $2, $3)",
-    "settle": b"SELECT {s}.settle($1, $2)",
-    "sync_leases": b"SELECT {s}.sync_leases($1, $2, $3, $4)",
-}
 
 
 class PostgresLedger(Runs):
@@ -63,26 +55,24 @@ class PostgresLedger(Runs):
         self._schema = check_name(options.schema)
         self._migrate = options.migrate
         self._silence_s = float(options.silence)
-        self._connections = Connections(options)
-        self.location = f"{self._connections.location} (schema {self._schema})"
-        self._owner = Owner(self.beat, float(options.heartbeat))
-        self._is_owner = False
+        self.connections = Connections(options)
+        self.location = f"{self.connections.location} (schema {self._schema})"
+        self.owner = Owner(self.beat, float(options.heartbeat))
+        self.is_owner = False
         interval_s = float(options.lease)
         self._leases = (
-            Leases(self._sync_leases, self._owner, interval_s, self._silence_s) if interval_s else None
+            Leases(self._sync_leases, self.owner, interval_s, self._silence_s) if interval_s else None
         )
         self._claims = Claims()
-        self._reserving = Batcher(self._reserve_batch)
-        self._settling = Batcher(self._settle_batch)
+        self._reserving = Batcher(Reserve(self))
+        self._settling = Batcher(Settle(self))
         forks.watch(self)
 
     # -- requests
 
     def prepare(self, timeout_s: float) -> bool:
         """See `LedgerProvider.prepare`."""
-        self._connections.run(
-            lambda session: prepare(session, self._schema, migrate=self._migrate), timeout_s
-        )
+        self.connections.run(lambda session: prepare(session, self._schema, migrate=self._migrate), timeout_s)
         self.recover(timeout_s)
         return bool(self._ask("SELECT EXISTS (SELECT 1 FROM {s}.budgets)", (), timeout_s))
 
@@ -139,95 +129,17 @@ class PostgresLedger(Runs):
         if self._leases:
             self._leases.report(timeout_s, gives_back=True)
 
-    def _reserve_batch(self, requests: Sequence[ReserveRequest], timeout_s: float) -> Sequence[Any]:
-        deadline = time.monotonic() + timeout_s
-        if not self._is_owner:
-            self._become_owner(timeout_s)
-        answers: list[Any] = [None] * len(requests)
-        try:
-            self._fill_answers(answers, requests, deadline)
-        except LedgerUnavailable as error:
-            error.unknown = error.unknown or any(type(answer) is Reserved for answer in answers)
-            raise
-        return answers
-
-    def _fill_answers(self, answers: list[Any], requests: Sequence[ReserveRequest], deadline: float) -> None:
-        waiting = list(range(len(requests)))
-        while waiting:
-            items = [encoding.encode_request(requests[number]) for number in waiting]
-            left = deadline - time.monotonic()
-            raw = encoding.decode(
-                self._send("reserve", self._owner.name, encoding.encode(items), timeout_s=left)
-            )
-            again = []
-            for number, answer in zip(waiting, raw, strict=True):
-                decoded = encoding.decode_answer(answer, requests[number])
-                answers[number] = decoded
-                if type(decoded) is Reserved and requests[number].charge.owner is None:
-                    opened = encoding.make_open_row(requests[number], decoded, self._owner.name)
-                    self._owner.open[requests[number].key] = opened
-                elif decoded is None:
-                    again.append((number, answer))
-            waiting = self._resolve(again, requests, deadline)
-
-    def _resolve(
-        self, again: Sequence[tuple[int, dict[str, Any]]], requests: Sequence[ReserveRequest], deadline: float
-    ) -> list[int]:
-        """Handle the answers of the server. Return the numbers of the requests to send again."""
-        left = deadline - time.monotonic()
-        if any("void" in answer for _, answer in again):
-            raise LedgerUnavailable("the request was abandoned")
-        missing = {
-            limit.scope
-            for number, answer in again
-            if "missing" in answer
-            for limit in requests[number].limits
-        }
-        if missing:
-            scopes = [encoding.encode_scope(scope) for scope in missing]
-            self._call("create_counters", encoding.encode(scopes), timeout_s=left, waits=True)
-        if any("stale" in answer for _, answer in again):
-            self._wait_for_counters(left)
-        return [number for number, _ in again]
-
-    def _settle_batch(self, batch: Sequence[Sequence[Settlement]], timeout_s: float) -> Sequence[Any]:
-        deadline = time.monotonic() + timeout_s
-        items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
-        answers = self._send_settlements(items, timeout_s)
-        if _STALE in answers:  # a failover lost an open row: send the open rows again, then settle them
-            self._restate(deadline - time.monotonic())
-            answers += self._send_settlements(items, deadline - time.monotonic())
-        for item in items:
-            self._owner.close(item)
-        counters = [encoding.decode_counter(each) for each in answers if each != _STALE]
-        latest = {(counter.period, counter.text): counter for counter in counters}
-        return [list(latest.values())] * len(batch)
-
-    def _send_settlements(self, items: Sequence[Any], timeout_s: float) -> list[Any]:
-        text = self._send("settle", encoding.encode(items), timeout_s=timeout_s)
-        return encoding.decode(text)  # type: ignore[no-any-return]
-
-    def _wait_for_counters(self, timeout_s: float) -> None:
-        """Send the rows of this process again after a failover. Pause if the server does not have all rows yet."""
-        if self._restate(timeout_s):
-            return
-        if timeout_s <= _STALE_PAUSE_S:
-            raise LedgerUnavailable(
-                "the server was replaced and may have lost rows; budgets wait until they are rebuilt",
-                busy=True,
-            )
-        time.sleep(_STALE_PAUSE_S)
-
     def _sync_leases(self, number: int, items: list[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
-        encoded = encoding.encode(items)
+        encoded = encoding.encode(items).encode()
         while True:
             left = deadline - time.monotonic()
-            text = self._send("sync_leases", self._owner.name, str(number), encoded, timeout_s=left)
+            values = [self.owner.name.encode(), b"%d" % number, encoded, encode_lock_timeout(left)]
+            text = self.connections.call(self.make_statement("sync_leases", 4), values, left)
             answer: dict[str, Any] = encoding.decode(text)
             if "stale" not in answer:
                 return answer
-            self._wait_for_counters(deadline - time.monotonic())
+            wait_for_counters(self, deadline - time.monotonic())
 
     def recover(self, timeout_s: float) -> int:
         """See `LedgerProvider.recover`."""
@@ -247,44 +159,46 @@ class PostgresLedger(Runs):
 
     def beat(self) -> None:
         """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
-        if self._call("beat", self._owner.name, timeout_s=_BEAT_TIMEOUT_S):
-            self._restate(_BEAT_TIMEOUT_S)
+        if self._call("beat", self.owner.name, timeout_s=_BEAT_TIMEOUT_S):
+            self.restate(_BEAT_TIMEOUT_S)
+
+    def become_owner(self, timeout_s: float) -> None:
+        """Begin the heartbeat, unless it has begun."""
+        if not self.is_owner:
+            self._call("beat", self.owner.name, timeout_s=timeout_s)
+            self.owner.start()
+            self.is_owner = True
 
     def _get_owner_name(self, timeout_s: float) -> str:
-        if not self._is_owner:
-            self._become_owner(timeout_s)
-        return self._owner.name
+        self.become_owner(timeout_s)
+        return self.owner.name
 
-    def _become_owner(self, timeout_s: float) -> None:
-        self._call("beat", self._owner.name, timeout_s=timeout_s)
-        self._owner.start()
-        self._is_owner = True
-
-    def _restate(self, timeout_s: float) -> bool:
+    def restate(self, timeout_s: float) -> bool:
+        """Send the rows of this process again after a failover. Return whether the counters are rebuilt."""
         leases = self._leases.recall() if self._leases else []
-        rows = encoding.encode([*self._owner.recall(), *leases])
+        rows = encoding.encode([*self.owner.recall(), *leases])
         silence = f"{self._silence_s} s"
-        return bool(self._call("restate", self._owner.name, rows, silence, timeout_s=timeout_s))
+        return bool(self._call("restate", self.owner.name, rows, silence, timeout_s=timeout_s))
 
     def close(self) -> None:
         """See `LedgerProvider.close`. The heartbeat continues while rows of this process are open."""
         with contextlib.suppress(LedgerUnavailable):  # a thread reports the rows later
             self.flush(_CLOSE_TIMEOUT_S)
-        if self._is_owner and not self._owner.open:
-            self._owner.stop()
-            self._is_owner = False
+        if self.is_owner and not self.owner.open:
+            self.owner.stop()
+            self.is_owner = False
             with contextlib.suppress(LedgerUnavailable):  # other processes notice the end of the heartbeat
-                self._call("leave", self._owner.name, timeout_s=1.0)
-        self._connections.close()
+                self._call("leave", self.owner.name, timeout_s=1.0)
+        self.connections.close()
 
     def drop(self, timeout_s: float = 10.0) -> None:
         """Delete the schema with everything in it, for tests."""
         statement = f"DROP SCHEMA IF EXISTS {self._schema} CASCADE".encode()
-        self._connections.run(lambda session: session.execute(statement), timeout_s)
+        self.connections.run(lambda session: session.execute(statement), timeout_s)
 
     def after_fork(self) -> None:
         """Become a new owner in a forked child; see `forks.ForkAware`."""
-        self._is_owner = False
+        self.is_owner = False
 
     # -- budgets
 
@@ -320,10 +234,14 @@ class PostgresLedger(Runs):
         """See `LedgerClaims.claim`."""
         return self._claims.run(self._call, "add_counted", name, "", "", 0, timeout_s=timeout_s)
 
+    def create_counters(self, scopes: Iterable[Scope], timeout_s: float) -> None:
+        """Create the counters of *scopes* in their current periods, unless they exist."""
+        encoded = encoding.encode([encoding.encode_scope(scope) for scope in scopes])
+        self._call("create_counters", encoded, timeout_s=timeout_s, waits=True)
+
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
-        scopes = [encoding.encode_scope(parse_scope(counter.text))]
-        self._call("create_counters", encoding.encode(scopes), timeout_s=timeout_s, waits=True)
+        self.create_counters([parse_scope(counter.text)], timeout_s)
         args = (batch, counter.period, counter.text, counter.spent)
         return self._claims.run(self._call, "add_counted", *args, timeout_s=timeout_s)
 
@@ -371,16 +289,15 @@ class PostgresLedger(Runs):
 
     # -- statements
 
-    def _send(self, function: str, *args: str, timeout_s: float) -> bytes:
-        """Call a function that takes texts and the time limit for locks, and returns JSON."""
-        statement = _STATEMENTS[function].replace(b"{s}", self._schema.encode())
-        values = [*(arg.encode() for arg in args), _make_lock_timeout(timeout_s).encode()]
-        return self._connections.run(lambda session: session.call(statement, values), timeout_s)
+    def make_statement(self, function: str, size: int) -> bytes:
+        """Return the statement that calls a function with *size* arguments."""
+        marks = ", ".join(f"${number + 1}" for number in range(size))
+        return f"SELECT {self._schema}.{function}({marks})".encode()
 
     def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:
         """Call a function of the schema. With *waits*, pass the time limit for locks."""
         if waits:
-            args = (*args, _make_lock_timeout(timeout_s))
+            args = (*args, encode_lock_timeout(timeout_s).decode())
         marks = ", ".join(["%s"] * len(args))
         return self._ask(f"SELECT {{s}}.{function}({marks})", args, timeout_s)
 
@@ -390,8 +307,4 @@ class PostgresLedger(Runs):
 
     def _read(self, statement: str, args: Sequence[Any], timeout_s: float) -> list[tuple[Any, ...]]:
         encoded = statement.replace("{s}", self._schema).encode()
-        return self._connections.run(lambda session: session.execute(encoded, args).fetchall(), timeout_s)
-
-
-def _make_lock_timeout(timeout_s: float) -> str:
-    return f"{max(1, int(timeout_s * 1000))}ms"
+        return self.connections.run(lambda session: session.execute(encoded, args).fetchall(), timeout_s)

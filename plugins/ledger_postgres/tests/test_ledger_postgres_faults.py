@@ -30,6 +30,7 @@ from llmcore_ledger_postgres.connections import Session
 from llmcore_ledger_postgres.encoding import encode, encode_request
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_ledger_postgres.statements import Reserve
 from llmcore_testing.postgres_server import PostgresServer
 
 T = 30.0
@@ -202,7 +203,7 @@ def test_an_attempt_that_may_have_been_executed_is_not_forgotten_when_a_later_on
         session.execute(next(statements, b"DO $$ BEGIN RAISE lock_not_available; END $$"))
 
     with pytest.raises(LedgerUnavailable, match="a lock is held") as caught:
-        opener()._connections.run(work, 2.0)
+        opener().connections.run(work, 2.0)
     assert (caught.value.busy, caught.value.unknown) == (True, True)
 
 
@@ -219,7 +220,7 @@ def test_an_open_row_is_not_forgotten_when_its_batch_fails(
             "SELECT pg_advisory_xact_lock_shared(hashtext('llmcore.counters'))"
         )  # no counter can be created
         with pytest.raises(LedgerUnavailable) as caught:
-            ledger._reserve_batch([opened, make_request("limited", 1)], 2.0)
+            Reserve(ledger).execute([opened, make_request("limited", 1)], 2.0)
     assert [row.state for row in ledger.iterate_rows(RowQuery(), T)] == ["open"]
     assert (caught.value.busy, caught.value.unknown) == (True, True)
 

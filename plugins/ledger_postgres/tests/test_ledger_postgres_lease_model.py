@@ -145,7 +145,7 @@ class LeaseMachine(RuleBasedStateMachine):
         process = self.processes[number]
         if not process.is_alive:
             return
-        name = process.ledger._owner.name
+        name = process.ledger.owner.name
         self.connection.execute("UPDATE llmcore.owners SET seen = '-infinity' WHERE name = %s", (name,))
         self.processes[number - 1].ledger.recover(T)
         if is_dead:
@@ -192,8 +192,8 @@ class LeaseMachine(RuleBasedStateMachine):
                 "money is stranded"
             )
         for process in self.processes:
-            process.ledger._owner.stop()
-            process.ledger._connections.close()
+            process.ledger.owner.stop()
+            process.ledger.connections.close()
 
 
 @pytest.fixture(scope="module")
