@@ -20,7 +20,7 @@ FAILURES: Final = 3
 If the backend is unreachable, the first failure opens the breaker.
 """
 DECISIVE: Final = frozenset({"create", "get"})
-"""The operations without which a cache cannot work.
+"""The operations that every cache needs.
 
 Failures are counted per operation: a `set` that works does not hide a `get` that fails, and a lease that is
 refused does not stop reads.
@@ -75,7 +75,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker is open, so that the backend is not used."""
+        """True if the breaker is open, so that the backend is not used."""
         return self._stop is not None and (self._probe_at is None or not self._probe_in_caller())
 
     def after_fork(self) -> None:
@@ -169,4 +169,4 @@ def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: f
         while breaker._probe():  # noqa: SLF001 - this function is part of the breaker
             if breaker._try_close(stop):  # noqa: SLF001 - this function is part of the breaker
                 return
-        del breaker  # drop the reference, so that an unused breaker can be collected, which ends this thread
+        del breaker  # drop the reference: an unused breaker can then be collected, and this thread ends

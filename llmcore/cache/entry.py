@@ -32,9 +32,9 @@ class Found(NamedTuple):
     value: Any = None
     due: float = 0.0
     plain: bool = False
-    """Whether the entry has neither tags nor a refresh time."""
+    """True if the entry has no tags and no refresh time."""
     unusable: bool = False
-    """Whether the stored data is invalid or outdated."""
+    """True if the stored data is invalid or outdated."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -57,7 +57,7 @@ class Outcome(typing.NamedTuple):
 
     value: Any = None
     data: bytes | None = None
-    """The encoded value, for the other callers; None if encoding failed."""
+    """The encoded value, which all other callers decode; None if encoding failed."""
     error: Exception | None = None
 
     def raise_(self) -> NoReturn:
@@ -112,7 +112,7 @@ class CachedFunction:
     def look_up(self, call: Call) -> Act[Found]:
         """Look up the result.
 
-        Remove unusable data, because another process could wait for this data to become valid.
+        Remove unusable data. Otherwise, a process that waits for the result would find this data and stop waiting.
         """
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:

@@ -65,7 +65,7 @@ class _Pending(NamedTuple):
     A request that arrives while the invalidation is carried out stays pending.
     """
     is_requested: bool
-    """Whether the application requested the invalidation.
+    """True if the application requested the invalidation.
 
     If not, the entry is removed because a newer value replaces it.
     """

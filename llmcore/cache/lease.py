@@ -134,7 +134,7 @@ class Leases:
             raise
         except Expired:  # the step ran out of time: try once more to release the lease
             yield from self._store.call_lease_operation("release", key, self._holder)
-        # The step was cancelled, perhaps before it began: release again, which does no harm.
+        # The step may have been cancelled before it began. Release again, which does no harm.
         except BaseException:
             yield from self._store.call_lease_operation("release", key, self._holder)
             raise

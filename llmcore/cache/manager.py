@@ -104,7 +104,7 @@ class CacheManager(ProcessBound):
             tags: Tags by which `invalidate(tags=...)` removes the value.
 
         Returns:
-            Whether the backend stored the value. A value that cannot be encoded is not stored, but logged and counted
+            True if the backend stored the value. A value that cannot be encoded is not stored, but logged and counted
             in `errors`.
 
         Raises:

@@ -21,7 +21,7 @@ _NEW: Final = "\0"
 
 
 class Outage:
-    """The entries that are served during one outage. They are dropped when the outage ends.
+    """The entries that are served during one outage. The end of the outage drops them all.
 
     Older entries and new entries share the size of one memory cache.
 

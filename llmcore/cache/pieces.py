@@ -87,7 +87,7 @@ class Pieces:
                     packed = _EncodedPiece(self._codec.encode(piece))
                     piece = self._codec.decode(packed.data)[
                         1
-                    ]  # yield a copy, because the function may change its object
+                    ]  # yield a copy, because the function may change the object later
                     values.append(piece)
                     yield packed
                 else:

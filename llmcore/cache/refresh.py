@@ -35,7 +35,7 @@ MAX_RUNNING: Final = 32
 
 
 class Renewal(NamedTuple):
-    """How one cached result is refreshed."""
+    """The data for the refresh of one cached result."""
 
     key: str
     """The key in the backend."""
@@ -121,7 +121,8 @@ class Refresher:
             running = sum(attempt.until == _RUNNING for attempt in self._attempts.values())
             if self._closed or running >= MAX_RUNNING or (before is not None and before.until > now):
                 return None
-            # Keep a failure for some time after its pause, so that the pause after the next failure is longer.
+            # Keep the record of a failure for some time after its pause, because a second failure must get a longer
+            # pause.
             self._attempts = {
                 each: attempt for each, attempt in self._attempts.items() if attempt.until > now - MAX_PAUSE_S
             }

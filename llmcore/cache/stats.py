@@ -20,10 +20,10 @@ class Stats:
         self.record_hit = self._hits.__next__
         """Count one hit.
 
-        This attribute is an atomic C function, because a lock would cost more than the rest of a hit.
+        This attribute is an atomic C function, because a lock would cost more than all other steps of a hit.
         """
         self._read = 0
-        """How often the counter was read. Each read increases the counter by one, which is not a hit."""
+        """The number of reads of the counter. Each read increases the counter by one, which must not count as a hit."""
         self.misses = self.errors = 0
 
     @property

@@ -175,7 +175,7 @@ class CacheStore:
 
     @property
     def has_leases(self) -> bool:
-        """Whether the backend has leases; known only after the backend was used."""
+        """True if the backend has leases; known only after the backend was used."""
         return self._prepared and self.backend.find_ability("acquire") is not None
 
     def call_lease_operation(self, name: str, *args: Any) -> Act[bool | None]:

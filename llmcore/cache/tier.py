@@ -52,7 +52,7 @@ class Tier:
         self._lost_at: float | None = None
         """The time since which the version or the reports are missing.
 
-        For a backend with a version, the time of the last read.
+        If the backend has a version, the time at which the version was last read.
         """
         self._valid_at = clock()
         """The time at which the version was last read and the entries were known to be current."""

@@ -68,8 +68,8 @@ class Document:
             line: Counted from 1, like *column*.
             column: The start of the underlined part.
             length: The length of the underlined part.
-            broken: Whether the line is not valid TOML, so that the end of a secret is unknown.
-            secret: Whether the underlined part is a secret. A reference to one, such as "env:NAME", is shown.
+            broken: True if the line is not valid TOML, so that the end of a secret is unknown.
+            secret: True if the underlined part is a secret. A reference to one, such as "env:NAME", is shown.
         """
         if line > len(self.lines):
             return None

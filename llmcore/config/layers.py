@@ -40,7 +40,7 @@ class Layer:
     """One source of settings."""
 
     keeps_secrets = True
-    """Whether the layer may contain secrets in plain text; False for files."""
+    """True if the layer may contain secrets in plain text; False for files."""
 
     def __init__(self, name: str, tree: Mapping[str, Any]) -> None:
         self.name = name
@@ -321,7 +321,7 @@ def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
     For each key of `LISTS`, *tree* may have a table whose keys are the indexes of changed entries.
 
     Returns:
-        The paths of entries whose index would leave a gap: it is greater than the length of the list.
+        The paths of entries whose index is greater than the length of the list, so that the entry would leave a gap.
     """
     gaps: list[Path] = []
     for name in LISTS & tree.keys():

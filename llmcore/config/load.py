@@ -50,7 +50,7 @@ def load_settings(
         source: A file, or a dict of the same shape. None searches for `llmcore.toml`, or `pyproject.toml`
             with [tool.llmcore], in *cwd* and the folders above it.
         profile: The name of a table [profiles.NAME]; None uses LLMCORE_PROFILE.
-        env: Environment variables, instead of those of the process.
+        env: The environment variables; None uses the variables of the process.
         cwd: The folder to use instead of the working directory.
         arguments: A dict of the same shape that overrides everything, or a layer that reports its own
             positions.
@@ -200,7 +200,8 @@ class _Loader:
 
 
 _warned: set[str] = set()
-"""Warnings that this process has already logged: a program may load its configuration often."""
+"""Warnings that this process has already logged. A program may load its configuration often, but logs each warning
+once."""
 
 
 def _warn_once(warning: ConfigError) -> None:

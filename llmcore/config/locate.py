@@ -33,7 +33,7 @@ class Span(NamedTuple):
 class Place(NamedTuple):
     """The positions of a key and its value.
 
-    For a table, both positions are those of the name in the header.
+    For a table, both positions are the position of the name in the header.
     """
 
     key: Span

@@ -30,7 +30,7 @@ class _Name(NamedTuple):
     name: str
     kinds: tuple[str, ...] = ("llm",)
     is_key: bool = False
-    """Whether the name is a key of [limits] or [prices]."""
+    """True if the name is a key of [limits] or [prices]."""
     among: tuple[str, ...] = ()
     """The whole list that contains the name; empty if the name is not in a list."""
 

@@ -49,7 +49,7 @@ class BudgetPlace(NamedTuple):
 
     @property
     def where(self) -> str | None:
-        """Where the limit is set: a position in a file, an environment variable, or a key of a dict."""
+        """The place that sets the limit: a position in a file, an environment variable, or a key of a dict."""
         return self.layer.where((*self.path, "limit"), "value")
 
     @property
@@ -65,7 +65,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     limit: Decimal
-    """In `unit`, 0 or more."""
+    """The limit in `unit`, 0 or more."""
     unit: str = "USD"
     """USD, or characters of synthesized text."""
     per: str = "total"
@@ -73,7 +73,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     on_exceed: str = "refuse"
     """refuse or warn."""
     unknown_price: str = "refuse"
-    """Whether to refuse or allow calls with an unknown price."""
+    """"refuse" or "allow" calls with an unknown price."""
     alert_at: tuple[float, ...] = ()
     """Fractions of the limit, in ascending order."""
     alert_faster_than: float | None = None
@@ -140,7 +140,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
 
     @property
     def lacks_home(self) -> bool:
-        """Whether the ledger is a file whose place is unknown: the user has no home directory."""
+        """True if the ledger is a file whose place is unknown, because the user has no home directory."""
         return self.provider == "sqlite" and self.path is None
 
     def make_fix(self, name: str, value: str) -> str:

@@ -39,12 +39,11 @@ def check_names(
     Args:
         settings: The configuration.
         catalogue: The installed plugins.
-        unused: Whether a model in [models] whose provider is not installed is an error. If False, only a misspelt
-            provider is an error, because the file may be shared with a machine that has the plugin. On this machine,
-            the model is refused at its first use.
-        installed: Whether a provider of llmcore's own plugins that is not installed, or an unused table, is an error.
-            If False, only an unknown name is an error, because a file may be written before its plugins are
-            installed.
+        unused: True to report a model in [models] whose provider is not installed. If False, only a misspelt provider
+            is reported, because the file may be shared with a machine that has the plugin. On this machine, the model
+            is refused at its first use.
+        installed: True to report llmcore's own plugins that are not installed, and unused tables. If False, only
+            unknown names are reported, because a file may be written before its plugins are installed.
     """
     check = _Check(settings, catalogue, installed=installed)
     check.run()

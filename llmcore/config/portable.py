@@ -33,7 +33,7 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
     """Return the settings of requests as one dict. Relative paths become absolute; references to secrets stay references.
 
     Raises:
-        ConfigError: A secret is not a reference. It would be sent over the network.
+        ConfigError: A secret is not a reference, so the secret itself would be sent over the network.
     """
     tree = {
         name: copy_tree(table) if isinstance(table := settings.get((name,)), Mapping) else table

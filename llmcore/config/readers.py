@@ -65,7 +65,7 @@ class Reader(msgspec.Struct, frozen=True):
     example: str
     """A value to paste, as an argument of `llmcore config set`."""
     text: bool = False
-    """Whether the value is text, so that "123" in a variable stays text."""
+    """True if the value is text, so that "123" in a variable stays text."""
 
 
 def read_text(value: Any) -> str:

@@ -146,9 +146,9 @@ class Settings(ProcessBound):
     engines: Selected
     retry: Retry
     prices: Mapping[str, Price]
-    """By "provider:model", or by "provider" for all its models."""
+    """The prices by "provider:model", or by "provider" for all models of a provider."""
     limits: Mapping[str, Limit]
-    """By "provider" or "provider:model"; the default for every provider is ""."""
+    """The rate limits by "provider" or "provider:model". The key "" has the default for every provider."""
     shared_limits: SharedLimitsSettings | None
     """The store that shares the rate limits among processes; None if each process counts for itself."""
     ledger: LedgerSettings

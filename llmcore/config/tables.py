@@ -47,7 +47,7 @@ def find_table_faults(
     Args:
         settings: The configuration.
         catalogue: The installed plugins.
-        written: Whether the file is being written: if so, only unknown keys and invalid values are reported.
+        written: True if the file is being written. Then only unknown keys and invalid values are reported.
     """
     faults: list[LLMCoreError] = []
     for name in sorted(catalogue.list_claimed_names("tables") - SECTIONS.keys()):

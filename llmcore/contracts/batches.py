@@ -1,6 +1,6 @@
 """The optional ability of a language model to answer batches later at a lower price.
 
-Implement the sync or the async protocol; the host bridges to the other.
+Implement the sync or the async protocol. The host provides the missing variant.
 """
 
 from __future__ import annotations

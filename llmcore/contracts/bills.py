@@ -16,7 +16,7 @@ class BillReader(Protocol):
     """Read the usage and cost reports of a vendor, blocking."""
 
     def fetch(self, since: date, until: date) -> Sequence[bytes]:
-        """Return every page of the vendor's reports for the UTC days from *since* to before *until*.
+        """Return every page of the vendor's reports for the UTC days from *since* up to, but not including, *until*.
 
         Each page is a JSON document as the server sent it, so that the pages can be saved and read again.
 

@@ -1,4 +1,4 @@
-"""The contract of a cache: it stores bytes for a limited time. The host does keys, encoding and statistics."""
+"""The contract of a cache, which stores bytes for a limited time. The host makes keys, encodes values and counts hits."""
 
 from __future__ import annotations
 

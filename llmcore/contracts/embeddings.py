@@ -1,4 +1,7 @@
-"""The optional ability of a language model to embed texts. Implement sync or async; the host bridges to the other."""
+"""The optional ability of a language model to embed texts.
+
+Implement the sync or the async protocol. The host derives the missing variant.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ class EmbeddingProvider(Protocol):
     """Embed texts, blocking."""
 
     def embed(self, request: EmbeddingRequest) -> Embeddings:
-        """Send one request and return one vector for each text, in order. The host does retries, cache and cost.
+        """Send one request and return one vector for each text, in order. The host handles retries, cache and cost.
 
         All vectors have the same length. If the parameters contain `dimensions`, this is the length. Never truncate a
         text: raise the server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount
-        that it billed. The host fills in the other fields. Several threads may call at the same time.
+        that it billed. The host fills in all other fields. Several threads may call at the same time.
 
         Args:
             request: The request. The texts are within the limits that `EmbeddingBounds` reports. For `timeout_s` and

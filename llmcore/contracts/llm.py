@@ -1,4 +1,4 @@
-"""The contract of a language model. Implement sync or async; the host bridges to the other."""
+"""The contract of a language model. Implement the sync or the async protocol. The host provides the missing variant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LLMProvider(Protocol):
     """Answer a conversation, blocking."""
 
     def complete(self, request: ChatRequest) -> Reply:
-        """Send one request and return the complete answer. The host does retries, cache and cost.
+        """Send one request and return the complete answer. The host handles retries, cache and cost.
 
         `Reply.text` may be empty if there are tool calls. The host sets `provider`, `cost` and `latency_s` if the
         backend does not. `usage.cost` is the amount that the server billed. This amount takes precedence over every
@@ -130,7 +130,7 @@ class BodyCounter(Protocol):
 
 @runtime_checkable
 class ServerTokenCounter(Protocol):
-    """Ask the server to count tokens, blocking. For vendors that publish no tokenizer."""
+    """Ask the server to count tokens, blocking. Vendors that publish no tokenizer need this ability."""
 
     def count_on_server(self, request: ChatRequest) -> TokenCount:
         """Return the tokens that the server counts for *request*. The request must cost nothing.

@@ -44,7 +44,7 @@ class CacheRateLimits(Protocol):
 
 @runtime_checkable
 class AsyncCacheRateLimits(Protocol):
-    """The async variant. The host calls the other methods of `CacheRateLimits` from a thread."""
+    """The async variant. The host calls all other methods of `CacheRateLimits` from a thread."""
 
     async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
         """See `CacheRateLimits.request_permit`."""

@@ -1,6 +1,6 @@
 """The contract of a voice: it turns text into audio.
 
-Settings that several providers have use the same names: `model`; `format`, an `AudioFormat` or the vendor's name of a
+Some settings have the same name at every provider: `model`; `format`, an `AudioFormat` or the vendor's name of a
 format; `speed`, where 1.0 is normal; `language`, as BCP 47; `seed`.
 
 A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the host passes this document, from
@@ -9,15 +9,15 @@ A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the h
 The host passes further settings, but only to a provider that implements `VoiceOffline`. These settings do not change
 the words that are spoken:
 
-- `timeout_s`, the rest of the deadline, and `idle_s`, the longest silence, both in seconds and never None. The provider
-  must raise `Timeout` if no byte arrives for `idle_s`. The host enforces the deadline even if the provider does not.
-- If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after the piece (absent at the
-  start or the end of the text),
-  and `previous_request_ids`, the `Speech.request_id` of at most three previous pieces, oldest first.
+- `timeout_s`, the time until the deadline, and `idle_s`, the longest silence, both in seconds and never None. The
+  provider must raise `Timeout` if no byte arrives for `idle_s`. The host enforces the deadline in any case.
+- If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after the piece, which are
+  absent at the start or the end of the text; and `previous_request_ids`, the `Speech.request_id` of at most three
+  previous pieces, oldest first.
 
-Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the rest of
-the deadline in seconds. The host passes this argument only to methods that declare it. If a blocking method does not
-declare it, the host waits until the method returns.
+Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the seconds
+until the deadline. The host passes this argument only to methods that declare it. If a blocking method does not declare
+it, the host waits until the method returns.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
     `*` matches any text without "/", `?` one character except "/", `**` any text, `**/` at the beginning of a
     part any number of folders. No key can contain a wildcard, so there is no escape character.
 
-    The text between two wildcards matches at its first occurrence, in an atomic group. This is enough, because a
-    later occurrence leaves less text for the rest of the pattern. Without backtracking, the time is at most quadratic
+    The text between two wildcards matches at its first occurrence, in an atomic group. The first occurrence is enough,
+    because a later one leaves less text for the remaining pattern. Without backtracking, the time is at most quadratic
     in the length of the key.
     """
     first, *rest = _ACROSS.split(pattern)

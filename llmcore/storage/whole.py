@@ -157,8 +157,7 @@ def _encode_json(value: Any) -> bytes:
 
     try:
         encoded = msgspec.json.encode(value)
-        # msgspec writes a number that is not finite as null: search for such a number only if the JSON
-        # contains null.
+        # msgspec writes an infinite number or NaN as null. Search for such a number only if the JSON contains null.
         number = _find_non_finite(value) if b"null" in encoded else None
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"a {type(value).__name__} cannot be saved as JSON: {error}"

@@ -61,7 +61,7 @@ class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
     tier: str = STANDARD
     """The service tier: `STANDARD`, "batch", "flex", ..."""
     own: bool = True
-    """Whether the API key and its project or workspace are those of the configuration."""
+    """True if the API key and its project or workspace are those of the configuration."""
     key: str | None = None
     """The id of the API key; None if the vendor names none, as for requests from its web console."""
     group: str | None = None

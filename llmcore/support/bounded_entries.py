@@ -48,7 +48,7 @@ class BoundedEntries:
         """See `CacheProvider.get`."""
         if (
             self._frequencies is None
-        ):  # no lock is needed, because each step is one C call; a lock would cost more than the rest
+        ):  # no lock is needed, because each step is one C call; a lock would cost more than all other steps
             entry = self._entries.get(key)
             if entry is not None and (entry[1] is None or entry[1] > self._clock()):
                 try:

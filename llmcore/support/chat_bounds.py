@@ -53,7 +53,7 @@ def get_thinking_limit(parameters: Mapping[str, Any]) -> int:
 
 
 def get_answer_count(parameters: Mapping[str, Any]) -> int:
-    """Return the maximum number of answers. Every server refuses a value that is not a number; it counts as 1."""
+    """Return the maximum number of answers. A value that is not a number counts as 1, because every server refuses it."""
     most = 1
     for name in _COUNTS:
         if name in parameters:

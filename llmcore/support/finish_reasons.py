@@ -1,4 +1,4 @@
-"""A table from the finish reasons of other servers to those of OpenAI's Chat Completions."""
+"""A table of finish reasons: other servers' words -> the words of OpenAI's Chat Completions."""
 
 from __future__ import annotations
 

@@ -43,7 +43,10 @@ class Frequencies:
             del self._by_worth[worth]
 
     def find_least(self) -> str:
-        """Return the key of the lowest worth; of several, the least recently used. There must be at least one key."""
+        """Return the key of the lowest worth.
+
+        If several keys have it, return the least recently used one. There must be at least one key.
+        """
         while self._age not in self._by_worth:  # at most `_MOST` steps: no worth exceeds the age by more
             self._age += 1
         return next(iter(self._by_worth[self._age]))

@@ -16,7 +16,7 @@ def make_owner(name: str, until: float) -> str:
 
 
 def make_key(owner: str, call: str) -> str:
-    """Return the key of a row with such an owner. A later process derives it from the row."""
+    """Return the key of a row with such an owner. A later process derives the key from the row."""
     return f"{owner}:{call}"
 
 

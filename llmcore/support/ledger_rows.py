@@ -36,9 +36,9 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     cost: int | None = None
     """None if unknown."""
     uncertain: bool = False
-    """Whether the outcome is unknown. The cost is then the maximum cost."""
+    """True if the outcome is unknown. The cost is then the maximum cost."""
     estimated: bool = False
-    """Whether the backend reported no usage, so that the tokens were counted locally."""
+    """True if the backend reported no usage, so that the tokens were counted locally."""
     saved: int | None = None
     input_tokens: int = 0
     output_tokens: int = 0

@@ -54,11 +54,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a request and its cost."""
 
     cost: Decimal | None = None
-    """USD; None if unknown. It is rounded as by `llmcore.support.money.to_nano`."""
+    """USD; None if unknown. The ledger rounds it with `llmcore.support.money.to_nano`."""
     cost_source: CostSource | None = None
     """The source of the cost; see `Reply.cost_source`."""
     uncertain: bool = False
-    """Whether the outcome is unknown. Then `cost` is the maximum cost."""
+    """True if the outcome is unknown. Then `cost` is the maximum cost."""
     requested: bool = True
     """False if the call was cancelled or rejected before any request. The row is then deleted."""
     usage: Usage = Usage()
@@ -168,7 +168,7 @@ class Refusal(NamedTuple):
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the request would be rejected even if all other reservations were released."""
+        """True if the request would be rejected even if all other reservations were released."""
         return self.counter.spent + self.maximum > self.limit.amount
 
 
@@ -209,7 +209,8 @@ class Reserved(NamedTuple):
     row: Any
     """A reference to the row, for the ledger. The host passes it back in `Settlement.row`."""
     at: float
-    """The time of the row in seconds since 1970. It determines the periods in which budgets count the request."""
+    """The time of the row in seconds since 1970. This time determines the periods in which budgets count the
+    request."""
     counters: Sequence[Counter]
     """All updated counters of budgets that cover the request."""
 

@@ -40,7 +40,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     """A call that asks for a permit. A refused call asks again, with the `arrived` of the first answer."""
 
     id: str
-    """Identifies the call among all processes: "process:number". Without spaces."""
+    """Identifies the call among all processes: "process:number". The text has no spaces."""
     provider: str
     """All scopes of a request belong to this provider."""
     scopes: tuple[LimitScope, ...]
@@ -78,7 +78,7 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     wait_s: float | None = None
     """The predicted wait in seconds; None if the call waits for another call to end."""
     pause_s: float = 0.0
-    """The seconds after which the call must ask again. It loses its place in the queue a little later."""
+    """The seconds after which the call must ask again. A call that asks much later has lost its place in the queue."""
     arrived: int = 0
     """The place in the queue."""
     wants_report: bool = False

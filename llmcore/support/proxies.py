@@ -27,9 +27,9 @@ class Proxy:
     """One proxy of the environment."""
 
     url: str
-    """With the scheme http, https, socks5 or socks5h. May contain a password: never show it."""
+    """The address, with the scheme http, https, socks5 or socks5h. Never show it, because it may contain a password."""
     variable: str
-    """The variable that names it, such as "HTTPS_PROXY"."""
+    """The variable that names the proxy, such as "HTTPS_PROXY"."""
 
     @property
     def shown(self) -> str:

@@ -92,7 +92,7 @@ class Sending:
 
     @property
     def is_tracked(self) -> bool:
-        """Whether the provider reports when the request leaves."""
+        """True if the provider reports when the request leaves."""
         return self._tracked
 
     def blocking(self, function: Callable[..., Any], *args: Any) -> Any:

@@ -12,7 +12,7 @@ def find_unsendable(text: str, *, spaces: bool = True) -> str | None:
 
     Args:
         text: The value of a header.
-        spaces: Whether a space is allowed.
+        spaces: True if a space is allowed.
     """
     for index, character in enumerate(text):
         if not ("!" <= character <= "~" or (spaces and character in " \t")):
@@ -38,7 +38,7 @@ def find_invisible(text: str) -> str | None:
 def is_invisible(character: str) -> bool:
     """Return whether an editor shows *character* as a blank or not at all.
 
-    A space and a tab are not invisible.
+    A space and a tab count as visible.
     """
     if character in " \t" or (character.isascii() and character.isprintable()):
         return False

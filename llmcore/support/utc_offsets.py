@@ -26,8 +26,8 @@ def find_offsets(get_offset: Callable[[float], int], since: float, until: float)
 
     Args:
         get_offset: Returns the offset in seconds at a moment.
-        since: In seconds since 1970, as *until*. The last entry has the offset of this moment.
-        until: The end of the period.
+        since: The start of the period, in seconds since 1970. The last entry has the offset of this moment.
+        until: The end of the period, in seconds since 1970.
     """
     start, end = int(max(since, _EARLIEST_S)), int(min(max(until, since, _EARLIEST_S), _LATEST_S)) + 1
     found = [(start, get_offset(start))]

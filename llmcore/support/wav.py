@@ -15,7 +15,7 @@ from llmcore.errors import NotAudio
 __all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_wav"]
 
 UNKNOWN: Final = 0xFFFFFFFF
-"""The length that llmcore writes when the length is not known yet."""
+"""The length that llmcore writes for a length that is not known yet."""
 _LONGEST: Final = 0x7FFF_0000
 """A length of at least this value means "unknown", because no speech has two gigabytes.
 

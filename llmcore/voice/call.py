@@ -25,15 +25,15 @@ class SpeechCall(Call, kw_only=True):
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     timed: bool = False
-    """Whether the audio comes with timestamps."""
+    """True if the audio comes with timestamps."""
     context: dict[str, Any] = msgspec.field(default_factory=dict)
     """The text before and after the piece, for a provider that stitches pieces together."""
 
     @property
     def is_passed_on(self) -> bool:
-        """Whether the audio is emitted as it arrives.
+        """True if the audio is emitted as it arrives.
 
-        Audio of an unknown format is not, because it cannot be checked.
+        Audio of an unknown format is emitted only at the end, because its beginning cannot be checked.
         """
         return (
             self.streaming

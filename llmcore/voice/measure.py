@@ -16,7 +16,7 @@ __all__ = ["measure_speech"]
 
 
 def measure_speech(text: TextCall, services: Services) -> Act[Measured]:
-    """Measure *text*: each of its pieces that is not in the cache costs its characters.
+    """Measure *text*. Each piece that is not in the cache costs its characters.
 
     Raises:
         VoiceError: The text cannot be divided as the model needs it.

@@ -11,8 +11,8 @@ __all__ = ["SpeechOptions", "SpeechSettings"]
 class SpeechSettings(TypedDict, total=False):
     """Settings of voices.
 
-    `format`, `language` and `speed` mean the same to every provider; the other settings exist only for some
-    providers. Pass any other setting of a third-party provider as `**{"name": value}`.
+    `format`, `language` and `speed` mean the same to every provider; all other settings exist only for some providers.
+    Pass any other setting of a third-party provider as `**{"name": value}`.
     """
 
     voice_id: str | None

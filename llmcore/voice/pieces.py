@@ -24,7 +24,7 @@ from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_li
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
 
 AROUND_CHARACTERS: Final = 300
-"""How many characters before and after a piece are sent to a provider that stitches pieces together."""
+"""The number of characters before and after a piece that are sent to a provider that stitches pieces together."""
 
 
 class Pieces:
@@ -73,7 +73,7 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
     Args:
         text: The text.
         traits: None means that joining may not work, so the text stays one piece.
-        by_sentence: Whether each sentence is a piece, so that only changed sentences are paid for again.
+        by_sentence: True if each sentence is a piece, so that only changed sentences are paid for again.
             Otherwise pieces are as long as possible.
 
     Raises:

@@ -53,9 +53,9 @@ class TextCall(msgspec.Struct, kw_only=True):
     streaming: bool = False
     timed: bool = False
     has_begun: bool = False
-    """Whether the consumer has received a byte. After the first byte, llmcore tries no fallback provider."""
+    """True if the consumer has received a byte. After the first byte, llmcore tries no fallback provider."""
     first_at: float | None = None
-    """When the consumer received the first byte, by the monotonic clock."""
+    """The time at which the consumer received the first byte, by the monotonic clock."""
     pieces: list[SpeechCall] = msgspec.field(default_factory=list)
     speeches: list[Speech | None] = msgspec.field(default_factory=list)
     """The speech of each piece; None while it is missing."""

@@ -1,4 +1,4 @@
-"""Manage HTTP clients: one for the threads of a process, and one for each event loop. Both are safe over a fork."""
+"""Manage HTTP clients: one for the threads of a process, and one for each event loop. All of them are safe over a fork."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def describe_failure(  # noqa: PLR0911 - one for each kind of failure
         provider: The provider's name.
         address: The server, without password and query.
         text: The class and the message of *raised*, scrubbed; see `scrub`.
-        begun: Whether the head of the answer had arrived.
+        begun: True if the head of the answer had arrived.
         proxy: The proxy that may be shown; empty if there is none.
     """
     if isinstance(raised, TimeoutError):

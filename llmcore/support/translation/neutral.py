@@ -100,7 +100,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
-    """Whether the model must call a function."""
+    """The choice of functions: the model may, must or must not call one."""
 
     kind: str
     """auto, none, required, or function."""

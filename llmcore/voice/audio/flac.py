@@ -14,7 +14,8 @@ __all__ = ["read"]
 _INFO_BYTES: Final = 34
 _LONGEST_HEAD: Final = 16
 _LOOKED_AT: Final = 256 * 1024
-"""How many bytes at the end to search for the last frame if the file does not declare the maximum frame size.
+"""The number of bytes at the end in which to search for the last frame, if the file does not declare the maximum frame
+size.
 """
 
 

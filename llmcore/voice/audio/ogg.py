@@ -46,7 +46,7 @@ def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
 
     Args:
         audio: The file.
-        opus: Whether the codec must be Opus.
+        opus: True if the codec must be Opus.
 
     Raises:
         NotAudio: *audio* is not Ogg, is truncated, or has another codec.

@@ -70,7 +70,7 @@ class Errors:
 
         Args:
             raised: The exception. The function reads the exception and does not store it.
-            begun: Whether the head of the answer had arrived.
+            begun: True if the head of the answer had arrived.
             model: The requested model.
         """
         if isinstance(raised, anthropic.APIStatusError):

@@ -30,7 +30,8 @@ _MODELS: Final = "/v1/models?limit=1000"
 class AnthropicProvider(Offline, Batches):
     """Implements the contracts of `llmcore.contracts.llm` and `batches` for Anthropic's Messages API.
 
-    Each request is sent once: the host retries. Threads, tasks and event loops may share a provider.
+    The provider sends each request once, because the host does the retries. Threads, tasks and event loops may share a
+    provider.
     """
 
     keeps_timeouts = True

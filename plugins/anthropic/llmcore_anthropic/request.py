@@ -34,7 +34,7 @@ def make_body(request: ChatRequest, *, default_max_tokens: int, stream: bool = F
     Args:
         request: The request of the host, in the format of Chat Completions or of the Messages API.
         default_max_tokens: The value for a request without `max_tokens`. The API requires this parameter.
-        stream: Whether the answer is streamed.
+        stream: True if the answer is streamed.
 
     Raises:
         BadRequest: A field has no counterpart. The error names the field.

@@ -53,7 +53,7 @@ class StreamReader:
         """Index of the block -> index of the call."""
         self._received = 0
         self.done = False
-        """Whether the last event has arrived."""
+        """True if the last event has arrived."""
 
     def feed(self, piece: bytes) -> Iterator[Delta]:
         """Yield the deltas that the bytes add to the answer.

@@ -83,7 +83,7 @@ def convert_error(  # noqa: PLR0911 - one for each kind of exception
     Args:
         raised: The exception that any-llm raised.
         facts: The client that raised it.
-        begun: Whether a part of the answer had arrived.
+        begun: True if a part of the answer had arrived.
     """
     if isinstance(raised, LLMCoreError):
         return raised

@@ -22,7 +22,7 @@ _READ_BY_SDKS: Final = re.compile(
 
 
 class AnyLLMOptions(Options, frozen=True, kw_only=True):
-    """The table `[llm.any_llm]`, or that of an instance with `use = "any_llm"`."""
+    """The table `[llm.any_llm]`, or the table of an instance with `use = "any_llm"`."""
 
     vendor: str | None = None
     """The vendor of models without a vendor in their name, such as "mistral".

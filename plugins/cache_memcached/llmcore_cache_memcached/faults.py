@@ -49,7 +49,7 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
     Args:
         error: The exception that pymemcache raised.
         server: The address.
-        tls: Whether the connection uses TLS.
+        tls: True if the connection uses TLS.
         timeout_s: The timeout that was in force.
         size: The size in bytes of the value to write; 0 if the command writes no value.
     """

@@ -40,7 +40,7 @@ class MemcachedOptions(Options, frozen=True):
     tls_key_password: Secret | None = None
     """Password of the key, if it is encrypted."""
     tls_check_hostname: bool = True
-    """Whether the certificate must match the host in `servers`."""
+    """True if the certificate must match the host in `servers`."""
 
     def __repr__(self) -> str:
         return f"MemcachedOptions(namespace={self.namespace!r}, timeout={float(self.timeout)!r})"

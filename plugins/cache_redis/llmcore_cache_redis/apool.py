@@ -154,11 +154,11 @@ class AsyncPool:
             self._slow = None
             self._give(link)
             return
-        # A slow connection does not mean that the server fails, as long as others work or are being established.
+        # A slow connection does not mean that the server fails while other connections work or are being established.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
-        # Ignore the failure too if the callers for which the connection was started have left: the server may have been
-        # restarted meanwhile, so the failure says nothing about the server that the present callers wait for.
+        # Also ignore the failure of a connection that was started before the present callers began to wait. The server
+        # may have been restarted since then.
         if not ignored and began >= self._waited_since:
             self._fail(fault)
             self.drop()

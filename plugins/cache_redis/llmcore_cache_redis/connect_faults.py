@@ -30,7 +30,7 @@ class Attempt(NamedTuple):
     phase: Phase
     tls: bool = False
     certificate: bool = False
-    """Whether a client certificate was offered."""
+    """True if a client certificate was offered."""
 
 
 class _Cause(NamedTuple):

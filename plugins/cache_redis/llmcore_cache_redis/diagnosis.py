@@ -30,7 +30,7 @@ def find_unavailable(
         route: The route to the server.
         names: The names of the namespace.
         explain: Returns the `CacheError` for a refusal.
-        watches: Whether the kind of server can report changes.
+        watches: True if the kind of server can report changes.
 
     Raises:
         Broken: The server does not answer.

@@ -32,7 +32,7 @@ class Servers:
     """The connection settings of one cache, sync and async."""
 
     def __init__(self, target: Target, options: RedisOptions, connect_timeout: float | None = None) -> None:
-        """Prepare the settings. *connect_timeout* replaces that of the options.
+        """Prepare the settings. *connect_timeout* replaces the option `connect_timeout`.
 
         Raises:
             ConfigError: A certificate file cannot be used.

@@ -17,7 +17,7 @@ class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
     """An error reply of the server, including its code."""
 
     by_sentinel = False
-    """Whether a Sentinel sent the error. Sentinels have separate users and passwords."""
+    """True if a Sentinel sent the error. Sentinels have separate users and passwords."""
 
     @property
     def code(self) -> str:
@@ -26,7 +26,7 @@ class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
 
     @property
     def is_outage(self) -> bool:
-        """Whether the server refuses every command with this error."""
+        """True if the server refuses every command with this error."""
         return self.code in _DOWN
 
 
@@ -47,9 +47,9 @@ class Broken(Exception):
         self.expected = expected
         self.fix = fix
         self.slow = slow
-        """Whether the connection attempt timed out. Other connections to the server may work."""
+        """True if the connection attempt timed out. Other connections to the server may work."""
         self.stale = stale
-        """Whether the server had closed the idle connection earlier, so that there is no partial reply."""
+        """True if the server had closed the idle connection earlier, so that there is no partial reply."""
 
     def fault(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""

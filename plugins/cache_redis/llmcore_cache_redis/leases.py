@@ -47,7 +47,7 @@ class Leases:
     def __init__(
         self, route: Route, name: Callable[[str], bytes], explain: Callable[[ReplyError], CacheError]
     ) -> None:
-        """Create the leases, which use scripts first.
+        """Create the leases. They use scripts until the server refuses a script.
 
         Args:
             route: The route to the servers.

@@ -44,7 +44,10 @@ class Names:
         return self._lease + key.encode("utf-8", "surrogatepass")
 
     def rate(self, provider: str) -> bytes:
-        """Return the beginning of the names of a provider's rate limits, with the hash tag that puts them into one slot."""
+        """Return the prefix of the names of a provider's rate limits.
+
+        Its hash tag puts them into one slot of a Cluster.
+        """
         tag = quote(provider, safe="", errors="surrogatepass").encode()
         return b"%s{%s}:" % (self._rate, tag)
 

@@ -38,8 +38,8 @@ class RedisOptions(Options, frozen=True):
     limit_timeout: Duration = Duration(0.5)
     """Seconds for one command of the rate limits, and for a new connection for these commands.
 
-    The default is longer than that of `timeout`. If no answer arrives, this process uses its share of the limits for a
-    moment.
+    The default is longer than the default of `timeout`. If no answer arrives, this process uses its share of the limits
+    for a moment.
     """
     max_connections: int = 64
     """Maximum connections to one server, per process and event loop."""
@@ -54,7 +54,7 @@ class RedisOptions(Options, frozen=True):
     tls_key_password: Secret | None = None
     """Password of the key, if it is encrypted."""
     tls_check_hostname: bool = True
-    """Whether the certificate must match the host in the address."""
+    """True if the certificate must match the host in the address."""
 
     def __repr__(self) -> str:
         return f"RedisOptions(namespace={self.namespace!r}, timeout={float(self.timeout)!r})"

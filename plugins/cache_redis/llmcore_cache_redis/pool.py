@@ -31,7 +31,8 @@ class Bounds(NamedTuple):
     wait: float
     """Timeout in seconds for establishing a connection."""
     busy: float
-    """Extra seconds for a command during handshakes, because one thread of the server does both."""
+    """Extra seconds for a command during handshakes, because one thread of the server handles commands and
+    handshakes."""
 
     @classmethod
     def of(cls, connections: int, limits: Limits) -> Bounds:
@@ -73,7 +74,7 @@ class Pool:
         self._epoch = 0
         """Increased by `close`. A connection of an earlier generation is closed after its current use."""
         self._slow = 0
-        """Number of connections that were too slow while others worked or were being established."""
+        """Number of connections that were too slow while other connections worked or were being established."""
         self._failures = 0
         """Number of connections that failed for another reason."""
         self._fault: Broken | ReplyError | None = None
@@ -213,8 +214,8 @@ class Pool:
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
         """Record a failed connection; return whether other connections may still work.
 
-        They may still work if only this connection was slow. Otherwise all waiting callers fail with the same fault,
-        and the idle connections are dropped.
+        If only this connection was slow, other connections may still work. If not, all waiting callers fail with the
+        same fault, and the idle connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:

@@ -139,7 +139,9 @@ class RedisCache:
         )
         if not watcher.start():
             return False
-        self._watcher = watcher  # after start(): close() must not get a thread that has not started
+        self._watcher = (
+            watcher  # set after start(), because close() must not get a thread that was never started
+        )
         return True
 
     def unavailable(self) -> Mapping[str, str]:
@@ -219,7 +221,7 @@ class RedisCache:
 
     @cached_property
     def _limit_store(self) -> LimitStore:
-        """The rate limits. They are created at their first use, because most caches do not share limits."""
+        """The rate limits, created at their first use, because most caches do not share limits."""
         return LimitStore(self._target, self._options, self._names, self._explain)
 
     def _diagnose(self) -> Plan[dict[str, str]]:

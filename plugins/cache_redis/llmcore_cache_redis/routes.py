@@ -1,4 +1,4 @@
-"""Find the server of a name: the only one, the master that Sentinels report, or a node of a Cluster.
+"""Find the server of a name: the single server, the master that Sentinels report, or a node of a Cluster.
 
 A plan is a generator of steps, so sync and async callers share the code.
 """

@@ -37,7 +37,7 @@ class TLS:
 
     @property
     def has_certificate(self) -> bool:
-        """Whether a client certificate is shown to the server."""
+        """True if a client certificate is shown to the server."""
         return self._options.tls_cert_file is not None
 
     def context(self) -> ssl.SSLContext:

@@ -38,7 +38,7 @@ class Step(NamedTuple):
     timeout: float | None = None
     """Seconds for all replies; None for the timeout of the options."""
     sentinel: bool = False
-    """Whether the server is a Sentinel, which has another password and no database."""
+    """True if the server is a Sentinel, which has another password and no database."""
     then: Callable[[list[Any]], Request] | None = None
     """A function that receives the replies and returns the next commands for the same connection, for transactions.
 

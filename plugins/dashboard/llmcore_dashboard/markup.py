@@ -31,7 +31,7 @@ class Column(NamedTuple):
     name: str
     is_number: bool = True
     is_wide: bool = False
-    """Whether the column is hidden on narrow screens."""
+    """True if the column is hidden on narrow screens."""
 
 
 def format_money(amount: Decimal) -> str:

@@ -75,7 +75,7 @@ class Report(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the range has neither requests nor cache hits."""
+        """True if the range has no requests and no cache hits."""
         return not (self.total.requests or self.total.cached)
 
     def format_time(self, at: float) -> str:

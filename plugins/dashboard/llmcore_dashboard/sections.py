@@ -153,7 +153,7 @@ def _render_cost(report: Report) -> str:
     total = report.total
     foot = ("Total", money(total.cost), money(total.uncertain), money(total.saved), count(total.requests),
             *(money(_sum_series(report, name)) for name in names))  # fmt: skip
-    if total.unpriced and not total.cost:  # an empty chart needs a reason
+    if total.unpriced and not total.cost:  # explain why the chart is empty
         chart = f'<p class="note">No request in this range has a known price.</p>{chart}'
     return (
         f'<section><h2 id="cost">{escape(title)}</h2>{chart}<ul class="legend">{legend}</ul>'

@@ -48,7 +48,7 @@ class AccessHandler(logging.Handler):
             if lines:
                 self._stream.write("\n".join([*lines, ""]))
                 self._stream.flush()
-        except (OSError, ValueError):  # the reader of the log has closed it, which must not stop the server
+        except (OSError, ValueError):  # a closed log must not stop the server
             pass
         finally:
             self.release()

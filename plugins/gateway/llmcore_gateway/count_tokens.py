@@ -37,11 +37,11 @@ class CountCall:
         )
 
     def stream(self) -> Generator[bytes, None, None]:
-        """Fail: a count is not streamed."""
+        """Raise NotImplementedError: a count is not streamed."""
         raise NotImplementedError
 
     def astream(self) -> AsyncGenerator[bytes, None]:
-        """Fail: a count is not streamed."""
+        """Raise NotImplementedError: a count is not streamed."""
         raise NotImplementedError
 
 

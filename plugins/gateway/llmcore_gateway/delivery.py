@@ -33,9 +33,9 @@ class Delivery:
         self._comment: asyncio.Task[None] | None = None
         self._is_writing = False
         self.is_begun = False
-        """Whether the head was sent. After that, an error can be reported only inside of the stream."""
+        """True if the head was sent. After that, an error can be reported only inside of the stream."""
         self.has_left = False
-        """Whether the client has disconnected. After that, the gateway reads and drops the remaining stream."""
+        """True if the client has disconnected. After that, the gateway reads and drops the remaining stream."""
         self.error: Exception | None = None
         """The error that became the last event."""
 

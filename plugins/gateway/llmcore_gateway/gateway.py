@@ -49,7 +49,7 @@ class Gateway:
         self.options: GatewayOptions = core.table("gateway") if options is None else options
         self.hosts = find_hosts(self.options)
         self.is_exposed = not is_loopback(self.options.host)
-        """Whether other machines can reach the gateway, so that every request needs a key."""
+        """True if other machines can reach the gateway, so that every request needs a key."""
         self.in_use = UseCounter()
         """Counts the requests in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()

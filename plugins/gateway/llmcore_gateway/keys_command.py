@@ -103,7 +103,7 @@ def _print(value: Any, *, as_json: bool, text: str) -> None:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
-        print("no keys: the gateway serves this machine without one", file=sys.stderr)
+        print("no keys; the gateway accepts requests from this machine without a key", file=sys.stderr)
         return
     table = [("NAME", "STATE", "BUDGET", "MODELS", "EXPIRES")]
     for row in rows:

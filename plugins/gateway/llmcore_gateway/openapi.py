@@ -104,8 +104,8 @@ _REQUESTS: Final[Mapping[str, tuple[str, tuple[str, ...], dict[str, Any]]]] = {
 }
 _SUMMARIES: Final = {
     "/dashboard": "A page with usage and cost. With a key, the page shows only the calls of this key. The key may be the password of Basic authentication",
-    "/health/live": "Whether the process runs",
-    "/health/ready": "Whether the server accepts requests; 503 while it starts and while it drains",
+    "/health/live": "Answer 200 while the process runs",
+    "/health/ready": "Answer 200 while the server accepts requests, and 503 while it starts or drains",
     "/metrics": "Counters of all workers, for Prometheus",
     "/openapi.json": "This description",
     "/v1/models": "The models that the caller may request",

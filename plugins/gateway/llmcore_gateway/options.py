@@ -25,11 +25,11 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     unknown_parameters: Literal["pass", "refuse"] = "pass"
     """The treatment of parameters that the provider does not declare."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
-    """Whether a call is cancelled, or finished and cached, after its client has disconnected."""
+    """The treatment of a call whose client has disconnected: "cancel" it, or "finish" it and cache the answer."""
     cache: Literal["shared", "per-key"] = "shared"
-    """Whether the clients share cached answers."""
+    """"shared": all clients share cached answers. "per-key": each API key has a separate cache."""
     drain: Duration = Duration(600)
-    """How long a stopping server waits for answers in progress."""
+    """The maximum time for which a stopping server waits for answers in progress."""
     drain_delay: Duration = Duration(5)
     """Minimum time after a SIGTERM during which the server still accepts requests.
 
@@ -42,8 +42,8 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     max_body: Size = Size(32_000_000)
     """The largest request body."""
     header_timeout: Duration = Duration(15)
-    """How long a client may take to send the head of a request."""
+    """The maximum time in which a client must send the head of a request."""
     body_timeout: Duration = Duration(60)
-    """How long a client may take to send the body of a request."""
+    """The maximum time in which a client must send the body of a request."""
     keepalive: Duration = Duration(15)
     """The time without an event after which a comment is sent to keep the connection open."""

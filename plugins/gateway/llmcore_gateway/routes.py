@@ -40,7 +40,7 @@ class Route(NamedTuple):
     api: str = "chat"
     """The API that determines the format of errors."""
     is_public: bool = False
-    """Whether the route needs no key. Only a route that reveals nothing may be public."""
+    """True if the route needs no key. Only a route that reveals nothing may be public."""
 
 
 ROUTES: Final[Mapping[str, Route]] = {
@@ -107,7 +107,7 @@ def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer:
     """Return the answer of a route with the method GET. Such a route sends nothing to a backend.
 
     Raises:
-        Refused: *request* names a model that its caller may not request, or a route of a server.
+        Refused: The caller may not request the named model, or the route exists only with a server.
     """
     if route.path == "/openapi.json":
         return make_json(make_document(ROUTES))

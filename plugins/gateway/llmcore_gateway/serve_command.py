@@ -32,7 +32,11 @@ def run(arguments: list[str]) -> int:
     shown = f"[{host}]" if ":" in host else host
     print(f"llmcore gateway on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
     if not has_keys(core):
-        print("no key exists: every program of this machine may call it", file=sys.stderr, flush=True)
+        print(
+            "no key exists, so every program on this machine may call the gateway",
+            file=sys.stderr,
+            flush=True,
+        )
     if args.workers > 1:
         core.close()
         if not hasattr(os, "fork"):

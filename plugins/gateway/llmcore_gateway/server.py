@@ -53,11 +53,11 @@ class Server(uvicorn.Server):
         self._start(self.warm)
         with contextlib.suppress(
             NotImplementedError, AttributeError, RuntimeError, ValueError
-        ):  # on Windows no signal handler can be added, nor outside of the main thread
+        ):  # signal handlers cannot be added on Windows or outside of the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
 
     async def on_tick(self, counter: int) -> bool:
-        """Publish the metrics of this worker, which the others read. uvicorn calls this ten times a second."""
+        """Publish the metrics of this worker for all other workers. uvicorn calls this ten times a second."""
         self._application.state.metrics.publish()
         return await super().on_tick(counter)
 

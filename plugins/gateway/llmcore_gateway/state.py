@@ -18,7 +18,7 @@ class ServerState:
         self.phase: Literal["starting", "ready", "draining"] = "ready"
         """`/health/ready` answers 503 unless the server is ready."""
         self.has_seen_keys = False
-        """Whether a key existed at any time.
+        """True if a key existed at any time.
 
         After the first key, every request needs a key, even if the ledger has no keys later.
         """
@@ -27,5 +27,5 @@ class ServerState:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is in progress."""
+        """True if no request is in progress."""
         return not self.metrics.in_progress and not self.finishing

@@ -62,7 +62,11 @@ class Supervisor:
                     _log.error("%s; starting another", ended)
                     self._start_worker()
                 else:
-                    _log.error("%s before it served, as %d before; stopping", ended, self._failures - 1)
+                    _log.error(
+                        "%s before it served, like the %d workers before it; stopping",
+                        ended,
+                        self._failures - 1,
+                    )
                     code = worker.returncode if worker.returncode > 0 else 1
                     self._pass_on(signal.SIGINT)
         return code

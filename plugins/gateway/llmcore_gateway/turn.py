@@ -59,7 +59,7 @@ class Turn:
         self._route: Route | None = None
         self._status = _CLIENT_LEFT
         self._is_answered = False
-        """Whether an answer has begun. Afterwards, no other answer can be sent."""
+        """True if an answer has begun. Afterwards, no other answer can be sent."""
         self._record: dict[str, Any] = {"id": self._id}
         """The record for the access log, without content and keys."""
 

@@ -78,8 +78,8 @@ def configure_logging() -> None:
 def main(arguments: list[str]) -> int:
     """Serve as a worker: `python -m llmcore_gateway.worker FD FD SOURCE FOLDER`.
 
-    The first descriptor is the listening socket, the second one gets a byte when the worker serves. Metrics are in
-    FOLDER.
+    The first descriptor is the listening socket. The worker writes a byte to the second one when it begins to serve.
+    FOLDER has the metrics of all workers.
     """
     listening, report, source, folder = arguments
     configure_logging()

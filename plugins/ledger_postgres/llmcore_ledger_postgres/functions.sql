@@ -52,7 +52,7 @@ BEGIN
     ORDER BY b.period, b.scope FOR UPDATE;
 END $$;
 
--- The answer to a repeated reservation: the row that it has opened; NULL if there is none.
+-- The answer to a repeated reservation: the row that the first one has opened; NULL if there is no such row.
 CREATE OR REPLACE FUNCTION {s}.find_row(r jsonb, since date, tag_list text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     existing record;
@@ -63,7 +63,7 @@ BEGIN
 END $$;
 
 -- Open rows. The answer has, for each, "refused" (the index of the limit, its counter), "missing" (a limit has no counter yet),
--- "void" (it was abandoned), "stale" (the server may have lost rows), or the row and its counters.
+-- "void" (the request was abandoned), "stale" (the server may have lost rows), or the row and its counters.
 CREATE OR REPLACE FUNCTION {s}.reserve(owner text, requests jsonb, wait text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -194,7 +194,7 @@ BEGIN
     RETURN counters::text;
 END $$;
 
--- Whether nobody will settle the rows of an owner: a process without a heartbeat, or `until:TIME:RUN` after that time.
+-- Return whether an owner is dead: a process without a heartbeat, or `until:TIME:RUN` after TIME.
 CREATE OR REPLACE FUNCTION {s}.is_dead(owner text, silence interval) RETURNS boolean LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN owner LIKE 'until:%' THEN split_part(owner, ':', 2)::float8 < extract(epoch FROM clock_timestamp())
         ELSE NOT EXISTS (SELECT 1 FROM {s}.owners o WHERE o.name = owner AND o.seen > clock_timestamp() - silence) END
@@ -248,7 +248,7 @@ CREATE OR REPLACE FUNCTION {s}.sum_rows(
         AND (scope_user IS NULL OR c."user" = scope_user) AND (scope_tag IS NULL OR scope_tag = ANY(c.tags))
 $$;
 
--- Create the counters of scopes that have none in their current period, from the rows. No reservation changes meanwhile.
+-- Create the missing counters of scopes from the rows of their current period. No reservation can change meanwhile.
 CREATE OR REPLACE FUNCTION {s}.create_counters(scopes jsonb, wait text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -307,9 +307,9 @@ BEGIN
         AND b.alerted = amount AND b.alert_token = token);
 END $$;
 
--- Replace the closed rows of a day before a time by sums of the periods between `edges`, which all midnights in UTC are among. `labels` has
+-- Replace the closed rows of a day before a time by sums of the periods between `edges`, which include all midnights in UTC. `labels` has
 -- the text of each period. A partition that has neither open rows nor sums is emptied at once, which frees its space.
--- Reservations wait for the end of the transaction, so each day has its own.
+-- Reservations wait for the end of the transaction, so each day has a separate transaction.
 DROP FUNCTION IF EXISTS {s}.prune(double precision);
 DROP FUNCTION IF EXISTS {s}.prune(double precision, double precision[], text[]);
 CREATE INDEX IF NOT EXISTS calls_pruned ON {s}.calls (at, call) WHERE attempt = -1;
@@ -406,7 +406,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Add what a counter of a migrated ledger has beyond the rows that were copied from it, once for each batch. Return whether this
+-- Add the amount of a migrated ledger's counter that is not in the rows copied from that ledger, once for each batch. Return whether this
 -- call or an earlier one with the same token did it.
 ALTER TABLE {s}.batches ADD COLUMN IF NOT EXISTS token text;
 DROP FUNCTION IF EXISTS {s}.add_counted(text, text, text, bigint);

@@ -51,7 +51,7 @@ class Row:
         self.at = at
         self.lease = lease
         self.is_sent = False
-        """Whether a statement with this row was sent, even if the statement failed. The amount then belongs to the row
+        """True if a statement with this row was sent, even if the statement failed. The amount then belongs to the row
         and no longer to the block."""
 
     @property
@@ -114,7 +114,7 @@ class Lease:
         """The amount that the server has reserved for this lease, by its last answer."""
         self.free = Amount()
         self.is_open = False
-        """Whether requests may be reserved from the free amount, until `valid_until`."""
+        """True if requests may be reserved from the free amount, until `valid_until`."""
         self.is_closing = False
         self.valid_until = 0.0
         """The end of the lease, in seconds on the clock of `Leases`. After it, other processes may have settled the
@@ -122,8 +122,8 @@ class Lease:
         self.counters: Sequence[Counter] = ()
         """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
-        """The counters that no settlement has returned yet. They are returned once, because the host then checks them
-        for alerts."""
+        """The counters that no settlement has returned yet. A settlement returns them only once, because the host
+        checks each result for alerts."""
         self.in_flight = 0
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}
@@ -160,7 +160,7 @@ class Lease:
 
     @property
     def is_current(self) -> bool:
-        """Whether the server may have a block of this lease. If not, only rows and settlements remain to be reported."""
+        """True if the server may have a block of this lease. If not, only rows and settlements remain to be reported."""
         return self.group.lease is self
 
     def is_low(self, now: float, interval_s: float) -> bool:
@@ -177,12 +177,12 @@ class Lease:
 
     @property
     def has_report(self) -> bool:
-        """Whether a report is due."""
+        """True if a report is due."""
         return self.is_current or bool(self.unsent or self.closed or self.settlements)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the server has no block of this lease, and all its requests are reported."""
+        """True if the server has no block of this lease, and all its requests are reported."""
         return not (self.has_report or self.in_flight)
 
     def find_addition(self, now: float, interval_s: float) -> Amount:

@@ -24,7 +24,7 @@ BEGIN
     PERFORM {s}.make_partition(today);
     SELECT jsonb_agg(each || jsonb_build_object('at', coalesce((each->>'at')::float8, now_s))) INTO items
     FROM jsonb_array_elements(items) each;
-    -- Rows before counters, as in `settle` and `recover`.
+    -- Lock rows before counters, as `settle` and `recover` do.
     PERFORM 1 FROM {s}.calls k WHERE k.key IN (SELECT e->>'key' FROM jsonb_array_elements(items) e) AND k.day >= today - 1
     ORDER BY k.day, k.key FOR UPDATE;
     PERFORM 1 FROM {s}.calls k JOIN (SELECT (n->>'row')::date AS day, n->>'key' AS key FROM jsonb_array_elements(items) e,
@@ -59,7 +59,7 @@ BEGIN
         grants := ARRAY[0, 0];
         is_near := false;
         IF status = 'open' AND (lease.attempt IS NULL OR lease.attempt < number) AND NOT (item->>'closing')::boolean THEN
-            -- What the limits have left when the rest of the block is given back.
+            -- The remaining amounts of the limits after the unused part of the block is given back.
             SELECT ARRAY[min(l.amount - b.spent - b.reserved) FILTER (WHERE b.unit <> 'characters')
                     - added[1] - added[2] - free[1] + blocked[1],
                 min(l.amount - b.spent - b.reserved) FILTER (WHERE b.unit = 'characters')

@@ -1,6 +1,6 @@
 """The ledger `postgres`: rows, counters and keys in one schema, shared by processes on many machines.
 
-Reserving and settling take one statement each, which calls a function of the schema. Every statement may be repeated.
+`reserve` and `settle` send one statement each, which calls a function of the schema. Every statement may be repeated.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ CREATE INDEX ON {s}.budgets (period, "user");
 CREATE TABLE {s}.owners (                    -- processes, by their heartbeat
     name text PRIMARY KEY,
     seen timestamptz NOT NULL,
-    timeline text                            -- the timeline up to which it has handed in what the server may have lost
+    timeline text                            -- the last timeline for which this owner has sent its rows again
 );
 CREATE TABLE {s}.voided (                    -- requests that were abandoned before their row was seen
     key text PRIMARY KEY,

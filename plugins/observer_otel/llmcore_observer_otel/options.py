@@ -18,6 +18,6 @@ class OtelOptions(Options):
     metrics: bool = False
     """Whether to record the duration and the tokens of calls as metrics."""
     content: bool = False
-    """Whether the spans of chats contain prompts and answers."""
+    """True if the spans of chats contain prompts and answers."""
     propagate: bool = True
-    """Whether requests to the provider have the header `traceparent`."""
+    """True if requests to the provider have the header `traceparent`."""

@@ -1,4 +1,4 @@
-"""How each server reports the context length of a model. This module does no I/O."""
+"""Ask each kind of server for the context length of a model. This module does no I/O."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ __all__ = ["Offline", "is_free"]
 _UNKNOWN: Final = ""
 """A name that replaces the model's name.
 
-This prevents the use of an OpenAI model's tokenizer, window or price for a model of another server.
+Otherwise, a model of another server could get the tokenizer, window or price of an OpenAI model with the same name.
 """
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
@@ -71,7 +71,7 @@ class Offline:
         return prices.price(name, usage, service_tier, at=at or datetime.now(UTC), vendor=self._server.prices)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
-        """See `UsageBounds.most_usage`. The context length is not used, because only the server has it."""
+        """See `UsageBounds.most_usage`. The context length is not used, because only the server knows it."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)
         if self._is_free:  # no bound is needed: any number of tokens costs nothing

@@ -35,7 +35,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     """A provider of this plugin."""
 
     local: bool = False
-    """Whether users run the server themselves: no key is needed, and an answer from this machine is free."""
+    """True if users run the server themselves. Then no key is needed, and an answer from this machine is free."""
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()
@@ -43,11 +43,11 @@ class Server(Vendor, frozen=True, kw_only=True):
     renames: Mapping[str, str] = msgspec.field(default_factory=dict)
     """OpenAI's name of a parameter -> the server's name."""
     has_schemas: bool = True
-    """Whether `response_format` may contain a schema."""
+    """True if `response_format` may contain a schema."""
     has_developer: bool = False
-    """Whether the server knows the role `developer`. For other servers, such a message gets the role `system`."""
+    """True if the server knows the role `developer`. For other servers, such a message gets the role `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
-    """How the server reports the context length of a model; see `context`.
+    """The way in which the server reports the context length of a model; see `context`.
 
     None if the server reports no context length.
     """

@@ -54,11 +54,11 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     key_variables: tuple[str, ...]
     """The variables that may hold the key, in order."""
     needs_key: bool = True
-    """Whether a key is required. If so, a request without a key is not sent."""
+    """True if a key is required. If so, a request without a key is not sent."""
     example_key: str = "..."
     """An example of a key, shown in the command that sets the key."""
     reports_usage_unasked: bool = False
-    """Whether a stream ends with the usage even if `stream_options` is not sent."""
+    """True if a stream ends with the usage even if `stream_options` is not sent."""
     start: str | None = None
     """The command that starts the server on this machine."""
     get_model: str | None = None
@@ -85,7 +85,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     key_source: str
     """The variable or option that contains, or should contain, the key."""
     bearer: bool = True
-    """Whether the key is sent as `Authorization`; keys of Azure are sent as `api-key`."""
+    """True if the key is sent as `Authorization`; keys of Azure are sent as `api-key`."""
     table: str = "llm.openai"
     """The configuration table of the options."""
     url_variable: str | None = None

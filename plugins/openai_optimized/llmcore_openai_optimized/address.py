@@ -44,7 +44,7 @@ def correct_url(url: str, *, azure: bool = False) -> str | None:
 
     Args:
         url: A `base_url`, or an `azure_endpoint` without a path.
-        azure: Whether *url* is an `azure_endpoint`.
+        azure: True if *url* is an `azure_endpoint`.
     """
     parts = urlsplit(url)
     host, path = parts.hostname or "", parts.path.rstrip("/")

@@ -21,7 +21,7 @@ def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
     if event == b"error":
         return parse_body(payload)
     if chunk is not None and chunk.choices and not chunk.error and not any(map(_has_failed, chunk.choices)):
-        # This is an answer; other documents are rare, so they are decoded again below, with all fields.
+        # An answer. Error documents are rare, so the code below decodes them again, with all fields.
         return None
     document = parse_body(payload)
     return document if is_error(document) else None

@@ -104,5 +104,5 @@ def _read_name(model: Any) -> str:
 
 
 def is_success(status: int) -> bool:
-    """Return whether *status* is 2xx; some gateways use another status than 200."""
+    """Return whether *status* is 2xx, because some gateways use a status other than 200."""
     return 200 <= status < 300  # noqa: PLR2004 - all 2xx

@@ -48,30 +48,30 @@ class Assembly:
         self._raw: bytes | None = None
         self._event_name: str | None = None
         self._is_completion = False
-        """Whether the stream is a complete answer in place of chunks."""
+        """True if the stream is a complete answer in place of chunks."""
         self.repaired = False
-        """Whether a chunk was not valid JSON; texts may then contain lone surrogates."""
+        """True if a chunk was not valid JSON; texts may then contain lone surrogates."""
         self.end: Delta | None = None
         """The last delta; None before `finish`."""
 
     @property
     def has_begun(self) -> bool:
-        """Whether a chunk with a list of choices has arrived."""
+        """True if a chunk with a list of choices has arrived."""
         return self._last_chunk is not None
 
     @property
     def has_choices(self) -> bool:
-        """Whether at least one choice has arrived."""
+        """True if at least one choice has arrived."""
         return bool(self._choices)
 
     @property
     def is_finished(self) -> bool:
-        """Whether every choice has its finish reason."""
+        """True if every choice has its finish reason."""
         return all(choice.finish_reason is not None for choice in self._choices.values())
 
     @property
     def is_whole(self) -> bool:
-        """Whether every expected choice has a finish reason. Then no more content is expected."""
+        """True if every expected choice has a finish reason. Then no more content is expected."""
         return len(self._choices) >= self._expected and self.is_finished
 
     @property

@@ -68,14 +68,14 @@ class Choice:
         self._logprobs: dict[str, Any] = {}
         self._surrogates: SurrogateBuffer | None = None
         self.is_plain = True
-        """Whether texts cannot contain lone surrogates."""
+        """True if the texts contain no lone surrogates."""
 
     def add(self, delta: Mapping[str, Any], *, complete: bool = False) -> Piece:
         """Add a delta; return the new content.
 
         Args:
             delta: A delta of a stream, or a message.
-            complete: Whether *delta* is a complete message.
+            complete: True if *delta* is a complete message.
 
         Raises:
             UnknownShape: The content cannot be read.
@@ -147,7 +147,7 @@ class Choice:
 
     @property
     def has_content(self) -> bool:
-        """Whether the model wrote anything."""
+        """True if the model wrote anything."""
         return bool(any(self.texts) or self.calls or self._reasoning or self._refusals or self._media)
 
     def message(self) -> dict[str, Any]:

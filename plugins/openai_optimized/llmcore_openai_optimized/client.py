@@ -43,14 +43,15 @@ __all__ = ["OpenAIClient"]
 Reader: TypeAlias = AnswerReader | ResponsesReader
 
 _LISTING_S: Final = 10.0
-"""Timeout in seconds for the list of models, which errors and `llmcore doctor` request while a user waits."""
+"""Timeout in seconds for the list of models. `llmcore doctor` and errors that suggest a model request the list while a
+user waits."""
 
 
 class OpenAIClient:
     """Implement the contracts of `llmcore.contracts.llm` and `embeddings` for one server.
 
-    A request is sent once: the host retries. Threads, tasks and event loops may share a client. A subclass for another server
-    overrides `adapt`.
+    The client sends each request once, because the host does the retries. Threads, tasks and event loops may share a
+    client. A subclass for another server overrides `adapt`.
     """
 
     keeps_timeouts = True

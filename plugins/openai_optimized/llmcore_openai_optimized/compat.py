@@ -50,7 +50,7 @@ class OptimizedOpenAIProvider:
         Args:
             api_key: The key; None means the key of the configuration, or the current OPENAI_API_KEY.
             model: Any model of the server.
-            enable_cache: Whether equal requests are answered from the cache.
+            enable_cache: True if equal requests are answered from the cache.
             cache_ttl: Seconds, or text such as "1h"; None means no expiry.
             cache_backend: "file", "memory", or any installed provider.
             pricing_tier: The tier for costs.

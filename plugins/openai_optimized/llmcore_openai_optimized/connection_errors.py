@@ -42,7 +42,7 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
         raised: The exception. The error does not refer to the exception.
         address: The server, without secrets.
         scrub: Removes keys from a text.
-        begun: Whether the response headers have arrived.
+        begun: True if the response headers have arrived.
         proxy: The proxy, without secrets; empty if there is none.
     """
     if isinstance(raised, TimeoutError):

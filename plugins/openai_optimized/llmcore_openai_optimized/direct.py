@@ -109,7 +109,7 @@ class DirectResponse:
         return self._parser.headers
 
     def read_head(self) -> None:
-        """Read until the head of the response is complete; it may be followed by a part of the body."""
+        """Read until the head of the response is complete. A part of the body may have been read too."""
         while not self._parser.has_head:
             self._receive()
             if self._parser.failure is not None and not self._parser.has_head:
@@ -212,7 +212,7 @@ class _Connection:
         """The timeout of the socket."""
         self.idle_since = 0.0
         self.is_intact = True
-        """Whether all requests were sent to their end."""
+        """True if all requests were sent to their end."""
 
     def send(self, message: bytes, timeout: Timeouts) -> None:
         """Report that the request leaves, then send *message*."""
@@ -236,7 +236,7 @@ class _Connection:
             raise httpx2.ReadError(str(error)) from error
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is recent, and has neither unread data nor an end."""
+        """Return whether the connection leads to *endpoint*, is recent and open, and has no unread data."""
         if self._address != endpoint.address or time.monotonic() - self.idle_since > IDLE_S:
             return False
         return not is_readable(self._socket.fileno())

@@ -27,7 +27,7 @@ __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 _MAX_BUFFERED: Final = 256 * 1024
 """The number of body bytes to receive before the reader requests them."""
 _TOLERANCE_S: Final = 0.005
-"""If a timer fires too late by less than this many seconds, it is not replaced."""
+"""A new deadline that is at most this many seconds earlier than the current timer does not replace the timer."""
 _NEXT_ADDRESS_S: Final = 0.25
 """Seconds after which the next address of a host is tried in parallel (RFC 8305)."""
 
@@ -134,11 +134,11 @@ class AsyncDirectResponse(httpx2.AsyncByteStream):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the body has arrived."""
+        """True if all of the body has arrived."""
         return self._parser.is_complete
 
     async def read_head(self) -> None:
-        """Wait until the head of the response is complete; it may be followed by a part of the body."""
+        """Wait until the head of the response is complete. A part of the body may have arrived too."""
         while not self._parser.has_head:
             if self._parser.failure is not None:
                 raise self._parser.failure
@@ -243,7 +243,7 @@ class _Connection(asyncio.Protocol):
             self.parser = None
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is recent, and has neither unread data nor an end."""
+        """Return whether the connection leads to *endpoint*, is recent and open, and has no unread data."""
         if self._address != endpoint.address or self._loop.time() - self.idle_since > IDLE_S:
             return False
         # The loop may have been too busy to notice the end, so ask the socket.

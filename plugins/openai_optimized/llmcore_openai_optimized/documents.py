@@ -30,7 +30,7 @@ class DocumentReader:
 
     @property
     def is_done(self) -> bool:
-        """Whether the answer is complete."""
+        """True if the answer is complete."""
         return self._reader.is_done
 
     @property

@@ -1,6 +1,6 @@
 """The address and the headers of each kind of request.
 
-Address and headers equal those of the vendor's SDK. The SDK is not used, because its import takes longer than a
+The vendor's SDK sends the same addresses and headers. The SDK is not used, because its import takes longer than a
 thousand requests; `tests/test_openai_optimized_endpoints.py` compares both.
 """
 
@@ -43,7 +43,7 @@ class Endpoints:
     """Makes the endpoints of one account, without the key."""
 
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
-        """Parse the address. *headers* of the options replace others of the same name.
+        """Parse the address. *headers* of the options replace standard headers of the same name.
 
         Raises:
             httpx2.InvalidURL: The address is invalid.

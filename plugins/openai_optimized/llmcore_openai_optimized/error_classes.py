@@ -137,7 +137,7 @@ _VAGUE: Final[Mapping[str, type[ProviderError]]] = {
     "internalservererror": Unavailable,
     "serviceunavailableerror": Unavailable,
 }
-"""Codes and types that occur with several statuses. They are used only for errors without a status."""
+"""Codes and types that occur with several statuses. These codes and types are used only for errors without a status."""
 
 _CONTEXT_CODES: Final = frozenset(
     {"context_length_exceeded", "context_window_exceeded", "contextwindowexceedederror",

@@ -76,7 +76,7 @@ class Errors:
 
         Args:
             raised: The exception. The error does not refer to the exception.
-            begun: Whether the response headers have arrived.
+            begun: True if the response headers have arrived.
         """
         if isinstance(raised, AnswerError):
             return raised.error
@@ -209,7 +209,7 @@ class Errors:
     def _suggest_key(self) -> str | None:
         """Return the command that sets another key, if the key came from a variable.
 
-        The host handles the other cases.
+        The host handles all other cases.
         """
         source = self._account.key_source
         return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None

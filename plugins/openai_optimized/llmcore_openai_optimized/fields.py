@@ -79,7 +79,7 @@ def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
 
 
 def _merge_lists(old: list[Any], pieces: list[Any]) -> list[Any]:
-    """Merge pieces with an `index` into the item with the same index; append all others."""
+    """Merge pieces with an `index` into the item with the same index; append all other pieces."""
     for piece in pieces:
         index = piece.get("index") if isinstance(piece, Mapping) else None
         known = None

@@ -28,8 +28,8 @@ def _make_price(*prices: str) -> OwnPrice:
 
 ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
     # Source: the tables inside litellm 1.109.1 (2026-11), which cite https://developers.openai.com/api/docs/pricing.
-    # Each price is six times the standard price. For more than 272,000 input tokens, both prices double. The dates
-    # are those of the first prices of the other tiers in genai-prices.
+    # Each price is six times the standard price. For more than 272,000 input tokens, both prices double. Each date is
+    # the date of the model's first price in genai-prices, for another tier.
     "gpt-6-astra": [(date(2026, 10, 12), _make_price("60", "300", "6", "75"))],
     "gpt-6.1-sol": [(date(2026, 10, 12), _make_price("12", "60", "0.6", "15"))],
 }

@@ -52,14 +52,14 @@ class AnswerReader:
         self._document: bytes | None = None
         self._events: EventParser | None = None
         self._has_ended = False
-        """Whether the answer has ended: with `[DONE]`, or with the end of a body that HTTP marks."""
+        """True if the answer has ended: with `[DONE]`, or with the end of a body that HTTP marks."""
         self._answer = Assembly(request, headers)
         self._held: list[Delta] = []
         """The deltas since the end of the last choice."""
 
     @property
     def is_done(self) -> bool:
-        """Whether the last delta was returned; later bytes are ignored."""
+        """True if the last delta was returned; later bytes are ignored."""
         return self._answer.end is not None
 
     @property

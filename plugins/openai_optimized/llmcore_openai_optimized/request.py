@@ -29,7 +29,7 @@ Header: TypeAlias = tuple[bytes, bytes]
 
 
 class Timeouts(Protocol):
-    """How long each step of a request may take."""
+    """The timeouts of the steps of a request."""
 
     def get(self, step: str, default: float | None = None) -> float | None:
         """Return the seconds for *step*: connect, read, write or pool."""

@@ -31,7 +31,7 @@ class ResponseParser:
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False
-        """Whether the connection can carry another request."""
+        """True if the connection can carry another request."""
         self._head: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._pieces: list[bytes] = []

@@ -57,7 +57,7 @@ class ResponsesReader:
 
     @property
     def is_done(self) -> bool:
-        """Whether the last delta was returned; later bytes are ignored."""
+        """True if the last delta was returned; later bytes are ignored."""
         return self._reply is not None
 
     @property

@@ -35,7 +35,8 @@ _BYTES_PER_SAMPLE: Final = 2
 class OpenAIVoice(SpeechOffline):
     """Implement the contracts of `llmcore.contracts.voice` for OpenAI, Azure and compatible servers.
 
-    A request is sent once: the host retries. Threads, tasks and event loops may share a voice.
+    The voice sends each request once, because the host does the retries. Threads, tasks and event loops may share a
+    voice.
     """
 
     keeps_timeouts = True
@@ -209,7 +210,7 @@ class OpenAIVoice(SpeechOffline):
         return self._templates.speech(request.model).request(request.content(text), timeout)
 
     def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
-        """Return the error in a JSON answer, or the audio, because some servers send audio with a JSON content type."""
+        """Return the error in a JSON answer; return the audio if a server sent audio with a JSON content type."""
         if not is_success(answer.status):
             return self._make_refusal(answer, request)
         document = parse_body(answer.body)

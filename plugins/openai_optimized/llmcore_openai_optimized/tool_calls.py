@@ -85,7 +85,7 @@ class ToolCalls:
 
         Args:
             piece: An item of `tool_calls`.
-            complete: Whether the piece is a whole call from a complete message.
+            complete: True if the piece is a whole call from a complete message.
             surrogates: Set if texts may contain lone surrogates.
         """
         inner = piece.get("function") or piece.get("custom") or piece

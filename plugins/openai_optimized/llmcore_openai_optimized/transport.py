@@ -50,7 +50,7 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context. Without TLS, the context is empty, because that is fast to create."""
+        """Return the TLS context. Without TLS, return an empty context, which is fast to create."""
         return httpx2.create_ssl_context() if self._tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def make_httpx_proxy(self, context: ssl.SSLContext) -> httpx2.Proxy | None:

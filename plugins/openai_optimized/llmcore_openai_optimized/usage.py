@@ -41,7 +41,7 @@ def make_usage(
         model: The model that answered. Numbers above the context window of this model or of the requested model are
             ignored.
         messages: Returns the messages of all choices, whose tokens are counted if the server reports no usage.
-        has_content: Whether the messages have content, so that 0 tokens is implausible.
+        has_content: True if the messages have content, so that 0 tokens is implausible.
         headers: The headers of the answer, where gateways report the cost.
     """
     sent: Mapping[str, Any] = reported if isinstance(reported, Mapping) else {}
@@ -53,7 +53,7 @@ def make_usage(
     into, out = _get_details(sent, "prompt_tokens_details"), _get_details(sent, "completion_tokens_details")
     reasoning = _read_count(out.get("reasoning_tokens"), most) or 0
     if prompt and completion is not None and reasoning:
-        # Some servers, such as xAI, do not include reasoning in the completion tokens; their total is larger by the
+        # Some servers, such as xAI, do not include reasoning in the completion tokens; `total_tokens` is larger by the
         # reasoning tokens.
         completion += reasoning if sent.get("total_tokens") == prompt + completion + reasoning else 0
     whole_in = _count_prompt(request) if prompt is None else prompt

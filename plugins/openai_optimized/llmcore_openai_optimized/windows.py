@@ -1,8 +1,8 @@
 """Context windows and output limits of OpenAI's models, by family.
 
 Sources, read 2026-11: `context_window` of genai-prices 0.2.3, and `max_input_tokens` and `max_output_tokens` of the table
-inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If they differ, the larger value is
-used, because the table serves upper bounds.
+inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If the sources differ, the larger
+value is used, because this table is for upper bounds.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SUPPORTED: Final = (
     and hasattr(os, "O_NOFOLLOW")
     and hasattr(os, "O_DIRECTORY")
 )
-"""Whether this system supports descriptors of folders. Otherwise `llmcore_storage_fs.paths` is used."""
+"""True if this system supports descriptors of folders. Otherwise `llmcore_storage_fs.paths` is used."""
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)

@@ -22,7 +22,7 @@ except ImportError:  # Windows
     _fcntl = None
 
 AMONG_PROCESSES: Final = _fcntl is not None
-"""Whether this system has locks between processes. Otherwise a lock excludes only threads of this process."""
+"""True if this system has locks between processes. Otherwise a lock excludes only threads of this process."""
 
 TIMEOUT_S = 30.0
 """The timeout for a lock. A lock is normally held for microseconds, so a timeout means a suspended holder."""
@@ -37,7 +37,7 @@ def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
 
     Args:
         fd: A descriptor that only this thread uses, because the lock belongs to the open file description.
-        must: Whether to raise if the file system has no locks. Otherwise continue without a lock.
+        must: Whether to raise if the file system has no locks. If False, continue without a lock.
 
     Raises:
         OSError: EAGAIN after the timeout; ENOLCK if *must* is true and the file system has no locks.

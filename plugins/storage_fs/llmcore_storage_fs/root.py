@@ -45,7 +45,7 @@ class Root:
         self._opener = opener
         self._foreign = ForeignNames(path)
         self._seen = False
-        """Whether the root existed at some time. If the root disappears later, writes must not create a new, empty root, and
+        """True if the root existed at some time. If the root disappears later, writes must not create a new, empty root, and
         reads must not report a missing file."""
 
     def sweep(self) -> None:

@@ -39,7 +39,7 @@ class Writing:
         name: The final name of the file.
         check_allowed: The last check before `publish` renames the file, called with the folder locked. It raises an
             error to prevent the rename.
-        must_lock: Whether the file system must support locks, because *check_allowed* checks a condition.
+        must_lock: True if the file system must support locks, because *check_allowed* checks a condition.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ __all__ = ["END", "GRACE_S", "Stopped", "upload"]
 END: Final = object()
 """The item after the last piece."""
 GRACE_S: Final = 5.0
-"""How long a cancelled save waits for the SDK to abort the upload."""
+"""The seconds for which a cancelled save waits until the SDK has aborted the upload."""
 
 
 async def upload(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: AsyncIterator[Any]) -> Any:
@@ -45,7 +45,7 @@ class _PieceFeed:
     def __init__(self) -> None:
         self.asked: asyncio.Queue[asyncio.Future[Any] | None] = asyncio.Queue()
         self.began = False
-        """Whether the SDK has requested a piece. The first request comes after the server has accepted the upload."""
+        """True if the SDK has requested a piece. The first request comes after the server has accepted the upload."""
         self._stopped = asyncio.Event()
 
     async def pieces(self) -> AsyncIterator[Any]:

@@ -1,7 +1,7 @@
 """Find out once how a server that is not the vendor's own behaves.
 
 Some servers ignore the conditions of a save. Other servers store objects as files in folders, so "a" and "a/b" exclude
-each other, and saving one may silently replace the other. Probes detect both before data is lost.
+each other, and saving "a" may silently replace "a/b". Probes detect both before data is lost.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Traits:
     Args:
         store: The SDK's store.
         base: The prefix for the names of probe objects.
-        vendors: Whether the server is the vendor's own service, which needs no probes.
-        by_version: Whether conditions use version numbers in place of ETags.
+        vendors: True if the server is the vendor's own service, which needs no probes.
+        by_version: True if conditions use version numbers in place of ETags.
         writer: The store for unconditional puts and deletes.
     """
 
@@ -56,7 +56,7 @@ class Traits:
 
     def _has_folders(self, name: str) -> Work[bool]:
         yield ask("put", self._writer, name, b"")
-        # The folder's file comes first. In the other order, such a server may replace the folder with the file.
+        # Save the file first. If the folder came first, such a server might replace the folder with the file.
         if not (yield from self._fails(f"{name}/file")):
             return False
         # The failure may have been temporary. Check that another name is accepted and this name is rejected again.

@@ -45,11 +45,11 @@ class Bucket:
         place: The name of the bucket for error messages.
         prefix: Prepended to all object names.
         secrets: Secrets to remove from error messages.
-        vendors: Whether the server is the vendor's own service.
-        by_version: Whether conditions use version numbers in place of ETags.
+        vendors: True if the server is the vendor's own service.
+        by_version: True if conditions use version numbers in place of ETags.
         once: A store without retries; None means *store*.
         lister: Lists unmodified names; None: the SDK lists.
-        shared: Whether other programs may write to the bucket.
+        shared: True if other programs may write to the bucket.
         writer: The store for unconditional puts and deletes; None means *store*.
         nesting: Prevents a key from being the folder of another key; None leaves this check to the server.
         retries: The number of retries.
@@ -85,7 +85,7 @@ class Bucket:
         self._by_version = by_version
         self._place_seen = False
         self._digests = not vendors
-        """Whether an ETag may be an MD5 digest. Only a digest detects a read during which a server overwrote the file."""
+        """True if an ETag may be an MD5 digest. Only a digest detects a read during which a server overwrote the file."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
     def path(self, key: str) -> str:

@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.used = False
-        """Whether the worker has answered a request."""
+        """True if the worker has answered a request."""
         self.idle_since = 0.0
         self._buffer = bytearray()
         self._process, self._stdin, self._stdout = _start()

@@ -80,7 +80,7 @@ class Errors:
 
         Args:
             raised: The exception. The error does not refer to the exception.
-            deadline: The deadline of the call. It records whether an answer has begun.
+            deadline: The deadline of the call. The deadline records whether an answer has begun.
             voice: The requested voice.
         """
         if isinstance(raised, LLMCoreError):

@@ -24,7 +24,8 @@ class Model(msgspec.Struct, frozen=True):
     credits_per_character: Decimal | None
     """None if unknown."""
     stitching: Stitching
-    """How pieces of a text are joined: by earlier request ids, by the surrounding text, or not at all."""
+    """The way to join pieces of a text: "ids" of earlier requests, the surrounding "text", or "" for models that
+    cannot."""
 
 
 _ONE: Final = Decimal(1)

@@ -33,7 +33,8 @@ _UPLOADS_S: Final = 600.0
 class ElevenLabsVoice(Offline):
     """Implement the contracts of `llmcore.contracts.voice` for ElevenLabs.
 
-    A request is sent once: the host retries. Threads, tasks and event loops may share a provider.
+    The voice sends each request once, because the host does the retries. Threads, tasks and event loops may share a
+    provider.
     """
 
     keeps_timeouts = True

@@ -1,4 +1,4 @@
--- Records that a process is alive, renews its slots, and books what the store does not know.
+-- Records that a process is alive, renews its slots, and adds the use that the store does not know.
 -- KEYS: processes, missing; state, slots for each scope.
 -- ARGV: process, lease (0: it leaves), processes that it knows; for each scope: lowest debts of requests and of tokens, spent time of requests and of
 --       tokens, burst of requests and of tokens, number of ids, ids.

@@ -1,6 +1,6 @@
 -- Ends a permit, or removes a waiting call from the queue.
 -- KEYS: state, slots, queue, absent for each scope.
--- A scope without a state is left alone: a new one would hide from the next request that the data are lost.
+-- A scope without a state is not changed: a new state would hide the loss of data from the next request.
 -- ARGV: id, tokens, ticket (0: no permit), unused tokens (negative: used more); for each scope: cost of a token, its burst.
 local now = get_time()
 local id, tokens, ticket, unused = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

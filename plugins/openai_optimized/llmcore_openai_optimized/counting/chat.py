@@ -80,7 +80,7 @@ class ChatSum(Sum):
             yield item, results
 
     def _takes(self, item: MessageItem) -> bool:
-        """Return whether *item* is the first system message: the tools and the response format are at its end."""
+        """Return whether *item* is the first system message, which ends with the tools and the response format."""
         first = item is self.whole.items[0]
         return item.role in ("system", "developer") and (first or not self.family.gpt5)
 

@@ -18,7 +18,7 @@ _AUDIO: Final = frozenset({"input_audio", "audio"})
 def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
     """Return the joined text and the images of *content*.
 
-    For each part that is neither text nor image, add to `whole.doubts` why the count is only an estimate.
+    For each part of another kind, add to `whole.doubts` the reason why the count is only an estimate.
     """
     if isinstance(content, str):
         return content, ()

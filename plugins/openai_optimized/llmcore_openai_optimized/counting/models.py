@@ -53,18 +53,18 @@ class Family:
     """The name in lower case, without vendor prefix and fine-tuning suffix."""
     encoding: Encoding
     known: bool
-    """Whether the encoding of the model is known."""
+    """True if the encoding of the model is known."""
     measured: bool
-    """Whether the rules for plain messages are known to equal the server's rules."""
+    """True if the rules for plain messages are known to equal the server's rules."""
     reasoning: bool
     gpt5: bool
-    """Whether the model is a gpt-5 model: these have another prompt layout."""
+    """True if the model is a gpt-5 model. These models have another prompt layout."""
     before_5_4: bool
-    """Whether the model is one of gpt-5 to gpt-5.3."""
+    """True if the model is one of gpt-5 to gpt-5.3."""
     relayed: bool
-    """Whether the name has a vendor prefix. Gateways use such names, and may use another API."""
+    """True if the name has a vendor prefix. Gateways use such names, and may use another API."""
     early: bool
-    """Whether the model is one of the first models with tools (spring 2023)."""
+    """True if the model is one of the first models with tools (spring 2023)."""
 
     def __init__(self, name: str, *, relayed: bool = False) -> None:
         """Find the rules for *name*."""

@@ -46,7 +46,7 @@ class Call(NamedTuple):
     arguments: str
     """As received."""
     returned: bool = False
-    """Whether the call is an item of an earlier answer, with the `id` of that item."""
+    """True if the call is an item of an earlier answer, with the `id` of that item."""
 
 
 class CallsItem(NamedTuple):
@@ -92,14 +92,14 @@ class ParsedRequest:
 
         Args:
             model: The name of the model.
-            responses: Whether the body is a request of the Responses API; otherwise of Chat Completions.
+            responses: True if the body is a request of the Responses API; otherwise of Chat Completions.
         """
         self.model = model
         self.responses = responses
         self.items: list[Item] = []
         self.functions: list[Mapping[str, Any]] = []
         self.item_comments = True
-        """Whether descriptions of list items are in the prompt."""
+        """True if descriptions of list items are in the prompt."""
         self.schema: Mapping[str, Any] | None = None
         """The schema of the answer: `name`, `schema`, `description`."""
         self.choice: Any = None

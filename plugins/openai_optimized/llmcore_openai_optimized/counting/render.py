@@ -57,9 +57,9 @@ def render_namespace(
 
     Args:
         functions: Each with `name`, `description` and `parameters`.
-        repeats: Whether the comments of a property are repeated for each type of a list of types, as in Chat
+        repeats: True if the comments of a property are repeated for each type of a list of types, as in Chat
             Completions.
-        item_comments: Whether the items of lists have comments. Lists have no comments for the first models.
+        item_comments: True if the items of lists have comments. Lists have no comments for the first models.
 
     Raises:
         TooLarge: References make the result too large.
@@ -156,7 +156,9 @@ class _Schema:
             not schema.keys() <= _KNOWN
             or isinstance(schema.get("type"), list)
             or isinstance(schema.get("additionalProperties"), Mapping)
-            or not isinstance(default, str | bool)  # null costs two tokens more or one less, 3 schemas
+            or not isinstance(
+                default, str | bool
+            )  # in 3 schemas, null costs two tokens more or one token less
             or (isinstance(values, list) and not all(isinstance(value, str) for value in values))
         ):
             self.doubts.add("tools")

@@ -25,7 +25,7 @@ STOCK: Final = {
 
 FULL: Final = {name: pattern.replace("$", r"\Z") for name, pattern in STOCK.items()}
 
-_SPACE: Final = r"\t\n\x0b\f\r "  # not \s, which has four more characters in `re`
+_SPACE: Final = r"\t\n\x0b\f\r "  # not \s, which matches four more characters in `re`
 
 ASCII: Final = {
     "cl100k_base": r"'(?i:[sdmt]|ll|ve|re)|[^\r\nA-Za-z0-9]?+[A-Za-z]++|[0-9]{1,3}+| ?[^"

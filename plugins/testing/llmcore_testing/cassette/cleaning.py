@@ -13,7 +13,7 @@ from llmcore.content_log.redaction import REDACTED, Redaction
 __all__ = ["Cleaner", "encode", "hide_fields"]
 
 _SERVER_BYTES: Final = ("body", "raw")
-"""Fields with the bytes of a server's answer. They are cleaned as text. Other bytes are audio, which is left
+"""Fields with the bytes of a server's answer. These bytes are cleaned as text. Other bytes are audio, which is left
 unchanged."""
 _TEXTS: Final = ("text", "reasoning", "refusal")
 
@@ -90,7 +90,8 @@ class Cleaner:
 def _list_texts(piece: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
     """Yield each text of a delta that other deltas may continue.
 
-    Each item has a key that equals that of the continuations, the mapping that contains the text, and its name there.
+    Each item has a key that all pieces of one text share, the mapping with the text, and the text's name in the
+    mapping.
     """
     if not isinstance(piece, dict):  # audio
         return

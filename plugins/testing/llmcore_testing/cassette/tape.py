@@ -19,7 +19,7 @@ __all__ = ["Tape", "begin_recording"]
 
 _FORMAT: Final = 1
 _LINES: Final = 40
-"""The maximum number of lines that an error shows of a difference."""
+"""The maximum number of lines of the difference in an error."""
 
 
 class _File:
@@ -34,9 +34,9 @@ class _File:
         self.local: list[dict[str, Any]] = []
         """The calls that needed no server."""
         self.is_recorded = False
-        """Whether a cassette of this process has begun to record the file."""
+        """True if a cassette of this process has begun to record the file."""
         self.is_whole = True
-        """Whether every call of `local` is in the file."""
+        """True if every call of `local` is in the file."""
         self.lock = threading.Lock()
 
     def load(self) -> None:
@@ -209,7 +209,7 @@ class Tape:
             f"no recorded call of `{method}` has this request",
             where=str(self._file.path),
             sent=False,
-            expected=f"one of its {len(recorded)} recorded requests; the difference from the nearest one:",
+            expected=f"one of its {len(recorded)} recorded requests; the difference from the most similar one:",
             notes=tuple(_diff(nearest, wanted)),
             fix="pytest --llmcore-record",
         )

@@ -20,7 +20,10 @@ _PAUSE_S = 0.05
 
 
 class BatchCases(Abilities):
-    """Tests of batches. They are skipped for a backend without `submit`, and not collected if `lacks` names "submit"."""
+    """Tests of batches.
+
+    pytest skips them for a backend without `submit`, and does not collect them if `lacks` names "submit".
+    """
 
     batch_wait_s: ClassVar[float] = 60.0
     """The maximum time in seconds for a batch of three requests. A vendor itself promises only one day."""

@@ -76,7 +76,7 @@ class BrokenServer(CanaryTests):
         raise NotImplementedError
 
     def make_other_calls(self, key: str) -> Sequence[Call]:
-        """Return calls of the other operations that need the server. An operation that the backend lacks is left out."""
+        """Return calls of all other operations that need the server. An operation that the backend lacks is left out."""
         raise NotImplementedError
 
     def test_through_the_proxy_the_server_answers(self, upstream: TcpProxy | None, broken: Any) -> None:
@@ -247,7 +247,7 @@ class BrokenServer(CanaryTests):
         with caplog.at_level(logging.DEBUG):
             try:
                 result = caller.collect(name, *args) if name == "load_stream" else caller.call(name, *args)
-            except Exception as raised:  # noqa: BLE001 - the test looks at it
+            except Exception as raised:  # noqa: BLE001 - the test checks the error
                 error = raised
         if error is None:
             pytest.fail(

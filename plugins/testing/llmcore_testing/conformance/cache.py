@@ -82,7 +82,7 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         return "get", key
 
     def make_other_calls(self, key: str) -> Sequence[Call]:
-        """Return calls of the other operations that need the server."""
+        """Return calls of all other operations that need the server."""
         return (
             ("delete", key),
             ("clear",),

@@ -17,7 +17,7 @@ __all__ = ["RefusedOperations"]
 _KEY: Final = "stored"
 _VALUE: Final = b"value"
 _CALLS: Final = 3
-"""How often each test repeats the refused operation."""
+"""The number of times that each test repeats the refused operation."""
 _LEASE_S: Final = 60.0
 
 

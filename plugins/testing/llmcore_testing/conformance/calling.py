@@ -202,7 +202,10 @@ class Caller:
                 )
 
     def close(self) -> None:
-        """Close the backend with the `close` or `aclose` of this variant. If only the other one exists, call that."""
+        """Close the backend with the `close` or `aclose` of this variant.
+
+        If only the method of the other variant exists, call that method.
+        """
         if self._worker.has_hung:  # the hanging call may still use the event loop or the connection
             return
         close, aclose = (getattr(self.provider, name, None) for name in ("close", "aclose"))

@@ -25,7 +25,10 @@ _CLOSE = 1e-3
 
 
 class EmbeddingCases(Abilities):
-    """Tests of embeddings. They are skipped for a backend without `embed`, and not collected if `lacks` names "embed"."""
+    """Tests of embeddings.
+
+    pytest skips them for a backend without `embed`, and does not collect them if `lacks` names "embed".
+    """
 
     embedding_model: ClassVar[str | None] = None
     """The model for embeddings; None uses `model`."""

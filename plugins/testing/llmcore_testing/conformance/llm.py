@@ -39,7 +39,7 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
     model: ClassVar[str] = "echo"
     """The model name in requests."""
     deterministic: ClassVar[bool] = True
-    """Whether equal requests get equal answers. Set it to False for a real model."""
+    """True if equal requests get equal answers. A test of a real model sets False."""
 
     def request(self, content: Any, **parameters: Any) -> ChatRequest:
         """Return a request. *content* is the user's text, or the list of messages."""

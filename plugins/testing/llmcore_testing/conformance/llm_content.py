@@ -38,7 +38,7 @@ _MODEL: Final = "model-that-nobody-has-7f"
 
 
 class ContentTests(BrokenUpstream):
-    """Tests that check the request at `upstream` need the fixture `broken`; the other tests need only `provider`."""
+    """Tests that check the request at `upstream` need the fixture `broken`; all other tests need only `provider`."""
 
     deterministic: ClassVar[bool]
     model: ClassVar[str]

@@ -22,7 +22,10 @@ estimate."""
 
 
 class CountingTests(Abilities, ContentTests):
-    """Tests of token counts. Those of `count_on_server` are skipped if it is missing, and not collected if `lacks` names it."""
+    """Tests of token counts.
+
+    pytest skips the tests of `count_on_server` if the method is missing, and does not collect them if `lacks` names the method.
+    """
 
     def test_count_tokens_grows_with_the_text(self) -> None:
         self.needs("count_tokens", plain=True)

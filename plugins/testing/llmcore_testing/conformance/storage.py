@@ -68,7 +68,7 @@ class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, 
         return "load", key
 
     def make_other_calls(self, key: str) -> Sequence[Call]:
-        """Return calls of the other operations that need the server."""
+        """Return calls of all other operations that need the server."""
         return (
             ("exists", key), ("list_files",), ("get_file_info", key), ("list_page",), ("copy", key, "copy"),
             ("load_stream", key), ("load_with_etag", key), ("save_if_absent", "new", b"data"), ("delete", key),

@@ -16,7 +16,8 @@ __all__ = ["TimeTests"]
 _CROWD: Final = 4
 """The number of concurrent calls, enough to make them wait for each other."""
 _TURNS: Final = (0, 1, 3, 10, 30)
-"""How many iterations the event loop runs before the cancellation. Each number cancels at another await."""
+"""The numbers of iterations of the event loop before the cancellation. Each number cancels the call at a different
+`await`."""
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
 """The interval between checks of a cancelled task. Counting checks instead of seconds tolerates a slow machine."""

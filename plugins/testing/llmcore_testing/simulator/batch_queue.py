@@ -65,7 +65,7 @@ class Batch:
 
     @property
     def is_over(self) -> bool:
-        """Whether the state is final."""
+        """True if the state is final."""
         return self.ended_at is not None
 
     @property

@@ -1,4 +1,4 @@
-"""What a simulated vendor has billed: charges, which its usage and cost reports add up."""
+"""The charges that a simulated vendor has billed. Its usage and cost reports add them up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Charge:
     """Requests that the simulated vendor has billed, for `Simulator.bill`."""
 
     at: float
-    """When the vendor counts the requests, in seconds since 1970."""
+    """The time at which the vendor counts the requests, in seconds since 1970."""
     model: str = ""
     """Empty for a fee that belongs to no model."""
     tokens: Mapping[str, int] = field(default_factory=dict)

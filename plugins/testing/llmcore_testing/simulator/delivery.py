@@ -28,7 +28,7 @@ class Line:
 
     @property
     def full(self) -> bool:
-        """Whether the write buffer is full because the client reads slowly."""
+        """True if the write buffer is full because the client reads slowly."""
         return self._drained is not None
 
     def pause(self) -> None:

@@ -187,7 +187,7 @@ class Fault:
     def usage(**fields: Any) -> Fault:
         """Replace fields of `usage` by any JSON value or NaN.
 
-        The names are those of Chat Completions, or those of the endpoint's own API.
+        The fields have their names in Chat Completions or in the endpoint's own API.
         """
         return Fault("usage", fields)
 
@@ -245,12 +245,12 @@ class Fault:
 
     @property
     def stream_only(self) -> bool:
-        """Whether the fault applies only to streams."""
+        """True if the fault applies only to streams."""
         return self.kind in _STREAM_ONLY
 
     @property
     def rewriting(self) -> bool:
-        """Whether the fault changes the content of the answer. Other faults affect the connection or the whole answer."""
+        """True if the fault changes the content of the answer. Other faults affect the connection or the whole answer."""
         return self.kind in REWRITING or self.kind in CREATING
 
 

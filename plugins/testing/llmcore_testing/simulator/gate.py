@@ -18,7 +18,7 @@ class Gate:
 
     @property
     def shut(self) -> bool:
-        """Whether the gate is closed."""
+        """True if the gate is closed."""
         return self._shut
 
     def hold(self) -> None:

@@ -20,19 +20,19 @@ class Settings:
 
     api_keys: Collection[str] | None = None
     reports_usage: bool = False
-    """Whether each stream ends with a chunk that reports the usage."""
+    """True if each stream ends with a chunk that reports the usage."""
     needs_key: bool = True
-    """Whether the simulator rejects requests without a key."""
+    """True if the simulator rejects requests without a key."""
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None
     synthesizer: Synthesizer = TONE
     holds_batches: bool = False
-    """Whether batches wait for the call that finishes them."""
+    """True if batches wait for the call that finishes them."""
     batch_window_s: float = 86_400.0
     """Seconds after which a batch expires."""
     batch_tokens: int | None = None
-    """How many tokens may be enqueued in OpenAI's batches."""
+    """The maximum number of enqueued tokens in OpenAI's batches."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers to add to every successful answer. Such a header replaces a header of the same name."""
 
@@ -62,9 +62,9 @@ class Group:
     refuse: Callable[..., Answer]
     """Makes an error response: `refuse(status, message=None, code=..., headers=...)`."""
     repeats_keys: bool = True
-    """Whether the error for a wrong key quotes the key, as OpenAI's does."""
+    """True if the error for a wrong key quotes the key, as OpenAI's does."""
     recorded: bool = True
-    """Whether the simulator records and counts the requests. Only recorded requests can be held or made to fail."""
+    """True if the simulator records and counts the requests. Only recorded requests can be held or made to fail."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
     """Makes an answer with a text of the given size in bytes, from the request body. None makes a chat completion.
     `Route.make_big` takes precedence."""
@@ -84,7 +84,7 @@ class Route:
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
     """Takes precedence over `Group.make_big`."""
     own: bool = False
-    """Whether a test added this route; see `own_routes`. Only such a route may have the method "*"."""
+    """True if a test added this route; see `own_routes`. Only such a route may have the method "*"."""
     header: str | None = None
     """A header that a request must have to match. Vendors that share a path differ by a header."""
 

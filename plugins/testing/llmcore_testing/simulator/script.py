@@ -58,7 +58,7 @@ class Script:
         self.epoch = 0
         """The number of resets. A request that began before a reset is not counted after the reset."""
         self.charges: list[Charge] = []
-        """What the usage and cost reports of the simulator add up."""
+        """The charges that the usage and cost reports of the simulator add up."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()

@@ -41,8 +41,8 @@ class Simulator:
     Args:
         port: The port to listen on; 0 takes a free port.
         api_keys: The accepted keys. None accepts any key that is not empty.
-        reports_usage: Whether a stream reports its usage even if the request did not ask for it, as Mistral does.
-        needs_key: Whether a request without a key is rejected. Local servers such as Ollama accept such a request.
+        reports_usage: True if a stream reports its usage even if the request did not ask for it, as Mistral does.
+        needs_key: True if a request without a key is rejected. Local servers such as Ollama accept such a request.
         models: The models that exist. None accepts every name.
         latency_s: The duration of every answer in seconds.
         reply: The answer to each request that finds no queued answer from `replies`.
@@ -50,7 +50,7 @@ class Simulator:
             `{"x-ratelimit-remaining-requests": "0"}`.
         voice: The synthesizer for speech. "tone" makes 0.02 seconds of sound per character. The name of an installed
             voice provider that needs no key, such as "espeak", makes real speech.
-        holds_batches: Whether batches wait for `finish_batches`. Otherwise, a batch ends at the client's first status request.
+        holds_batches: True if batches wait for `finish_batches`. Otherwise, a batch ends at the client's first status request.
         batch_window_s: An unfinished batch expires after this many seconds.
         batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond this maximum fails with
             the code "token_limit_exceeded". Four characters of a request count as one token.

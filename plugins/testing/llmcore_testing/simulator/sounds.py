@@ -58,7 +58,7 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
         text: Determines pitch and duration. AAC is silent, so only the duration differs.
         codec: The format.
         speed: 2 halves the duration.
-        sized: Whether a WAV header states the length. Vendors that stream WAV mark the length as unknown.
+        sized: True if a WAV header states the length. Vendors that stream WAV mark the length as unknown.
     """
     seconds, mark = get_duration(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
     match codec.name:

@@ -131,7 +131,7 @@ class RequestParser:
         self._length: int | None = 0
         self._chunks = bytearray()
         self.expects_continue = False
-        """Whether the client waits for `100 Continue`. The connection sets it to False after sending that line."""
+        """True if the client waits for `100 Continue`. The connection sets it to False after sending that line."""
 
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
