@@ -87,7 +87,10 @@ class CacheStore:
         )
 
     def get_from_memory(self, key: str) -> bytes | None:
-        """Return the value in memory without counting. If None, the backend may have the key: call `lookup`."""
+        """Return the value in memory without counting.
+
+        If the result is None, the backend may have the key: call `lookup`.
+        """
         if self._breaker.is_open:
             return self._standby.get(key)
         tier = self._tier

@@ -20,7 +20,8 @@ __all__ = ["ModelNames", "get_known_names", "to_list"]
 _BUILT_IN: Final = "echo"
 """The provider that accepts any model name.
 
-With this provider, a name that equals another provider is read as that provider without a model.
+If this provider is configured, a model name that equals the name of another provider means that provider without a
+model.
 """
 
 

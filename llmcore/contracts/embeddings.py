@@ -1,6 +1,6 @@
 """The optional ability of a language model to embed texts.
 
-Implement the sync or the async protocol. The host derives the missing variant.
+Implement the sync or the async protocol. The host provides the missing variant.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ __all__ = ["expand_home", "find_home"]
 def find_home(env: Mapping[str, str]) -> Path | None:
     """Return the user's home directory.
 
-    HOME if it is absolute, else the entry in the user database; None if both are missing.
+    This is HOME if it is absolute, else the entry in the user database; None if both are missing.
 
     The user database is used only if *env* is `os.environ`.
     """

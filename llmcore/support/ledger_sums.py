@@ -1,8 +1,8 @@
 """The sums that remain of pruned rows.
 
 `LedgerProvider.prune` replaces the rows of each period by sums: one row for each combination of SUM_KEYS. A sum is a
-`LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` is the whole period. Reports
-and budgets count it like the rows that it replaces.
+`LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` is the whole period.
+Reports and budgets count a sum like the rows that the sum replaces.
 """
 
 from __future__ import annotations

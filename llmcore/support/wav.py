@@ -68,8 +68,8 @@ def is_unknown_length(size: int) -> bool:
 def read_wav_head(data: bytes | bytearray) -> WavHead | None:
     """Return the header; None if *data* ends before the samples.
 
-    For a data chunk of 0 bytes `size` is 0, not None. The remaining file tells whether the chunk is empty or its
-    length is unknown.
+    For a data chunk of 0 bytes `size` is 0, not None. The remaining file shows whether the chunk is empty or its length
+    is unknown.
 
     Raises:
         NotAudio: *data* is not a WAV file.

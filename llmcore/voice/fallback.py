@@ -28,7 +28,7 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
 
     The next provider is tried only if it may succeed and the consumer has not received a byte. If all
     providers fail, the error of the first provider is raised, because the application chose that provider.
-    Its notes report the errors of all other providers.
+    The notes of this error report the errors of all other providers.
     """
     for text in texts:
         text.deadline.start()  # the reader may begin to read a stream long after calling `stream`

@@ -141,7 +141,7 @@ class PageReader:
         """Return the page, or the error. Exceptions of the client are not chained, because they hold the admin key."""
         try:
             response = self._client.get(path, params=parameters)
-        except Exception as raised:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as raised:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._server.describe_exception(raised)
         if response.status_code == _OK:
             return bytes(response.content)

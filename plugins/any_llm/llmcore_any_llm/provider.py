@@ -110,7 +110,7 @@ class AnyLLMProvider(Offline):
             reader = DocumentReader(request, "any_llm", vendor.facts.address)
             reader.feed_document(document)
             reply = reader.reply()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = convert_error(error, vendor.facts)
         if failure is not None:
             raise failure
@@ -148,7 +148,7 @@ class AnyLLMProvider(Offline):
                     yield delta
             for delta in reader.end():
                 yield delta
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = convert_error(error, vendor.facts, begun=begun)
         finally:
             if stream is not None and hasattr(stream, "aclose"):
@@ -170,7 +170,7 @@ class AnyLLMProvider(Offline):
             items = sorted(found.data, key=lambda item: item.index)
             vectors = [[float(number) for number in item.embedding] for item in items]
             usage = Usage(input_tokens=found.usage.prompt_tokens if found.usage else 0)
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = convert_error(error, vendor.facts)
         if failure is not None:
             raise failure
@@ -197,7 +197,7 @@ class AnyLLMProvider(Offline):
             async with asyncio.timeout(_LISTING_S):
                 client = await vendor.clients.get()
                 names = sorted(str(model.id) for model in await client.alist_models())
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = convert_error(error, vendor.facts)
         if failure is not None:
             raise failure
@@ -217,7 +217,7 @@ class AnyLLMProvider(Offline):
         try:  # the import of a vendor's SDK can take seconds
             kind = await run_in_thread(AnyLLM.get_provider_class, name)
             made = _Vendor(name, kind, self._options)
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             raise_unchained(convert_error(error, Facts(name, name, None, "")))
         with self._lock:
             return self._vendors.setdefault(name, made)

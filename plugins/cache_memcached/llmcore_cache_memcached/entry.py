@@ -3,8 +3,11 @@
 ::
 
     magic and version   4 bytes
-    CRC-32              4 bytes, over all that follows expiry              8 bytes, Unix time in seconds as a double; 0
-    for never generation          16 bytes digest of the key   16 bytes value
+    CRC-32              4 bytes, over all that follows
+    expiry              8 bytes, Unix time in seconds as a double; 0 for never
+    generation          16 bytes
+    digest of the key   16 bytes
+    value
 
 All numbers are little-endian. The entry contains the expiry, because the server counts only whole seconds.
 """

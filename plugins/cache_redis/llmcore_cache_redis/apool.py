@@ -127,7 +127,9 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            link.used = True  # the server may close it while it is idle; then a failure of its next use is a stale connection
+            link.used = (
+                True  # a failure of the next use may mean that the server has closed the idle connection
+            )
             self._idle.append(link)
 
     def _grow(self) -> None:

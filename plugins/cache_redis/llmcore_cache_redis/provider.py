@@ -139,9 +139,7 @@ class RedisCache:
         )
         if not watcher.start():
             return False
-        self._watcher = (
-            watcher  # set after start(), because close() must not get a thread that was never started
-        )
+        self._watcher = watcher  # set after start(), because close() needs a started thread
         return True
 
     def unavailable(self) -> Mapping[str, str]:

@@ -3,7 +3,10 @@
 ::
 
     magic and version   4 bytes
-    CRC-32              4 bytes, over all that follows length of the value 4 bytes digest of the name  16 bytes value
+    CRC-32              4 bytes, over all that follows
+    length of the value 4 bytes
+    digest of the name  16 bytes
+    value
 
 All numbers are little-endian.
 """

@@ -49,7 +49,7 @@ def answer_request(
 ) -> PageAnswer:
     """Return the page of *query*, or only the content of `main` if the header `x-llmcore-fragment` is there.
 
-    Reading the ledger blocks, so call this function in a thread.
+    Call this function in a thread, because reading the ledger is a blocking operation.
 
     Args:
         core: The Core whose ledger is shown.

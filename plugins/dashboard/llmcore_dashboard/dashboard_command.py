@@ -121,7 +121,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--export", metavar="FILE", help="write the page into FILE in place of serving it; - for stdout"
     )
     parser.add_argument(
-        "--port", type=int, help="the port on 127.0.0.1; default: that of [dashboard], else a free one"
+        "--port", type=int, help="the port on 127.0.0.1; default: the port in [dashboard], or a free port"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     view = parser.add_argument_group("view, which the page can change")

@@ -56,7 +56,7 @@ def render_page(report: Report, *, is_file: bool = False, fixed: frozenset[str] 
 
     Args:
         report: The figures.
-        is_file: True for a file, which has no links, form and script.
+        is_file: True for a file, which has no links, form or script.
         fixed: Filters that the reader cannot change.
     """
     view = report.view

@@ -202,7 +202,7 @@ def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
 
 
 def _find_hour(zone: Any, at: int) -> int:
-    """Return the start of the hour of the clock that contains the moment *at*, as the ledger computes it."""
+    """Return the start of the local clock hour that contains the moment *at*. The ledger computes the same hours."""
     offset: int = zone.get_offset(at)
     return (at + offset) // _HOUR_S * _HOUR_S - offset
 

@@ -134,7 +134,7 @@ class _TaskFuture(Future[bytes]):
         return False
 
     def finish(self, task: Any) -> None:
-        """Take over the result of *task*."""
+        """Set the result of *task* as the result of this future."""
         result = _read(task)
         if isinstance(result, EngineError):
             self.set_exception(result)

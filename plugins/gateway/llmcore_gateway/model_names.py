@@ -50,7 +50,7 @@ class ModelNames:
     def check_voice(self, name: str | None, caller: Caller) -> None:
         """Check that *caller* may request the model *name* of the configured voice.
 
-        None is the configured model, which keys name "default".
+        None is the configured model; keys call this model "default".
 
         Raises:
             Refused: The models of the key do not include it.

@@ -54,8 +54,12 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Serve the configured models over HTTP, in OpenAI's and Anthropic's protocols.",
         allow_abbrev=False,
     )
-    parser.add_argument("--host", help="the address to listen on; default: that of [gateway], else 127.0.0.1")
-    parser.add_argument("--port", type=int, help="default: that of [gateway], else 4000; 0 takes a free one")
+    parser.add_argument(
+        "--host", help="the address to listen on; default: the address in [gateway], or 127.0.0.1"
+    )
+    parser.add_argument(
+        "--port", type=int, help="default: the port in [gateway], or 4000; 0 takes a free port"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="the number of processes")
     group = parser.add_argument_group("for every command")
     group.add_argument("--profile", metavar="NAME", help="use [profiles.NAME]")

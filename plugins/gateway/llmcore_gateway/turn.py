@@ -188,7 +188,9 @@ class Turn:
             self._log_failure(delivery.error)
 
     async def _finish(self, work: Coroutine[Any, Any, T], delivery: Delivery | None = None) -> T:
-        """Return the result of *work*. If the client disconnects, cancel it or let it finish.
+        """Return the result of *work*.
+
+        If the client disconnects, cancel *work* or let *work* finish, as the option `on_disconnect` says.
 
         Raises:
             ClientLeft: The client has disconnected.

@@ -26,7 +26,7 @@ _LANES: Final = 2
 _INLINE_TIMEOUT_S: Final = 1.0
 """The timeout of a statement in the event loop's thread, because no thread could be started."""
 _LEAST_S: Final = 0.25
-"""A statement is repeated for items that have at least so many seconds left."""
+"""A statement is repeated only for items that have at least this many seconds left."""
 
 
 class _Job:
@@ -36,9 +36,9 @@ class _Job:
         self.item = item
         self.deadline = deadline
         self.is_taken = False
-        """Whether the job has left the queue."""
+        """True if the job has left the queue."""
         self.unknown = False
-        """Whether a statement may have been executed although it failed."""
+        """True if a statement may have been executed although it failed."""
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
@@ -134,7 +134,7 @@ class Batcher:
         return job.value
 
     def _give_up(self, job: _Job) -> LedgerUnavailable:
-        """Return the error of a job whose time is over. If it is still in the queue, it will not be sent."""
+        """Return the error of a job whose time is over. A job that is still in the queue will not be sent."""
         with self._lock:
             was_taken, job.is_taken = job.is_taken, True
         return LedgerUnavailable(

@@ -23,7 +23,7 @@ from llmcore_ledger_postgres.encoding import Opened
 __all__ = ["Owner"]
 
 _REMEMBER_S: Final = 60.0
-"""The seconds of rows that the new server may lack after a failover."""
+"""The seconds before a failover whose rows the new server may lack."""
 
 
 class Owner:

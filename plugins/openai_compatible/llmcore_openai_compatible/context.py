@@ -1,4 +1,4 @@
-"""Ask each kind of server for the context length of a model. This module does no I/O."""
+"""The requests that ask each kind of server for a model's context length, and their answers. This module does no I/O."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class OpenAIBatches(OpenAIClient):
                         yield result
             finally:
                 response.close()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._errors.from_exception(error, begun=begun)
         return None
 
@@ -202,7 +202,7 @@ class OpenAIBatches(OpenAIClient):
                         yield result
             finally:
                 await response.aclose()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failures.append(self._errors.from_exception(error, begun=begun))
 
     # -- shared

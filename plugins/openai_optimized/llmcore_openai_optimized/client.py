@@ -146,7 +146,7 @@ class OpenAIClient:
                 return reader.reply()
             finally:
                 response.close()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             if reader is not None and reader.is_done:
                 return reader.reply()
             return self._make_failure(error, reader, begun=reader is not None)
@@ -167,7 +167,7 @@ class OpenAIClient:
                     drain(response, pieces)
                     return None
             yield from reader.end()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._make_stream_failure(error, reader, begun=response is not None)
         finally:
             if response is not None:
@@ -189,7 +189,7 @@ class OpenAIClient:
                 return body.finish()
             finally:
                 response.close()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._errors.from_exception(error, begun=body is not None)
 
     # -- asynchronous: the same steps
@@ -263,7 +263,7 @@ class OpenAIClient:
                 return reader.reply()
             finally:
                 await response.aclose()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             if reader is not None and reader.is_done:
                 return reader.reply()
             return self._make_failure(error, reader, begun=reader is not None)
@@ -289,7 +289,7 @@ class OpenAIClient:
                     return
             for delta in reader.end():
                 yield delta
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = self._make_stream_failure(error, reader, begun=response is not None)
             failures.extend([failure] if failure else [])
         finally:
@@ -313,7 +313,7 @@ class OpenAIClient:
                 return body.finish()
             finally:
                 await response.aclose()
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._errors.from_exception(error, begun=body is not None)
 
     # -- shared by sync and async

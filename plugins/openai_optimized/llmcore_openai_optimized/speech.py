@@ -115,7 +115,7 @@ class OpenAIVoice(SpeechOffline):
                     yield checked
             if rest := validator.end():
                 yield rest
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             return self._make_failure(error, begun=response is not None)
         finally:
             if response is not None:
@@ -192,7 +192,7 @@ class OpenAIVoice(SpeechOffline):
                     yield checked
             if rest := validator.end():
                 yield rest
-        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failures.append(self._make_failure(error, begun=response is not None))
         finally:
             if response is not None:

@@ -49,7 +49,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
 
 
 def iterate_checked(pieces: Iterable[bytes], source_errors: list[Exception]) -> Iterator[bytes]:
-    """Yield the checked *pieces*, with small ones combined. Add an exception of the source to *source_errors*."""
+    """Check *pieces*, combine small ones, and yield the result. Add an exception of the source to *source_errors*."""
     buffer = _PieceBuffer()
     try:
         for piece in pieces:

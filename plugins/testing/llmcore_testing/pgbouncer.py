@@ -25,7 +25,7 @@ class PgBouncer:
     """A transaction pooler, as a context manager: each transaction of a client may run on another connection.
 
     Args:
-        server: The server behind it.
+        server: The PostgreSQL server behind the pooler.
         folder: The folder for configuration and log. The user of the server must have access to the folder.
         pool_size: The number of connections to the server.
     """

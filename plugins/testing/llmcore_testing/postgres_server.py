@@ -160,7 +160,7 @@ class PostgresServer:
         return (self._folder / "log").read_text(errors="replace")
 
     def take_snapshot(self) -> None:
-        """Copy the data, like a replica that receives no later writes. The server restarts."""
+        """Copy the data. The copy is like a replica that receives no later writes. The server restarts."""
         self.stop()
         self._copy(self._data, self._folder / "replica")
         self.start()

@@ -1,7 +1,8 @@
 """A table of all tokens of an encoding, mapped into memory: only the looked-up parts are read.
 
 The file has a header (`_HEAD`), the settled characters, the index and the records. A record is the length of a token, the
-token, and its rank in three bytes. For each hash, the index contains the start of its records.
+token, and its rank in three bytes. For each hash, the index contains the start of its records. A settled character has
+the same class in all versions of Unicode since 14.
 """
 
 from __future__ import annotations
