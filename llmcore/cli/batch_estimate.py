@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from llmcore.cli.batch_files import stat_file
 from llmcore.cli.show import format_cost, put
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.estimate import Estimate
+from llmcore.llm.batch.store import RunStore
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.run import BatchRun
@@ -21,27 +25,52 @@ _MOST_ITEMS: Final = 10_000
 """The number of lines up to which a run is estimated before it starts. An estimate takes about a second for 5,000 lines."""
 
 
-class Forecast:
-    """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate."""
+class _Costs(msgspec.Struct, frozen=True):
+    """An estimate in the file of the run."""
 
-    def __init__(self, run: BatchRun, lane: str | None, count: int | None) -> None:
+    scope: str
+    """The lines and the lane that the estimate covers."""
+    before: Decimal
+    """The cost of the run before the estimate."""
+    costs: tuple[Decimal | None, Decimal | None, Decimal | None]
+
+
+class Forecast:
+    """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate.
+
+    The file of the run keeps the estimate: an interrupted run that continues with the same lines is not estimated again.
+    """
+
+    def __init__(self, run: BatchRun, args: argparse.Namespace, count: int | None) -> None:
         self._run = run
+        self._scope = repr((args.lane, count, stat_file(args.input)))
         self._before = run.summary.cost
-        """The cost of the earlier parts of the run."""
         self._costs: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
-        if count is None or count > _MOST_ITEMS:
+        if count is None or count > _MOST_ITEMS or self._load():
             return
         try:
             found = run.estimate()
         except LLMCoreError:  # the run will raise the same error
             return
-        if lane in {"queue", "auto"} and found.has_queue:
+        if args.lane in {"queue", "auto"} and found.has_queue:
             self._costs = found.queue_least, found.queue_likely, found.queue_most
         else:
             self._costs = found.cost_least, found.cost_likely, found.cost_most
+        with closing(RunStore(run.path)) as store:
+            store.set(forecast=msgspec.json.encode(_Costs(self._scope, self._before, self._costs)).decode())
+
+    def _load(self) -> bool:
+        """Load the estimate from the file of the run. Return whether there is one for these lines and this lane."""
+        with closing(RunStore(self._run.path)) as store:
+            text = store.get("forecast")
+        stored = None if text is None else msgspec.json.decode(text, type=_Costs)
+        if stored is None or stored.scope != self._scope:
+            return False
+        self._before, self._costs = stored.before, stored.costs
+        return True
 
     def describe(self) -> dict[str, Any]:
-        """Return the cost of this part of the run, and its estimate, in USD; None for an unknown estimate."""
+        """Return the cost of the run since its estimate, and the estimate, in USD; None for an unknown estimate."""
         names = "estimate_least", "estimate_likely", "estimate_most"
         costs = dict(zip(names, self._costs or (None,) * 3, strict=True))
         return {"part_cost": self._run.summary.cost - self._before, **costs}

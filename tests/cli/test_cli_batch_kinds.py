@@ -112,6 +112,18 @@ def test_the_summary_compares_the_estimate_with_the_outcome(cli: CommandLine) ->
     assert part < found["cost"], "the earlier part is not in the estimate"
 
 
+def test_an_interrupted_run_keeps_its_estimate(cli: CommandLine, upstream: Simulator) -> None:
+    options = ("-o", "out.jsonl", "--concurrency", "1", "-p", "max_tokens=50")
+    whole = run_json(cli, *options, "--dry-run")
+    upstream.fail(Fault.slow())  # the first request is answered
+    upstream.fail(Fault.status(401))
+    assert cli("batch", "run", "lines.csv", "--column", "text", *options).returncode == 4
+    found = run_json(cli, *options)
+    assert Decimal(found["estimate_most"]) == Decimal(whole["cost_most"])
+    assert found["part_cost"] == found["cost"], "the interrupted part is compared, too"
+    assert upstream.counts["requests"] == 3
+
+
 @pytest.mark.usefixtures("upstream")
 @pytest.mark.parametrize("option", [("--lane", "queue"), ("--api", "embeddings")])
 def test_speech_refuses_what_it_does_not_have(cli: CommandLine, option: tuple[str, ...]) -> None:
