@@ -36,6 +36,9 @@ _KITS: Final = {
     "engines": "Engine",
 }
 _FAILED: Final = 6
+_NAMES: Final = 4
+"""How many of the tests that fail for one cause are named."""
+_NOT_CHECKED: Final = "not checked: "
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _TESTS: Final = """\
 import pytest
@@ -191,16 +194,13 @@ def _print_results(
         print_json(provider=title, ok=good, **count, warnings=warnings, tests=results)
         return 0 if good else _FAILED
     paint = Paint.of(get_stdout(), no_color=args.no_color)
-    for each in results:
-        if each["outcome"] == "failed":
-            lines = each["why"].strip().splitlines() or ["no reason given"]
-            put(f"{paint('red', 'failed')}  {paint('bold', each['name'])}")
-            put("\n".join(f"        {line}" for line in lines[:12]))
+    _print_failures(results, paint)
     if not results:
         put(output)
     missing = sorted({each["why"] for each in results if each["outcome"] == "skipped"})
     for why in missing:
-        put(f"{paint('yellow', 'skipped')} {why}")
+        label = "" if why.startswith(_NOT_CHECKED) else "skipped "
+        put(f"{paint('yellow', label)}{why}" if label else why)
     for warning in warnings:
         put(f"{paint('yellow', 'warning')} {warning}")
     verdict = paint("green", "fulfils") if good else paint("red", "does not fulfil")
@@ -209,12 +209,29 @@ def _print_results(
     return 0 if good else _FAILED
 
 
+def _print_failures(results: list[dict[str, str]], paint: Paint) -> None:
+    """Print each cause once, with the tests that failed for it."""
+    tests: dict[str, list[str]] = {}
+    for each in results:
+        if each["outcome"] == "failed":
+            tests.setdefault(each["why"].strip() or "no reason given", []).append(each["name"])
+    for why, names in tests.items():
+        put(f"{paint('red', 'failed')}  {paint('bold', names[0])}")
+        put("\n".join(f"        {line}" for line in why.splitlines()[:12]))
+        if len(names) > 1:
+            shown = [*names[1:_NAMES], *(["..."] if len(names) > _NAMES else [])]
+            put(f"        the same in {len(names) - 1} more: {', '.join(shown)}")
+
+
 def _render_attributes(subject: Subject, model: str | None) -> str:
     """Return the class attributes of the tests as source code."""
+    lines = [] if subject.has_secret_options else ['lacks = ("canary",)']
     if model is not None:
-        return f"model = {model!r}"
+        lines.append(f"model = {model!r}")
     largest = subject.find_max_value() if subject.kind == "storage" else None
-    return "pass" if largest is None else f"max_value_bytes = {largest}"
+    if largest is not None:
+        lines.append(f"max_value_bytes = {largest}")
+    return "\n    ".join(lines or ["pass"])
 
 
 def _choose_model(subject: Subject, args: argparse.Namespace) -> str:

@@ -22,7 +22,7 @@ from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import parse_values
 from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.config import load_settings
-from llmcore.config.fields import get_fields
+from llmcore.config.fields import get_fields, mentions
 from llmcore.errors import (
     AuthenticationFailed,
     CacheUnavailable,
@@ -179,6 +179,11 @@ class Subject:
             for name, value in options.items()
             if isinstance(value, Secret) and len(value.reveal()) >= _LEAST_SECRET
         }
+
+    @property
+    def has_secret_options(self) -> bool:
+        """Whether the provider has an option for a key, which nothing may show."""
+        return any(mentions(field.type, Secret) for field in get_fields(self.entry.options).values())
 
     @property
     def has_twin(self) -> bool:

@@ -16,7 +16,7 @@ from llmcore_testing.conformance import CacheConformance
 
 
 class TestMemoryCache(CacheConformance):
-    lacks = ("acquire", "version", "watch", "unavailable")
+    lacks = ("acquire", "version", "watch", "unavailable", "twin", "broken", "denied", "restricted", "canary")
 
     @pytest.fixture
     def provider(self) -> MemoryCache:
@@ -34,7 +34,7 @@ class TestFrequencyCache(TestMemoryCache):
 
 
 class TestFileCache(CacheConformance):
-    lacks = ("watch", "unavailable")
+    lacks = ("watch", "unavailable", "broken", "denied", "restricted", "canary")
 
     @pytest.fixture
     def provider(self, tmp_path: Path) -> FileCache:

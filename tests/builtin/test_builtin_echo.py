@@ -15,7 +15,7 @@ from llmcore_testing.conformance import LLMConformance
 
 
 class TestEcho(LLMConformance):
-    lacks = ("count_on_server", "submit", "list_batches", "batch_limits")
+    lacks = ("count_on_server", "submit", "list_batches", "batch_limits", "broken")
 
     @pytest.fixture
     def provider(self) -> EchoProvider:

@@ -23,7 +23,8 @@ PATIENT: dict[str, Any] = {"timeout": Duration(10), "connect_timeout": Duration(
 class OnServers(CacheConformance):
     """A test gets a namespace of its own."""
 
-    lacks: ClassVar[tuple[str, ...]] = ("keys", "delete_matching", "version", "watch")
+    abilities: ClassVar[tuple[str, ...]] = ("keys", "delete_matching", "version", "watch", "restricted")
+    lacks = (*abilities, "broken", "denied", "canary")
 
     @pytest.fixture(params=["sync"])
     def variant(self, request: pytest.FixtureRequest) -> Any:
@@ -47,6 +48,8 @@ class OnServers(CacheConformance):
 
 
 class TestWithoutOptions(OnServers):
+    lacks = (*OnServers.abilities, "denied", "canary")
+
     @pytest.fixture(scope="class")
     @classmethod
     def options(cls) -> Iterator[dict[str, Any]]:
@@ -91,6 +94,8 @@ class TestThreeServers(OnServers):
 
 
 class TestOverTLSWithAPassword(OnServers):
+    lacks = (*OnServers.abilities, "broken")
+
     @pytest.fixture(scope="class")
     @classmethod
     def options(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:

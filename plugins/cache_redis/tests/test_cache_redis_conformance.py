@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from msgspec import structs
@@ -67,7 +67,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class OnServers(CacheConformance):
     """Tests for all three kinds of servers. The cache is emptied before each test."""
 
-    lacks = ("version",)
+    lacks: ClassVar[tuple[str, ...]] = ("version", "twin", "broken", "denied", "restricted", "canary")
 
     @pytest.fixture
     def provider(self, url: str) -> RedisCache:
@@ -137,6 +137,12 @@ class OnServers(CacheConformance):
 
 @needs_server
 class TestStandalone(OnServers):
+    lacks = ("version", "restricted")
+
+    @pytest.fixture
+    def twin(self, url: str) -> RedisCache:
+        return cache(url)
+
     @pytest.fixture
     def url(self, standalone: str) -> str:
         return standalone

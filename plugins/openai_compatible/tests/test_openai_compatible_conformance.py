@@ -58,7 +58,7 @@ def server() -> Iterator[Simulator]:
 
 class Compatible(LLMConformance):
     name: ClassVar[str]
-    lacks = ("count_on_server", "submit", "list_batches", "batch_limits")
+    lacks: ClassVar[tuple[str, ...]] = ("count_on_server", "submit", "list_batches", "batch_limits")
 
     @pytest.fixture
     def canary(self) -> str:
@@ -108,10 +108,7 @@ class TestLlamaCppDefault(Compatible):
 
     name = "llama_cpp"
     model = "default"
-
-    @pytest.fixture
-    def broken(self) -> None:
-        """Return nothing: `broken` requires one request for each call."""
+    lacks = (*Compatible.lacks, "broken")  # `broken` requires one request for each call
 
 
 @shorten

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +18,8 @@ __all__ = [
     "llmcore_simulator",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
 ]
 
 
@@ -36,6 +38,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "llmcore_simulator(**settings): arguments of `llmcore_testing.Simulator` for the fixture llmcore_simulator.",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the traceback of a cause once, for tests of the conformance kits."""
+    report = yield
+    if report.failed:
+        from llmcore_testing.repeats import shorten_repeat
+
+        shorten_repeat(item, report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what the conformance kits did not check, since an optional fixture is not defined."""
+    from llmcore_testing.not_checked import list_not_checked
+
+    list_not_checked(terminalreporter)
 
 
 @pytest.fixture(scope="session")

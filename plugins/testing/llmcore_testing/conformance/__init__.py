@@ -60,6 +60,7 @@ pytest.register_assert_rewrite(
                 "ledger_runs",
                 "llm_content",
                 "llm_counting",
+                "optional",
                 "processes",
                 "racing",
                 "storage_abilities",

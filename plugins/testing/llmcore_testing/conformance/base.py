@@ -13,6 +13,7 @@ import pytest
 from llmcore.errors import LLMCoreError
 from llmcore.support.sending import Sending
 from llmcore_testing.conformance.calling import Call, Caller, Script, Variant
+from llmcore_testing.conformance.optional import OptionalParts
 from llmcore_testing.conformance.timing import KitThread, LoopWatch, Worker
 
 __all__ = ["Conformance"]
@@ -20,7 +21,7 @@ __all__ = ["Conformance"]
 E = TypeVar("E", bound=BaseException)
 
 
-class Conformance:
+class Conformance(OptionalParts):
     """The base class of the kits.
 
     A subclass of a kit overrides the fixture `provider` to return the backend. Each test runs with the sync and the async

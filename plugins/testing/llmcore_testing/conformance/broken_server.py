@@ -19,6 +19,7 @@ from llmcore.errors import LLMCoreError
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.canary_tests import CanaryTests
 from llmcore_testing.conformance.large_values import are_equal
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.tcp_proxy import TcpProxy
 
 __all__ = ["BrokenServer"]
@@ -35,8 +36,7 @@ _MARKER: Final = b"a value that is sent once and looked for"
 class BrokenServer(CanaryTests):
     """Each test makes the server fail in one way, checks the errors, and checks that later calls work again.
 
-    The tests do nothing unless the subclass overrides the fixtures `upstream` and `broken`. The test of refused
-    credentials needs only `denied`.
+    The tests need the fixtures `upstream` and `broken`. The test of refused credentials needs only `denied`.
     """
 
     failure: ClassVar[type[LLMCoreError]] = LLMCoreError
@@ -56,10 +56,7 @@ class BrokenServer(CanaryTests):
 
     @pytest.fixture
     def broken(self) -> Any:
-        """Return a second backend with the same entries or files that connects to `upstream`, with timeouts below 2 s.
-
-        Without an override, the tests do nothing.
-        """
+        """Return a second backend on the same entries or files, with the address of `upstream`, and timeouts below 2 s."""
         return None
 
     @pytest.fixture
@@ -79,9 +76,8 @@ class BrokenServer(CanaryTests):
         """Return calls of all other operations that need the server. An operation that the backend lacks is left out."""
         raise NotImplementedError
 
-    def test_through_the_proxy_the_server_answers(self, upstream: TcpProxy | None, broken: Any) -> None:
-        if upstream is None or broken is None:
-            return
+    @requires("upstream", "broken")
+    def test_through_the_proxy_the_server_answers(self, upstream: TcpProxy, broken: Any) -> None:
         with closing(self.another(broken)) as caller:
             self._write(caller, "key", _MARKER)
             assert self._read(caller, "key") == _MARKER
@@ -89,11 +85,10 @@ class BrokenServer(CanaryTests):
                 f"one write must be one request, got {upstream.count(_MARKER)}"
             )
 
+    @requires("upstream", "broken")
     def test_a_server_that_is_gone_is_reported_by_each_operation(
-        self, upstream: TcpProxy | None, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
+        self, upstream: TcpProxy, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        if upstream is None or broken is None:
-            return
         with closing(self.another(broken)) as caller:
             self._write(caller, "key", b"before")
             upstream.refuse()
@@ -106,11 +101,10 @@ class BrokenServer(CanaryTests):
             upstream.heal()
             self._check_recovery(caller, "was gone")
 
+    @requires("upstream", "broken")
     def test_a_server_that_falls_silent_ends_the_call(
-        self, upstream: TcpProxy | None, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
+        self, upstream: TcpProxy, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        if upstream is None or broken is None:
-            return
         with closing(self.another(broken)) as caller:
             self._write(caller, "key", b"before")
             upstream.hold()
@@ -124,16 +118,15 @@ class BrokenServer(CanaryTests):
             self._check_recovery(caller, "answered late")
 
     @pytest.mark.parametrize("after", _CUTS)
+    @requires("upstream", "broken")
     def test_a_cut_answer_is_an_error_and_not_a_result(
         self,
         after: int,
-        upstream: TcpProxy | None,
+        upstream: TcpProxy,
         broken: Any,
         canary: str | None,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        if upstream is None or broken is None:
-            return
         with closing(self.another(broken)) as caller:
             self._write(caller, "large", _LARGE)
             assert are_equal(self._read(caller, "large"), _LARGE), "reading must return what was written"
@@ -148,11 +141,10 @@ class BrokenServer(CanaryTests):
             upstream.heal()
             self._check_recovery(caller, f"cut an answer after {after} bytes")
 
+    @requires("upstream", "broken")
     def test_a_write_whose_answer_is_cut_is_an_error_and_sent_once(
-        self, upstream: TcpProxy | None, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
+        self, upstream: TcpProxy, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        if upstream is None or broken is None:
-            return
         with closing(self.another(broken)) as caller:
             self._write(caller, "key", b"before")
             upstream.cut(0)
@@ -164,11 +156,10 @@ class BrokenServer(CanaryTests):
             upstream.heal()
             self._check_recovery(caller, "cut the answer to a write")
 
+    @requires("upstream", "broken")
     def test_an_answer_of_another_protocol_is_an_error(
-        self, upstream: TcpProxy | None, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
+        self, upstream: TcpProxy, broken: Any, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        if upstream is None or broken is None:
-            return
         with closing(self.another(broken)) as caller:
             self._write(caller, "key", b"before")
             upstream.answer(_NONSENSE)
@@ -177,10 +168,9 @@ class BrokenServer(CanaryTests):
             upstream.heal()
             self._check_recovery(caller, "answered in another protocol")
 
-    def test_a_cancelled_call_leaves_no_answer_to_the_next(
-        self, upstream: TcpProxy | None, broken: Any
-    ) -> None:
-        if upstream is None or broken is None or self.caller.variant == "sync":
+    @requires("upstream", "broken")
+    def test_a_cancelled_call_leaves_no_answer_to_the_next(self, upstream: TcpProxy, broken: Any) -> None:
+        if self.caller.variant == "sync":
             return
         with closing(self.another(broken)) as caller:
             for number in range(6):
@@ -196,11 +186,10 @@ class BrokenServer(CanaryTests):
                 f"after a cancelled call, a call got the answer to another call: {found}"
             )
 
+    @requires("denied")
     def test_refused_credentials_are_an_error_that_does_not_show_them(
         self, denied: Any, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> None:
-        if denied is None:
-            return
         with closing(self.another(denied)) as caller:
             for call in (self.make_read("key"), self.make_write("key", b"data")):
                 error = self._fail(caller, call, "refuses the credentials", canary, caplog)

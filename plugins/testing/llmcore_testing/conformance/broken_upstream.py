@@ -28,6 +28,7 @@ from llmcore.errors import (
 )
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.simulator import Fault, Simulator
 
 __all__ = ["BrokenUpstream"]
@@ -71,7 +72,7 @@ _ENOUGH_S: Final = 30.0
 class BrokenUpstream(CanaryTests):
     """Each test injects one fault and checks the error's class, `retryable`, chain and text, and the number of requests.
 
-    The tests are skipped unless the subclass overrides the fixture `broken`.
+    The tests need the fixture `broken`.
     """
 
     routes: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
@@ -87,10 +88,7 @@ class BrokenUpstream(CanaryTests):
 
     @pytest.fixture
     def broken(self) -> Any:
-        """Return a backend that connects to `upstream`. An override takes the fixture `upstream` as its argument.
-
-        Without an override, the tests are skipped.
-        """
+        """Return a backend that connects to `upstream`. An override takes the fixture `upstream` as its argument."""
         return None
 
     def make_timed_call(
@@ -100,9 +98,8 @@ class BrokenUpstream(CanaryTests):
         del caller, timeout_s, idle_s
         return None
 
+    @requires("broken")
     def test_without_a_fault_the_server_answers(self, broken: Any, request: pytest.FixtureRequest) -> None:
-        if broken is None:
-            return
         upstream = _find(request)
         with closing(self.another(broken)) as caller:
             name, *args = self.make_call()
@@ -111,6 +108,7 @@ class BrokenUpstream(CanaryTests):
                 f"one call must send one request to `upstream`, got {upstream.counts['requests']}"
             )
 
+    @requires("broken")
     def test_a_server_that_is_away_is_unavailable(
         self,
         broken: Any,
@@ -118,14 +116,13 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        if broken is None:
-            return
         _find(request).close()
         with closing(self.another(broken)) as caller:
             error = self._fail(caller, self.make_call(), "is away", canary, caplog)
             self._check_class(error, (Unavailable,), "is away")
 
     @pytest.mark.parametrize("status", _STATUSES)
+    @requires("broken")
     def test_a_status_becomes_the_error_that_fits(
         self,
         status: str,
@@ -134,8 +131,6 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        if broken is None:
-            return
         upstream, (fault, expected) = _find(request), _STATUSES[status]
         if canary is not None and status in {"400", "401"}:  # some vendors quote the key in the error
             fault = Fault.status(int(status), message=f"This key is not valid: {canary}")
@@ -150,6 +145,7 @@ class BrokenUpstream(CanaryTests):
             )
 
     @pytest.mark.parametrize("cut", _CUT)
+    @requires("broken")
     def test_a_cut_answer_is_an_error(
         self,
         cut: str,
@@ -158,8 +154,6 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        if broken is None:
-            return
         upstream = _find(request)
         upstream.fail(_CUT[cut], times=None)
         with closing(self.another(broken)) as caller:
@@ -167,6 +161,7 @@ class BrokenUpstream(CanaryTests):
             self._check_once(upstream)
 
     @pytest.mark.parametrize("cut", _CUT_STREAMS)
+    @requires("broken")
     def test_a_cut_stream_does_not_end_well(
         self,
         cut: str,
@@ -175,7 +170,7 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        if broken is None or not self.stream_method or cut not in self.find_cut_streams():
+        if not self.stream_method or cut not in self.find_cut_streams():
             return
         upstream = _find(request)
         upstream.fail(_CUT_STREAMS[cut], times=None)
@@ -195,9 +190,8 @@ class BrokenUpstream(CanaryTests):
                 )
             self._check_once(upstream)
 
+    @requires("broken")
     def test_a_timeout_is_in_seconds(self, broken: Any, request: pytest.FixtureRequest) -> None:
-        if broken is None:
-            return
         upstream = _find(request)
         upstream.fail(Fault.slow(_SLOW_S))
         with closing(self.another(broken)) as caller:
@@ -211,6 +205,7 @@ class BrokenUpstream(CanaryTests):
             )
 
     @pytest.mark.parametrize("fault", ["silence", "silence_within"])
+    @requires("broken")
     def test_a_timeout_ends_the_call(
         self,
         fault: str,
@@ -220,8 +215,6 @@ class BrokenUpstream(CanaryTests):
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """`timeout_s` must end a call without an answer; `idle_s` must end a call whose answer stops."""
-        if broken is None:
-            return
         upstream = _find(request)
         upstream.fail(Fault.hang() if fault == "silence" else Fault.stall(after=2), times=None)
         with closing(self.another(broken)) as caller:

@@ -16,6 +16,7 @@ from llmcore_testing.conformance.cache_racing import RacingTests
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
 from llmcore_testing.conformance.large_values import are_equal
+from llmcore_testing.conformance.optional import requires
 
 __all__ = ["CacheConformance"]
 
@@ -231,9 +232,8 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         self.call("set", keys[0], b"again")
         assert self.call("get", keys[0]) == b"again", "set must work after clear"
 
+    @requires("sibling")
     def test_namespaces_are_separate(self, sibling: Any) -> None:
-        if sibling is None:
-            pytest.skip("the fixture `sibling` returns None: no namespaces")
         other = self.another(sibling)
         try:
             for i in range(20):

@@ -9,6 +9,7 @@ from typing import Any, Final
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.cache_abilities import CacheAbilities
 from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
 
 __all__ = ["RacingTests"]
@@ -22,9 +23,8 @@ _LONG_S: Final = 3600.0
 class RacingTests(CacheAbilities):
     """Tests that two instances do not lose each other's entries, and that a lease has one holder among them."""
 
+    @requires("twin")
     def test_values_set_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:
-        if twin is None:
-            return
         mine, theirs, late = (_make_keys(name) for name in ("mine", "theirs", "late"))
         with closing(self.another(twin)) as other:
             race_instances(self.caller, other, _set(mine), _set(theirs))
@@ -38,18 +38,16 @@ class RacingTests(CacheAbilities):
 
     @of("fork")
     @needs_fork
+    @requires("twin")
     def test_values_set_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
-        if twin is None:
-            return
         mine, theirs = _make_keys("mine"), _make_keys("theirs")
         race_processes(self.caller, twin, _set(mine), _set(theirs))
         self._check_kept(mine + theirs, "two processes set different keys at the same time")
 
     @of("acquire")
+    @requires("twin")
     def test_of_two_instances_one_gets_the_lease(self, twin: Any) -> None:
         self.needs("acquire", "release")
-        if twin is None:
-            return
         work = self._make_key()
         with closing(self.another(twin)) as other:
             for number in range(_ROUNDS):

@@ -11,6 +11,7 @@ import pytest
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import Abilities
 from llmcore_testing.conformance.calling import Caller
+from llmcore_testing.conformance.optional import requires
 
 __all__ = ["RefusedOperations"]
 
@@ -32,10 +33,11 @@ class RefusedOperations(Abilities):
         """Return caches with the entries of `provider`. Each key is the operation that the server refuses for that cache.
 
         Example: `{"get": MyCache(user="writer")}`. Keys are "get", "set", "delete", "clear", "keys", "get_many",
-        "delete_matching" and "acquire". Without an override, the test is skipped.
+        "delete_matching" and "acquire".
         """
         return {}
 
+    @requires("restricted")
     def test_a_refused_operation_is_reported_although_others_succeed(
         self, restricted: Mapping[str, Any]
     ) -> None:

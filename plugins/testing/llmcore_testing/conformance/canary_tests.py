@@ -9,6 +9,7 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.time_tests import TimeTests
 
 __all__ = ["CanaryTests"]
@@ -26,9 +27,8 @@ class CanaryTests(TimeTests):
         """Return a call that the backend probably rejects, so that errors are searched too."""
         return self.make_call()
 
-    def test_the_key_is_never_shown(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:
-        if canary is None:
-            return
+    @requires("canary")
+    def test_the_key_is_never_shown(self, canary: str, caplog: pytest.LogCaptureFixture) -> None:
         provider = self.caller.provider
         assert canary not in f"{provider!r} {provider!s}", "the backend's repr shows the key"
         shown = {name for name, value in getattr(provider, "__dict__", {}).items() if canary in repr(value)}

@@ -15,11 +15,12 @@ import pytest
 
 from llmcore.errors import EngineError
 from llmcore_testing.conformance import engine_work as work
+from llmcore_testing.conformance.optional import OptionalParts, requires
 
 __all__ = ["EngineConformance"]
 
 
-class EngineConformance:
+class EngineConformance(OptionalParts):
     """The tests of an engine. A subclass overrides the fixture `provider`.
 
     The tests may share one engine, as in this example. `opener` returns a separate engine for the test that closes it::
@@ -156,9 +157,8 @@ class EngineConformance:
         seen = extra.with_name("extra.seen").exists()
         assert not (was_cancelled and seen), "`cancel` returned True, but the call ran"
 
-    def test_an_engine_may_be_closed_twice(self, opener: Callable[[], Any] | None) -> None:
-        if opener is None:
-            pytest.skip("the fixture `opener` returns None: there can be only one engine")
+    @requires("opener")
+    def test_an_engine_may_be_closed_twice(self, opener: Callable[[], Any]) -> None:
         engine = opener()
         assert self.take(engine.submit(work.reverse, b"ab")) == b"ba"
         engine.close()

@@ -29,6 +29,7 @@ from llmcore_testing.conformance.ledger_calls import (
 )
 from llmcore_testing.conformance.ledger_reports import ReportTests
 from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.processes import run_in_two_processes
 from llmcore_testing.conformance.racing import needs_fork
 
@@ -272,7 +273,8 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         self.settle(request, reserved, cost=9 * NANO)
         assert self.read() == {ALL: (9, 0)}
 
-    def test_two_processes_share_budgets(self, opener: Callable[[], Any] | None) -> None:
+    @requires("opener")
+    def test_two_processes_share_budgets(self, opener: Callable[[], Any]) -> None:
         other = open_again(opener)
         try:
             self.reserve(make_request(60, limit(ALL, 100)))
@@ -282,9 +284,8 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         finally:
             other.close()
 
-    def test_two_instances_that_reserve_at_once_never_exceed_a_limit(
-        self, opener: Callable[[], Any] | None
-    ) -> None:
+    @requires("opener")
+    def test_two_instances_that_reserve_at_once_never_exceed_a_limit(self, opener: Callable[[], Any]) -> None:
         other = open_again(opener)
 
         def ask(number: int) -> bool:
@@ -297,9 +298,8 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             assert self.read() == {ALL: (0, 100)}
 
     @needs_fork
-    def test_two_processes_that_reserve_at_once_never_exceed_a_limit(
-        self, opener: Callable[[], Any] | None
-    ) -> None:
+    @requires("opener")
+    def test_two_processes_that_reserve_at_once_never_exceed_a_limit(self, opener: Callable[[], Any]) -> None:
         other = open_again(opener)
 
         def ask(ledger: Any) -> int:
@@ -313,8 +313,9 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             granted = int(told) + mine
             assert granted == 10, f"two processes granted {granted} reservations of 10 of a limit of 100"
 
+    @requires("opener")
     def test_rows_of_a_run_that_outlives_its_process_are_settled_by_a_later_one(
-        self, opener: Callable[[], Any] | None
+        self, opener: Callable[[], Any]
     ) -> None:
         later = open_again(opener)
         requests = []
@@ -332,8 +333,9 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         later.close()
 
     @needs_fork
+    @requires("opener")
     def test_the_rows_of_a_process_that_died_are_settled_at_their_maximum(
-        self, opener: Callable[[], Any] | None
+        self, opener: Callable[[], Any]
     ) -> None:
         other = open_again(opener)
         request = make_request(60, limit(ALL, 100))

@@ -116,10 +116,8 @@ async def await_method(method: Callable[..., Any], *args: Any) -> Any:
     return await method(*args)
 
 
-def open_again(opener: Callable[[], Any] | None) -> Any:
-    """Open the ledger like another process. Skip the test if only one process can use the ledger."""
-    if opener is None:
-        pytest.skip("the fixture `opener` returns None: only one process can use this ledger")
+def open_again(opener: Callable[[], Any]) -> Any:
+    """Open the ledger like another process."""
     other = opener()
     other.prepare(TIMEOUT_S)
     return other

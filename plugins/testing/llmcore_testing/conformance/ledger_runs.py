@@ -12,6 +12,7 @@ import pytest
 
 from llmcore.support.ledger_runs import BUSY, MINE, ItemState
 from llmcore_testing.conformance.ledger_calls import TIMEOUT_S, LedgerCalls, open_again
+from llmcore_testing.conformance.optional import requires
 
 __all__ = ["LedgerRunsTests"]
 
@@ -34,8 +35,9 @@ class LedgerRunsTests(LedgerCalls):
         states = self.do("claim_items", "a-run", claim, keys, TIMEOUT_S, ledger=ledger)
         return None if states is None else list(states)
 
+    @requires("opener")
     def test_an_item_is_claimed_once_and_its_answer_is_shared(
-        self, runs: str, opener: Callable[[], Any] | None
+        self, runs: str, opener: Callable[[], Any]
     ) -> None:
         other = open_again(opener)
         assert self.claim("one", KEYS[:2]) == [MINE, MINE]
@@ -75,8 +77,9 @@ class LedgerRunsTests(LedgerCalls):
         self.do("release_items", runs, "three", TIMEOUT_S)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    @requires("opener")
     def test_the_items_of_a_process_that_died_are_taken_over(
-        self, runs: str, opener: Callable[[], Any] | None
+        self, runs: str, opener: Callable[[], Any]
     ) -> None:
         del runs
         other = open_again(opener)

@@ -12,6 +12,7 @@ from llmcore.errors import LLMCoreError
 from llmcore.types import ChatRequest, Delta, Message, Reply, Usage
 from llmcore_testing.conformance.broken_upstream import BrokenUpstream
 from llmcore_testing.conformance.llm_samples import TOOL
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.simulator import RecordedRequest, Simulator
 
 __all__ = ["ContentTests"]
@@ -95,6 +96,7 @@ class ContentTests(BrokenUpstream):
         assert found is None or found > 0, "the price of an unknown model must be None, not 0"
 
     @pytest.mark.parametrize("way", ["complete", "stream"])
+    @requires("broken")
     def test_the_server_gets_every_message(
         self, way: str, broken: Any, request: pytest.FixtureRequest
     ) -> None:
@@ -106,6 +108,7 @@ class ContentTests(BrokenUpstream):
 
     @pytest.mark.parametrize("text", [_LONG * 50, _SPACES, _UNICODE], ids=["long", "spaces", "unicode"])
     @pytest.mark.parametrize("way", ["complete", "stream"])
+    @requires("broken")
     def test_the_server_gets_the_text_as_it_is(
         self, way: str, text: str, broken: Any, request: pytest.FixtureRequest
     ) -> None:
@@ -114,6 +117,7 @@ class ContentTests(BrokenUpstream):
             assert text in _join_texts(sent), f"{way} must send the text unchanged"
 
     @pytest.mark.parametrize("way", ["complete", "stream"])
+    @requires("broken")
     def test_the_server_gets_tools_and_parameters(
         self, way: str, broken: Any, request: pytest.FixtureRequest
     ) -> None:
@@ -124,6 +128,7 @@ class ContentTests(BrokenUpstream):
             assert 1234 in _find_values(sent.body), f"{way} must send max_tokens or raise an error"
 
     @pytest.mark.parametrize("way", ["complete", "stream"])
+    @requires("broken")
     def test_the_server_gets_the_model_of_the_request(
         self, way: str, broken: Any, request: pytest.FixtureRequest
     ) -> None:
@@ -139,8 +144,6 @@ class ContentTests(BrokenUpstream):
     ) -> RecordedRequest | None:
         """Send *asked* to `upstream`. Return the received request; None if the backend rejected *asked* or lacks the method."""
         __tracebackhide__ = True
-        if broken is None:
-            return None
         upstream = request.getfixturevalue("upstream")
         assert isinstance(upstream, Simulator), "the fixture `upstream` must be a Simulator"
         caller = self.another(broken)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from llmcore.errors import StorageExists
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
 from llmcore_testing.conformance.storage_shared import SharedTests
 
@@ -22,9 +23,8 @@ _ROUNDS: Final = 4
 class RacingTests(SharedTests):
     """Tests that two instances do not lose each other's files, as with an index that one of them overwrites."""
 
+    @requires("twin")
     def test_files_saved_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:
-        if twin is None:
-            return
         mine, theirs, late = (_make_keys(name) for name in ("mine", "theirs", "late"))
         with closing(self.another(twin)) as other:
             race_instances(self.caller, other, _save(mine), _save(theirs))
@@ -34,16 +34,16 @@ class RacingTests(SharedTests):
 
     @of("fork")
     @needs_fork
+    @requires("twin")
     def test_files_saved_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
-        if twin is None:
-            return
         mine, theirs = _make_keys("mine"), _make_keys("theirs")
         race_processes(self.caller, twin, _save(mine), _save(theirs))
         self._check_kept(mine + theirs, self.caller, "two processes save different files at the same time")
 
     @of("save_if_absent")
+    @requires("twin")
     def test_of_two_instances_one_makes_the_file(self, twin: Any) -> None:
-        if twin is None or not self.holds_conditions():
+        if not self.holds_conditions():
             return
         with closing(self.another(twin)) as other:
             for number in range(_ROUNDS):

@@ -12,6 +12,7 @@ from llmcore.errors import StorageChanged, StorageExists, StorageNotFound
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.calling import Caller, Script
 from llmcore_testing.conformance.large_values import are_equal
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.storage_writing import ConditionalSaving
 
 __all__ = ["SharedTests"]
@@ -25,7 +26,7 @@ class SharedTests(ConditionalSaving):
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
-        """Return a second instance with the same files, as in another process; None skips its tests."""
+        """Return a second instance with the same files, as in another process."""
         return None
 
     @of("copy")
@@ -57,9 +58,8 @@ class SharedTests(ConditionalSaving):
             )
             assert self.call("load", "target") == versions[number]
 
+    @requires("twin")
     def test_a_second_instance_sees_each_change_at_once(self, twin: Any) -> None:
-        if twin is None:
-            return
         with closing(self.another(twin)) as other:
             for mine, theirs in ((self.caller, other), (other, self.caller)):
                 _check_views(theirs, {})  # detects a cached list in the next check
@@ -77,9 +77,10 @@ class SharedTests(ConditionalSaving):
                 _check_views(theirs, {})
 
     @of("save_if_absent")
+    @requires("twin")
     def test_conditions_hold_between_two_instances(self, twin: Any) -> None:
         self.needs("save_if_absent", "save_if_match", "load_with_etag")
-        if twin is None or not self.holds_conditions():
+        if not self.holds_conditions():
             return
         with closing(self.another(twin)) as other:
             first = self.call("save_if_absent", "a/file", b"mine")
@@ -92,9 +93,8 @@ class SharedTests(ConditionalSaving):
                 self.call("save_if_match", "a/file", b"mine again", first)
             assert self.call("load", "a/file") == b"theirs"
 
+    @requires("twin")
     def test_readers_of_a_second_instance_get_whole_files(self, twin: Any) -> None:
-        if twin is None:
-            return
         values = [bytes([65 + i]) * 65_536 for i in range(6)]
         with closing(self.another(twin)) as other:
             self.call("save", "shared/file", values[0])
@@ -107,9 +107,8 @@ class SharedTests(ConditionalSaving):
                     "a reader of the second instance must get one saved version"
                 )
 
+    @requires("twin")
     def test_closing_a_second_instance_leaves_the_first_usable(self, twin: Any) -> None:
-        if twin is None:
-            return
         self.call("save", "a/file", b"kept")
         other = self.another(twin)
         assert other.call("load", "a/file") == b"kept"

@@ -1,0 +1,86 @@
+"""Optional parts of a kit: tests of abilities that a backend may lack, and tests that need a fixture of the author.
+
+A test whose fixture is not defined is skipped with a reason that begins with `NOT_CHECKED`. The attribute `lacks` of the
+test class leaves out tests of both kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, TypeVar
+
+import pytest
+
+from llmcore_testing.not_checked import NOT_CHECKED
+
+__all__ = ["OptionalParts", "of", "requires"]
+
+T = TypeVar("T", bound=Callable[..., None])
+
+_SUBJECTS: Final[Mapping[str, str]] = {
+    "broken": "a server that fails",
+    "canary": "that nothing shows the key",
+    "denied": "credentials that the server refuses",
+    "opener": "a second instance",
+    "restricted": "a server that refuses single operations",
+    "sibling": "a second namespace",
+    "twin": "a second instance",
+    "upstream": "a server that fails",
+}
+"""What the tests check that need the fixture."""
+
+
+def of(ability: str) -> Callable[[T], T]:
+    """Mark a test of *ability*, which is named by one of its methods; see `OptionalParts.lacks`."""
+
+    def mark(test: T) -> T:
+        test.ability = ability  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def requires(*fixtures: str) -> Callable[[T], T]:
+    """Mark a test that needs these fixtures of the author. Their default is None or empty."""
+
+    def mark(test: T) -> T:
+        test.required_fixtures = fixtures  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+class OptionalParts:
+    """Leaves out the tests of what a backend lacks, and skips those whose fixture the author has not defined."""
+
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Abilities that the backend intentionally does not have, each named by one of its methods, and optional fixtures that do
+    not apply to it. pytest does not collect their tests. Tests of other missing abilities and fixtures are skipped."""
+
+    _left_out: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        left_out = dict(cls._left_out)
+        for name in dir(cls):
+            inherited, test = left_out.pop(name, None), getattr(cls, name)
+            test = inherited if test is None else test  # a subclass may lack less than its base
+            named = (getattr(test, "ability", None), *getattr(test, "required_fixtures", ()))
+            lacking = not set(cls.lacks).isdisjoint(named)
+            if lacking:
+                left_out[name] = test
+            if lacking or inherited is not None:
+                setattr(cls, name, None if lacking else test)
+        cls._left_out = left_out
+
+    @pytest.fixture(autouse=True)
+    def _skip_without_fixtures(self, request: pytest.FixtureRequest) -> None:
+        required: tuple[str, ...] = getattr(request.function, "required_fixtures", ())
+        for name in required:
+            value = request.getfixturevalue(name)
+            if value is None or (isinstance(value, Mapping) and not value):
+                fixtures = " and ".join(f"`{each}`" for each in required)
+                pytest.skip(
+                    f"{NOT_CHECKED}{_SUBJECTS[name]}; define the fixture{'s' * (len(required) > 1)} {fixtures}, "
+                    f'or write lacks = ("{required[-1]}",)'
+                )
