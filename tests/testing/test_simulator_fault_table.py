@@ -64,6 +64,7 @@ FAULTS: Final = {
     "slow": Fault.slow(0.01),
     "stall": Fault.stall(after=1),
     "status": Fault.status(503),
+    "trickle": Fault.trickle(),
     "usage": Fault.usage(prompt_tokens=7, input_tokens=7),
     "wrong_schema": Fault.wrong_schema(),
 }
@@ -155,7 +156,7 @@ CHECKS: Final[dict[str, Callable[[Answer, Answer], bool]]] = {
 
 def test_the_table_has_every_fault() -> None:
     assert set(FAULTS) == set(KINDS)
-    assert set(CHECKS) | {"hang", "reset", "stall"} == set(KINDS)
+    assert set(CHECKS) | {"hang", "reset", "stall", "trickle"} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
@@ -184,13 +185,13 @@ def test_a_connection_is_reset(upstream: Simulator, name: str) -> None:
         connection.getresponse()
 
 
-@pytest.mark.parametrize("kind", ["hang", "stall"])
+@pytest.mark.parametrize("kind", ["hang", "stall", "trickle"])
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_an_answer_that_does_not_end_waits_for_the_client(upstream: Simulator, name: str, kind: str) -> None:
     upstream.fail(FAULTS[kind])
     with ask(upstream, ENDPOINTS[name]) as connection:
         upstream.wait_for_requests(1, 60)
-        if kind == "stall":
+        if kind != "hang":
             with connection.getresponse() as response:
                 assert response.read(1)
         assert upstream.in_flight == 1

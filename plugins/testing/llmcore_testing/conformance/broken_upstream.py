@@ -80,6 +80,9 @@ class BrokenUpstream(CanaryTests):
     stream_method: ClassVar[str] = ""
     """The sync name of the streaming method; "" if this kind of backend has none."""
 
+    keeps_deadlines: ClassVar[bool] = True
+    """Whether the provider keeps `timeout_s` itself. Of a speech, only the host does."""
+
     @pytest.fixture
     def upstream(self) -> Iterator[Simulator]:
         """Start the server that `broken` connects to."""
@@ -227,6 +230,32 @@ class BrokenUpstream(CanaryTests):
             call, options = timed
             error = self._fail(caller, call, "does not answer", canary, caplog, **options)
             self._check_class(error, (Timeout,), "does not answer")
+
+    @requires("broken")
+    def test_the_deadline_ends_an_answer_that_trickles(
+        self,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """`timeout_s` must end a call whose answer never ends, although no read of the connection waits long."""
+        if not self.keeps_deadlines:
+            return
+        upstream = _find(request)
+        upstream.fail(Fault.trickle(), times=None)
+        with closing(self.another(broken)) as caller:
+            timed = self.make_timed_call(caller, _SHORT_S, 2 * self.deadline_s)
+            if timed is None:
+                return
+            call, options = timed
+            what = f"sends a byte at a time, without end, and timeout_s is {_SHORT_S}"
+            error = self._fail(caller, call, what, canary, caplog, **options)
+            self._check_class(error, (Timeout,), what)
+            is_gone = upstream.wait_for(lambda: upstream.in_flight == 0, self.deadline_s)
+            assert is_gone, (
+                "after its timeout, a call must close its connection, on which the server still sends"
+            )
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
         """Return the faults of streams that this kind of backend can detect."""

@@ -36,6 +36,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
 
     kind: ClassVar[str] = "voice"
     stream_method: ClassVar[str] = "stream_speech"
+    keeps_deadlines: ClassVar[bool] = False
     must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50

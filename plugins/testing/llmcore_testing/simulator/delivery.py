@@ -6,6 +6,7 @@ import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from llmcore_testing.simulator.chunks import event
@@ -120,6 +121,8 @@ async def deliver(
     match fault.kind if fault else "":
         case "hang":
             await _wait_forever()
+        case "trickle":
+            await _trickle(line, request, answer)
         case "reset" | "stall" | "cut_stream" if fault is not None:
             await _break_off(line, answer, out, flight, fault)
         case "slow" if fault is not None:
@@ -156,6 +159,14 @@ async def _send_all(
     await line.send(drips[-1])
     if not out.keep_alive:
         line.transport.close()
+
+
+async def _trickle(line: Line, request: RecordedRequest, answer: Answer) -> None:
+    out = frame_answer(replace(answer, pieces=(), streamed=True), request)
+    await line.send(out.head)
+    while True:
+        await line.send(chunk(b" ") if request.chunked_answers else b" ")
+        await asyncio.sleep(_TICK_S)
 
 
 def _split_slowly(data: bytes, bytes_per_second: float | None) -> Iterator[bytes]:

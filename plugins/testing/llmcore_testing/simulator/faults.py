@@ -99,6 +99,11 @@ class Fault:
         return Fault("stall", {"after": after})
 
     @staticmethod
+    def trickle() -> Fault:
+        """Send the head, then white space, a byte at a time, until the client disconnects. No read of the client waits long."""
+        return Fault("trickle")
+
+    @staticmethod
     def error_chunk(
         after: int = 2, *, message: str = "The server had an error.", code: str | None = None
     ) -> Fault:
