@@ -332,7 +332,6 @@ def main() -> int:
     for name in args.names:
         if name not in known:
             parser.error(f"NAME must be one of {', '.join(known)}, got {name!r}")
-    os.environ["UV_COMPILE_BYTECODE"] = "0"  # each environment runs once, and imports a part of what it has
     suites = [suite for suite in SUITES if not args.names or suite.name in args.names]
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lowest-") as made, ThreadPoolExecutor(2) as pool:
