@@ -332,10 +332,11 @@ def test_the_fixture_records_and_replays(tmp_path: Path) -> None:
             "-p",
             "no:cacheprovider",
             "-p",
-            "no:xdist",
+            "llmcore_testing.pytest_plugin",
             *arguments,
         ]
-        env = {**os.environ, "PYTEST_ADDOPTS": ""}
+        # The import of the other plugins takes longer than the run.
+        env = {**os.environ, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         return subprocess.run(
             command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=100
         )

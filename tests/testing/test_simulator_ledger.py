@@ -94,14 +94,24 @@ def test_a_ledger_that_is_configured_or_given_is_taken(
     [
         ["-m", "llmcore", "demo"],
         ["-m", "llmcore", "plugins", "check", "echo"],
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_application.py"],
+        [
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "llmcore_testing.pytest_plugin",
+            "test_application.py",
+        ],
     ],
     ids=["demo", "plugins check", "pytest"],
 )
 def test_simulated_calls_are_not_in_the_ledger_of_the_user(empty_home: Path, command: list[str]) -> None:
     Path("test_application.py").write_text(TEST, encoding="utf-8")
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # their import takes longer than the run
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, *command], env=env, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert ledgers(empty_home) == []
