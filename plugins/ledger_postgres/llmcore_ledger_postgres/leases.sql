@@ -22,7 +22,9 @@ BEGIN
     now_s := extract(epoch FROM clock_timestamp());
     today := {s}.day_of(now_s);
     PERFORM {s}.make_partition(today);
-    SELECT jsonb_agg(each || jsonb_build_object('at', coalesce((each->>'at')::float8, now_s))) INTO items
+    -- A lease without `at` is new, or its first answer was lost: it belongs to the day on which it was granted, perhaps yesterday.
+    SELECT jsonb_agg(each || jsonb_build_object('at', coalesce((each->>'at')::float8, (SELECT min(k.at) FROM {s}.calls k
+        WHERE k.day IN (today - 1, today) AND k.key = each->>'key' AND k.kind = 'lease'), now_s))) INTO items
     FROM jsonb_array_elements(items) each;
     -- Lock rows before counters, as `settle` and `recover` do.
     PERFORM 1 FROM {s}.calls k WHERE k.key IN (SELECT e->>'key' FROM jsonb_array_elements(items) e) AND k.day >= today - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -322,6 +323,39 @@ def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(
     assert read(theirs) == (60, 0)
     settle(ours, request, reserved, 20)
     assert read(ours) == (20, 0)
+
+
+def test_a_new_lease_whose_answer_was_lost_at_midnight_is_not_granted_twice(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = opener(lease=Duration(600.0), silence=Duration(2400.0))
+    ledger.prepare(T)
+    leases, sync = ledger._leases, ledger._sync_leases
+    numbers = itertools.count()
+    lost: list[dict[str, Any]] = []
+    assert leases is not None
+
+    def lose_first_answer(number: int, items: list[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
+        answer = sync(number, items, timeout_s)
+        if not lost:
+            lost.append(answer["items"][0])
+            server.execute(  # as if midnight had come since then
+                "SELECT llmcore.make_partition(llmcore.day_of(extract(epoch FROM now())::float8) - 1);"
+                "UPDATE llmcore.calls SET day = day - 1, at = at - 86400 WHERE kind = 'lease'",
+                url=url,
+            )
+            raise LedgerUnavailable("the connection was lost", busy=True, unknown=True)
+        return answer
+
+    monkeypatch.setattr(leases, "_sync", lose_first_answer)
+    ends = time.monotonic() + T
+    while not lost and time.monotonic() < ends:
+        request = make_request(f"{next(numbers)}", 20, limit=10**9)
+        settle(ledger, request, ledger.reserve(request, T), 1)
+    assert lost[0]["block"][0] > 0
+    ledger.flush(T)
+    assert server.execute("SELECT count(*) FROM llmcore.calls WHERE kind = 'lease'", url=url) == [("0",)]
+    assert read(ledger)[1] == 0
 
 
 def test_a_role_that_may_only_call_the_functions_is_enough(
