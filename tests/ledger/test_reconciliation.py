@@ -302,6 +302,23 @@ def test_only_requests_near_midnight_are_shifted(folder: Path, upstream: Simulat
     assert result.unexplained == cost
 
 
+def test_a_request_of_the_queue_may_be_billed_on_the_next_day(folder: Path, upstream: Simulator) -> None:
+    """It is booked when it is sent, and no answer says when the vendor executed it."""
+    rows = [make_call(START.timestamp() + hour * 3600, latency_s=0) for hour in (9, 18)]
+    books = Books(rows=[row | {"tier": "batch", "latency_ms": None} for row, _ in rows])
+    cost = rows[0][1]
+    for day in range(2):  # the first one is billed on its day
+        at = START.timestamp() + 12 * 3600 + day * _DAY.total_seconds()
+        books.charges.append(
+            Charge(at=at, model="model-b", tokens={"input": 1000}, costs={"input": cost}, tier="batch")
+        )
+    result = compare(folder, upstream, "openai", books, START)
+    assert get_amounts(result) == {}
+    assert [dict(each.causes) for each in result.rows] == [{"shifted": -cost}, {"shifted": cost}]
+    assert get_amounts(compare(folder, upstream, "openai", books, START, days=1)) == {"shifted": -cost}
+    assert get_amounts(compare(folder, upstream, "openai", books, START + _DAY, days=1)) == {"shifted": cost}
+
+
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_tiers_are_compared_apart(vendor: str, folder: Path, upstream: Simulator) -> None:
     at = START.timestamp() + 60

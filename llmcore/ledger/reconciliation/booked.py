@@ -14,6 +14,8 @@ from llmcore.support.money import from_nano
 __all__ = ["Booked", "Unsettled", "count_amounts"]
 
 _DAY_S: Final = 86_400
+_BATCH: Final = "batch"
+"""The tier of requests in a vendor's queue, which are answered at an unknown time within a day."""
 _NEAR_S: Final = 600
 """Seconds before and after midnight in which the vendor and the ledger may count a request on different days.
 
@@ -63,7 +65,7 @@ class Booked:
         self.near_start, self.near_end = Decimal(0), Decimal(0)
         """USD of answered requests around the midnights at which the day begins and ends.
 
-        The vendor may count them on the day before or after.
+        The vendor may count them on the day before or after. `near_end` has all requests of a vendor's queue.
         """
 
     @property
@@ -108,7 +110,7 @@ class Booked:
         end = (row.at + latency_s) % _DAY_S
         if end - latency_s < _NEAR_S:
             self.near_start += cost
-        if end > _DAY_S - _NEAR_S:
+        if end > _DAY_S - _NEAR_S or bills.normalize_tier(row.tier or row.tier_asked) == _BATCH:
             self.near_end += cost
 
     def merge(self, other: Booked) -> None:

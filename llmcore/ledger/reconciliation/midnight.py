@@ -18,11 +18,21 @@ Key = tuple[date, str, str]
 """Day, model and tier."""
 
 
-def move_shifted(booked: Mapping[Key, Booked], causes: Mapping[Key, Causes]) -> None:
+def move_shifted(
+    booked: Mapping[Key, Booked], causes: Mapping[Key, Causes], before: Mapping[Key, Booked]
+) -> None:
     """Set the cause `shifted` for amounts that are booked on one day and billed on the day before or after.
 
-    Only requests that were answered close to midnight are moved, so that the usage of other clients stays visible.
+    Only requests that were answered close to midnight are moved, so that the usage of other clients stays visible, and
+    requests of a vendor's queue, which are booked when they are sent and billed up to a day later. *before* has the
+    requests of the day before the period.
     """
+    for (day, model, tier), own in before.items():
+        found = causes.get((day + _DAY, model, tier))
+        if found is not None:
+            amount = min(max(found["unbooked"], Decimal(0)), own.near_end)
+            found["unbooked"] -= amount
+            found["shifted"] += amount
     for (day, model, tier), found in causes.items():
         own = booked[day, model, tier]
         for neighbour, most in ((day + _DAY, own.near_end), (day - _DAY, own.near_start)):

@@ -120,7 +120,8 @@ def reconcile(
 ) -> Reconciliation:
     """Compare *rows* with *bill*, for the UTC days from *since* to before *until*.
 
-    A request belongs to the day on which it ended. Rows of other days, and hits, are ignored.
+    A request belongs to the day on which it ended, or on which it was sent to a vendor's queue. Rows of other days, and hits,
+    are ignored.
 
     Args:
         rows: The rows of the vendor's providers.
@@ -132,12 +133,12 @@ def reconcile(
     """
     with localcontext() as context:
         context.prec = PRECISION
-        cells = _collect(rows, bill, since, until)
+        cells, before = _collect(rows, bill, since, until)
         causes = {
             key: explain(cell.booked, cell.lines, cell.usage, is_complete=_is_complete(key[0], read_at))
             for key, cell in sorted(cells.items())
         }
-        move_shifted({key: cell.booked for key, cell in cells.items()}, causes)
+        move_shifted({key: cell.booked for key, cell in cells.items()}, causes, before)
         found = [_make_row(key, cells[key], each) for key, each in causes.items()]
         days = [since + timedelta(days=number) for number in range((until - since).days)]
         return Reconciliation(
@@ -165,7 +166,10 @@ def iterate_period(
         yield from read(RowQuery(since=start - _LONGEST_S, until=end, filters={"provider": provider}))
 
 
-def _collect(rows: Iterable[LedgerRow], bill: Bill, since: date, until: date) -> _Cells:
+def _collect(
+    rows: Iterable[LedgerRow], bill: Bill, since: date, until: date
+) -> tuple[_Cells, dict[tuple[date, str, str], Booked]]:
+    """Return the cells of the period, and the requests of the day before it."""
     cells: defaultdict[tuple[date, str, str], _Cell] = defaultdict(_Cell)
     names: set[str] = set()
     for line in bill.lines:
@@ -176,9 +180,13 @@ def _collect(rows: Iterable[LedgerRow], bill: Bill, since: date, until: date) ->
         if since <= row.day < until:
             cells[row.day, row.model, row.tier].usage.append(row)
             names.add(row.model)
-    for key, booked in _sum_rows(rows, names, since, until).items():
-        cells[key].booked.merge(booked)
-    return _merge_tiers(cells)
+    before: dict[tuple[date, str, str], Booked] = {}
+    for key, booked in _sum_rows(rows, names, since - timedelta(days=1), until).items():
+        if key[0] < since:
+            before[key] = booked
+        else:
+            cells[key].booked.merge(booked)
+    return _merge_tiers(cells), before
 
 
 def _sum_rows(
