@@ -105,6 +105,7 @@ FAULTS = {
     "results_twice": (Fault.batch("results_twice"), 1, 0),
     "reordered": (Fault.batch("reordered"), 1, 0),
     "lost": (Fault.batch("lost"), 1, 0),
+    "listed_late": (Fault.batch("listed_late"), 1, 0),
     "429": (Fault.status(429, retry_after=0), 1, 0),
     "no_output_file": (Fault.batch("no_output_file"), 1, 10),
     "bad_line": (Fault.batch("bad_line"), 1, 1),

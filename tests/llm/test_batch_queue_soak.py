@@ -16,6 +16,7 @@ import pytest
 
 import llmcore
 from llmcore.errors import LLMCoreError
+from llmcore.llm.batch import queue_chunks
 from llmcore.llm.batch.items import BatchItem
 from llmcore_testing.simulator import Fault, Simulator
 from llmcore_testing.simulator.faults import BATCH_FAULTS
@@ -67,7 +68,12 @@ async def run_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_each_answer_is_returned_and_booked_once(seed: int, tmp_path: Path) -> None:
+def test_each_answer_is_returned_and_booked_once(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        queue_chunks, "_CONFIRM_S", 6.0
+    )  # the simulator lists every batch within three seconds
     chance = random.Random(seed)  # noqa: S311 - no secrets
     provider, lane = ("openai", "anthropic")[seed % 2], chance.choice(["queue", "queue", "auto"])
     with Simulator() as upstream:

@@ -175,7 +175,7 @@ STATES = {
 
 
 def test_every_fault_of_a_batch_is_tried() -> None:
-    assert {*STATES, "lost"} == set(BATCH_FAULTS)
+    assert {*STATES, "lost", "listed_late"} == set(BATCH_FAULTS)
     with pytest.raises(ConfigError, match="`how` of the fault `batch` must be one of"):
         Fault.batch("late")
 

@@ -23,8 +23,13 @@ __all__ = ["Chunks"]
 
 _MOST_CREATIONS: Final = 8
 """The run stops after this many consecutive temporary refusals, such as rate limits."""
-_CONFIRM_S: Final = 2.0
-"""Seconds after which a batch that the vendor does not list counts as not created."""
+_CONFIRM_S: Final = 60.0
+"""Seconds after which a batch that the vendor does not list counts as not created.
+
+The vendor may still work on a request whose connection ended, and may list a new batch late.
+"""
+_ANSWERED_CONFIRM_S: Final = 2.0
+"""The same if the vendor has answered with an error."""
 _CLOCKS_S: Final = 600.0
 """The maximum difference between the vendor's clock and the local one, in seconds."""
 _TAIL: Final = 24
@@ -58,8 +63,8 @@ class Chunks:
         self._drains = drains
         self._is_over = drains
         """True if no further batches are created."""
-        self._unconfirmed: dict[int, float | None] = {}
-        """Id of a chunk whose batch may exist -> the time when the vendor's list first lacked the batch."""
+        self._unconfirmed: dict[int, float] = {}
+        """Id of a chunk whose batch may exist -> the time until which it is looked for in the vendor's list."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
         self._failures = 0
@@ -94,6 +99,7 @@ class Chunks:
             waits.append(self._paused_until - time.monotonic())
         if self._moves_tail and not self._is_over:
             waits += [_get_tail(chunk) - time.time() for chunk in self._open]
+        waits += [until - time.monotonic() for until in self._unconfirmed.values()]
         return max(0.05, min(waits))
 
     def wait_for_room(self) -> None:
@@ -106,7 +112,8 @@ class Chunks:
         await self.release_unused()
         keys = {each.name: each.key for chunk in self._open for each in self._queue.list_requests(chunk)}
         self._booking.load_unbooked(keys, lambda name: self._work.find_call(keys[name]), self._queue.began)
-        self._unconfirmed = dict.fromkeys(chunk.id for chunk in self._open if chunk.state == "intent")
+        until = time.monotonic() + _CONFIRM_S
+        self._unconfirmed = {chunk.id: until for chunk in self._open if chunk.state == "intent"}
 
     async def release_unused(self) -> None:
         """Release reservations of requests that are in no chunk."""
@@ -137,8 +144,10 @@ class Chunks:
         try:
             requests = await self._collect(chunk)
             status = await self._get_vendor(chunk).submit(requests, metadata)
-        except Unconfirmed:
-            self._unconfirmed[chunk.id] = None
+        except Unconfirmed as error:
+            patience_s = _ANSWERED_CONFIRM_S if error.is_answered else _CONFIRM_S
+            self._unconfirmed[chunk.id] = time.monotonic() + patience_s
+            self._report(f"looking for a batch of {chunk.size:,} requests whose creation was not confirmed")
             return True
         except STOPPING:
             await self._return(chunk)
@@ -200,6 +209,7 @@ class Chunks:
 
     async def _confirm(self, chunk: Chunk, vendor: Vendor) -> bool:
         """Determine whether the batch of *chunk* was created."""
+        asked_at = time.monotonic()
         found = await vendor.list_batches(chunk.created - _CLOCKS_S)
         if found is None:
             for each in self._queue.list_requests(chunk):
@@ -218,9 +228,7 @@ class Chunks:
                 self._adopt(chunk, status)
                 return True
             is_undecided |= is_ours is None
-        first = self._unconfirmed[chunk.id]
-        if is_undecided or first is None or time.monotonic() - first < _CONFIRM_S:
-            self._unconfirmed[chunk.id] = time.monotonic() if first is None else first
+        if is_undecided or asked_at < self._unconfirmed[chunk.id]:
             return False
         del self._unconfirmed[chunk.id]
         return True

@@ -21,10 +21,17 @@ __all__ = ["Unconfirmed", "Vendor", "has_queue"]
 _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
 """The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
+_GATEWAY: Final = frozenset({502, 504})
+"""The statuses with which a gateway answers while the vendor may still work."""
 
 
 class Unconfirmed(Exception):
     """The creation of a batch was not confirmed. The batch may exist."""
+
+    def __init__(self, *, is_answered: bool) -> None:
+        super().__init__()
+        self.is_answered = is_answered
+        """Whether the vendor itself has answered, so that it no longer works on the request."""
 
 
 class Vendor:
@@ -63,16 +70,13 @@ class Vendor:
         try:
             status: BatchStatus = await arun(call_backend(self._backend, step))
         except LLMCoreError as error:
+            answered = getattr(error, "status", None)
             is_unsent = sending.withdraw() or (isinstance(error, ProviderError) and not error.sent)
-            if (
-                is_unsent
-                or getattr(error, "status", None) in _REFUSED
-                or not isinstance(error, ProviderError)
-            ):
+            if is_unsent or answered in _REFUSED or not isinstance(error, ProviderError):
                 raise
         else:
             return status
-        raise Unconfirmed
+        raise Unconfirmed(is_answered=answered is not None and answered not in _GATEWAY)
 
     async def get_status(self, batch: str) -> BatchStatus:
         """Return the status of a batch."""

@@ -41,6 +41,10 @@ class Result:
     body: Any = None
 
 
+_LATE_S: Final = 3.0
+"""See `Fault.batch`: "listed_late"."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Batch:
     """One batch. Times are seconds since 1970."""
@@ -67,6 +71,11 @@ class Batch:
     def is_over(self) -> bool:
         """True if the state is final."""
         return self.ended_at is not None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the vendor's list has the batch."""
+        return self.how != "listed_late" or time.time() > self.created_at + _LATE_S
 
     @property
     def how(self) -> str:
@@ -196,7 +205,7 @@ def read_page(query: Mapping[str, str], after: str, found: list[Batch]) -> tuple
         after: The name of the query field with the id of the previous page's last batch.
         found: All batches, oldest first.
     """
-    newest = found[::-1]
+    newest = [batch for batch in found[::-1] if batch.is_listed]
     ids = [batch.id for batch in newest]
     start = ids.index(query[after]) + 1 if query.get(after) in ids else 0
     text = query.get("limit", "20")

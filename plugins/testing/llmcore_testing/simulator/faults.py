@@ -18,7 +18,7 @@ REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish
 CREATING: Final = frozenset({"batch"})
 """The kind of fault that changes the outcome of a new batch."""
 BATCH_FAULTS: Final = (
-    "bad_line", "error_file_only", "expired", "half_done", "lost", "no_output_file", "reordered", "results_twice",
+    "bad_line", "error_file_only", "expired", "half_done", "listed_late", "lost", "no_output_file", "reordered", "results_twice",
     "validation_failed",
 )  # fmt: skip
 """The values of `how` in `Fault.batch`."""
@@ -169,7 +169,8 @@ class Fault:
             how: "expired" (before the first request), "half_done" (expired after half of the requests), "error_file_only"
                 (each request failed with status 500), "no_output_file" (all requests succeeded, but the results are
                 missing), "validation_failed", "results_twice", "reordered", "bad_line" (the first result is truncated),
-                or "lost" (the batch is created, but the connection is reset before the answer).
+                "lost" (the batch is created, but the connection is reset before the answer), or "listed_late" (the same, and the
+                batch is listed three seconds later).
         """
         if how not in BATCH_FAULTS:
             raise ConfigError(

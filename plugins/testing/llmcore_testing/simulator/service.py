@@ -100,7 +100,7 @@ class Service:
             fault = self._take_fault(request, route, streams=True)
             if fault is not None:
                 self._script.count("faults")
-        if fault is not None and fault.settings.get("how") == "lost":
+        if fault is not None and fault.settings.get("how") in {"lost", "listed_late"}:
             return answer, Fault.reset()
         return answer, None if fault is None or fault.rewriting else fault
 
