@@ -27,7 +27,7 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
 
 
 def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
-    """Return the call ids of the settled rows with *tag*, from *since* on. Rows that wait next to the ledger are handed in first.
+    """Import the rows of the file next to the ledger. Then return the call ids of the settled rows with *tag*, from *since* on.
 
     Raises:
         LedgerError: The ledger cannot be read or written.
@@ -38,7 +38,10 @@ def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
 
 
 def make_unbooked(charge: Charge, at: float) -> Reservation:
-    """Return the reservation of a request that was sent at *at* without a row. Its outcome is booked next to the ledger."""
+    """Return the reservation of a request that was sent at *at* without a row.
+
+    Its outcome is booked in the file next to the ledger.
+    """
     found = Reservation(charge, at)
     found.is_unbooked = True
     return found

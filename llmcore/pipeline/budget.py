@@ -77,7 +77,7 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
 
 
 def check_budget(charge: Charge, quote: Quote, services: Services, left: Callable[[], float]) -> Act[None]:
-    """Check the budgets before a call that sends several requests. *left* returns the rest of its deadline in seconds.
+    """Check the budgets before a call that sends several requests. *left* returns the seconds until its deadline.
 
     Raises:
         BudgetError: The call would exceed a budget, even if all calls in progress cost nothing.

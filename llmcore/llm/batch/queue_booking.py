@@ -64,7 +64,8 @@ class Booking:
         missing = [name for name in names if name not in self._open] if spending.is_enabled else []
         if not missing:
             return
-        # A request that has a settled row is not booked again: the earlier process ended before it noted the answer.
+        # Do not book a request that has a settled row: the earlier process booked it, but ended before it
+        # stored the answer.
         settled = find_settled(spending, self._tag, since)
         for name in missing:
             call = None if name in settled else find_call(name)
