@@ -26,7 +26,7 @@ export UV_PYTHON_DOWNLOADS := never
 # npm trusts what the system trusts, as uv does here (system-certs) and pip by itself.
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 # Whatever the caller's shell says of other environments must not lead this one astray.
-unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONUNBUFFERED UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV
 
 help: ## show this list
 	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

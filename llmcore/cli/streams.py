@@ -49,7 +49,10 @@ def claim_stdout() -> None:
     is_ours = _replace_closed()
     if _answer is not None or not is_ours or not _is_real_stdout(sys.stdout):
         return
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # `run` writes the same text again, and reports the fault
+        _discard_unwritten(sys.stdout)
     _answer = _open_like_stdout(os.dup(_STDOUT))
     os.dup2(_STDERR, _STDOUT)
     # Create a new object, because the old object has cached whether its file can seek.
@@ -134,6 +137,15 @@ def _redirect_to_null(number: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
+
+
+def _discard_unwritten(stream: TextIO) -> None:
+    """Empty the buffer of *stream*, which cannot be written."""
+    saved = os.dup(stream.fileno())
+    _redirect_to_null(stream.fileno())
+    stream.flush()
+    os.dup2(saved, stream.fileno())
+    os.close(saved)
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

@@ -157,9 +157,10 @@ def test_closed_streams_leave_the_exit_code_and_the_other_streams_as_they_are(
         assert done.stdout == b""
 
 
-def test_a_full_stdout_is_reported_by_every_command(cli: CommandLine) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_full_stdout_is_reported_by_every_command(cli: CommandLine, unbuffered: str) -> None:
     for command in ("ask hi", "ask --json hi", "--version", "--help", "plugins", "completion bash"):
-        done = at_the_shell(cli, f"{command} > /dev/full")
+        done = at_the_shell(cli, f"{command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 2, command
         assert b"stdout cannot be written: No space left on device" in done.stderr
 
