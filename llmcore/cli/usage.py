@@ -54,7 +54,7 @@ _FILTERS: Final = {
 }
 _EPILOG: Final = """examples:
   llmcore usage                        today, this month, budgets
-  llmcore usage --month last-month     cost of last month by model, user and tag, and savings of the cache
+  llmcore usage --month last-month     the same report for last month
   llmcore usage day --by model --since 7d
   llmcore usage model --month 2026-10 --user ann"""
 
