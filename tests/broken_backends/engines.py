@@ -189,6 +189,33 @@ class ClosesOnce(Good):
         del self.inner
 
 
+class ForgetsItsCalls(Good):
+    """Leaves the futures of its calls without results at `close`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        future.set_running_or_notify_cancel()
+
+        def finish(done: Future[bytes]) -> None:
+            if self.is_closed:
+                return
+            if error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        super().submit(function, data).add_done_callback(finish)
+        return future
+
+    def close(self) -> None:
+        self.is_closed = True
+        super().close()
+
+
 @pytest.fixture(scope="class")
 def engine(request: pytest.FixtureRequest) -> Iterator[Good]:
     engine: Good = request.cls.make()
@@ -208,7 +235,11 @@ class Kit(EngineConformance):
         return self.make
 
 
-_QUICK: dict[type[Good], dict[str, float]] = {BoastsOfSlots: {"start_s": 5.0}, Waits: {"start_s": 5.0}}
+_QUICK: dict[type[Good], dict[str, float]] = {
+    BoastsOfSlots: {"start_s": 5.0},
+    ForgetsItsCalls: {"start_s": 1.0},
+    Waits: {"start_s": 5.0},
+}
 del EngineConformance
 _ALL: list[type[Good]] = [Good, *Good.__subclasses__()]
 for each in _ALL:

@@ -29,6 +29,7 @@ FOUND_BY = {
         "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",
         "the pool is broken",
     ),
+    "ForgetsItsCalls": ("test_close_ends_every_call", "a batch would wait for ever"),
     "HidesTheReason": (
         "test_an_exception_of_the_function_is_an_error_with_its_words",
         "must name the type of the exception",

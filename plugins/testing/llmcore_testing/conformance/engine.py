@@ -6,8 +6,9 @@ An engine must run functions in other processes and report each failure as `Engi
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ class EngineConformance(OptionalParts):
     deadline_s: ClassVar[float] = 90.0
     """The timeout for each call, in seconds."""
     start_s: ClassVar[float] = 60.0
-    """The timeout for the start of calls in all slots, and for `submit`, in seconds."""
+    """The timeout for the start of calls in all slots, for `submit`, and for results after `close`, in seconds."""
 
     @pytest.fixture
     def provider(self) -> Any:
@@ -156,6 +157,28 @@ class EngineConformance(OptionalParts):
         assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
         seen = extra.with_name("extra.seen").exists()
         assert not (was_cancelled and seen), "`cancel` returned True, but the call ran"
+
+    @requires("opener")
+    def test_close_ends_every_call(self, opener: Callable[[], Any], tmp_path: Path) -> None:
+        engine, gate, begun = opener(), tmp_path / "gate", threading.Event()
+        calls = min(engine.count_slots(), 4) + 2
+        futures = [engine.submit(work.wait_for_file, str(gate).encode()) for _ in range(calls)]
+        with ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(engine.close)
+            for future in (closing, *futures):
+                future.add_done_callback(lambda _: begun.set())
+            begun.wait(self.start_s)
+            gate.touch()  # an engine may wait for calls that have begun
+            closing.result(self.deadline_s)
+        for future in futures:
+            try:
+                future.exception(self.start_s)
+            except CancelledError:
+                pass
+            except TimeoutError:
+                pytest.fail(
+                    "the engine was closed, and the future of a call has no result: a batch would wait for ever"
+                )
 
     @requires("opener")
     def test_an_engine_may_be_closed_twice(self, opener: Callable[[], Any]) -> None:
