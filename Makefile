@@ -49,7 +49,7 @@ shuffle: .venv/.stamp ## the conformance kits in random orders, also in parallel
 soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against servers that fail (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad, kills)
+figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad, kills, engines)
 	@$(BIN)/python -m tests.batch_figures $(ARGS)
 
 fleet: .venv/.stamp ## 1,000 runs of 8 processes that share a budget while servers and connections fail (ARGS="--runs 50 --seed 1")

@@ -6,6 +6,8 @@
 - `pace`: adaptive concurrency against fixed values, for a server that answers a fixed number of requests at once.
 - `bad`: 200 malformed lines in 10,000.
 - `kills`: 100 kills of runs in both lanes, at random moments (`--items N` of the lane `now`, `--kills N`).
+- `engines`: items of 0.1 s on four workers of each engine (`--items N`, `--engines NAME ...`). An engine that is not in
+  .venv has its own environment: `.cache/ray/bin/python -m tests.batch_figures engines --engines ray`.
 
 Each prints one line of JSON. The server is another process.
 """
@@ -24,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.request import urlopen
 
@@ -32,6 +34,11 @@ import llmcore
 from llmcore.errors import BudgetExceeded
 from tests.batch_kills import measure_kills
 
+WORKERS: Final = 4
+CONCURRENCY: Final = 10
+"""The requests in flight for each worker of an engine."""
+LATENCY_S: Final = 0.1
+"""The duration of each of their requests."""
 SERVER: Final = (sys.executable, "-m", "llmcore_testing.simulator")
 DUPLICATES: Final = 0.3
 CACHED: Final = 0.2
@@ -246,14 +253,53 @@ def measure_bad(lines: int = 10_000, bad: int = 200) -> dict[str, Any]:
     }
 
 
+def measure_engines(items: int, names: Sequence[str]) -> dict[str, Any]:
+    """Run *items* prompts on four workers of each engine. The start of the workers is measured by itself."""
+    os.environ["LLMCORE_FIGURES_KEY"] = "sk-test"  # workers receive no secret
+    found: dict[str, Any] = {}
+    for name in names:
+        tables = {
+            "batch": {"engine": name},
+            "engines": {name: {"workers": WORKERS}},
+            "cache": {"provider": "memory"},
+        }
+        with start_simulator("--latency", str(LATENCY_S)) as address:
+            config = make_config(address, **tables)
+            config["llm"]["openai"]["api_key"] = "env:LLMCORE_FIGURES_KEY"
+            with llmcore.load(config) as core:
+                began = time.monotonic()
+                for _ in core.llm.batch(
+                    (f"start {number}" for number in range(WORKERS)), concurrency=WORKERS
+                ):
+                    pass
+                start = time.monotonic() - began
+                before, began = read_counts(address)["chat"], time.monotonic()
+                run = core.llm.batch(
+                    (f"prompt {number}" for number in range(items)), concurrency=WORKERS * CONCURRENCY
+                )
+                answered = sum(item.reply is not None for item in run)
+                wall = time.monotonic() - began
+                upstream = read_counts(address)["chat"] - before
+        found[name] = {
+            "answered": answered,
+            "upstream": upstream,
+            "start_s": round(start, 1),
+            "wall_s": round(wall, 1),
+            "against_ideal": round(wall / (items * LATENCY_S / WORKERS / CONCURRENCY), 2),
+            "load": round(os.getloadavg()[0], 1),
+        }
+    return found
+
+
 def main() -> None:
     """Measure one figure in an empty home."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=("million", "budget", "pace", "bad", "kills"))
+    parser.add_argument("name", choices=("million", "budget", "pace", "bad", "kills", "engines"))
     parser.add_argument("--items", type=int)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--engines", nargs="+", default=["local", "dask"], metavar="NAME")
     parser.add_argument("--cache", metavar="SIZE", help="the size of the file cache, for `million`")
     told = parser.parse_args()
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
@@ -266,6 +312,8 @@ def main() -> None:
             found = measure_million(told.items or 1_000_000, told.cache)
         elif told.name == "kills":
             found = measure_kills(told.items or 10_000, told.kills)
+        elif told.name == "engines":
+            found = measure_engines(told.items or 10_000, told.engines)
         else:
             found = {"budget": measure_budget, "pace": measure_pace, "bad": measure_bad}[told.name]()
         sys.stdout.write(json.dumps({told.name: found}) + "\n")
