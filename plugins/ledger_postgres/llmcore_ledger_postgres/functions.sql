@@ -52,6 +52,11 @@ BEGIN
     ORDER BY b.period, b.scope FOR UPDATE;
 END $$;
 
+-- Let a reservation and the settlement that abandons it follow each other. Transactions lock keys in order, before counters.
+CREATE OR REPLACE FUNCTION {s}.lock_key(key text) RETURNS void LANGUAGE sql VOLATILE AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended('{s}.calls ' || key, 0))
+$$;
+
 -- The answer to a repeated reservation: the row that the first one has opened; NULL if there is no such row.
 CREATE OR REPLACE FUNCTION {s}.find_row(r jsonb, since date, tag_list text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -79,6 +84,7 @@ BEGIN
         PERFORM {s}.make_partition(today);
     END IF;
     SELECT jsonb_agg(each || jsonb_build_object('at', request_at)) INTO requests FROM jsonb_array_elements(requests) each;
+    PERFORM {s}.lock_key(k.key) FROM (SELECT each->>'key' AS key FROM jsonb_array_elements(requests) each ORDER BY 1) k;
     PERFORM {s}.lock_counters(requests);
     FOR r IN SELECT * FROM jsonb_array_elements(requests) LOOP
         tag_list := ARRAY(SELECT jsonb_array_elements_text(r->'tags'));
@@ -143,11 +149,12 @@ BEGIN
         row_day := (n->>'row')::date;
         first_day := coalesce(row_day, {s}.day_of(extract(epoch FROM clock_timestamp())) - 1);
         last_day := coalesce(row_day, first_day + 2);
-        SELECT k.* INTO c FROM {s}.calls k WHERE k.key = n->>'key' AND k.day BETWEEN first_day AND last_day FOR UPDATE;
-        is_known := FOUND;
-        IF n->>'state' IS NULL THEN  -- a copy of the reservation may still be under way
+        IF n->>'state' IS NULL THEN  -- the reservation may be under way: wait for its end, and let no copy follow
+            PERFORM {s}.lock_key(n->>'key');
             INSERT INTO {s}.voided (key) VALUES (n->>'key') ON CONFLICT DO NOTHING;
         END IF;
+        SELECT k.* INTO c FROM {s}.calls k WHERE k.key = n->>'key' AND k.day BETWEEN first_day AND last_day FOR UPDATE;
+        is_known := FOUND;
         IF NOT is_known AND NOT is_lost THEN
             SELECT s.timeline <> {s}.current_timeline() INTO is_lost FROM {s}.state s;
         END IF;

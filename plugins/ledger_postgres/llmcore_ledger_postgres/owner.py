@@ -24,6 +24,8 @@ __all__ = ["Owner"]
 
 _REMEMBER_S: Final = 60.0
 """The seconds before a failover whose rows the new server may lack."""
+_ABANDONED: Final = 1000
+"""The maximum number of abandoned requests to remember."""
 
 
 class Owner:
@@ -45,6 +47,8 @@ class Owner:
         self.name = os.urandom(8).hex()
         self.open: dict[str, Opened] = {}
         """The open rows by key."""
+        self._abandoned: dict[str, None] = {}
+        """The keys of requests that were abandoned, whose reservation may still be answered."""
         self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
             deque()
         )
@@ -74,14 +78,25 @@ class Owner:
             stopped.set()
 
     def add(self, opened: Opened) -> None:
-        """Remember a row that the server has opened."""
-        self.open[opened.request.key] = opened
+        """Remember a row that the server has opened, unless its request was abandoned meanwhile."""
+        key = opened.request.key
+        if key in self._abandoned:
+            with self._lock:
+                self._abandoned.pop(key, None)
+        else:
+            self.open[key] = opened
 
     def close(self, settlement: Settlement) -> None:
         """Remember that the server has settled a row."""
-        opened = self.open.pop(settlement.request.key, None)
+        key = settlement.request.key
+        opened = self.open.pop(key, None)
         if opened is not None and settlement.outcome.requested:
             self._remember((opened, settlement))
+        elif opened is None and not settlement.outcome.requested:
+            with self._lock:
+                self._abandoned[key] = None
+                if len(self._abandoned) > _ABANDONED:
+                    del self._abandoned[next(iter(self._abandoned))]
 
     def close_encoded(self, settlement: Mapping[str, Any]) -> None:
         """See `close`; *settlement* is encoded."""

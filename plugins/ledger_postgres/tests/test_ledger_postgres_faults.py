@@ -236,13 +236,31 @@ def test_a_reservation_finds_the_row_of_a_copy_that_is_committed_meanwhile(
     with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT llmcore.reserve('other', %s, '30s')", (encode([encode_request(request)]),))
         answer = pool.submit(ledger.reserve, request, T)
-        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
         ends = time.monotonic() + T
         while not other.execute(waiting).fetchone() and time.monotonic() < ends:
             time.sleep(0.01)
         other.commit()
         assert isinstance(answer.result(), Reserved)
     assert len(list(ledger.iterate_rows(RowQuery(), T))) == 1
+
+
+def test_an_abandoned_request_has_no_row_although_its_reservation_was_under_way(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener(heartbeat=Duration(600.0))
+    ledger.prepare(T)
+    settle(ledger, first := make_request("first", 1), ledger.reserve(first, T), 1)
+    request = make_request("slow", 7)
+    abandoned = Settlement(request, None, 0.0, Outcome(requested=False))
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT llmcore.reserve('other', %s, '30s')", (encode([encode_request(request)]),))
+        settled = pool.submit(ledger.settle, [abandoned], T)
+        while not settled.done() and not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+            time.sleep(0.01)
+        other.commit()
+        settled.result()
+    assert read(ledger) == (1, 0)
 
 
 def test_texts_with_nul_characters_are_stored(opener: Callable[..., PostgresLedger]) -> None:
