@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from llmcore.errors import LedgerUnavailable
 from llmcore.support import forks
-from llmcore.support.completion import Interrupted
 from llmcore.support.errors import raise_unchained
 from llmcore.support.threads import submit
 from llmcore_ledger_postgres.statements import Statement
 
-__all__ = ["Batcher"]
+__all__ = ["LARGEST", "Batcher", "Job"]
 
-_LARGEST: Final = 100
+LARGEST: Final = 100
 """The maximum number of items in one statement."""
 _LANES: Final = 2
 """The maximum number of concurrent statements of one kind."""
@@ -29,7 +28,9 @@ _LEAST_S: Final = 0.25
 """A statement is repeated only for items that have at least this many seconds left."""
 
 
-class _Job:
+class Job:
+    """An item whose caller waits for the result until the deadline, on the clock of `time.monotonic`."""
+
     __slots__ = ("deadline", "done", "error", "is_taken", "item", "notify", "unknown", "value")
 
     def __init__(self, item: Any, deadline: float) -> None:
@@ -58,7 +59,7 @@ class Batcher:
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._lanes = 0
         self._lock = forks.lock()
         forks.watch(self)
@@ -74,81 +75,51 @@ class Batcher:
             if self._lanes < _LANES:
                 self._lanes += 1
             else:
-                job, answered = _Job(item, time.monotonic() + timeout_s), threading.Event()
+                job, answered = Job(item, time.monotonic() + timeout_s), threading.Event()
                 job.notify = answered.set
                 self._waiting.append(job)
         if job is not None:
             answered.wait(max(0.0, timeout_s))
-            return self._get_result(job)
+            return self.get_result(job)
         try:
             return self._statement.execute([item], timeout_s)[0]
         finally:
             self._leave()
 
-    async def run_async(self, item: Any, timeout_s: float) -> Any:
-        """See `run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        job = _Job(item, time.monotonic() + timeout_s)
-
-        def wake() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def notify() -> None:
-            try:
-                loop.call_soon_threadsafe(wake)
-            except RuntimeError:  # the loop is closed, so no task waits for the result
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Queue *jobs*. A thread sends them, and calls their `notify`."""
+        with self._lock:
+            for job in jobs:
+                job.is_taken = False
+            self._waiting.extend(jobs)
+            if not self._waiting or self._lanes >= _LANES:
                 return
-
-        job.notify = notify
-        timer = loop.call_later(timeout_s, wake)
-        if self._enter(job):
-            self._submit_drain()
-        cancellation = None
-        while not future.done():
-            try:
-                await asyncio.shield(future)
-            except asyncio.CancelledError as error:
-                cancellation = cancellation or error
-        timer.cancel()
-        if cancellation is None:
-            return self._get_result(job)
-        failure = job.error if job.done else self._give_up(job)
-        try:
-            raise Interrupted(job.value, failure, cancellation)
-        finally:
-            del cancellation, failure  # breaks the reference cycle of frame and traceback
+            self._lanes += 1
+        self._submit_drain()
 
     def after_fork(self) -> None:
         """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
         self._waiting.clear()
         self._lanes = 0
 
-    def _get_result(self, job: _Job) -> Any:
-        error = job.error if job.done else self._give_up(job)
+    def get_result(self, job: Job) -> Any:
+        """Return the result of a job that is done, or whose time is over.
+
+        Raises:
+            LedgerUnavailable: See `run`.
+        """
+        error = job.error if job.done else self.give_up(job)
         if error is not None:
             raise_unchained(error)
         return job.value
 
-    def _give_up(self, job: _Job) -> LedgerUnavailable:
+    def give_up(self, job: Job) -> LedgerUnavailable:
         """Return the error of a job whose time is over. A job that is still in the queue will not be sent."""
         with self._lock:
             was_taken, job.is_taken = job.is_taken, True
         return LedgerUnavailable(
             "the ledger did not answer in time", busy=True, unknown=was_taken or job.unknown
         )
-
-    def _enter(self, job: _Job) -> bool:
-        """Queue *job*. Return whether the caller must send the queue."""
-        with self._lock:
-            self._waiting.append(job)
-            if self._lanes < _LANES:
-                self._lanes += 1
-                return True
-            return False
 
     def _leave(self) -> None:
         """Leave the queue to a thread, after the statement of the caller."""
@@ -177,10 +148,10 @@ class Batcher:
         """Send the queue in a thread. Without a thread, the caller waits, so the jobs fail after `_INLINE_TIMEOUT_S`."""
         submit(self._drain, otherwise=lambda: self._drain(_INLINE_TIMEOUT_S))
 
-    def _take(self, longest_s: float) -> list[_Job]:
+    def _take(self, longest_s: float) -> list[Job]:
         """Remove the next jobs from the queue. The caller has the lock."""
-        jobs: list[_Job] = []
-        while self._waiting and len(jobs) < _LARGEST:
+        jobs: list[Job] = []
+        while self._waiting and len(jobs) < LARGEST:
             job = self._waiting.popleft()
             if not job.is_taken:
                 job.is_taken = True
@@ -188,13 +159,13 @@ class Batcher:
                 jobs.append(job)
         return jobs
 
-    def _put_back(self, jobs: Sequence[_Job]) -> None:
+    def _put_back(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             for job in jobs:
                 job.is_taken = False
             self._waiting.extendleft(reversed(jobs))
 
-    def _send(self, jobs: Sequence[_Job], deadline: float) -> None:
+    def _send(self, jobs: Sequence[Job], deadline: float) -> None:
         """Send *jobs* in one statement until *deadline*. If it does not answer, jobs with more time return to the queue."""
         try:
             values = self._statement.execute([job.item for job in jobs], deadline - time.monotonic())

@@ -29,14 +29,14 @@ from llmcore_ledger_postgres.options import PostgresOptions
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-__all__ = ["Connections", "Session"]
+__all__ = ["TIMED_OUT", "Connections", "Session"]
 
 T = TypeVar("T")
 
 _PAUSE_S: Final = 0.05
 """The pause before another attempt to connect."""
 _WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
-_TIMED_OUT: Final = "the server did not answer in time"
+TIMED_OUT: Final = "the server did not answer in time"
 _LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -109,7 +109,7 @@ class Session(psycopg.Connection[Any]):
         events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a deadline beyond one hour counts as none
         if not events:
             self.pgconn.finish()
-            raise TimeoutError(_TIMED_OUT)
+            raise TimeoutError(TIMED_OUT)
         return events[0][1]
 
 
@@ -185,18 +185,23 @@ class Connections:
 
         Return it with `give_back`, or with `end` after an error.
         """
+        permits = self._permits
         try:
-            self._permits.get_nowait()
+            permits.get_nowait()
         except queue.Empty:
             return None
-        session = self._take_idle()
-        if session is None:
-            self._permits.put(None)
-        else:
-            session.deadline = deadline
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            permits.put(None)
+            return None
+        session.deadline = deadline
         return session
 
     def _borrow(self, deadline: float) -> Session:
+        session = self.borrow_idle(deadline)
+        if session is not None:
+            return session
         permits = self._permits
         try:
             permits.get(timeout=max(0.0, deadline - time.monotonic()))

@@ -31,6 +31,7 @@ from llmcore_ledger_postgres.batches import Batcher
 from llmcore_ledger_postgres.claims import Claims
 from llmcore_ledger_postgres.connections import Connections
 from llmcore_ledger_postgres.leases import Leases
+from llmcore_ledger_postgres.loop_lanes import LoopLanes
 from llmcore_ledger_postgres.owner import Owner
 from llmcore_ledger_postgres.runs import Runs
 from llmcore_ledger_postgres.schema import check_name, prepare
@@ -64,8 +65,10 @@ class PostgresLedger(Runs):
             Leases(self._sync_leases, self.owner, interval_s, self._silence_s) if interval_s else None
         )
         self._claims = Claims()
-        self._reserving = Batcher(Reserve(self))
-        self._settling = Batcher(Settle(self))
+        reserve, settle = Reserve(self), Settle(self)
+        self._reserving, self._settling = Batcher(reserve), Batcher(settle)
+        self._areserving = LoopLanes(reserve, self.connections, self._reserving)
+        self._asettling = LoopLanes(settle, self.connections, self._settling)
         forks.watch(self)
 
     # -- requests
@@ -96,16 +99,16 @@ class PostgresLedger(Runs):
         """See `LedgerProvider.reserve`."""
         leases = self._leases
         if leases is None:
-            answer: Reserved | Refusal = await self._reserving.run_async(request, timeout_s)
+            answer: Reserved | Refusal = await self._areserving.run(request, timeout_s)
             return answer
         local, deadline = leases.reserve(request), time.monotonic() + timeout_s
         if local is not None:
             return local
         with leases.note_failure(request):
-            answer = await self._reserving.run_async(request, timeout_s)
+            answer = await self._areserving.run(request, timeout_s)
             if type(answer) is Refusal and leases.yield_blocks(answer.limit.scope):
                 await run_in_thread(leases.report, deadline - time.monotonic())
-                answer = await self._reserving.run_async(request, deadline - time.monotonic())
+                answer = await self._areserving.run(request, deadline - time.monotonic())
         return answer
 
     def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
@@ -120,9 +123,7 @@ class PostgresLedger(Runs):
         counters: Sequence[Counter] = ()
         if self._leases:
             settlements, counters = self._leases.settle(settlements)
-        return (
-            [*counters, *await self._settling.run_async(settlements, timeout_s)] if settlements else counters
-        )
+        return [*counters, *await self._asettling.run(settlements, timeout_s)] if settlements else counters
 
     def flush(self, timeout_s: float) -> None:
         """See `LedgerBuffer.flush`. The blocks of this process are given back too."""

@@ -13,7 +13,7 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 8
+VERSION: Final = 9
 """The version of tables and functions. Every migration replaces all functions. The versions after 1 added only an
 index, the tables of runs and the tokens of claims.
 """

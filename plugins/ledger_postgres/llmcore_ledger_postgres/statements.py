@@ -28,6 +28,10 @@ class Statement(Protocol):
     text: bytes
     """The statement. Its parameters are `$1`, `$2`."""
 
+    def is_ready(self) -> bool:
+        """Return whether the statement may be sent. Otherwise, call `execute`."""
+        ...
+
     def encode(self, items: Sequence[Any], timeout_s: float) -> list[bytes]:
         """Return the parameters."""
         ...
@@ -76,6 +80,10 @@ class Reserve:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.text = ledger.make_statement("reserve", 3)
+
+    def is_ready(self) -> bool:
+        """See `Statement`. The heartbeat of this process must have begun."""
+        return self._ledger.is_owner
 
     def encode(self, items: Sequence[ReserveRequest], timeout_s: float) -> list[bytes]:
         """See `Statement`."""
@@ -143,6 +151,10 @@ class Settle:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.text = ledger.make_statement("settle", 2)
+
+    def is_ready(self) -> bool:
+        """See `Statement`."""
+        return True
 
     def encode(self, items: Sequence[Sequence[Settlement]], timeout_s: float) -> list[bytes]:
         """See `Statement`."""

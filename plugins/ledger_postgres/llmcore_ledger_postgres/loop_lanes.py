@@ -1,0 +1,295 @@
+"""Statements that an event loop sends and receives itself. A thread for each would take more CPU than all the rest.
+
+What must wait (for a new connection, for a lock, after an error) is left to the threads of `batches.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.support import forks
+from llmcore.support.completion import Interrupted
+from llmcore_ledger_postgres.batches import LARGEST, Batcher, Job
+from llmcore_ledger_postgres.connections import TIMED_OUT, Connections, Session
+from llmcore_ledger_postgres.statements import Statement
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["LoopLanes"]
+
+_ALONE: Final = 8
+"""After so many statements in a row with one job, the next job does not wait for company."""
+_PATIENCE_S: Final = 0.25
+"""When a statement has taken so many seconds, threads send the jobs that wait for its end."""
+
+
+class LoopLanes:
+    """Sends items of one kind for the tasks of any event loop."""
+
+    def __init__(self, statement: Statement, connections: Connections, batcher: Batcher) -> None:
+        self._statement = statement
+        self._connections = connections
+        self._batcher = batcher
+        self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
+        self._lock = forks.lock()
+        forks.watch(self)
+
+    async def run(self, item: Any, timeout_s: float) -> Any:
+        """See `Batcher.run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(loop) or self._add_lane(loop)
+        return await lane.run(item, timeout_s)
+
+    def _add_lane(self, loop: asyncio.AbstractEventLoop) -> _Lane:
+        with self._lock:
+            closed = [self._lanes.pop(each) for each in [*self._lanes] if each.is_closed()]
+            lane = self._lanes[loop] = _Lane(loop, self._statement, self._connections, self._batcher)
+        for each in closed:
+            each.abandon()
+        return lane
+
+    def after_fork(self) -> None:
+        """Leave the statements to the parent; see `forks.ForkAware`."""
+        forks.leave_to_parent(self._lanes)
+        self._lanes = {}
+
+
+class _Lane:
+    """Sends one statement at a time. All methods run in the event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        statement: Statement,
+        connections: Connections,
+        batcher: Batcher,
+    ) -> None:
+        self._loop = loop
+        self._statement = statement
+        self._connections = connections
+        self._batcher = batcher
+        self._waiting: deque[_Job] = deque()
+        self._pending: set[_Job] = set()
+        """The jobs whose tasks wait."""
+        self._is_busy = False
+        """Whether `_send` will run: soon, or after the statement that is under way."""
+        self._alone = 0
+        """The number of statements in a row that had one job."""
+        self._session: Session | None = None
+        """The connection of the statement that is under way."""
+        self._jobs: list[_Job] = []
+        """The jobs of that statement."""
+        self._fd = -1
+        """Its socket. libpq closes the socket after an error, before the event loop forgets it."""
+        self._is_writing = False
+        self._deadline = 0.0
+        """The deadline of that statement, the latest of its jobs, on the clock of `time.monotonic`."""
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    async def run(self, item: Any, timeout_s: float) -> Any:
+        """See `LoopLanes.run`."""
+        import asyncio
+
+        now = time.monotonic()
+        job = _Job(item, now + timeout_s, self._loop.create_future())
+        self._waiting.append(job)
+        self._pending.add(job)
+        wakes_at = min(job.deadline, now + _PATIENCE_S)
+        if self._timer is None or wakes_at < self._timer_at:
+            self._set_timer(wakes_at, now)
+        cancellation = None
+        try:
+            if not self._is_busy:
+                self._is_busy = True
+                if self._alone >= _ALONE:
+                    self._send()
+                else:
+                    self._loop.call_soon(self._send)  # runs after all ready tasks have queued their items
+            while True:
+                try:
+                    await job.future
+                except asyncio.CancelledError as error:
+                    cancellation = cancellation or error
+                    if not job.done and time.monotonic() < job.deadline:
+                        job.future = self._loop.create_future()
+                        continue
+                break
+        finally:
+            self._pending.discard(job)
+        if cancellation is None:
+            return self._batcher.get_result(job)
+        failure = job.error if job.done else self._batcher.give_up(job)
+        try:
+            raise Interrupted(job.value, failure, cancellation)
+        finally:
+            del cancellation, failure  # breaks the reference cycle of frame and traceback
+
+    def abandon(self) -> None:
+        """Close the connection of a statement whose event loop was closed."""
+        session, self._session = self._session, None
+        self._connections.end(session, RuntimeError("the event loop is closed"))
+
+    # -- the statement under way
+
+    def _send(self) -> None:
+        self._take_jobs()
+        if not self._jobs:
+            self._is_busy = False
+            return
+        try:
+            if self._statement.is_ready():
+                self._start()
+        except BaseException as error:
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if self._session is None:
+                self._leave_to_threads(unknown=False)
+
+    def _take_jobs(self) -> None:
+        now = time.monotonic()
+        while self._waiting and len(self._jobs) < LARGEST:
+            job = self._waiting.popleft()
+            if now < job.deadline:
+                job.is_taken = True
+                self._jobs.append(job)
+
+    def _start(self) -> None:
+        jobs = self._jobs
+        self._alone = self._alone + 1 if len(jobs) == 1 else 0
+        self._deadline = max([job.deadline for job in jobs])
+        self._sent_at = time.monotonic()
+        args = self._statement.encode([job.item for job in jobs], self._deadline - self._sent_at)
+        session = self._session = self._connections.borrow_idle(self._deadline)
+        if session is None:
+            return
+        self._fd = session.pgconn.socket
+        self._is_writing = not session.start(self._statement.text, args)
+        self._loop.add_reader(self._fd, self._receive)
+        if self._is_writing:
+            self._loop.add_writer(self._fd, self._flush)
+
+    def _flush(self) -> None:
+        """Send more of a large statement."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            self._is_writing = bool(session.pgconn.flush())
+            if not self._is_writing:
+                self._loop.remove_writer(self._fd)
+        except Exception as error:  # noqa: BLE001 - a thread sends the statement again
+            self._fail(error)
+
+    def _receive(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        try:
+            answer = session.receive()
+            if answer is None:
+                return
+            values = self._statement.decode([job.item for job in self._jobs], answer)
+        except BaseException as error:
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        self._stop_watching()
+        self._session = None
+        self._connections.give_back(session)
+        if values is None:  # further statements are needed
+            self._leave_to_threads(unknown=True)
+            return
+        jobs, self._jobs = self._jobs, []
+        for job, value in zip(jobs, values, strict=True):
+            job.value, job.done = value, True
+            job.wake()
+        self._go_on()
+
+    def _fail(self, error: BaseException) -> None:
+        """Leave the jobs to a thread, because the statement failed."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._stop_watching()
+            self._connections.end(session, error)
+        self._leave_to_threads(unknown=session is not None)
+
+    def _stop_watching(self) -> None:
+        self._loop.remove_reader(self._fd)
+        if self._is_writing:
+            self._loop.remove_writer(self._fd)
+
+    def _leave_to_threads(self, *, unknown: bool) -> None:
+        jobs, self._jobs = self._jobs, []
+        self._hand_over(jobs, unknown=unknown)
+        self._go_on()
+
+    def _hand_over(self, jobs: Iterable[_Job], *, unknown: bool) -> None:
+        now = time.monotonic()
+        left = [job for job in jobs if now < job.deadline]
+        for job in left:
+            job.unknown = unknown
+            job.notify = functools.partial(_notify, self._loop, job)
+        self._batcher.add(left)
+
+    def _go_on(self) -> None:
+        self._is_busy = bool(self._waiting)
+        if self._is_busy:
+            self._loop.call_soon(self._send)
+
+    # -- time
+
+    def _set_timer(self, at: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_later(max(0.0, at - now), self._check_time)
+
+    def _check_time(self) -> None:
+        """Wake the tasks whose time is over. One timer for all jobs takes less CPU than one for each."""
+        self._timer = None
+        now = time.monotonic()
+        for job in self._pending:
+            if job.deadline <= now:
+                job.wake()
+        if self._session is not None and self._deadline <= now:
+            self._fail(TimeoutError(TIMED_OUT))
+        elif self._session is not None and self._waiting and self._sent_at + _PATIENCE_S <= now:
+            jobs, self._waiting = self._waiting, deque()
+            self._hand_over(jobs, unknown=False)
+        deadlines = [job.deadline for job in self._pending if now < job.deadline]
+        if deadlines:
+            self._set_timer(min(*deadlines, now + _PATIENCE_S), now)
+
+
+class _Job(Job):
+    """A job whose task waits for `future`."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, item: Any, deadline: float, future: asyncio.Future[None]) -> None:
+        super().__init__(item, deadline)
+        self.future = future
+
+    def wake(self) -> None:
+        """Wake the task."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+def _notify(loop: asyncio.AbstractEventLoop, job: _Job) -> None:
+    try:
+        loop.call_soon_threadsafe(job.wake)
+    except RuntimeError:  # the loop is closed, so no task waits for the result
+        return

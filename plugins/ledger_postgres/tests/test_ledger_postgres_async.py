@@ -1,0 +1,238 @@
+"""The ledger `postgres` in event loops, which send statements themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from llmcore.errors import LedgerUnavailable
+from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_values import (
+    Charge,
+    Limit,
+    Outcome,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing.postgres_server import PostgresServer
+
+T = 120.0
+NANO = Decimal(10) ** -9
+THREADS = """
+import asyncio, sys, threading
+from llmcore.types import Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore.support.ledger_values import Charge, Outcome, ReserveRequest, Settlement
+
+def make(key):
+    return ReserveRequest(key=key, charge=Charge(kind="llm", provider="p", model="a", call=key), at=0.0, maximum=1)
+
+async def spend():
+    for number in range(20):
+        request = make(f"task {number}")
+        answer = await ledger.areserve(request, 120.0)
+        await ledger.asettle([Settlement(request, answer.row, answer.at, Outcome())], 120.0)
+
+ledger = PostgresLedger(PostgresOptions(url=Secret(sys.argv[1])))
+ledger.prepare(120.0)
+ledger.reserve(make("first"), 120.0)
+asyncio.run(spend())
+print(*sorted(thread.name for thread in threading.enumerate()), sep=",")
+ledger.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer.in_reachable_folder() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    return server.create_database()
+
+
+@pytest.fixture
+def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
+    opened: list[PostgresLedger] = []
+
+    def open_ledger(**options: Any) -> PostgresLedger:
+        given: dict[str, Any] = {
+            "url": Secret(url),
+            "heartbeat": Duration(600.0),
+            "silence": Duration(3600.0),
+            "connect_timeout": Duration(60.0),
+        }
+        ledger = PostgresLedger(PostgresOptions(**given | options))
+        opened.append(ledger)
+        ledger.prepare(T)
+        for user in ("ann", "bob"):
+            reserve(ledger, make_request(f"first of {user}", user))
+        return ledger
+
+    yield open_ledger
+    for ledger in opened:
+        ledger.close()
+
+
+def make_request(key: str, user: str, *tags: str) -> ReserveRequest:
+    charge = Charge(kind="llm", provider="p", model="a", call="c", user=user, tags=tags)
+    limits = [Limit(Scope("total", user=user), 100, True)]  # noqa: FBT003 - it refuses
+    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=1, limits=limits)
+
+
+def reserve(ledger: PostgresLedger, request: ReserveRequest) -> None:
+    answer = ledger.reserve(request, T)
+    assert isinstance(answer, Reserved)
+    ledger.settle([Settlement(request, answer.row, answer.at, Outcome(cost=NANO))], T)
+
+
+async def areserve(ledger: PostgresLedger, request: ReserveRequest) -> None:
+    answer = await ledger.areserve(request, T)
+    assert isinstance(answer, Reserved)
+    await ledger.asettle([Settlement(request, answer.row, answer.at, Outcome(cost=NANO))], T)
+
+
+def read(ledger: PostgresLedger, user: str) -> tuple[int, int]:
+    (counter,) = [
+        each for each in ledger.read_budgets([], time.time(), T) if each.scope == Scope("total", user=user)
+    ]
+    return counter.spent, counter.reserved
+
+
+def wait_for_lock(connection: psycopg.Connection[Any]) -> None:
+    """Wait until a statement waits for a lock."""
+    ends = time.monotonic() + T
+    while not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+        assert time.monotonic() < ends, "no statement waits"
+        time.sleep(0.01)
+
+
+@pytest.mark.process
+def test_requests_of_an_event_loop_take_no_thread(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, url], capture_output=True, text=True, check=True, timeout=T
+    )
+    assert done.stdout.strip() == "MainThread,llmcore-ledger-beat"
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+
+    async def spend() -> None:
+        for number in range(3):
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'llmcore'"
+                )
+            await areserve(ledger, make_request(f"{number}", "ann"))
+
+    asyncio.run(spend())
+    assert read(ledger, "ann") == (4, 0)
+
+
+def test_a_task_leaves_a_server_that_hangs_at_its_deadline(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    request = make_request("hanging", "ann")
+
+    async def try_to_reserve() -> LedgerUnavailable:
+        server.pause()
+        try:
+            with pytest.raises(LedgerUnavailable) as caught:
+                await ledger.areserve(request, 0.2)
+        finally:
+            server.resume()
+        await ledger.asettle([Settlement(request, None, 0.0, Outcome(requested=False))], T)
+        await areserve(ledger, make_request("next", "ann"))
+        return caught.value
+
+    error = asyncio.run(try_to_reserve())
+    assert (error.busy, error.unknown) == (True, True)
+    assert read(ledger, "ann") == (2, 0)
+
+
+def test_a_statement_that_waits_for_a_lock_does_not_hold_up_others(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+
+    async def spend() -> None:
+        with psycopg.connect(url) as other:
+            other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
+            blocked = asyncio.create_task(areserve(ledger, make_request("blocked", "ann")))
+            await asyncio.to_thread(wait_for_lock, other)
+            await areserve(ledger, make_request("free", "bob"))
+            assert not blocked.done()
+        await blocked
+
+    asyncio.run(spend())
+    assert (read(ledger, "ann"), read(ledger, "bob")) == ((2, 0), (2, 0))
+
+
+def test_a_loop_that_is_closed_keeps_no_connection(url: str, opener: Callable[..., PostgresLedger]) -> None:
+    ledger = opener(max_connections=1)
+    loop = asyncio.new_event_loop()
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
+        task = loop.create_task(ledger.areserve(make_request("abandoned", "ann"), T))
+        loop.run_until_complete(loop.run_in_executor(None, wait_for_lock, other))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        asyncio.run(areserve(ledger, make_request("bob", "bob")))
+    assert not task.done()
+    assert read(ledger, "bob") == (2, 0)
+
+
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_a_statement_larger_than_the_buffers_of_the_socket_is_sent(
+    opener: Callable[..., PostgresLedger], variant: str
+) -> None:
+    ledger = opener()
+    request = make_request("large", "ann", "x" * 12_000_000)
+    if variant == "sync":
+        reserve(ledger, request)
+    else:
+        asyncio.run(areserve(ledger, request))
+    sizes = [len(row.tags[0]) for row in ledger.iterate_rows(RowQuery(), T) if row.tags]
+    assert sizes == [12_000_000]
+
+
+def test_loops_and_threads_share_the_connections(opener: Callable[..., PostgresLedger]) -> None:
+    ledger = opener(max_connections=2)
+
+    async def spend(name: int) -> None:
+        await asyncio.gather(
+            *(areserve(ledger, make_request(f"{name} {number}", "ann")) for number in range(10))
+        )
+
+    def spend_in_turn() -> None:
+        for number in range(10):
+            reserve(ledger, make_request(f"thread {number}", "ann"))
+
+    threads = [threading.Thread(target=asyncio.run, args=(spend(name),)) for name in range(3)]
+    threads.append(threading.Thread(target=spend_in_turn))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(T)
+    assert read(ledger, "ann") == (41, 0)
