@@ -7,6 +7,7 @@ worker is killed.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -44,6 +45,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     calls, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps the output of libraries out of the results
+    # Requests in flight are many objects without reference cycles, so collect garbage as rarely as the command line does.
+    gc.set_threshold(100_000, *gc.get_threshold()[1:])
     lock = threading.Lock()
     threads: list[threading.Thread] = []
     while (message := read_message(calls)) is not None:
