@@ -35,7 +35,8 @@ def sound(start: int, rise: int, size: int) -> bytes:
 class Able:
     """Correct: every ability, sync and async."""
 
-    def __init__(self) -> None:
+    def __init__(self, octave: int = 1) -> None:
+        self.octave = octave
         self.voices = {
             name: VoiceInfo(voice_id=name, name=name.title())
             for name in ("low", "middle", "high", "top", "deep")
@@ -65,7 +66,9 @@ class Able:
             raise TextTooLong(f"the text must have at most {MOST} characters, got {len(text)}")
         known = self.get_voice_info("low" if voice is None else voice)
         rise = 91 + 7 * list(self.voices).index(known.voice_id)
-        samples = b"".join(sound(ord(letter) * pitch, rise, round(64 / speed)) for letter in text)
+        samples = b"".join(
+            sound(ord(letter) * pitch * self.octave, rise, round(64 / speed)) for letter in text
+        )
         return Speech(
             audio=samples if format == "pcm" else wav(samples),
             format=format,
@@ -145,7 +148,7 @@ class Able:
             format=settings.get("format", "wav"),
             sample_rate_hz=RATE,
             max_characters=MOST,
-            identity={"version": "1"},
+            identity={"version": "1", "octave": str(self.octave)},
             stitches=True,
         )
 
@@ -313,6 +316,13 @@ class TraitsThatChange(Able):
         )
 
 
+class TraitsIgnoreOptions(Able):
+    """jambonz/jambonz-feature-server#1059: another model is configured, and the audio of the former one is played."""
+
+    def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
+        return msgspec.structs.replace(super().voice_traits(voice, settings), identity={})
+
+
 class IdentityOfNumbers(Able):
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         identity: Any = {"version": 1}
@@ -332,6 +342,10 @@ class TestAble(VoiceConformance):
     @pytest.fixture
     def provider(self) -> Any:
         return self.backend()
+
+    @pytest.fixture
+    def variation(self) -> Any:
+        return self.backend(octave=2)
 
 
 class Broken(TestAble):

@@ -164,6 +164,10 @@ ABILITIES_FOUND_BY = {
         "test_traits_match_the_speech",
         "voice_traits and the speech must have the same sample rate",
     ),
+    "TraitsIgnoreOptions": (
+        "test_options_that_change_the_audio_change_the_traits",
+        "so their voice_traits must differ: add every option",
+    ),
     "TraitsThatChange": (
         "test_traits_match_the_speech",
         "voice_traits must return equal traits for equal arguments",

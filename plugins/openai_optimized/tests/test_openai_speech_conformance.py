@@ -29,15 +29,26 @@ class SpeechConformance(VoiceConformance):
     @pytest.fixture
     def provider(self) -> Iterator[OpenAIVoice]:
         with Simulator(voice="espeak") as upstream:
-            yield OpenAIVoice(
-                SpeechOptions(api_key=Secret(CANARY), base_url=upstream.base_url, format=self.format)
-            )
+            self.options: dict[str, Any] = {
+                "api_key": Secret(CANARY),
+                "base_url": upstream.base_url,
+                "format": self.format,
+            }
+            yield OpenAIVoice(SpeechOptions(**self.options))
 
     @pytest.fixture
     def broken(self, upstream: Simulator) -> OpenAIVoice:
         return OpenAIVoice(
             SpeechOptions(api_key=Secret(CANARY), base_url=upstream.base_url, format=self.format)
         )
+
+    @pytest.fixture(
+        params=[{"speed": 1.5}, {"model": "tts-1-hd"}],
+        ids=lambda options: next(iter(options)),
+    )
+    def variation(self, provider: OpenAIVoice, request: pytest.FixtureRequest) -> OpenAIVoice:
+        del provider  # makes the options
+        return OpenAIVoice(SpeechOptions(**self.options, **request.param))
 
     @pytest.fixture
     def canary(self) -> str:

@@ -21,6 +21,10 @@ class TestEspeak(VoiceConformance):
     def provider(self) -> EspeakVoice:
         return EspeakVoice()
 
+    @pytest.fixture(params=[{"speed": 1.5}, {"pitch": 70}], ids=lambda options: next(iter(options)))
+    def variation(self, request: pytest.FixtureRequest) -> EspeakVoice:
+        return EspeakVoice(EspeakOptions(**request.param))
+
 
 class TestEspeakAsMp3(TestEspeak):
     test_a_hostile_text_is_spoken_or_rejected_without_harm = None  # type: ignore[assignment] # no text depends on the format

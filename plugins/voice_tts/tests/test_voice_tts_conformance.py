@@ -26,15 +26,23 @@ class ElevenLabsConformance(VoiceConformance):
     @pytest.fixture
     def provider(self) -> Iterator[ElevenLabsVoice]:
         with Simulator(voice="espeak") as upstream:
-            yield ElevenLabsVoice(
-                ElevenLabsOptions(api_key=Secret(CANARY), base_url=upstream.url, format=self.format)
-            )
+            self.options: dict[str, Any] = {
+                "api_key": Secret(CANARY),
+                "base_url": upstream.url,
+                "format": self.format,
+            }
+            yield ElevenLabsVoice(ElevenLabsOptions(**self.options))
 
     @pytest.fixture
     def broken(self, upstream: Simulator) -> ElevenLabsVoice:
         return ElevenLabsVoice(
             ElevenLabsOptions(api_key=Secret(CANARY), base_url=upstream.url, format=self.format)
         )
+
+    @pytest.fixture(params=[{"speed": 1.1}, {"stability": 0.4}], ids=lambda options: next(iter(options)))
+    def variation(self, provider: ElevenLabsVoice, request: pytest.FixtureRequest) -> ElevenLabsVoice:
+        del provider  # makes the options
+        return ElevenLabsVoice(ElevenLabsOptions(**self.options, **request.param))
 
     @pytest.fixture
     def canary(self) -> str:

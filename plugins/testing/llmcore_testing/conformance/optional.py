@@ -26,6 +26,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "sibling": "a second namespace",
     "twin": "a second instance",
     "upstream": "a server that fails",
+    "variation": "that the cache keeps audio of other options apart",
 }
 """What the tests check that need the fixture."""
 

@@ -11,6 +11,7 @@ import pytest
 from llmcore.errors import BadRequest, LLMCoreError, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.voice_check import check
 
 __all__ = ["VoiceAbilities"]
@@ -30,6 +31,11 @@ class VoiceAbilities(Abilities):
     """Options that `synthesize` of this backend accepts, such as `{"speed": 1.2}`."""
     samples: ClassVar[Sequence[bytes]] = ()
     """Recordings for the test of cloning, which deletes the clone afterwards. Without recordings, the test is skipped."""
+
+    @pytest.fixture
+    def variation(self) -> Any:
+        """Return a second provider with other options, which make other audio of the same text and settings."""
+        return None
 
     # -- streams
 
@@ -164,6 +170,20 @@ class VoiceAbilities(Abilities):
                 assert isinstance(value, str), (
                     f"the values of identity must be text, got {type(value).__name__} for `{name}`"
                 )
+
+    @requires("variation")
+    @of("voice_traits")
+    def test_options_that_change_the_audio_change_the_traits(self, variation: Any) -> None:
+        """The host keeps audio under the traits, not under the options, so equal traits would play the other audio."""
+        mine = self._traits()
+        if mine is None:  # then the host uses all options
+            return
+        theirs = variation.voice_traits(None, {})
+        names = ("voice", "model", "format", "sample_rate_hz", "identity")
+        assert any(getattr(mine, name) != getattr(theirs, name) for name in names), (
+            "the provider and `variation` make different audio, so their voice_traits must differ: add every option that "
+            f"changes the audio to `identity`, got {dict(mine.identity)} for both"
+        )
 
     @of("voice_traits")
     def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
