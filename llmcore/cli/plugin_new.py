@@ -52,9 +52,9 @@ _KINDS: Final = {
     "storage": _Kind(
         "Storage",
         "Storage",
-        '    folder: str = "./@name@"\n    """The folder of the database."""',
+        '    folder: Path = Path("@name@")\n    """The folder of the database. A relative path in llmcore.toml begins at its folder."""',
         'folder = "./data"',
-        fresh="folder=str(tmp_path)",
+        fresh="folder=tmp_path",
     ),
     "ledger": _Kind(
         "Ledger",
@@ -137,6 +137,7 @@ def _render_files(name: str, kind: str, distribution: str) -> dict[str, str]:
         "more": about.more,
         "fresh": about.fresh,
         "imports": "from pathlib import Path\n\n" if about.fresh else "",
+        "paths": "\nfrom pathlib import Path" if "Path" in about.options else "",
         "arguments": ", tmp_path: Path" if about.fresh else "",
         "host": f"{major}.{minor}",
         "next_host": f"{major}.{int(minor) + 1}",

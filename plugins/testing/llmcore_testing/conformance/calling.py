@@ -285,8 +285,11 @@ class Caller:
             thread.start()
         for thread in threads:
             thread.join(self.deadline_s)
-        if any(thread.is_alive() for thread in threads):
-            pytest.fail(f"{type(self.provider).__name__}: concurrent calls from threads deadlock")
+        if hung := sum(thread.is_alive() for thread in threads):
+            pytest.fail(
+                f"{hung} of {len(threads)} concurrent calls of {type(self.provider).__name__} from threads did not return within "
+                f"{self.deadline_s:g} s: do they wait for a lock or a connection that another one keeps?"
+            )
         return results
 
 
