@@ -60,10 +60,10 @@ class PermitRequest(msgspec.Struct, frozen=True):
     A store that does not know such a scope has lost its data, and begins with empty buckets.
     """
     processes: int = 0
-    """The number of processes that the store reported last, if it should still know this process; otherwise 0.
+    """The number of processes in the last report of the store; 0 if the store need not know this process any more.
 
-    A store that does not know this process has lost its data. It grants no slot until so many processes have reported the
-    slots of their calls, at most for one lease.
+    A store that does not know this process has lost its data. It then grants no slot until this number of processes
+    have reported the slots of their calls, or one lease has passed.
     """
 
 
@@ -82,7 +82,7 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     arrived: int = 0
     """The place in the queue."""
     wants_report: bool = False
-    """Whether the store has lost its data, and waits for the report of this process; see `PermitRequest.processes`."""
+    """True if the store has lost its data and waits for the report of this process; see `PermitRequest.processes`."""
 
 
 class PermitReturn(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The connection of this process to Ray. A process has one, so all engines share it."""
+"""The connection of this process to Ray. A process can have only one connection, so all engines share it."""
 
 from __future__ import annotations
 
@@ -38,30 +38,33 @@ class Task(Protocol):
 
 
 class Connection:
-    """A connection to the cluster *address*, which an engine made (*is_ours*) or the application."""
+    """A connection to the cluster *address*. *is_ours* means that an engine made it, and not the application."""
 
     def __init__(self, address: str | None, *, is_ours: bool) -> None:
         self.address = address
         self.is_ours = is_ours
         self.is_lost = False
-        """Whether the cluster has ended. Ray does not always notice, and would fail every task."""
+        """True if the cluster has ended. Ray does not always notice this, and every task would fail."""
         self.tasks: set[Task] = set()
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[bool]:
-        """Keep the connection as it is, and return whether it is open. Ray makes a connection for calls without one."""
+        """Prevent changes of the connection in the block.
+
+        Yield whether it is open, because Ray opens a new one for a call without a connection.
+        """
         with _state.lock:
             yield self is _state.current and ray.is_initialized()
 
     def add(self, task: Task) -> None:
-        """Let *task* fail when the connection ends."""
+        """Make *task* fail when the connection ends."""
         with _state.lock:
             self.tasks.add(task)
             if self is not _state.current:
                 self._lose_tasks()
 
     def close(self) -> None:
-        """End the connection, which may be broken, if an engine made it. Its tasks are lost."""
+        """End the connection if an engine made it, even if the connection is broken. Its tasks are lost."""
         _state.current = None
         if self.is_ours:
             with contextlib.suppress(Exception):  # the cluster may be away
@@ -74,7 +77,7 @@ class Connection:
 
 
 class _State:
-    """What the engines of this process share."""
+    """The state that the engines of this process share."""
 
     def __init__(self) -> None:
         self.lock = forks.lock()
@@ -95,7 +98,7 @@ _state: Final = _State()
 
 
 def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) -> T:
-    """Return the result of *work* with the connection. If the cluster is away, connect again, for `connect_timeout`.
+    """Return the result of `work(connection)`. If the cluster does not answer, connect again for up to `connect_timeout`.
 
     Raises:
         EngineError: The cluster cannot be used.
@@ -119,7 +122,7 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
 
 
 def release(engine: object) -> None:
-    """End the connection if *engine* is the last one that uses it, and an engine made it."""
+    """End the connection if no engine except *engine* uses it, unless the application made it."""
     with _state.lock:
         _state.engines.discard(id(engine))
         if not _state.engines and _state.current is not None:
@@ -127,7 +130,7 @@ def release(engine: object) -> None:
 
 
 def _connect(options: RayOptions) -> Connection:
-    """Return the connection, a new one if there is none or if it was lost."""
+    """Return the connection. If there is none, or if it was lost, make a new one."""
     if _state.is_forked:
         raise _make_error(options, "a forked process cannot use the connection of its parent")
     current = _state.current
@@ -141,7 +144,7 @@ def _connect(options: RayOptions) -> Connection:
         return Connection(None, is_ours=False)
     with _hide_warnings(), _keep_signal_handler():
         if options.address is None:
-            # Only a cluster that was asked to sends usage statistics.
+            # Usage statistics are off unless the environment turns them on.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init("local", num_cpus=options.workers or None, include_dashboard=False, **_QUIET)
         else:
@@ -152,7 +155,7 @@ def _connect(options: RayOptions) -> Connection:
 
 @contextlib.contextmanager
 def _hide_warnings() -> Iterator[None]:
-    """Hide what Ray logs about threads and tokens whenever it connects."""
+    """Hide the warnings about threads and tokens that Ray logs at each connection."""
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -174,7 +177,7 @@ def _keep_signal_handler() -> Iterator[None]:
 
 
 def _check_port(address: str, timeout_s: float) -> None:
-    """Raise `OSError` if nothing listens at *address*, for which Ray waits minutes."""
+    """Raise `OSError` if nothing listens at *address*. Ray itself would wait for minutes."""
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if parts.port is not None and parts.hostname:
         socket.create_connection((parts.hostname, parts.port), timeout_s).close()

@@ -12,8 +12,10 @@ class RayOptions(Options, frozen=True):
     """Options of `[engines.ray]`."""
 
     address: str | None = None
-    """The cluster: `ray://10.0.0.5:10001`, or `auto` for the one that runs on this machine. Without an address, the engine starts one."""
+    """The cluster: `ray://10.0.0.5:10001`, or `auto` for the cluster that runs on this machine. Without an address, the
+    engine starts a cluster."""
     workers: int = 0
-    """The CPUs of a cluster that the engine starts, so its worker processes; 0 for one for each core."""
+    """The number of CPUs, and thus of worker processes, of a cluster that the engine starts; 0 means one for each
+    core."""
     connect_timeout: Duration = Duration(60.0)
-    """The time limit for a connection to the cluster, with further attempts."""
+    """The time limit for a connection to the cluster, including all attempts."""

@@ -1,4 +1,4 @@
-"""The engine `ray`: chunks are tasks of a Ray cluster, of this machine or of many."""
+"""The engine `ray` runs the chunks of a batch as tasks of a Ray cluster, on this machine or on several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcore_engine_ray.task import TaskFuture
 __all__ = ["RayEngine"]
 
 _END_S: Final = 30.0
-"""Seconds that workers may take to complete their tasks after `close`."""
+"""The maximum seconds in which workers complete their tasks after `close`."""
 
 
 class RayEngine:
@@ -38,7 +38,10 @@ class RayEngine:
         return task
 
     def close(self) -> None:
-        """See `EngineProvider.close`. Tasks that have begun are completed, within `_END_S`. A connection of the application stays."""
+        """See `EngineProvider.close`.
+
+        Tasks that have begun have `_END_S` to complete. A connection that the application made stays open.
+        """
         tasks = list(self._tasks)
         for task in tasks:
             task.withdraw()

@@ -19,26 +19,26 @@ __all__ = ["TaskFuture"]
 
 
 class TaskFuture(Future[bytes]):
-    """The future of a task. It can be cancelled until its end, but a worker may have started it already."""
+    """The future of a task. `cancel` returns False, because a worker may already run the task."""
 
     def __init__(self, connection: Connection, function: Callable[[bytes], bytes], data: bytes) -> None:
         super().__init__()
         self.set_running_or_notify_cancel()
         self._connection = connection
-        # A chunk that ends its worker is submitted again by the host, which stops after a few attempts.
+        # Ray must not repeat a chunk whose worker died. The host submits the chunk again, for a few attempts.
         options = ray.remote(call).options(num_cpus=1, max_retries=0, name="llmcore")
         self._task: Any = options.remote(function, data)
         connection.add(self)
         self._task.future().add_done_callback(self._finish)
 
     def cancel(self) -> bool:
-        """Ask Ray to withdraw the task. Return False, because it may be too late."""
-        # Not in this thread, which may run an event loop: Ray waits for a cluster that is away.
+        """Ask Ray to withdraw the task. Return False, because a worker may already run it."""
+        # Use another thread, because this one may run an event loop, and Ray waits for a cluster that does not answer.
         submit(self.withdraw, otherwise=lambda: None)
         return False
 
     def withdraw(self) -> None:
-        """Ask Ray to withdraw the task, blocking."""
+        """Ask Ray to withdraw the task. This call blocks."""
         with self._connection.hold() as is_open:
             if is_open and not self.done():
                 with contextlib.suppress(Exception):  # the cluster may be away

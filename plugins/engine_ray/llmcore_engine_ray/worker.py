@@ -12,8 +12,8 @@ __all__ = ["call"]
 def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
     """Return the result of `function(data)`, or its exception as a text.
 
-    Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a task
-    that runs, with SIGINT: it is ignored, because the requests in flight are paid.
+    Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a
+    running task with SIGINT. The task ignores the signal, because the requests in flight are paid.
     """
     with contextlib.suppress(ValueError):  # not the main thread: SIGINT does not reach it
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Tests of two instances of a cache that write at the same time: a lock must hold for all instances and processes."""
+"""Tests of two instances of a cache that write at the same time. A lock must exclude all instances, in all processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from llmcore_testing.conformance.racing import needs_fork, race_instances, race_
 __all__ = ["RacingTests"]
 
 _ENTRIES: Final = 12
-"""How many entries each instance sets."""
+"""The number of entries that each instance sets."""
 _ROUNDS: Final = 4
 _LONG_S: Final = 3600.0
 
 
 class RacingTests(CacheAbilities):
-    """Tests that two instances do not lose each other's entries, and that a lease has one holder among them."""
+    """Tests that two instances keep each other's entries, and that only one of them gets a lease."""
 
     @requires("twin")
     def test_values_set_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:
@@ -33,7 +33,7 @@ class RacingTests(CacheAbilities):
             self._check_kept(theirs + late, "one instance sets keys while another deletes others")
             left = [key for key in mine if other.call("get", key) is not None]
             assert not left, (
-                f"an entry that one instance deleted while another set others is back: {left[0]!r}"
+                f"an entry that one instance deleted while another instance set other entries is back: {left[0]!r}"
             )
 
     @of("fork")

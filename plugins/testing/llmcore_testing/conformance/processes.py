@@ -1,4 +1,4 @@
-"""Runs part of a test in a second process, to find locks that work in one process only."""
+"""Runs a part of a test in a second process, to find locks that work only inside of one process."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def run_in_two_processes(
 ) -> tuple[str, T]:
     """Call *child* in a forked process and *parent* in this one, at the same time. Return both results.
 
-    The child starts no earlier than *parent*. A child that raises or exceeds *deadline_s* fails the test. A child that the
-    system ends skips it: some libraries do not work in a forked process.
+    The child starts no earlier than *parent*. A child that raises or exceeds *deadline_s* fails the test. If the system
+    ends the child, the test is skipped, because some libraries do not work in a forked process.
     """
     __tracebackhide__ = True
     go_read, go_write = os.pipe()
@@ -76,7 +76,7 @@ def _run_child(child: Callable[[], str], go: int, write: int) -> None:
 
 
 def _read_all(read: int, deadline_s: float) -> bytes | None:
-    """Return what the child writes until it ends; None after the deadline."""
+    """Return all bytes that the child writes until its end; None after the deadline."""
     found, ends = b"", time.monotonic() + deadline_s
     while (left := ends - time.monotonic()) > 0:
         if not select.select([read], [], [], left)[0]:

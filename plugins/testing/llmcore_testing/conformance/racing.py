@@ -1,4 +1,4 @@
-"""Calls of two instances at the same time, in one process and in two."""
+"""Call two instances at the same time, in one process or in two processes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from llmcore_testing.conformance.processes import can_fork, run_in_two_processes
 __all__ = ["call_all", "needs_fork", "race_instances", "race_processes"]
 
 _SCRIPTS: Final = 2
-"""How many threads or tasks use each instance."""
+"""The number of threads or tasks that use each instance."""
 _REFUSED: Final = "refused: "
 needs_fork: Final = pytest.mark.skipif(not can_fork, reason="this system has no fork")
 
 
 def call_all(calls: Sequence[Call]) -> Script:
-    """Make the calls one after another; return their results, of which an exception is one."""
+    """Make the calls one after another; return their results. The result of a failed call is its exception."""
     results: list[Any] = []
     for call in calls:
         try:
             results.append((yield call))
-        except Exception as error:  # noqa: BLE001 - the test judges it
+        except Exception as error:  # noqa: BLE001 - the test checks the exception
             results.append(error)
     return results
 
@@ -52,8 +52,9 @@ def race_processes(
 ) -> tuple[list[Any], list[str]]:
     """Make the calls *mine* with *first*, and *theirs* with the backend *second* in a forked process, at the same time.
 
-    Return the results of this process, and the reprs of those of the other one. An exception in the other one fails the
-    test. A backend that refuses its first call there does not work in a forked process; the test is skipped.
+    Return the results of this process, and the reprs of the other process's results. An exception in the other process
+    fails the test. If the backend refuses its first call there, it does not work in a forked process, and the test is
+    skipped.
     """
     __tracebackhide__ = True
 

@@ -1,4 +1,4 @@
-"""Tests of two instances that write at the same time: a lock must hold for all instances and processes."""
+"""Tests of two instances of a storage that write at the same time. A lock must exclude all instances, in all processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from llmcore_testing.conformance.storage_shared import SharedTests
 __all__ = ["RacingTests"]
 
 _FILES: Final = 12
-"""How many files each instance saves."""
+"""The number of files that each instance saves."""
 _ROUNDS: Final = 4
 
 
 class RacingTests(SharedTests):
-    """Tests that two instances do not lose each other's files, as with an index that one of them overwrites."""
+    """Tests that two instances keep each other's files.
+
+    A backend may lose files if one instance overwrites an index of the other.
+    """
 
     @requires("twin")
     def test_files_saved_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:
