@@ -188,7 +188,7 @@ class Tier:
     def begin_outage(self) -> Outage:
         """Move the entries to an outage.
 
-        The outage starts at the time since which the version or the reports are missing, or now if they are not.
+        The outage starts now. If the version or the reports went missing earlier, it starts at that time.
         """
         if self._version is not None:
             self._synchronise(self._get_version())

@@ -1,4 +1,4 @@
-"""Find unknown names, and faults in the tables of plugins, that an edit of a configuration file would add."""
+"""Find the faults that an edit of a configuration file would add: unknown names, and faults in the tables of plugins."""
 
 from __future__ import annotations
 

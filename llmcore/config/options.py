@@ -74,7 +74,7 @@ def check_options(stack: Stack, kind: str, provider: Provider) -> object:
 
 
 def check_table(stack: Stack, table: Table) -> object:
-    """Return the table of a plugin, [name], as its options; see `check_options`."""
+    """Return the options in a plugin's own table, such as [gateway]; see `check_options`."""
     return _finish(_Check(stack, (table.name,), table.options))
 
 

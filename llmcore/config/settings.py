@@ -239,7 +239,7 @@ class Settings(ProcessBound):
         return check_options(self, kind, provider)
 
     def read_table(self, table: Table) -> object:
-        """Return the table that a plugin declares, [name], as its options, with secrets resolved.
+        """Return the options in a plugin's own table, such as [gateway], with secrets resolved.
 
         See `options`.
         """

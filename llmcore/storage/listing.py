@@ -192,7 +192,8 @@ class ListedFiles(BackendCalls):
     def _fill_page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
         """Return *limit* files if so many exist.
 
-        Replace skipped names, because callers treat a shorter page as the last.
+        If names were skipped, read on until the page is full, because callers treat a page with fewer files as the last
+        page.
         """
         found: list[FileInfo] = []
         while True:

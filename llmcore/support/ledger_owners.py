@@ -11,7 +11,7 @@ _PREFIX: Final = "until:"
 
 
 def make_owner(name: str, until: float) -> str:
-    """Return the owner of rows that the run *name* settles until *until*, in seconds since 1970."""
+    """Return the owner of rows that the run *name* must settle before *until*, in seconds since 1970."""
     return f"{_PREFIX}{until:.6f}:{name}"
 
 

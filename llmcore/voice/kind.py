@@ -51,7 +51,7 @@ class SpeechKind:
         """See `RequestKind.get_refresh_time`."""
         return 0.0
 
-    def is_cacheable(self, call: SpeechCall, result: Speech) -> bool:  # noqa: ARG002 - settled audio plays to its end
+    def is_cacheable(self, call: SpeechCall, result: Speech) -> bool:  # noqa: ARG002 - all complete speech is cacheable
         """See `RequestKind.is_cacheable`."""
         return True
 

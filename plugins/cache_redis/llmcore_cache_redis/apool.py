@@ -156,7 +156,8 @@ class AsyncPool:
             self._slow = None
             self._give(link)
             return
-        # A slow connection does not mean that the server fails while other connections work or are being established.
+        # While other connections work or are being established, one slow connection does not mean that the server
+        # fails.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
         # Also ignore the failure of a connection that was started before the present callers began to wait. The server

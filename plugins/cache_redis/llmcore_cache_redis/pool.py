@@ -154,7 +154,7 @@ class Pool:
     def _wait(self, deadline: float, fault: Broken | ReplyError | None) -> Link | None:
         """Return an idle connection, or None if the caller may establish one.
 
-        *fault* is the error of the caller's own attempt to establish one, if there was an attempt.
+        If the caller itself has tried to connect, *fault* is the error of this attempt.
 
         Raises:
             Broken: No connection became free before *deadline*, or other callers failed to connect.

@@ -127,7 +127,7 @@ def _make_parser() -> argparse.ArgumentParser:
     view = parser.add_argument_group("view, which the page can change")
     view.add_argument("--range", choices=tuple(RANGES), help="default: 30d")
     view.add_argument("--since", metavar="DAY", help="the first day, in place of --range")
-    view.add_argument("--until", metavar="DAY", help="the day after the last one")
+    view.add_argument("--until", metavar="DAY", help="the day after the last day")
     view.add_argument("--group", choices=GROUPS, help="what divides the chart of cost; default: model")
     view.add_argument("--step", choices=STEPS, help="the length of a bar; default: by the range")
     view.add_argument(

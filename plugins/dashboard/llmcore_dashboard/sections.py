@@ -171,7 +171,7 @@ def _find_cost(bucket: Bucket, name: str | None, report: Report) -> Decimal:
         row = bucket.parts.get(name)
         cost: Decimal = Decimal(0) if row is None else row.cost
         return cost
-    if report.view.group == "tag":  # a call may have several tags, so a remainder is meaningless
+    if report.view.group == "tag":  # a call may count for several tags, so the difference is wrong
         return Decimal(0)
     rest: Decimal = bucket.total.cost - sum((row.cost for row in bucket.parts.values()), Decimal(0))
     return rest

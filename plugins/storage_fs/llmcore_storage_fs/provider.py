@@ -14,8 +14,8 @@ __all__ = ["FsStorage"]
 class FsStorage(BlockingFs):
     """A storage in a local folder. Implements every storage protocol of `llmcore.contracts` except signed URLs.
 
-    All blocking methods are safe to call from several threads and processes. The asynchronous methods run them in threads;
-    a cancelled call still writes the complete file or nothing.
+    All blocking methods are safe to call from several threads and processes. The asynchronous methods run the blocking
+    methods in threads. A cancelled call writes either the complete file or nothing.
 
     Args:
         root: The folder for the files. A relative path starts at the working directory.

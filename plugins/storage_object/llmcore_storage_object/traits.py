@@ -1,7 +1,7 @@
-"""Find out once how a server that is not the vendor's own behaves.
+"""Find out once how a compatible server, such as MinIO, behaves.
 
 Some servers ignore the conditions of a save. Other servers store objects as files in folders, so "a" and "a/b" exclude
-each other, and saving "a" may silently replace "a/b". Probes detect both before data is lost.
+each other, and saving "a" may silently replace "a/b". Probes detect both kinds of servers before data is lost.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
             for name, value in (("down-after-milliseconds", "1000"), ("failover-timeout", "5000")):
                 sentinel.ask("SENTINEL", "SET", _MASTER_NAME, name, value)
         if not _wait_until(lambda: all(map(_has_seen_all, sentinels))):
-            raise RuntimeError("the Sentinels do not see each other and the replica")
+            raise RuntimeError("each Sentinel must see the other Sentinels and the replica")
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         yield RedisUnderSentinels(f"redis+sentinel://{nodes}/{_MASTER_NAME}/0", master, replica, sentinels)
 

@@ -24,8 +24,8 @@ class Model(msgspec.Struct, frozen=True):
     credits_per_character: Decimal | None
     """None if unknown."""
     stitching: Stitching
-    """The way to join pieces of a text: "ids" of earlier requests, the surrounding "text", or "" for models that
-    cannot."""
+    """The context that is sent with each piece of a long text: the "ids" of earlier requests, the surrounding "text",
+    or "" if the model accepts no context."""
 
 
 _ONE: Final = Decimal(1)

@@ -1,4 +1,7 @@
-"""Offer `cassette` as a language model and as a voice. The provider that it records is created only when it records."""
+"""Offer `cassette` as a language model and as a voice.
+
+The recorded provider is created only while a cassette is being recorded.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _MODULES: Final = {"llm": ("llm", "embeddings"), "voice": ("voice",)}
 _TIMEOUTS: Final = ("timeout_s", "idle_s")
 """Arguments that are not compared, because they differ from call to call."""
 _NOW: Final = "at"
-"""The argument of `price` with the time of the call. This argument is not compared either."""
+"""The argument of `price` with the time of the call. It is not compared, because it differs from call to call."""
 _FIELDS: Final = (
     "code",
     "status",

@@ -285,7 +285,7 @@ class BrokenUpstream(CanaryTests):
         caplog: pytest.LogCaptureFixture,
         **options: Any,
     ) -> _Failure:
-        """Make the call and return its error. Check that it is llmcore's and does not contain the key."""
+        """Make the call and return its error. Check the class of the error, and that the key is not in it."""
         __tracebackhide__ = True
         name, *args = call
         results: list[Any] = []
