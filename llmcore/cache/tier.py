@@ -30,8 +30,8 @@ class Tier:
     Args:
         provider: The backend.
         size: Maximum size in bytes.
-        outages: Whether to preserve the entries during an outage. If False, all entries are dropped as soon as
-            reports are missing.
+        outages: True to keep the entries during an outage. If False, all entries are dropped as soon as reports are
+            missing.
         clock: Returns monotonic seconds.
     """
 

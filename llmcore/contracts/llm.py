@@ -183,8 +183,8 @@ class UsageBounds(Protocol):
 
         Args:
             request: The request that is about to be sent.
-            exact: Whether to run a tokenizer. If False, be fast; the bound may be loose, such as the bytes of
-                the prompt. If True, count the tokens of the prompt if this count is known to equal the server's.
+            exact: True to run a tokenizer. If False, be fast; the bound may be loose, such as the bytes of the prompt.
+                If True, count the tokens of the prompt if this count is known to equal the server's.
         """
         ...
 

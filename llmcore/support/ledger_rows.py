@@ -100,7 +100,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     The latest moment comes first. The last offset also applies to earlier times.
     """
     percentiles: bool = False
-    """Whether to compute `ReportRow.percentiles`."""
+    """True to compute `ReportRow.percentiles`."""
 
 
 class ReportRow(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ class MemcachedOptions(Options, frozen=True):
     max_value_bytes: Size = Size(10**6)
     """Maximum size of a value. It must be at least 1 KB below the server's item limit (`-I`, by default 1 MiB)."""
     tls: bool = False
-    """Whether to connect over TLS."""
+    """True if connections use TLS."""
     tls_ca_file: Path | None = None
     """Certificates to trust in place of the system's certificates."""
     tls_cert_file: Path | None = None

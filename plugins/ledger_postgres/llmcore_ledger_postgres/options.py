@@ -16,7 +16,7 @@ class PostgresOptions(Options, frozen=True):
     schema: str = "llmcore"
     """The schema of the tables: a lower-case name. Ledgers in different schemas are independent."""
     migrate: bool = True
-    """Whether to create and migrate the tables. If false, another role must create the tables first."""
+    """True if the plugin creates and migrates the tables. If false, another role must create the tables first."""
     max_connections: int = 4
     """The maximum number of connections of this process."""
     connect_timeout: Duration = Duration(2.0)

@@ -55,7 +55,7 @@ class Ledger(Protocol):
     connections: Connections
     owner: Owner
     is_owner: bool
-    """Whether the heartbeat has begun."""
+    """True if the heartbeat has begun."""
 
     def make_statement(self, function: str, size: int) -> bytes:
         """Return the statement that calls a function with *size* arguments."""

@@ -16,7 +16,7 @@ class OtelOptions(Options):
     None uses the tracer and the meter that the application has configured.
     """
     metrics: bool = False
-    """Whether to record the duration and the tokens of calls as metrics."""
+    """True if the duration and the tokens of calls are recorded as metrics."""
     content: bool = False
     """True if the spans of chats contain prompts and answers."""
     propagate: bool = True

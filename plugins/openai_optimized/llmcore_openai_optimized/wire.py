@@ -19,8 +19,8 @@ def encode(request: ChatRequest, *, stream: bool, ask_usage: bool = True) -> byt
 
     Args:
         request: The request.
-        stream: Whether to ask for a stream.
-        ask_usage: Whether to ask for the usage at the end of a stream of Chat Completions.
+        stream: True to ask for a stream.
+        ask_usage: True to ask for the usage at the end of a stream of Chat Completions.
 
     Raises:
         BadRequest: A value cannot be encoded as JSON.

@@ -37,7 +37,7 @@ def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
 
     Args:
         fd: A descriptor that only this thread uses, because the lock belongs to the open file description.
-        must: Whether to raise if the file system has no locks. If False, continue without a lock.
+        must: True to raise an error if the file system has no locks; False to continue without a lock.
 
     Raises:
         OSError: EAGAIN after the timeout; ENOLCK if *must* is true and the file system has no locks.

@@ -33,7 +33,7 @@ class S3Options(CommonOptions, frozen=True, kw_only=True):
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     anonymous: bool = False
-    """Whether to send unsigned requests, for public buckets."""
+    """True if requests are not signed, for public buckets."""
 
 
 class GcsOptions(CommonOptions, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class GcsOptions(CommonOptions, frozen=True, kw_only=True):
     endpoint: str | None = None
     """The URL of the server; None means Google's."""
     anonymous: bool = False
-    """Whether to send unsigned requests, for public buckets."""
+    """True if requests are not signed, for public buckets."""
 
 
 class AzureOptions(CommonOptions, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class AzureOptions(CommonOptions, frozen=True, kw_only=True):
     endpoint: str | None = None
     """The URL of the server; None means Azure's."""
     anonymous: bool = False
-    """Whether to send unsigned requests, for public containers."""
+    """True if requests are not signed, for public containers."""
 
 
 class MemoryOptions(Options, frozen=True, kw_only=True):
