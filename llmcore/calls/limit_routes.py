@@ -132,9 +132,10 @@ def divide(rule: Limit, processes: int) -> Limit:
 def make_reports(
     states: Sequence[ScopeState], held: Sequence[_Held], now: float, processes: int | None
 ) -> tuple[ScopeReport, ...]:
-    """Return what the store needs to know about the scopes of a provider: the calls *held* that have slots.
+    """Return the reports on the scopes of a provider: for each scope, the calls of *held* that have slots.
 
-    After an outage, *processes* is the divisor of its share. The reports then also contain the rates.
+    After an outage, *processes* is the number that divided the limits during the outage, and the reports also contain the
+    use of the rates. Otherwise it is None.
     """
     reports = []
     for state in states:

@@ -113,7 +113,7 @@ class SharedLimits:
         self._used: dict[str, float] = {}
         """Provider -> time of the last call."""
         self._known_until: dict[str, float] = {}
-        """Provider -> time until which the store knows this process, unless it loses its data."""
+        """Provider -> time until which the store knows this process, unless the store loses its data."""
         self._held: dict[str, SharedPermit] = {}
         """The calls that have slots in the store."""
         self._closed = False
@@ -340,9 +340,9 @@ class SharedLimits:
         return self._counts.get(provider, self._processes)
 
     def _count_known(self, provider: str, now: float) -> int:
-        """Return the number of processes if the store should know this one; see `PermitRequest.processes`.
+        """Return the number of processes if the store should know this process, otherwise 0; see `PermitRequest.processes`.
 
-        After an outage it may have forgotten the slots of all processes.
+        After an outage, the store may have forgotten the slots of all processes.
         """
         is_known = self._share is not None or now < self._known_until.get(provider, 0.0)
         return self._counts.get(provider, 0) if is_known else 0

@@ -38,7 +38,7 @@ class _Costs(msgspec.Struct, frozen=True):
 class Forecast:
     """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate.
 
-    The file of the run keeps the estimate: an interrupted run that continues with the same lines is not estimated again.
+    The file of the run keeps the estimate. A run that continues with the same lines is therefore not estimated again.
     """
 
     def __init__(self, run: BatchRun, args: argparse.Namespace, count: int | None) -> None:
@@ -60,7 +60,7 @@ class Forecast:
             store.set(forecast=msgspec.json.encode(_Costs(self._scope, self._before, self._costs)).decode())
 
     def _load(self) -> bool:
-        """Load the estimate from the file of the run. Return whether there is one for these lines and this lane."""
+        """Load the estimate from the file of the run. Return whether the file has an estimate for these lines and this lane."""
         with closing(RunStore(self._run.path)) as store:
             text = store.get("forecast")
         stored = None if text is None else msgspec.json.decode(text, type=_Costs)

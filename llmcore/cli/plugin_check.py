@@ -37,7 +37,7 @@ _KITS: Final = {
 }
 _FAILED: Final = 6
 _NAMES: Final = 4
-"""How many of the tests that fail for one cause are named."""
+"""The number of tests that are named for one cause of failures."""
 _NOT_CHECKED: Final = "not checked: "
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _TESTS: Final = """\

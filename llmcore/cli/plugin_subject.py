@@ -182,7 +182,7 @@ class Subject:
 
     @property
     def has_secret_options(self) -> bool:
-        """Whether the provider has an option for a key, which nothing may show."""
+        """True if the provider has an option for a key. No output may contain such a key."""
         return any(mentions(field.type, Secret) for field in get_fields(self.entry.options).values())
 
     @property

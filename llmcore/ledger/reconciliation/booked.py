@@ -65,7 +65,8 @@ class Booked:
         self.near_start, self.near_end = Decimal(0), Decimal(0)
         """USD of answered requests around the midnights at which the day begins and ends.
 
-        The vendor may count them on the day before or after. `near_end` has all requests of a vendor's queue.
+        The vendor may count them on the day before or after. `near_end` includes all requests of a vendor's queue, because
+        the vendor may count them a day later.
         """
 
     @property

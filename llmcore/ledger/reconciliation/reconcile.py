@@ -169,7 +169,7 @@ def iterate_period(
 def _collect(
     rows: Iterable[LedgerRow], bill: Bill, since: date, until: date
 ) -> tuple[_Cells, dict[tuple[date, str, str], Booked]]:
-    """Return the cells of the period, and the requests of the day before it."""
+    """Return the cells of the period, and the requests of the day before the period."""
     cells: defaultdict[tuple[date, str, str], _Cell] = defaultdict(_Cell)
     names: set[str] = set()
     for line in bill.lines:

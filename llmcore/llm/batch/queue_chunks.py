@@ -29,7 +29,7 @@ _CONFIRM_S: Final = 60.0
 The vendor may still work on a request whose connection ended, and may list a new batch late.
 """
 _ANSWERED_CONFIRM_S: Final = 2.0
-"""The same if the vendor has answered with an error."""
+"""Seconds after which an unlisted batch counts as not created, if the vendor has answered its creation with an error."""
 _CLOCKS_S: Final = 600.0
 """The maximum difference between the vendor's clock and the local one, in seconds."""
 _TAIL: Final = 24
@@ -64,7 +64,7 @@ class Chunks:
         self._is_over = drains
         """True if no further batches are created."""
         self._unconfirmed: dict[int, float] = {}
-        """Id of a chunk whose batch may exist -> the time until which it is looked for in the vendor's list."""
+        """Id of a chunk whose batch may exist -> the time at which the search for the batch in the vendor's list ends."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
         self._failures = 0

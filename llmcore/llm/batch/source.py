@@ -19,7 +19,7 @@ WAITING: Final = Prepared(-1, None, None)
 class Source:
     """Reads items from any kind of source, without blocking the event loop.
 
-    *on_item* is called when an item has come that `read` had to wait for.
+    If `read` returned `WAITING`, *on_item* is called when the next item is ready.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Unconfirmed(Exception):
     def __init__(self, *, is_answered: bool) -> None:
         super().__init__()
         self.is_answered = is_answered
-        """Whether the vendor itself has answered, so that it no longer works on the request."""
+        """True if the vendor itself has answered. It then no longer works on the request."""
 
 
 class Vendor:
