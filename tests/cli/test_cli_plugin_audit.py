@@ -80,12 +80,6 @@ def test_a_noisy_plugin_is_reported(cli: CommandLine) -> None:
     assert "warning create starts the thread" in cli("plugins", "check", "noisy", "-m", "m").stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_has_no_warnings(cli: CommandLine, kind: str) -> None:
-    begin(cli, "acme", kind)
-    assert json.loads(cli("plugins", "check", "acme", "--json").stdout)["warnings"] == []
-
-
 def test_info_shows_every_ability_of_a_storage(cli: CommandLine) -> None:
     shown = json.loads(cli("plugins", "info", "fs", "--json").stdout)["abilities"]
     assert {"StorageProvider", "StorageCopying", "StorageStreams", "StorageConditional"} <= set(shown)
