@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -12,8 +12,8 @@ from llmcore.config.money import Budget
 from llmcore.errors import ConfigError
 from llmcore.interrupts import is_interrupt
 from llmcore.ledger.alert_events import describe
+from llmcore.ledger.alert_queue import AlertQueue
 from llmcore.log import logger
-from llmcore.threads import start_thread
 from llmcore.types import AlertEvent
 
 __all__ = ["AlertDelivery", "Delivery", "list_receivers"]
@@ -46,9 +46,11 @@ class AlertDelivery:
     Args:
         observers: The observers, of which some have `on_alert`.
         get_smtp: Returns [smtp].
+        queue: Runs what may take seconds.
     """
 
-    def __init__(self, observers: Sequence[Any], get_smtp: Callable[[], Any]) -> None:
+    def __init__(self, observers: Sequence[Any], get_smtp: Callable[[], Any], queue: AlertQueue) -> None:
+        self._queue = queue
         self._observers = [observer for observer in observers if getattr(observer, "on_alert", None)]
         self._get_smtp = get_smtp
         self._failing: set[tuple[str, str]] = set()
@@ -62,12 +64,7 @@ class AlertDelivery:
         logger(__name__).warning("%s", describe(event))
         self._log_failures(self._notify_observers(event))
         if list_receivers(budget):
-            # This is not a daemon thread, because the last call of a program may cause the alert.
-            thread = threading.Thread(
-                target=self._send_to_receivers, args=(budget, event), name="llmcore-alert"
-            )
-            if not start_thread(thread):
-                self._send_to_receivers(budget, event)
+            self._queue.submit(partial(self._send_to_receivers, budget, event))
 
     def deliver(self, budget: Budget, event: AlertEvent) -> list[Delivery]:
         """Send the alert to observers and receivers, and wait for the result of each."""

@@ -6,20 +6,20 @@ an alert: each fraction once per period, and spending faster than usual once per
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from llmcore.config.money import Budget
 from llmcore.ledger.alert_delivery import AlertDelivery, Delivery, list_receivers
 from llmcore.ledger.alert_events import make_event, make_scope
 from llmcore.ledger.alert_pace import PaceWatch
+from llmcore.ledger.alert_queue import AlertQueue
 from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.log import logger
 from llmcore.support.ledger_values import Counter
 from llmcore.support.money import to_integer
-from llmcore.threads import start_thread
 from llmcore.types import AlertEvent
 
 __all__ = ["Alert", "Alerts", "ConfiguredAlert"]
@@ -81,7 +81,8 @@ class Alerts:
             if budget.alert_at or budget.alert_faster_than or list_receivers(budget)
         ]
         self._budgets = {make_scope(budget): budget for budget in self._all if budget.alert_at}
-        self._delivery = AlertDelivery(observers, get_smtp)
+        self._queue = AlertQueue()
+        self._delivery = AlertDelivery(observers, get_smtp, self._queue)
         self._operations, self._after = operations, after
         self.pace = PaceWatch(self._all, operations, clock, self._delivery.send, after)
         """Watches the budgets with `alert_faster_than`."""
@@ -95,6 +96,7 @@ class Alerts:
 
     def find_due(self, counters: Iterable[Counter]) -> list[Alert]:
         """Return the due alerts. The ledger lets exactly one process claim each alert."""
+        self._queue.retry()
         if not self._budgets:
             return []
         due = []
@@ -115,12 +117,12 @@ class Alerts:
         If the answer to a claim is lost, the claim is repeated: the ledger gives the same answer again, so only this
         process sends the alert.
         """
-        if not alerts:
-            return
-        # This is not a daemon thread, because the last call of a program may cause the alert.
-        thread = threading.Thread(target=self._claim, args=(alerts,), name="llmcore-alert")
-        if not start_thread(thread):
-            self._claim(alerts)
+        if alerts:
+            self._queue.submit(partial(self._claim, alerts))
+
+    def finish(self, timeout_s: float) -> None:
+        """Send what still waits for a thread, when the program ends. Begin nothing after *timeout_s*."""
+        self._queue.run(timeout_s)
 
     def _claim(self, alerts: Sequence[Alert]) -> None:
         try:

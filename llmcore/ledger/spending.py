@@ -285,6 +285,7 @@ class Spending:
         ends = time.monotonic() + timeout_s
         self._late.close(timeout_s)
         self.operations.flush(get_seconds_left(ends))
+        self.alerts.finish(get_seconds_left(ends))
 
     def after_fork(self) -> None:
         """Drop the reservations in a forked child, because they belong to the parent; see `forks.ForkAware`."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -91,3 +93,38 @@ def test_the_log_names_the_variable_that_prevents_an_alert(
     (message,) = (record.message for record in caplog.records if "could not be sent" in record.message)
     assert variable in message
     assert "canary" not in caplog.text
+
+
+def test_an_alert_does_not_delay_its_call_if_no_thread_can_be_started(
+    scripted: Any, tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del scripted
+    started = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with llmcore.load(config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)) as core:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        core.llm.chat("one", **ASK)
+        assert not hook.bodies
+        monkeypatch.setattr(threading.Thread, "start", started)
+        core.llm.chat("two", **ASK)
+        wait_for_alerts()
+    assert [body["fraction"] for body in hook.bodies] == [0.01]
+
+
+def test_an_alert_that_found_no_thread_is_sent_at_the_end_of_the_program(tmp_path: Path, hook: Hook) -> None:
+    plugins = Path(__file__).parents[1] / "fixtures" / "scripted"
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(plugins)!r})
+import llmcore
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+core = llmcore.load({config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
+core.llm.chat("one", **{ASK!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert [body["fraction"] for body in hook.bodies] == [0.01]
