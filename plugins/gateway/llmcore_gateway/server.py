@@ -63,8 +63,11 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at a Ctrl-C, or at a second SIGTERM; drain at the first SIGTERM."""
-        if sig != signal.SIGTERM or self._is_draining:
+        if sig != signal.SIGTERM:
             super().handle_exit(sig, frame)
+            return
+        if self._is_draining:
+            self.should_exit = True  # uvicorn's handler would repeat the signal, before the Core is closed
             return
         self._is_draining = True
         self._application.state.phase = "draining"

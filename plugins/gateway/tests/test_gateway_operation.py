@@ -87,6 +87,36 @@ def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: P
         command.close()
 
 
+def test_a_second_sigterm_stops_the_server_after_its_answers(upstream: Simulator, tmp_path: Path) -> None:
+    command = start(upstream, tmp_path)
+    try:
+        upstream.hold()
+        answers: list[httpx2.Response] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(command.http.post("/v1/chat/completions", json=BODY))
+        )
+        asking.start()
+        upstream.wait_for_requests(1, 60)
+        command.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: command.http.get("/health/ready").status_code == 503)
+        command.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_refused(command))
+        upstream.release()
+        asking.join(60)
+        assert answers[0].status_code == 200
+        assert command.process.wait(60) == 0, "a signal ended it before it closed its Core"
+    finally:
+        command.close()
+
+
+def is_refused(command: Command) -> bool:
+    try:
+        command.http.get("/health/ready")
+    except httpx2.TransportError:
+        return True
+    return False
+
+
 def test_a_reload_takes_the_new_configuration_and_keeps_the_old_one_if_it_has_faults(
     upstream: Simulator, tmp_path: Path
 ) -> None:
