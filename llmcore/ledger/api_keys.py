@@ -43,7 +43,7 @@ _BURST_S: Final = 60.0
 class ApiKeys(ProcessBound):
     """The keys of a ledger. All processes that use the ledger share them."""
 
-    def __init__(self, opener: Callable[[], Spending], run_query: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(self, opener: Callable[[], Spending], run_query: Callable[..., Any]) -> None:
         self._opener = opener
         self._run = run_query
         self._known: dict[str, ApiKey] = {}
@@ -190,7 +190,7 @@ class ApiKeys(ProcessBound):
             spending.prepare()  # a new ledger may have no tables
             return spending.operations.run(name, *args, LOCK_TIMEOUT_S)
 
-        return self._run(act)
+        return self._run(act, "read" if name == "read_keys" else "written")
 
 
 def _hash(text: str) -> bytes:

@@ -11,7 +11,7 @@ import time
 from typing import Final, TypeVar
 
 from llmcore.config.money import Budget, LedgerSettings
-from llmcore.errors import BudgetError, BudgetExceeded
+from llmcore.errors import BudgetError, BudgetExceeded, LedgerError
 from llmcore.support.budget_periods import get_reset_time
 from llmcore.support.ledger_values import Refusal
 from llmcore.support.money import USD, format_amount, from_integer
@@ -81,6 +81,19 @@ def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSetti
         if is_file
         else f"a ledger `{ledger.provider}` that answers",
         fix=ledger.make_fix("path", "./ledger.sqlite3") if is_file else "llmcore doctor",
+    )
+
+
+def make_unusable_error(reason: str, location: str, ledger: LedgerSettings, verb: str) -> LedgerError:
+    """Return the error for a ledger that cannot be read or written; *verb* is "read" or "written"."""
+    is_file = ledger.provider == "sqlite"
+    return LedgerError(
+        f"the ledger cannot be {verb}: {reason}",
+        where=location,
+        expected="a file of a ledger, in a folder that this user can write"
+        if is_file
+        else f"a ledger `{ledger.provider}` that answers",
+        fix="llmcore doctor",
     )
 
 

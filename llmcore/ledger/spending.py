@@ -12,7 +12,7 @@ from llmcore import forks
 from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act, Expired, Step
 from llmcore.config.money import Budget, LedgerSettings
-from llmcore.errors import LedgerError, LedgerUnavailable, LLMCoreError
+from llmcore.errors import LedgerUnavailable, LLMCoreError
 from llmcore.ledger import exits
 from llmcore.ledger.alerts import Alerts
 from llmcore.ledger.late import LateSettlements
@@ -25,7 +25,7 @@ from llmcore.ledger.lock_timeouts import (
 )
 from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.ledger.quote import Quote
-from llmcore.ledger.refusals import make_disabled_error, make_unwritable_error
+from llmcore.ledger.refusals import make_disabled_error, make_unusable_error, make_unwritable_error
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.reservation import Reservation, make_cancelled, make_local_row
 from llmcore.ledger.reserving import Reserver
@@ -245,7 +245,7 @@ class Spending:
             failure = make_unavailable(error)
         if not isinstance(failure, LedgerUnavailable):
             raise_unchained(failure)
-        raise LedgerError(f"the ledger cannot be read: {failure.message}", where=self.location)
+        raise make_unusable_error(failure.message, self.location, self.settings, "read")
 
     def read_states(self) -> list[BudgetState]:
         """Return the states of all budgets in their current periods."""

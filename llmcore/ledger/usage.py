@@ -333,7 +333,7 @@ class UsageBook(ProcessBound):
 
         return self._run(read)
 
-    def _run(self, act: Callable[[], T]) -> T:
+    def _run(self, act: Callable[[], T], verb: str = "read") -> T:
         try:
             with forks.delay():  # a forked child would inherit SQLite's internal locks in a locked state
                 return act()
@@ -343,7 +343,10 @@ class UsageBook(ProcessBound):
             raise
         except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
             failure = make_unavailable(error)
-        raise LedgerError(f"the ledger cannot be read: {failure.message}", where=self._spending().location)
+        from llmcore.ledger.refusals import make_unusable_error
+
+        spending = self._spending()
+        raise make_unusable_error(failure.message, spending.location, spending.settings, verb)
 
     def _spending(self) -> Spending:
         spending = self._opener()

@@ -7,8 +7,10 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import LLMCoreError
@@ -46,7 +48,8 @@ def run(arguments: list[str]) -> int:
 def _create(core: Core, args: argparse.Namespace) -> None:
     names = [name.strip() for name in (args.models or "").split(",") if name.strip()]
     for name in names:
-        core.llm.resolve(name)  # raises an error for a misspelt name
+        core.llm.resolve(name)  # raises an error for a misspelt provider
+    unknown = _list_unknown(core, names)
     if args.per is not None and args.budget is None:
         raise LLMCoreError(
             f"--per {args.per} needs --budget: without it, the key has no budget",
@@ -62,10 +65,29 @@ def _create(core: Core, args: argparse.Namespace) -> None:
         requests_per_minute=args.requests_per_minute,
         expires_in_s=None if args.expires is None else _parse_duration(args.expires),
     )
+    for warning in unknown:
+        print(f"warning: {warning}", file=sys.stderr)
     shown = {"name": key.name, "key": text, **_describe(key)}
     if not args.json:
         print("This key is shown once:", file=sys.stderr)
     _print(shown, as_json=args.json, text=text)
+
+
+def _list_unknown(core: Core, names: Sequence[str]) -> list[str]:
+    """Return a warning for each name that this gateway serves neither as a model nor, perhaps, as one of a voice."""
+    from llmcore_gateway.gateway import Gateway
+
+    if not names or core.settings.voice.provider is not None:
+        return []
+    models = Gateway(core).models
+    warnings = []
+    for name in names:
+        if not models.serves(name):
+            near = get_close_matches(name, models.names, n=1)
+            hint = f" (did you mean `{near[0]}`?)" if near else ""
+            served = ", ".join(models.names)
+            warnings.append(f"--models: no model of this gateway is named `{name}`{hint}; it serves {served}")
+    return warnings
 
 
 def _describe(key: ApiKey) -> dict[str, Any]:

@@ -15,13 +15,18 @@ class ModelNames:
     """The models of a gateway."""
 
     def __init__(self, configured: Iterable[str], defaults: Iterable[str], default: str | None) -> None:
-        self._names = tuple(dict.fromkeys(configured or defaults))
+        self.names = tuple(dict.fromkeys(configured or defaults))
+        """The names that clients may request, and patterns of names."""
         self._default = default
         """The model for requests that do not name a model."""
 
     def list(self, caller: Caller) -> list[str]:
         """Return the names that *caller* may request, without patterns."""
-        return [name for name in self._names if "*" not in name and _matches(name, caller.models)]
+        return [name for name in self.names if "*" not in name and _matches(name, caller.models)]
+
+    def serves(self, pattern: str) -> bool:
+        """Return whether a client whose key has only *pattern*, a name or a pattern, may request any model."""
+        return any(fnmatchcase(name, pattern) or fnmatchcase(pattern, name) for name in self.names)
 
     def check(self, name: object, caller: Caller) -> str | None:
         """Return the name of the model that the request is sent to; None for the configured model.
@@ -35,7 +40,7 @@ class ModelNames:
                 return None
         if not isinstance(name, str):
             raise Refused(400, "invalid_request_error", "`model` must be a text", param="model")
-        if (not self._names or _matches(name, self._names)) and _matches(name, caller.models):
+        if (not self.names or _matches(name, self.names)) and _matches(name, caller.models):
             return name
         allowed = self.list(caller)
         known = f"; it may request {', '.join(allowed)}" if allowed else ""

@@ -6,7 +6,6 @@ import argparse
 import os
 import socket
 import sys
-from typing import Any
 
 from llmcore.errors import ConfigError, LLMCoreError
 from llmcore.support.host_header import is_loopback
@@ -25,13 +24,14 @@ def run(arguments: list[str]) -> int:
     source = Source(args.config, args.profile, given)
     core = source.load()
     options = Gateway(core).options  # report a fault in the configuration before taking the port
-    _check_exposure(core, options.host)
+    is_open = not has_keys(core)
+    _check_exposure(options.host, is_open=is_open)
     listener = _listen(options.host, options.port)
     configure_logging()
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"llmcore gateway on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
-    if not has_keys(core):
+    if is_open:
         print(
             "no key exists, so every program on this machine may call the gateway",
             file=sys.stderr,
@@ -69,9 +69,9 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_exposure(core: Any, host: str) -> None:
+def _check_exposure(host: str, *, is_open: bool) -> None:
     """Raise `ConfigError` if other machines could reach a gateway that requires no key."""
-    if is_loopback(host) or has_keys(core):
+    if is_loopback(host) or not is_open:
         return
     raise ConfigError(
         f"no key exists, and other machines can reach the address {host}",

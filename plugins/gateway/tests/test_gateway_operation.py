@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore_gateway.keys_command import run as run_keys
+from llmcore_gateway.serve_command import run as run_serve
 from llmcore_testing.simulator import Simulator
 from tests.kits.gateway import KEY, MODEL, Command, wait_until, write_config
 
@@ -63,6 +65,36 @@ def test_a_period_without_a_budget_is_refused(upstream: Simulator, tmp_path: Pat
     path = write_config(tmp_path / "llmcore.toml", upstream)
     with pytest.raises(LLMCoreError, match="--per month needs --budget"):
         run_keys(["create", "ann", "--per", "month", "--config", str(path)])
+
+
+def test_a_key_for_a_model_that_is_not_served_gets_a_warning(
+    upstream: Simulator,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    path = write_config(tmp_path / "llmcore.toml", upstream)
+    for number, (models, warned) in enumerate(
+        [("fast,gpt-4o*", []), ("nope", ["nope"]), (f"openai:{MODEL}", [])]
+    ):
+        assert run_keys(["create", f"ann{number}", "--models", models, "--config", str(path)]) == 0
+        found = capsys.readouterr().err.splitlines()
+        assert [line.split("`")[1] for line in found if line.startswith("warning: ")] == warned
+
+
+def test_a_damaged_ledger_is_reported_before_the_port_is_taken(
+    upstream: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    path = write_config(tmp_path / "llmcore.toml", upstream)
+    (tmp_path / "damaged").write_text("not a database" * 100)
+    path.write_text(re.sub(r"(\[ledger\]\npath = ).*", rf'\1"{tmp_path / "damaged"}"', path.read_text()))
+    for command, verb in ((run_keys, "written"), (run_serve, "read")):
+        arguments = ["create", "ann"] if command is run_keys else ["--port", "0"]
+        with pytest.raises(LLMCoreError, match=f"the ledger cannot be {verb}") as caught:
+            command([*arguments, "--config", str(path)])
+        assert (caught.value.code, caught.value.fix) == ("LC610", "llmcore doctor")
 
 
 def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: Path) -> None:
