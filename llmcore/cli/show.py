@@ -129,6 +129,7 @@ def render_table(
     total: Sequence[str] = (),
     width: int | None = None,
     whole: Sequence[str] = (),
+    wrapped: Sequence[str] = (),
 ) -> str:
     """Return *rows* in columns that fit the terminal, without empty columns.
 
@@ -142,6 +143,7 @@ def render_table(
         total: The last row, below a rule; empty for no such row.
         width: The maximum width; None uses the width of stdout, without a limit if it is not a terminal.
         whole: Headers of columns that are never shortened, such as names to be pasted.
+        wrapped: Headers of columns whose long texts continue on further lines.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     sums = [str(cell) for cell in total]
@@ -157,12 +159,18 @@ def render_table(
     )
     mark = "…" if can_show_unicode(get_stdout()) else "~"
 
+    wraps = {at for at in used if headers[at] in wrapped}
+
     def line(row: Sequence[str]) -> str:
+        rest = [row[at][widths[at] :] if at in wraps else "" for at in range(len(row))]
         parts = (
-            row[at].rjust(widths[at]) if at in numeric else fit(row[at], widths[at], mark).ljust(widths[at])
+            row[at].rjust(widths[at])
+            if at in numeric
+            else fit(row[at], widths[at], "" if at in wraps else mark).ljust(widths[at])
             for at in used
         )
-        return _GAP.join(parts).rstrip()
+        shown = _GAP.join(parts).rstrip()
+        return f"{shown}\n{line(rest)}" if any(rest) else shown
 
     lines = [paint("bold", line(headers)), *(line(row) for row in cells)]
     if sums:

@@ -14,17 +14,15 @@ from llmcore.cli.show import Paint, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
 from llmcore.cli.usage_tables import (
     BUDGET_HEADERS,
-    HEADERS,
     print_csv,
     print_footnotes,
+    print_left_out,
     render_budget,
     render_row,
+    render_usage,
     to_dict,
     to_flat_dict,
 )
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from llmcore.core import Core
@@ -65,25 +63,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     # The defaults of a subcommand would overwrite options before the subcommand, as in `usage --since 7d
     # day`. So only `usage` has defaults.
     parser.set_defaults(
-        run=_show_overview, since=None, until=None, month=None, zone=None, by=None, csv=False,
+        run=_show_month, since=None, until=None, month=None, zone=None, by=None, csv=False,
         **dict.fromkeys(_FILTERS),
     )  # fmt: skip
     _add_month_option(parser)
     _add_filters(parser)
+    _add_by_option(parser, "print the month by this group only, such as model; can be repeated")
+    _add_csv_option(parser)
     add = make_action_adder(parser)
     for name, help_text in _GROUPS.items():
         action = add(name, help_text, _make_command(name))
-        action.add_argument(
-            "--by", metavar="GROUP", action="append", default=argparse.SUPPRESS,
-            help="divide each row by a further group, such as model; can be repeated",
-        )  # fmt: skip
+        _add_by_option(action, "divide each row by a further group, such as model; can be repeated")
         _add_period_options(action)
         _add_csv_option(action)
     last_month = add(
-        "last-month", "cost of last month by model, user and tag, and savings of the cache", _show_overview
+        "last-month", "cost of last month by model, user and tag, and savings of the cache", _show_month
     )
     last_month.set_defaults(month="last-month")
     _add_filters(last_month)
+    _add_by_option(last_month, "print the month by this group only, such as model; can be repeated")
+    _add_csv_option(last_month)
     _add_csv_option(add("budget", "the remaining amount of each budget; periods begin in UTC", _show_budgets))
     usage_alert.configure(
         add("alert", "the alerts of budgets; --test sends one to each receiver", usage_alert.run)
@@ -91,6 +90,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("open", "requests in progress, and requests that a killed process did not settle", _show_open)
     export = add(
         "export", "write every row as CSV; with --json as JSON lines, with --parquet as Parquet", _export
+    )
+    export.epilog = (
+        "The cost of a row whose `uncertain` is True is the maximum of a request with an unknown outcome. Tables and --csv of "
+        "`llmcore usage model` and other groups have these amounts in a column of their own."
     )
     _add_period_options(export)
     _add_csv_option(export)
@@ -158,6 +161,10 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_by_option(parser: argparse.ArgumentParser, help_text: str) -> None:
+    parser.add_argument("--by", metavar="GROUP", action="append", default=argparse.SUPPRESS, help=help_text)
+
+
 def _add_csv_option(parser: argparse.ArgumentParser) -> None:
     unset: Any = argparse.SUPPRESS
     parser.add_argument("--csv", action="store_true", help="print CSV", default=unset)
@@ -187,7 +194,14 @@ def _get_selection(args: argparse.Namespace) -> dict[str, Any]:
     return {"since": since, "until": until, "zone": args.zone, **_get_filters(args)}
 
 
-def _show_overview(args: argparse.Namespace) -> int:
+def _show_month(args: argparse.Namespace) -> int:
+    """Show the overview, or with --by or --csv the month by one group."""
+    if args.by or args.csv:
+        names = args.by or ["model"]
+        args.by = names[1:]
+        if (args.month, args.since, args.until) == (None, None, None):
+            args.month = "this-month"
+        return _make_command(names[0])(args)
     from llmcore.cli.usage_overview import show_overview
 
     with open_core(args) as core:
@@ -219,8 +233,10 @@ def _print_table(core: Core, names: list[str], rows: Any, args: argparse.Namespa
     total: Sequence[str] = ()
     if len(rows) > 1 and "tag" not in names:  # a call with two tags would count twice
         total = ("total", *("" for _ in names[1:]), *render_row(core.usage.sum(rows))[1:])
-    put(render_table((*names, *HEADERS), [render_row(row) for row in rows], paint, total=total))
-    print_footnotes(rows)
+    left_out: set[str] = set()
+    put(render_usage(names, [render_row(row) for row in rows], paint, left_out, total=total))
+    print_left_out(left_out, f"llmcore usage {names[0]} --csv")
+    print_footnotes(rows, rows if names == ["model"] else ())
 
 
 def _show_budgets(args: argparse.Namespace) -> int:

@@ -13,11 +13,12 @@ from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_t
 from llmcore.cli.streams import get_stdout
 from llmcore.cli.usage_tables import (
     BUDGET_HEADERS,
-    HEADERS,
     draw_sparkline,
     print_footnotes,
+    print_left_out,
     render_budget,
     render_row,
+    render_usage,
     to_dict,
 )
 
@@ -75,14 +76,18 @@ def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, An
         rows = [render_row(month, f"{first:%Y-%m}")]
         if is_current:
             rows = [render_row(today, "today"), render_row(month, "this month")]
-        blocks.append(render_table(("", *HEADERS), rows, paint))
+        left_out: set[str] = set()
+        blocks.append(render_usage([""], rows, paint, left_out))
         blocks += ["\n".join(_describe_days(days, shown_first, last, zone, pace))]
         blocks += [
-            _render_part(part, rows, f"{first:%Y-%m}", paint)
+            _render_part(part, rows, f"{first:%Y-%m}", paint, left_out)
             for part, rows in parts.items()
             if _is_divided(rows)
         ]
-        print_footnotes([month])
+        print_left_out(
+            left_out, "llmcore usage --csv" if is_current else f"llmcore usage --month {first:%Y-%m} --csv"
+        )
+        print_footnotes([month], parts["model"])
     if budgets:
         blocks.append(render_table(BUDGET_HEADERS, [render_budget(state) for state in budgets], paint))
     if blocks:
@@ -107,9 +112,9 @@ def _is_divided(rows: Sequence[UsageRow]) -> bool:
     return any(row.name for row in rows)
 
 
-def _render_part(part: str, rows: Sequence[UsageRow], month: str, paint: Paint) -> str:
+def _render_part(part: str, rows: Sequence[UsageRow], month: str, paint: Paint, left_out: set[str]) -> str:
     """Return the table of the most expensive rows."""
     ordered = sorted(rows, key=lambda row: (-row.cost, -row.uncertain, row.name))
-    table = render_table((part, *HEADERS), [render_row(row) for row in ordered[:_MOST]], paint)
-    left_out = len(ordered) - _MOST
-    return f"{table}\n{left_out} more: llmcore usage {part} --month {month}" if left_out > 0 else table
+    table = render_usage([part], [render_row(row) for row in ordered[:_MOST]], paint, left_out)
+    more = len(ordered) - _MOST
+    return f"{table}\n{more} more: llmcore usage {part} --month {month}" if more > 0 else table

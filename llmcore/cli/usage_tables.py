@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from llmcore.cli.show import format_cost, note
+from llmcore.cli.show import Paint, format_cost, get_terminal_width, note, render_table
 from llmcore.cli.streams import can_show_unicode, get_stdout
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ __all__ = [
     "draw_sparkline",
     "print_csv",
     "print_footnotes",
+    "print_left_out",
     "render_budget",
     "render_row",
+    "render_usage",
     "to_dict",
     "to_flat_dict",
 ]
@@ -36,6 +38,9 @@ HEADERS: Final = (
     "saved",
 )
 """The columns after the dimensions."""
+_LEAST_IMPORTANT: Final = ("characters", "tokens in", "out", "cached", "failed", "saved")
+"""The columns that a narrow terminal does not show, in this order."""
+_WIDEST: Final = 10_000
 BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BARS: Final = "_.:-=+*#"
@@ -61,12 +66,55 @@ def render_row(row: UsageRow, name: str | None = None) -> Sequence[str]:
     )
 
 
-def print_footnotes(rows: Sequence[UsageRow]) -> None:
-    """Explain uncertain amounts, on stderr."""
+def render_usage(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    paint: Paint,
+    left_out: set[str],
+    *,
+    total: Sequence[str] = (),
+) -> str:
+    """Return the table of *rows*, the cells of `render_row`, below *names* and HEADERS.
+
+    In a narrow terminal, columns are left out, and added to *left_out*, before a name continues on the next line.
+    """
+    headers, width = (*names, *HEADERS), get_terminal_width(get_stdout())
+    plain = Paint(on=False)
+    shown = list(range(len(headers)))
+
+    def render(paint: Paint, width: int | None, wrapped: Sequence[str] = ()) -> str:
+        cells = [[row[at] for at in shown] for row in rows]
+        sums = [total[at] for at in shown] if total else ()
+        return render_table(
+            [headers[at] for at in shown], cells, paint, total=sums, width=width, wrapped=wrapped
+        )
+
+    for header in _LEAST_IMPORTANT:
+        if width is None or max(map(len, render(plain, _WIDEST).splitlines())) <= width:
+            break
+        at = headers.index(header, len(names))
+        shown.remove(at)
+        if any(row[at] for row in rows):
+            left_out.add(header)
+    return render(paint, width, names)
+
+
+def print_left_out(left_out: set[str], command: str) -> None:
+    """Say, on stderr, which columns the terminal was too narrow for, and that *command* prints them."""
+    if left_out:
+        columns = ", ".join(header for header in HEADERS if header in left_out)
+        note(f"not shown in this width: {columns}; all columns: {command}")
+
+
+def print_footnotes(rows: Sequence[UsageRow], models: Sequence[UsageRow] = ()) -> None:
+    """Explain uncertain amounts, on stderr. *models* are rows by model, if there are any."""
     if unpriced := sum(row.unpriced for row in rows):
+        names = [row.name for row in models if row.unpriced]
+        where = f"of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""  # noqa: PLR2004 - names
         note(
-            f"+?: the cost of {unpriced} requests is unknown: their model has no price in [prices] of llmcore.toml, "
-            "or their process died (llmcore usage open)"
+            f"+?: the cost of {unpriced} requests {where or '(llmcore usage model)'} is unknown. Without a price, set one for later "
+            f"calls: llmcore config set 'prices.\"{names[0] if names else 'PROVIDER:MODEL'}\"' '{{ input = 0.25, output = 2.00 }}'. "
+            "With a price, a process died before it knew the cost: llmcore usage open"
         )
     if any(row.uncertain for row in rows):
         note("uncertain: requests with an unknown outcome, at their maximum cost; budgets count it")

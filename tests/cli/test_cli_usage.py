@@ -86,6 +86,53 @@ def test_rows_are_divided_by_further_groups(spent: CommandLine) -> None:
     assert (line["day"], line["model"]) == (row["key"][0], "echo:default")
 
 
+def test_a_month_is_printed_by_one_group_or_as_csv(spent: CommandLine) -> None:
+    table = spent("usage", "model", "--month", "this-month").stdout
+    assert spent("usage", "--by", "model").stdout == table
+    as_csv = spent("usage", "model", "--month", "this-month", "--csv").stdout
+    assert spent("usage", "--csv").stdout == spent("usage", "--month", "this-month", "--csv").stdout == as_csv
+    (row,) = json.loads(spent("usage", "--by", "kind", "--by", "model", "--json").stdout)["rows"]
+    assert row["key"] == ["llm", "echo:default"]
+    for options in (["--by", "day"], ["--csv"], ["--by", "day", "--csv"]):
+        done = spent("usage", "last-month", *options)
+        assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_narrow_table_leaves_out_columns_before_it_breaks_names(spent: CommandLine) -> None:
+    wide = spent("usage", "model", COLUMNS="200")
+    assert wide.stdout.splitlines()[0].split() == [
+        "model",
+        "requests",
+        "cached",
+        "tokens",
+        "in",
+        "out",
+        "cost",
+        "saved",
+    ]
+    narrow = spent("usage", "model", COLUMNS="36")
+    head, row = narrow.stdout.splitlines()
+    assert (head.split(), row.split()[:2]) == (["model", "requests", "cost"], ["echo:default", "2"])
+    assert (
+        narrow.stderr
+        == "not shown in this width: cached, tokens in, out, saved; all columns: llmcore usage model --csv\n"
+    )
+    tiny = spent("usage", "model", COLUMNS="24").stdout.splitlines()
+    assert [line.split()[0] for line in tiny] == ["model", "echo:d", "efault"]
+
+
+def test_an_unknown_cost_names_the_model_and_the_commands_that_help(spent: CommandLine) -> None:
+    (spent.folder / "llmcore.toml").write_text('[llm]\nprovider = "scripted"\nmodel = "free"\n')
+    plugins = str(Path(__file__).parents[1] / "fixtures" / "scripted")
+    assert spent("ask", "three", PYTHONPATH=plugins).returncode == 0
+    for arguments in ([], ["model"]):
+        done = spent("usage", *arguments, PYTHONPATH=plugins)
+        assert "+?" in done.stdout
+        assert "of scripted:free is unknown" in done.stderr
+        assert "llmcore config set 'prices.\"scripted:free\"'" in done.stderr
+    assert "(llmcore usage model)" in spent("usage", "day", PYTHONPATH=plugins).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
