@@ -40,7 +40,7 @@ class EngineProvider(Protocol):
         ...
 
     def close(self) -> None:
-        """Withdraw the work that has not started, and release the workers. No future stays without a result.
+        """Withdraw the work that has not started, and release the workers. Every future gets a result or an exception.
 
         Workers that the engine started end. Workers of an existing cluster keep running. A second call has no effect.
         """

@@ -103,7 +103,7 @@ class Batcher:
         self._lanes = 0
 
     def get_result(self, job: Job) -> Any:
-        """Return the result of a job that is done, or whose time is over.
+        """Return the result of a job that is done or whose deadline has passed.
 
         Raises:
             LedgerUnavailable: See `run`.

@@ -1,6 +1,7 @@
-"""Statements that an event loop sends and receives itself. A thread for each would take more CPU than all the rest.
+"""Send statements and receive their answers in the event loop.
 
-What must wait (for a new connection, for a lock, after an error) is left to the threads of `batches.py`.
+A thread for each statement would take more CPU than the statement itself. The threads of `batches.py` send a statement
+that must wait for a new connection or a lock, or that failed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["LoopLanes"]
 
 _ALONE: Final = 8
-"""After so many statements in a row with one job, the next job does not wait for company."""
+"""After this number of consecutive statements with one job, the next job is sent without waiting for further jobs."""
 _PATIENCE_S: Final = 0.25
-"""When a statement has taken so many seconds, threads send the jobs that wait for its end."""
+"""If a statement takes more than this number of seconds, threads send the jobs that wait for its end."""
 
 
 class LoopLanes:
@@ -79,18 +80,19 @@ class _Lane:
         self._pending: set[_Job] = set()
         """The jobs whose tasks wait."""
         self._is_busy = False
-        """Whether `_send` will run: soon, or after the statement that is under way."""
+        """True if `_send` will run, either soon or after the current statement."""
         self._alone = 0
-        """The number of statements in a row that had one job."""
+        """The number of consecutive statements with one job."""
         self._session: Session | None = None
-        """The connection of the statement that is under way."""
+        """The connection of the current statement."""
         self._jobs: list[_Job] = []
-        """The jobs of that statement."""
+        """The jobs of the current statement."""
         self._fd = -1
-        """Its socket. libpq closes the socket after an error, before the event loop forgets it."""
+        """The socket of the current statement. After an error, libpq closes the socket before the event loop forgets
+        the number."""
         self._is_writing = False
         self._deadline = 0.0
-        """The deadline of that statement, the latest of its jobs, on the clock of `time.monotonic`."""
+        """The latest deadline of the jobs of the current statement, on the clock of `time.monotonic`."""
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -138,7 +140,7 @@ class _Lane:
         session, self._session = self._session, None
         self._connections.end(session, RuntimeError("the event loop is closed"))
 
-    # -- the statement under way
+    # -- the current statement
 
     def _send(self) -> None:
         self._take_jobs()
@@ -218,7 +220,7 @@ class _Lane:
         self._go_on()
 
     def _fail(self, error: BaseException) -> None:
-        """Leave the jobs to a thread, because the statement failed."""
+        """End the failed statement, and leave its jobs to a thread."""
         session, self._session = self._session, None
         if session is not None:
             self._stop_watching()
@@ -257,7 +259,7 @@ class _Lane:
         self._timer = self._loop.call_later(max(0.0, at - now), self._check_time)
 
     def _check_time(self) -> None:
-        """Wake the tasks whose time is over. One timer for all jobs takes less CPU than one for each."""
+        """Wake the tasks whose deadline has passed. One timer for all jobs takes less CPU than many timers."""
         self._timer = None
         now = time.monotonic()
         for job in self._pending:

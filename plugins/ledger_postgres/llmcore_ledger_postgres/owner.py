@@ -48,7 +48,7 @@ class Owner:
         self.open: dict[str, Opened] = {}
         """The open rows by key."""
         self._abandoned: dict[str, None] = {}
-        """The keys of requests that were abandoned, whose reservation may still be answered."""
+        """The keys of abandoned requests. The server may still answer their reservations."""
         self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
             deque()
         )
@@ -78,7 +78,7 @@ class Owner:
             stopped.set()
 
     def add(self, opened: Opened) -> None:
-        """Remember a row that the server has opened, unless its request was abandoned meanwhile."""
+        """Remember a row that the server has opened, unless the caller has abandoned the request in the meantime."""
         key = opened.request.key
         if key in self._abandoned:
             with self._lock:

@@ -1,4 +1,4 @@
-"""What the conformance kits did not check, listed at the end of a run of pytest."""
+"""At the end of a run of pytest, list the parts that the conformance kits did not check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 __all__ = ["NOT_CHECKED", "list_not_checked"]
 
 NOT_CHECKED: Final = "not checked: "
-"""How the reason of a skip begins if the author of a test class has not defined an optional fixture."""
+"""The beginning of the reason of a skip if the author of a test class has not defined an optional fixture."""
 
 
 def list_not_checked(reporter: pytest.TerminalReporter) -> None:

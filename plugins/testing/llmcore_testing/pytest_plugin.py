@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the traceback of a cause once, for tests of the conformance kits."""
+    """If several tests of the conformance kits fail for the same cause, show its traceback once."""
     report = yield
     if report.failed:
         from llmcore_testing.repeats import shorten_repeat
@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what the conformance kits did not check, since an optional fixture is not defined."""
+    """List the parts that the conformance kits did not check, because an optional fixture is not defined."""
     from llmcore_testing.not_checked import list_not_checked
 
     list_not_checked(terminalreporter)

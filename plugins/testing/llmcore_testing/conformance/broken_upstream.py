@@ -81,7 +81,7 @@ class BrokenUpstream(CanaryTests):
     """The sync name of the streaming method; "" if this kind of backend has none."""
 
     keeps_deadlines: ClassVar[bool] = True
-    """Whether the provider keeps `timeout_s` itself. Of a speech, only the host does."""
+    """True if the provider enforces `timeout_s` itself. For speech, only the host enforces it."""
 
     @pytest.fixture
     def upstream(self) -> Iterator[Simulator]:
@@ -239,7 +239,7 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """`timeout_s` must end a call whose answer never ends, although no read of the connection waits long."""
+        """`timeout_s` must end a call whose answer never ends, even if each read of the connection returns quickly."""
         if not self.keeps_deadlines:
             return
         upstream = _find(request)

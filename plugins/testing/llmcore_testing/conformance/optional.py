@@ -1,7 +1,7 @@
-"""Optional parts of a kit: tests of abilities that a backend may lack, and tests that need a fixture of the author.
+"""Optional tests of a kit: tests of abilities that a backend may lack, and tests that need a fixture of the author.
 
-A test whose fixture is not defined is skipped with a reason that begins with `NOT_CHECKED`. The attribute `lacks` of the
-test class leaves out tests of both kinds.
+The author is the author of the plugin. A test whose fixture is not defined is skipped with a reason that begins with
+`NOT_CHECKED`. The attribute `lacks` of the test class excludes tests of both kinds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "upstream": "a server that fails",
     "variation": "that the cache keeps audio of other options apart",
 }
-"""What the tests check that need the fixture."""
+"""For each fixture, the subject of the tests that need it."""
 
 
 def of(ability: str) -> Callable[[T], T]:
@@ -42,7 +42,7 @@ def of(ability: str) -> Callable[[T], T]:
 
 
 def requires(*fixtures: str) -> Callable[[T], T]:
-    """Mark a test that needs these fixtures of the author. Their default is None or empty."""
+    """Mark a test that needs these fixtures. The author defines them; by default, each is None or empty."""
 
     def mark(test: T) -> T:
         test.required_fixtures = fixtures  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def requires(*fixtures: str) -> Callable[[T], T]:
 
 
 class OptionalParts:
-    """Leaves out the tests of what a backend lacks, and skips those whose fixture the author has not defined."""
+    """Excludes tests of abilities that a backend lacks, and skips tests whose fixture the author has not defined."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """Abilities that the backend intentionally does not have, each named by one of its methods, and optional fixtures that do

@@ -34,7 +34,7 @@ class VoiceAbilities(Abilities):
 
     @pytest.fixture
     def variation(self) -> Any:
-        """Return a second provider with other options, which make other audio of the same text and settings."""
+        """Return a second provider, whose options make different audio from the same text and settings."""
         return None
 
     # -- streams
@@ -174,9 +174,9 @@ class VoiceAbilities(Abilities):
     @requires("variation")
     @of("voice_traits")
     def test_options_that_change_the_audio_change_the_traits(self, variation: Any) -> None:
-        """The host keeps audio under the traits, not under the options, so equal traits would play the other audio."""
+        """The cache key contains the traits, not the options. With equal traits, the host would play the wrong audio."""
         mine = self._traits()
-        if mine is None:  # then the host uses all options
+        if mine is None:  # then the cache key contains all options
             return
         theirs = variation.voice_traits(None, {})
         names = ("voice", "model", "format", "sample_rate_hz", "identity")

@@ -42,7 +42,7 @@ class Result:
 
 
 _LATE_S: Final = 3.0
-"""See `Fault.batch`: "listed_late"."""
+"""The seconds until a new batch is in lists, for the fault "listed_late" of `Fault.batch`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Batch:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the vendor's list has the batch."""
+        """True if lists of batches contain this batch."""
         return self.how != "listed_late" or time.time() > self.created_at + _LATE_S
 
     @property

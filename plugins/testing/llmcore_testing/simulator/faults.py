@@ -100,7 +100,10 @@ class Fault:
 
     @staticmethod
     def trickle() -> Fault:
-        """Send the head, then white space, a byte at a time, until the client disconnects. No read of the client waits long."""
+        """Send the head, then single bytes of white space until the client disconnects.
+
+        Each read of the client returns quickly.
+        """
         return Fault("trickle")
 
     @staticmethod
@@ -166,11 +169,11 @@ class Fault:
         """Make the next batch fail.
 
         Args:
-            how: "expired" (before the first request), "half_done" (expired after half of the requests), "error_file_only"
-                (each request failed with status 500), "no_output_file" (all requests succeeded, but the results are
-                missing), "validation_failed", "results_twice", "reordered", "bad_line" (the first result is truncated),
-                "lost" (the batch is created, but the connection is reset before the answer), or "listed_late" (the same, and the
-                batch is listed three seconds later).
+            how: "expired" (before the first request), "half_done" (expired after half of the requests),
+                "error_file_only" (each request failed with status 500), "no_output_file" (all requests succeeded, but
+                the results are missing), "validation_failed", "results_twice", "reordered", "bad_line" (the first
+                result is truncated), "lost" (the batch is created, but the connection is reset before the answer), or
+                "listed_late" (as "lost", and the batch is missing in lists for three seconds).
         """
         if how not in BATCH_FAULTS:
             raise ConfigError(
