@@ -19,7 +19,7 @@ import llmcore
 from llmcore.core import Core
 from llmcore.errors import BadRequest, BudgetExceeded, ConfigError, EngineError
 from llmcore_testing.simulator import Fault, Simulator
-from tests.kits.engines import KEY, RunsTwice, find_children, make_config
+from tests.kits.engines import KEY, CountsSlowly, RunsTwice, find_children, make_config
 
 WORKERS: dict[str, Any] = {"engines": {"local": {"workers": 2}}}
 
@@ -128,6 +128,20 @@ def test_a_chunk_that_runs_twice_is_paid_once(core: Core, requests: Any) -> None
     finally:
         backend._provider = twice.inner
     assert requests() == 250
+
+
+def test_no_chunk_is_sent_before_the_slots_are_counted(core: Core, requests: Any) -> None:
+    backend = core.backend("engines")
+    slow = CountsSlowly(backend.provider)
+    backend._provider = slow
+    try:
+        assert all(
+            item.reply for item in core.llm.batch((f"slots {number}" for number in range(150)), concurrency=4)
+        )
+    finally:
+        backend._provider = slow.inner
+    assert not slow.was_early, "the concurrency of a chunk depends on the number of slots"
+    assert requests() == 150
 
 
 def test_a_reader_that_leaves_stops_the_workers(core: Core, requests: Any) -> None:

@@ -17,6 +17,8 @@ from llmcore.llm.batch.chunks import Chunk, ChunkResult, Outcome, decode_error, 
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
+    import asyncio
+
     from llmcore.ledger.spending import Spending
 
 __all__ = ["Engine", "Engines", "GetEngines", "SharedRun"]
@@ -156,18 +158,25 @@ class Engine:
         self._is_open = False
         self._slots = 1
         self._counted_at = float("-inf")
+        self._counting: asyncio.Lock | None = None
 
     def count_requests(self) -> int:
         """Return the number of requests to give to the engine: one chunk for each slot, and half as many chunks to wait."""
         return (self._slots + self._slots // 2 + 1) * _SIZE
 
     async def _count_slots(self) -> None:
-        """Count the slots of the engine, unless they were counted a moment ago. An engine may have to start workers for this."""
-        now = time.monotonic()
-        if now >= self._counted_at + _COUNT_S:
-            self._counted_at = now
-            slots = await run_in_worker(self._provider.count_slots)
-            self._slots = max(1, int(slots))
+        """Count the slots of the engine, unless they were counted a moment ago. An engine may have to start workers for this.
+
+        All chunks wait for the count: with another number of slots they would exceed the concurrency of the run.
+        """
+        import asyncio
+
+        if self._counting is None:
+            self._counting = asyncio.Lock()
+        async with self._counting:
+            if time.monotonic() >= self._counted_at + _COUNT_S:
+                slots = await run_in_worker(self._provider.count_slots)
+                self._slots, self._counted_at = max(1, int(slots)), time.monotonic()
 
     def divide(self, requests: list[Request], *, is_last: bool) -> Iterator[list[Request]]:
         """Divide *requests* into chunks. The last requests of a run are spread over all slots."""
