@@ -285,14 +285,15 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
     """Raise `UsageError` if the output belongs to a finished run or to another run."""
     output = Path(find_index(args) if args.say else args.output)
     facts = read_facts(path)
-    if args.force or (args.output == "-" and facts is not None and "finished" in facts):
+    is_finished = bool(facts and facts.get("finished"))
+    if args.force or (args.output == "-" and is_finished):
         store = RunStore(path)  # fails while another process works on the run
         store.clear()
         store.close()
         return
     if args.output == "-" or not output.exists():
         return
-    if facts is None or "finished" in facts:
+    if facts is None or is_finished:
         what = "is finished" if facts else "does not belong to an unfinished run with these options"
         raise UsageError(
             f"{args.output} exists already, and {what}",
@@ -304,8 +305,7 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
 
 def _remember(args: argparse.Namespace, path: Path) -> None:
     store = RunStore(path)
-    if args.input == "-":
-        store.set(input="-")
+    store.set(finished="", **({"input": "-"} if args.input == "-" else {}))
     store.set(
         arguments=json.dumps(
             {
@@ -337,7 +337,7 @@ def _resume(args: argparse.Namespace) -> int:
             f"the run {args.id} was begun by a program",
             expected=f'core.llm.resume_batch("{args.id}") in that program',
         )
-    if "finished" in facts:
+    if facts.get("finished"):
         note(f"the run {args.id} is finished; its answers are in {facts['output']}")
         return 0
     import os

@@ -73,7 +73,7 @@ def show_status(args: argparse.Namespace) -> int:
 
 
 def _describe(name: str, facts: dict[str, str], counts: Any) -> dict[str, Any]:
-    state = "finished" if "finished" in facts else "unfinished"
+    state = "finished" if facts.get("finished") else "unfinished"
     return {
         "run": name,
         "state": state,

@@ -133,6 +133,22 @@ def test_an_unfinished_run_is_resumed_by_the_same_command(upstream: Simulator) -
     assert all(line["answer"] for line in read_lines("out.jsonl"))
 
 
+def test_a_run_that_begins_again_without_its_output_can_be_resumed(upstream: Simulator) -> None:
+    Path("in.jsonl").write_text('"a"\n')
+    command = ["run", "in.jsonl", "-o", "out.jsonl", "-p", "max_tokens=20"]
+    assert run(*command).returncode == 0
+    Path("out.jsonl").unlink()
+    Path("in.jsonl").write_text("\n".join(json.dumps(f"question {number}") for number in range(100)))
+    assert run(*command, "--budget", "0.0003 USD").returncode == 5
+    (listed,) = json.loads(run("list", "--json").stdout)["runs"]
+    assert listed["state"] == "unfinished"
+    assert run(*command).returncode == 0
+    assert [line["prompt"] for line in read_lines("out.jsonl")] == [
+        f"question {number}" for number in range(100)
+    ]
+    assert upstream.counts["requests"] == 101
+
+
 def test_a_finished_or_foreign_output_is_kept(upstream: Simulator) -> None:
     Path("in.jsonl").write_text('"a"\n')
     Path("mine.jsonl").write_text("precious\n")
