@@ -14,6 +14,8 @@ __all__ = ["PATIENCE_S", "Load", "is_ledger_late"]
 
 CLIENTS = 4
 PATIENCE_S = 110.0
+PAUSE_S = 0.02
+"""Between two questions of a client: without it the load takes the cores that a gateway needs to start."""
 
 
 def is_ledger_late(answer: httpx2.Response) -> bool:
@@ -72,3 +74,4 @@ class Load:
                     outcome = repr(error)
                 with self._lock:
                     self.outcomes[outcome] += 1
+                self._stopped.wait(PAUSE_S)
