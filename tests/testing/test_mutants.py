@@ -21,7 +21,7 @@ KINDS = {
 ENOUGH = {"llm": 112, "cache": 107, "storage": 104, "voice": 102, "ledger": 35}
 """The numbers of broken backends."""
 TABLES = {
-    "base", "cache", "counting", "embeddings", "expiry", "ledger", "llm", "llm_content", "refusals", "server", "storage",
+    "base", "cache", "counting", "embeddings", "expiry", "ledger", "llm", "llm_content", "racing", "rate_limits", "refusals", "server", "storage",
     "storage_volume", "timing", "upstream", "voice", "voice_content",
 }  # fmt: skip
 _STORAGES = (

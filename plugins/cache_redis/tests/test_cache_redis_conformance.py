@@ -18,7 +18,7 @@ from llmcore.support.limit_values import (
 from llmcore.types import Duration, Secret
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
-from llmcore_testing import CacheConformance, TcpProxy
+from llmcore_testing import CacheConformance, RateLimitConformance, TcpProxy
 from llmcore_testing.redis_server import (
     RedisServer,
     find_redis_server,
@@ -171,6 +171,19 @@ class TestOnAUnixSocket(OnServers):
     @pytest.fixture
     def url(self, unix_socket: str) -> str:
         return unix_socket
+
+
+@needs_server
+class TestRateLimits(RateLimitConformance):
+    lacks = ("canary",)
+
+    @pytest.fixture
+    def provider(self, standalone: str) -> RedisCache:
+        return cache(standalone, limit_timeout=PATIENT)
+
+    @pytest.fixture
+    def twin(self, standalone: str) -> RedisCache:
+        return cache(standalone, limit_timeout=PATIENT)
 
 
 @needs_seven

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         EngineConformance,
         LedgerConformance,
         LLMConformance,
+        RateLimitConformance,
         StorageConformance,
         VoiceConformance,
     )
@@ -23,6 +24,7 @@ __all__ = [
     "Fault",
     "LLMConformance",
     "LedgerConformance",
+    "RateLimitConformance",
     "Simulator",
     "StorageConformance",
     "TcpProxy",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmcore_testing.conformance.engine import EngineConformance
     from llmcore_testing.conformance.ledger import LedgerConformance
     from llmcore_testing.conformance.llm import LLMConformance
+    from llmcore_testing.conformance.rate_limits import RateLimitConformance
     from llmcore_testing.conformance.storage import StorageConformance
     from llmcore_testing.conformance.voice import VoiceConformance
 
@@ -24,6 +25,7 @@ __all__ = [
     "EngineConformance",
     "LLMConformance",
     "LedgerConformance",
+    "RateLimitConformance",
     "StorageConformance",
     "VoiceConformance",
 ]
@@ -35,6 +37,7 @@ _MODULES = {
     "EngineConformance": "engine",
     "LLMConformance": "llm",
     "LedgerConformance": "ledger",
+    "RateLimitConformance": "rate_limits",
     "StorageConformance": "storage",
     "VoiceConformance": "voice",
 }
