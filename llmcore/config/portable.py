@@ -35,11 +35,9 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
     Raises:
         ConfigError: A secret is not a reference, so the secret itself would be sent over the network.
     """
-    tree = {
-        name: copy_tree(table) if isinstance(table := settings.get((name,)), Mapping) else table
-        for name in _SECTIONS
-        if settings.where((name,)) is not None
-    }
+    tree = copy_tree(
+        {name: settings.get((name,)) for name in _SECTIONS if settings.where((name,)) is not None}
+    )
     for path, field in _list_options(settings, catalogue):
         table = _find_table(tree, path[:-1])
         if table is None or path[-1] not in table:
@@ -52,7 +50,9 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
                 "receive the configuration",
                 code="LC109",
                 expected=references.FORMS,
-                fix=settings.line_to_set(path, f"env:{'_'.join(path[1:]).upper()}"),
+                fix=settings.line_to_set(
+                    path, f"env:{'_'.join(part for part in path[1:] if not part.isdecimal()).upper()}"
+                ),
             )
         if isinstance(value, str | FilePath) and mentions(field.type, FilePath) and not is_reference(value):
             table[path[-1]] = str(
@@ -95,15 +95,24 @@ def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Pa
             continue
         for field in fields.values():
             yield (name, field.key), field
-    budgets = settings.get(("budgets",))
-    names = list(budgets) if isinstance(budgets, Mapping) else []
-    for path in (("budget",), *(("budgets", name) for name in names)):
+    for path in (("budget",), *(("budgets", name) for name in _list_budgets(settings))):
         for field in get_fields(Budget).values():
             yield (*path, field.key), field
+
+
+def _list_budgets(settings: Settings) -> list[str]:
+    """Return the names of the tables [budgets.NAME], or the positions of the tables [[budgets]]."""
+    budgets = settings.get(("budgets",))
+    if isinstance(budgets, list):
+        return [str(index) for index in range(len(budgets))]
+    return list(budgets) if isinstance(budgets, Mapping) else []
 
 
 def _find_table(tree: dict[str, Any], path: Path) -> dict[str, Any] | None:
     table: Any = tree
     for part in path:
-        table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, list):  # [[budgets]]
+            table = table[int(part)]
+        else:
+            table = table.get(part) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else None

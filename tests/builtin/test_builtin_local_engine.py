@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 
-from llmcore.builtin.local_engine.provider import LocalEngine
+from llmcore.builtin.local_engine.provider import LocalEngine, _Call
 from llmcore.builtin.plugin import LocalOptions
+from llmcore.errors import EngineError
 from llmcore_testing import EngineConformance
+from tests.kits.flights import until
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +31,24 @@ class TestLocalEngine(EngineConformance):
     @pytest.fixture
     def opener(self) -> Callable[[], LocalEngine]:
         return lambda: LocalEngine(LocalOptions(workers=1))
+
+
+def tell_pid(_: bytes) -> bytes:
+    return str(os.getpid()).encode()
+
+
+def test_a_call_for_a_worker_that_has_ended_fails_and_the_next_one_gets_another() -> None:
+    engine = LocalEngine(LocalOptions(workers=1))
+    try:
+        pid = int(engine.submit(tell_pid, b"").result(60))
+        (worker,) = engine._workers
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not worker.is_alive)
+        late: Future[bytes] = Future()
+        worker.send(_Call(tell_pid, b"", late))  # as by a thread that chose this worker before it ended
+        with pytest.raises(EngineError) as caught:
+            late.result(60)
+        assert caught.value.lost
+        assert int(engine.submit(tell_pid, b"").result(60)) != pid
+    finally:
+        engine.close()

@@ -185,13 +185,16 @@ def test_workers_get_the_receivers_of_alerts_as_references(upstream: Simulator) 
     with llmcore.load(make_config(upstream, "local", **WORKERS, **tables)) as core:
         assert [item.error for item in core.llm.batch(["a"])] == [None]
     tables["budget"]["alert_url"] = "https://example.com/hook-secret"
-    with (
-        llmcore.load(make_config(upstream, "local", **WORKERS, **tables)) as core,
-        pytest.raises(ConfigError) as caught,
-    ):
-        list(core.llm.batch(["b"]))
-    assert caught.value.code == "LC109"
-    assert "hook-secret" not in str(caught.value)
+    listed = {"smtp": tables["smtp"], "budgets": [{"tag": "x", **tables["budget"]}]}
+    for given in (tables, listed):
+        with (
+            llmcore.load(make_config(upstream, "local", **WORKERS, **given)) as core,
+            pytest.raises(ConfigError) as caught,
+        ):
+            list(core.llm.batch(["b"]))
+        assert caught.value.code == "LC109"
+        assert "hook-secret" not in str(caught.value)
+        assert "ALERT_URL" in (caught.value.fix or "")
 
 
 def test_a_worker_that_is_killed_loses_only_its_requests_in_flight() -> None:
