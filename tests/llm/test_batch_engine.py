@@ -17,7 +17,12 @@ import pytest
 
 import llmcore
 from llmcore.core import Core
-from llmcore.errors import BadRequest, BudgetExceeded, ConfigError, EngineError
+from llmcore.errors import BadRequest, BudgetExceeded, ConfigError, EngineError, LedgerError
+from llmcore.llm.batch.chunk_run import ChunkRun, Room
+from llmcore.llm.batch.chunks import decode_reply
+from llmcore.llm.batch.pace import Pace
+from llmcore.support.ledger_runs import ItemState
+from llmcore.types import Reply
 from llmcore_testing.simulator import Fault, Simulator
 from tests.kits.engines import KEY, CountsSlowly, RunsTwice, find_children, make_config
 
@@ -142,6 +147,24 @@ def test_no_chunk_is_sent_before_the_slots_are_counted(core: Core, requests: Any
         backend._provider = slow.inner
     assert not slow.was_early, "the concurrency of a chunk depends on the number of slots"
     assert requests() == 150
+
+
+def test_answers_of_a_chunk_are_returned_although_the_ledger_does_not_take_them() -> None:
+    """They are paid for: the process that reads the result stores them in the file of the run."""
+
+    async def ask(name: str, *args: Any) -> Any:
+        if name == "finish_items":
+            raise LedgerError("the ledger is damaged")
+        return [ItemState("mine") for _ in args[1]] if name == "claim_items" else None
+
+    async def send(body: Any, _: object) -> Reply[Any]:
+        return Reply(text=f"answer {body}", model="m")
+
+    run = ChunkRun([(b"1", b"1"), (b"2", b"2")], ask, send, Room(Pace()))
+    result = asyncio.run(run.run())
+    assert result.stop is not None
+    found = [decode_reply(each).text for each in result.replies if each is not None]
+    assert found == ["answer 1", "answer 2"]
 
 
 def test_a_reader_that_leaves_stops_the_workers(core: Core, requests: Any) -> None:

@@ -15,6 +15,7 @@ import llmcore
 from llmcore.core import Core
 from llmcore.errors import AuthenticationFailed, BudgetExceeded, PluginError
 from llmcore.llm.batch.items import BatchItem
+from llmcore.types import BatchRequest, ChatRequest, Message
 from llmcore_testing.simulator import Fault, Simulator
 
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-5"}
@@ -134,6 +135,18 @@ def test_each_fault_of_a_queue_is_booked_exactly_once(
         again = list(core.llm.resume_batch(run.id))
         assert all(item.reply is not None for item in again)
         check_books(core, upstream, uncertain=uncertain)
+
+
+def test_the_list_of_batches_is_read_to_its_last_page(core: Core, provider: str) -> None:
+    backend = core.backend("llm", provider).provider
+    chat = ChatRequest(
+        messages=(Message(role="user", content="Hello"),),
+        model=MODELS[provider],
+        parameters={"max_tokens": 5},
+    )
+    made = {backend.submit([BatchRequest(id="a", request=chat)], {}).id for _ in range(101)}  # a page has 100
+    assert {each.id for each in backend.list_batches(0.0)} == made
+    assert {each.id for each in asyncio.run(backend.alist_batches(0.0))} == made
 
 
 def test_a_reader_that_leaves_finds_its_batch_again(core: Core, provider: str) -> None:

@@ -1,0 +1,85 @@
+"""Pruning on PostgreSQL: reservations do not wait for it, and each day is a transaction of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.ledger_values import Charge, Limit, Reserved, ReserveRequest, Scope
+from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing.postgres_server import PostgresServer
+from tests.kits.flights import until
+
+T = 60.0
+DAY_S = 86400
+SUMS = "SELECT count(*) FROM llmcore.calls WHERE attempt = -1"
+
+
+@pytest.fixture
+def url(llmcore_postgres: PostgresServer) -> str:
+    return llmcore_postgres.create_database()
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[PostgresLedger]:
+    ledger = PostgresLedger(
+        PostgresOptions(url=Secret(url), connect_timeout=Duration(60.0), heartbeat=Duration(600.0))
+    )
+    ledger.prepare(T)
+    now = time.time()
+    rows = [
+        LedgerRow(at=now - days * DAY_S, state="done", kind="llm", provider="p", model="a", call=f"{days}")
+        for days in (3, 2)
+    ]
+    ledger.record("rows", rows, [], T)
+    yield ledger
+    ledger.close()
+
+
+def reserve(ledger: PostgresLedger, key: str) -> object:
+    limits = [Limit(Scope("total"), 100, True)]  # noqa: FBT003 - it refuses
+    charge = Charge(kind="llm", provider="p", model="a", call=key)
+    return ledger.reserve(ReserveRequest(key=key, charge=charge, at=time.time(), maximum=1, limits=limits), T)
+
+
+def test_a_prune_that_waits_for_a_lock_holds_up_no_reservation(url: str, ledger: PostgresLedger) -> None:
+    assert isinstance(reserve(ledger, "first"), Reserved)
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    with (
+        psycopg.connect(url) as holder,
+        psycopg.connect(url, autocommit=True) as looker,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        holder.execute(
+            "SELECT pg_advisory_xact_lock_shared(hashtext('llmcore.counters'))"
+        )  # as a reservation does
+        pruned = pool.submit(ledger.prune, time.time(), 10 * T)
+        until(lambda: looker.execute(waiting).fetchone() is not None)
+        assert isinstance(reserve(ledger, "second"), Reserved)
+        assert not pruned.done()
+        holder.commit()
+        assert pruned.result(T) == 2
+
+
+def test_each_day_is_pruned_in_a_transaction_of_its_own(
+    url: str, ledger: PostgresLedger, llmcore_postgres: PostgresServer
+) -> None:
+    with psycopg.connect(url) as holder, ThreadPoolExecutor(1) as pool:
+        (part,) = holder.execute(
+            "SELECT tableoid::regclass::text FROM llmcore.calls WHERE call = '2'"
+        ).fetchone() or ("",)
+        holder.commit()  # the query has locked every partition
+        holder.execute(f"SELECT 1 FROM {part} FOR UPDATE")  # noqa: S608 - a name of the server
+        pruned = pool.submit(ledger.prune, time.time(), 10 * T)
+        until(lambda: llmcore_postgres.execute(SUMS, url=url) == [("1",)])
+        assert not pruned.done()
+        holder.commit()
+        assert pruned.result(T) == 2
+    assert llmcore_postgres.execute(SUMS, url=url) == [("2",)]
