@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -94,12 +95,17 @@ def room_of(name: str) -> str:
     return parts[1] if known else "__init__"  # `from llmcore import load` asks the face
 
 
-def imports_of(text: str, module: str) -> Iterator[Import]:
-    """Yield what *text*, the source of *module*, imports, wherever it does so."""
+@functools.cache
+def imports_of(text: str, module: str) -> tuple[Import, ...]:
+    """Return what *text*, the source of *module*, imports, wherever it does so."""
+    return tuple(_read_imports(text, module))
+
+
+def _read_imports(text: str, module: str) -> Iterator[Import]:
     package = module.rpartition(".")[0]
-    tree = ast.parse(text)
-    lazy_lines = {line for node in ast.walk(tree) if _is_lazy(node) for line in _lines(node)}
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(ast.parse(text))]
+    lazy_lines = {line for node in nodes if _is_lazy(node) for line in _lines(node)}
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -107,16 +113,22 @@ def imports_of(text: str, module: str) -> Iterator[Import]:
                 package = ".".join(module.split(".")[: -node.level])
             base = ".".join(part for part in (package if node.level else "", node.module) if part)
             names = [f"{base}.{alias.name}" for alias in node.names] if base == "llmcore" else [base]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
-            "import_module",
-            "importlib.import_module",
-        }:
+        elif isinstance(node, ast.Call) and _is_import_module(node.func):
             names = [
                 arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
             ]
         else:
             continue
         yield from (Import(node.lineno, name, node.lineno in lazy_lines) for name in names)
+
+
+def _is_import_module(node: ast.expr) -> bool:
+    # Without ast.unparse, which takes a second for the calls of all files.
+    if isinstance(node, ast.Attribute):
+        return (
+            node.attr == "import_module" and isinstance(node.value, ast.Name) and node.value.id == "importlib"
+        )
+    return isinstance(node, ast.Name) and node.id == "import_module"
 
 
 def _is_lazy(node: ast.AST) -> bool:
