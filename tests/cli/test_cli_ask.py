@@ -183,6 +183,7 @@ def test_on_a_terminal_there_is_a_footer_and_no_control_character(cli: CommandLi
         assert process.wait(60) == 0
     os.close(parent)
     answer, footer = seen.decode().split("\r\n")[:2]
+    answer = answer.rpartition("\r")[2]  # without the line of a call that takes a second, which it overwrites
     assert answer == "You said: Hi [31mred"
     assert footer.startswith("\x1b[2mdefault · ")
     assert " tokens in, " in footer
