@@ -41,6 +41,14 @@ BEGIN
     RETURN counters;
 END $$;
 
+-- Add the amounts of a row to the counters that cover it, or subtract them if *sign* is -1. The caller has locked the counters.
+CREATE OR REPLACE FUNCTION {s}.count_change(c {s}.calls, sign integer) RETURNS void LANGUAGE sql AS $$
+    SELECT {s}.count_request(c.at, c.provider, c.model, c."user", c.tags,
+        CASE WHEN c.state <> 'open' THEN sign * coalesce(c.cost, 0) ELSE 0 END, CASE c.state WHEN 'open' THEN sign * c.reserved ELSE 0 END,
+        CASE WHEN c.state <> 'open' THEN sign * c.characters ELSE 0 END, CASE c.state WHEN 'open' THEN sign * c.characters ELSE 0 END)
+    WHERE c.key IS NOT NULL
+$$;
+
 -- Lock every counter that covers a request, in an order that all transactions share.
 CREATE OR REPLACE FUNCTION {s}.lock_counters(requests jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -366,38 +374,49 @@ BEGIN
     RETURN (SELECT s.timeline <> {s}.current_timeline() FROM {s}.state s);
 END $$;
 
-CREATE OR REPLACE FUNCTION {s}.leave(owner text) RETURNS void LANGUAGE sql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$ DELETE FROM {s}.owners o WHERE o.name = owner $$;
+ALTER TABLE {s}.state ADD COLUMN IF NOT EXISTS rebuilt timestamptz;  -- when the counters were last rebuilt after a failover
 
--- After a failover: take the rows that this owner remembers and the server has lost. When every owner of the last hour has done
--- so (their heartbeats may be lost too), or after `silence`, compute the counters from the rows. Returns whether the counters are right again.
+-- After a failover, store the rows that an owner remembers. When every owner has done so, or after *silence*, rebuild the counters from
+-- the rows. Return whether they are rebuilt. Rows of an owner that is late are stored too, and the counters follow.
 CREATE OR REPLACE FUNCTION {s}.restate(owner text, remembered jsonb, silence interval) RETURNS boolean LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c {s}.calls; state_row {s}.state; now_on text := {s}.current_timeline();
+    c {s}.calls; old {s}.calls; state_row {s}.state; now_on text := {s}.current_timeline(); is_rebuilt boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.counters'));
     SELECT * INTO state_row FROM {s}.state FOR UPDATE;
-    IF state_row.timeline = now_on THEN
-        RETURN true;
-    END IF;
-    IF state_row.noticed IS NULL THEN
+    is_rebuilt := state_row.timeline = now_on;
+    IF NOT is_rebuilt AND state_row.noticed IS NULL THEN
         UPDATE {s}.state SET noticed = clock_timestamp() RETURNING * INTO state_row;
     END IF;
     FOR c IN SELECT * FROM jsonb_populate_recordset(NULL::{s}.calls, remembered) LOOP
         PERFORM {s}.make_partition(c.day);
+        SELECT o.* INTO old FROM {s}.calls o WHERE o.day = c.day AND o.key = c.key;
+        -- A row that is settled or removed by now was recalled too early.
+        CONTINUE WHEN old.state NOT IN ('open', 'lost') OR old.attempt > c.attempt
+            OR c.state = 'open' AND EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key);
         INSERT INTO {s}.calls (@columns@) SELECT @values@
         ON CONFLICT (day, key) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,
             reserved = excluded.reserved, cost = excluded.cost, uncertain = excluded.uncertain,
             characters = excluded.characters, owner = excluded.owner, input_tokens = excluded.input_tokens,
-            output_tokens = excluded.output_tokens, cached_tokens = excluded.cached_tokens
-        WHERE calls.state IN ('open', 'lost');
+            output_tokens = excluded.output_tokens, cached_tokens = excluded.cached_tokens;
+        IF is_rebuilt THEN
+            PERFORM {s}.count_change(c, 1), {s}.count_change(old, -1);
+        END IF;
     END LOOP;
     -- A lease that this owner has given back in the lost seconds.
-    DELETE FROM {s}.calls k WHERE k.owner = restate.owner AND k.state = 'open' AND k.kind = 'lease'
-        AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements(remembered) r WHERE r->>'key' = k.key);
+    FOR old IN DELETE FROM {s}.calls o WHERE o.owner = restate.owner AND o.state = 'open' AND o.kind = 'lease'
+            AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements(remembered) r WHERE r->>'key' = o.key)
+            AND (NOT is_rebuilt OR to_timestamp(o.at) < state_row.rebuilt) RETURNING o.* LOOP
+        IF is_rebuilt THEN
+            PERFORM {s}.count_change(old, -1);
+        END IF;
+    END LOOP;
     INSERT INTO {s}.owners VALUES (owner, clock_timestamp(), now_on)
     ON CONFLICT (name) DO UPDATE SET seen = clock_timestamp(), timeline = now_on;
+    IF is_rebuilt THEN
+        RETURN true;
+    END IF;
     IF state_row.noticed > clock_timestamp() - silence AND EXISTS (SELECT 1 FROM {s}.owners o
             WHERE o.timeline IS DISTINCT FROM now_on AND o.seen > state_row.noticed - interval '1 hour') THEN
         RETURN false;
@@ -409,7 +428,7 @@ BEGIN
         FROM {s}.calls k WHERE b.period = ANY({s}.periods_of(k.at))
             AND (b.provider IS NULL OR k.provider = b.provider) AND (b.model IS NULL OR k.model = b.model)
             AND (b."user" IS NULL OR k."user" = b."user") AND (b.tag IS NULL OR b.tag = ANY(k.tags)));
-    UPDATE {s}.state SET timeline = now_on, noticed = NULL;
+    UPDATE {s}.state SET timeline = now_on, noticed = NULL, rebuilt = clock_timestamp();
     RETURN true;
 END $$;
 

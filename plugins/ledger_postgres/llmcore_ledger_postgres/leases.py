@@ -304,7 +304,8 @@ class Leases:
             self._clock_low, self._clock_high = answer["at"] - _now(), answer["at"] - sent_at
             for part, found in zip(parts, answer["items"], strict=True):
                 self._take_over(part, found, number)
-                if found["state"] == "open" and not part.is_closing:
+                is_ours = answer["timeline"] == self._owner.timeline  # otherwise the server was replaced
+                if found["state"] == "open" and not part.is_closing and is_ours:
                     midnight = (found["at"] // _DAY_S + 1) * _DAY_S - self._clock_high - _MIDNIGHT_S
                     part.lease.valid_until = min(sent_at + _VALID_PART * self._silence_s, midnight)
                     part.lease.is_open = True

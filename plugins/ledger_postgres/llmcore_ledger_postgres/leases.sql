@@ -105,5 +105,5 @@ BEGIN
         answers := answers || jsonb_build_object('state', CASE WHEN is_near THEN 'near' ELSE status END, 'at', request_at,
             'block', ARRAY[free[1] + grants[1], free[2] + grants[2]], 'counters', counters);
     END LOOP;
-    RETURN jsonb_build_object('at', now_s, 'items', answers)::text;
+    RETURN jsonb_build_object('at', now_s, 'items', answers, 'timeline', {s}.current_timeline())::text;
 END $$;

@@ -24,6 +24,8 @@ __all__ = ["Owner"]
 
 _REMEMBER_S: Final = 60.0
 """The seconds before a failover whose rows the new server may lack."""
+_AGAIN_S: Final = 15.0
+"""When a failover was noticed this many seconds ago, every answer of the old server has been handled in this process."""
 _ABANDONED: Final = 1000
 """The maximum number of abandoned requests to remember."""
 
@@ -54,12 +56,16 @@ class Owner:
         )
         """The closed rows, and when they were closed. Few are ever read, so they are encoded by `recall`."""
         self._stopped: threading.Event | None = None
+        self.timeline: str | None = None
+        """The timeline of the server that was last given the rows of this process. A failover starts another one."""
+        self._again_at: float | None = None
 
-    def start(self) -> bool:
+    def start(self, timeline: str) -> bool:
         """Start the heartbeat. Return False if the heartbeat already runs, or no thread can be started."""
         with self._lock:
             if self._stopped is not None:
                 return False
+            self.timeline = self.timeline or timeline
             stopped = threading.Event()
             thread = threading.Thread(
                 target=_run,
@@ -76,6 +82,20 @@ class Owner:
             stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.set()
+
+    def is_behind(self, timeline: str) -> bool:
+        """Return whether the server may lack rows of this process: after a failover, and once more some seconds later.
+
+        The second time includes rows that the old server confirmed while the first `recall` was under way.
+        """
+        return timeline != self.timeline or (
+            self._again_at is not None and time.monotonic() >= self._again_at
+        )
+
+    def follow(self, timeline: str) -> None:
+        """Note that the server of *timeline* has the rows of this process."""
+        self._again_at = time.monotonic() + _AGAIN_S if timeline != self.timeline else None
+        self.timeline = timeline
 
     def add(self, opened: Opened) -> None:
         """Remember a row that the server has opened, unless the caller has abandoned the request in the meantime."""

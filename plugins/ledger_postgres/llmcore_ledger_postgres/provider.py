@@ -160,14 +160,22 @@ class PostgresLedger(Runs):
 
     def beat(self) -> None:
         """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
-        if self._call("beat", self.owner.name, timeout_s=_BEAT_TIMEOUT_S):
+        timeline, is_stale = self._beat(_BEAT_TIMEOUT_S)
+        if is_stale or self.owner.is_behind(timeline):
             self.restate(_BEAT_TIMEOUT_S)
+            self.owner.follow(timeline)
+
+    def _beat(self, timeout_s: float) -> tuple[str, bool]:
+        """Return the server's timeline, and whether its counters must be rebuilt."""
+        statement = "SELECT {s}.current_timeline(), {s}.beat(%s)"
+        timeline, is_stale = self._read(statement, (self.owner.name,), timeout_s)[0]
+        return timeline, is_stale
 
     def become_owner(self, timeout_s: float) -> None:
         """Begin the heartbeat, unless it has begun."""
         if not self.is_owner:
-            self._call("beat", self.owner.name, timeout_s=timeout_s)
-            self.owner.start()
+            timeline, _ = self._beat(timeout_s)
+            self.owner.start(timeline)
             self.is_owner = True
 
     def _get_owner_name(self, timeout_s: float) -> str:

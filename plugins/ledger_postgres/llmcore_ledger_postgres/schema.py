@@ -13,9 +13,9 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 9
+VERSION: Final = 10
 """The version of tables and functions. Every migration replaces all functions. The versions after 1 added only an
-index, the tables of runs and the tokens of claims.
+index, the tables of runs, the tokens of claims and the time of a rebuild.
 """
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used, because the session's cache may lack a table that another

@@ -20,7 +20,6 @@ from llmcore.support.ledger_values import (
     Charge,
     Limit,
     Outcome,
-    Refusal,
     Reserved,
     ReserveRequest,
     Scope,
@@ -286,47 +285,6 @@ def test_texts_with_nul_characters_are_stored(opener: Callable[..., PostgresLedg
     first, second = ledger.iterate_rows(RowQuery(), T)
     assert (first.user, first.served, first.request_id) == ("a\ufffd\\\ufffdb\\u0000", "m\ufffd", "\ufffd")
     assert (second.user, second.served) == ("\ufffd", "\ufffd")
-
-
-def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
-    ours, theirs = opener(silence=Duration(60.0)), opener(silence=Duration(60.0))
-    ours.prepare(T)
-    early = make_request("early", 5)
-    settle(ours, early, ours.reserve(early, T), 5)
-    theirs.reserve(make_request("theirs", 10), T)
-    server.take_snapshot()
-    settled, pending = make_request("settled", 40), make_request("pending", 30)
-    settle(ours, settled, ours.reserve(settled, T), 40)
-    kept = ours.reserve(pending, T)
-    assert read(ours) == (45, 40)
-    server.replace_by_snapshot()
-    refused = theirs.reserve(make_request("too much", 16), 2 * T)
-    assert isinstance(refused, Refusal), "the server forgot what was spent"
-    assert read(theirs) == (45, 40)
-    settle(ours, pending, kept, 20)
-    assert read(ours) == (65, 10)
-    states = {row.cost: row.state for row in ours.iterate_rows(RowQuery(), T)}
-    assert states == {5: "done", 40: "done", 20: "done", None: "open"}
-
-
-def test_a_settlement_finds_the_row_that_a_failover_lost(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
-    ours = opener(silence=Duration(60.0), heartbeat=Duration(600.0))
-    ours.prepare(T)
-    ours.reserve(make_request("early", 5), T)
-    server.take_snapshot()
-    pending, unsent = make_request("pending", 30), make_request("unsent", 10)
-    kept = ours.reserve(pending, T)
-    dropped = ours.reserve(unsent, T)
-    assert isinstance(dropped, Reserved)
-    server.replace_by_snapshot()
-    settle(ours, pending, kept, 20)
-    ours.settle([Settlement(unsent, dropped.row, dropped.at, Outcome(requested=False))], T)
-    assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 20}
-    assert read(ours) == (20, 5)
 
 
 def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(

@@ -291,7 +291,7 @@ def test_a_lease_is_not_used_after_midnight_of_the_server(
     def answer(_: int, items: list[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
         del timeout_s
         granted = {"state": "open", "at": at, "block": [10**6, 0], "counters": []}
-        return {"at": at, "items": [granted for _ in items]}
+        return {"at": at, "items": [granted for _ in items], "timeline": None}
 
     leases = Leases(answer, Owner(server.stop, 5.0), 600.0, 2400.0)  # its heartbeat is not started
     for _ in range(4):

@@ -1,0 +1,158 @@
+"""A failover to a replica that lost the last writes: budgets wait until the rows of all processes are back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import pytest
+
+from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_values import (
+    Charge,
+    Limit,
+    Outcome,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing.postgres_server import PostgresServer
+
+T = 30.0
+ALL = Scope("total")
+NANO = Decimal(10) ** -9
+Opener = Callable[[float, float], PostgresLedger]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer.in_reachable_folder() as server:
+        yield server
+
+
+@pytest.fixture
+def opener(server: PostgresServer) -> Iterator[Opener]:
+    """Return a function that opens the ledger with a silence and a heartbeat in seconds."""
+    url, opened = Secret(server.create_database()), list[PostgresLedger]()
+
+    def open_ledger(silence_s: float, heartbeat_s: float) -> PostgresLedger:
+        options = PostgresOptions(
+            url=url,
+            silence=Duration(silence_s),
+            heartbeat=Duration(heartbeat_s),
+            connect_timeout=Duration(10.0),
+        )
+        opened.append(PostgresLedger(options))
+        return opened[-1]
+
+    yield open_ledger
+    for ledger in opened:
+        ledger.close()
+
+
+def make_request(key: str, maximum: int) -> ReserveRequest:
+    charge = Charge(kind="llm", provider="p", model="a", call="c")
+    limits = [Limit(ALL, 100, True)]  # noqa: FBT003 - it refuses
+    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=maximum, limits=limits)
+
+
+def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: object, cost: int) -> None:
+    assert isinstance(reserved, Reserved)
+    ledger.settle([Settlement(request, reserved.row, reserved.at, Outcome(cost=cost * NANO))], T)
+
+
+def read(ledger: PostgresLedger) -> tuple[int, int]:
+    (counter,) = ledger.read_budgets([ALL], time.time(), T)
+    return counter.spent, counter.reserved
+
+
+def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
+    server: PostgresServer, opener: Opener
+) -> None:
+    ours, theirs = opener(60.0, 0.2), opener(60.0, 0.2)
+    ours.prepare(T)
+    early = make_request("early", 5)
+    settle(ours, early, ours.reserve(early, T), 5)
+    theirs.reserve(make_request("theirs", 10), T)
+    server.take_snapshot()
+    settled, pending = make_request("settled", 40), make_request("pending", 30)
+    settle(ours, settled, ours.reserve(settled, T), 40)
+    kept = ours.reserve(pending, T)
+    assert read(ours) == (45, 40)
+    server.replace_by_snapshot()
+    refused = theirs.reserve(make_request("too much", 16), 2 * T)
+    assert isinstance(refused, Refusal), "the server forgot what was spent"
+    assert read(theirs) == (45, 40)
+    settle(ours, pending, kept, 20)
+    assert read(ours) == (65, 10)
+    states = {row.cost: row.state for row in ours.iterate_rows(RowQuery(), T)}
+    assert states == {5: "done", 40: "done", 20: "done", None: "open"}
+
+
+def test_rows_of_a_process_that_was_silent_during_a_failover_are_booked_when_it_returns(
+    server: PostgresServer, opener: Opener
+) -> None:
+    ours = opener(60.0, 600.0)
+    theirs = opener(0.05, 600.0)
+    ours.prepare(T)
+    theirs.reserve(make_request("theirs", 10), T)
+    ours.reserve(make_request("early", 5), T)
+    server.take_snapshot()
+    settled, pending = make_request("settled", 40), make_request("pending", 30)
+    settle(ours, settled, ours.reserve(settled, T), 40)
+    kept = ours.reserve(pending, T)
+    server.replace_by_snapshot()
+    while not theirs.restate(T):
+        time.sleep(0.01)
+    assert read(theirs) == (0, 15), "the counters are rebuilt without the silent process"
+    ours.beat()
+    ours.beat()
+    assert read(theirs) == (40, 45)
+    settle(ours, pending, kept, 20)
+    assert read(ours) == (60, 15)
+    assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 40, 20}
+
+
+def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booked(
+    server: PostgresServer, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    ours = opener(60.0, 600.0)
+    ours.prepare(T)
+    request, abandoned = make_request("one", 40), make_request("two", 30)
+    kept = ours.reserve(request, T)
+    ours.reserve(abandoned, T)
+    recalled = ours.owner.recall()
+    server.take_snapshot()
+    settle(ours, request, kept, 20)
+    server.replace_by_snapshot()
+    with monkeypatch.context() as patch:  # the beat reads the rows just before the settlement is answered
+        patch.setattr(ours.owner, "recall", lambda: recalled)
+        ours.beat()
+    assert read(ours) == (0, 70)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3600)
+    ours.beat()
+    monkeypatch.undo()
+    assert read(ours) == (20, 30)
+
+
+def test_a_settlement_finds_the_row_that_a_failover_lost(server: PostgresServer, opener: Opener) -> None:
+    ours = opener(60.0, 600.0)
+    ours.prepare(T)
+    ours.reserve(make_request("early", 5), T)
+    server.take_snapshot()
+    pending, unsent = make_request("pending", 30), make_request("unsent", 10)
+    kept = ours.reserve(pending, T)
+    dropped = ours.reserve(unsent, T)
+    assert isinstance(dropped, Reserved)
+    server.replace_by_snapshot()
+    settle(ours, pending, kept, 20)
+    ours.settle([Settlement(unsent, dropped.row, dropped.at, Outcome(requested=False))], T)
+    assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 20}
+    assert read(ours) == (20, 5)
