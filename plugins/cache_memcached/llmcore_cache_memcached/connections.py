@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -12,6 +11,7 @@ from pymemcache.client.base import Client
 from llmcore.errors import CacheError
 from llmcore.support import forks
 from llmcore.support.errors import raise_unchained
+from llmcore.support.name_lookup import look_up
 from llmcore_cache_memcached.address import Address
 from llmcore_cache_memcached.faults import explain, is_stale
 from llmcore_cache_memcached.options import MemcachedOptions
@@ -20,6 +20,8 @@ from llmcore_cache_memcached.tls import HostContext
 __all__ = ["Connections"]
 
 T = TypeVar("T")
+_LOOKUP_S: Final = 1.5
+"""The time limit for looking up the name of the server."""
 _AUTH_KEY: Final = "llmcore"
 """The key of the `set` that authenticates; the server ignores it."""
 
@@ -104,7 +106,7 @@ class Connections:
         """
         if not self.address.port:
             return self._greet(self.address.host)
-        found = socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        found = look_up(self.address.host, self.address.port, _LOOKUP_S)
         for *_, address in found[:-1]:
             try:
                 return self._greet((str(address[0]), int(address[1])))

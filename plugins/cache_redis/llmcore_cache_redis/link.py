@@ -20,6 +20,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from llmcore.support.name_lookup import look_up
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
 from llmcore_cache_redis.faults import Broken, ReplyError
@@ -30,6 +31,8 @@ __all__ = ["Link"]
 
 _READ_BYTES: Final = 2**16
 _MOMENT_S: Final = 0.001
+_LOOKUP_S: Final = 1.5
+"""The time limit for looking up the name of the server. The host allows two seconds for a new connection."""
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
@@ -59,18 +62,39 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         return True
 
 
-class _Plain(Connection):
+class _Tcp(Connection):
+    """Connects to the first address of its host that accepts it. The look-up of the name has a time limit of its own."""
+
+    def _connect(self) -> socket.socket:
+        host: str = self.host
+        fault: OSError = ConnectionRefusedError(f"{host} has no address")
+        try:
+            for *_, address in look_up(host, self.port, _LOOKUP_S):
+                self.host = address[0]
+                self._parser.deadline = time.monotonic() + float(self.socket_connect_timeout or 0.0)
+                try:
+                    connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+                except OSError as error:
+                    fault = error
+                else:
+                    return connected
+        finally:
+            self.host = host
+        raise fault
+
+
+class _Plain(_Tcp):
     """Connects by TCP, and records the stage that it reached."""
 
     phase: Phase = "tcp"
 
     def _connect(self) -> socket.socket:
-        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+        connected = super()._connect()
         self.phase = "greeting"
         return connected
 
 
-class _Encrypted(Connection):
+class _Encrypted(_Tcp):
     """Connects by TCP, then by TLS, with separate deadlines."""
 
     phase: Phase = "tcp"
@@ -81,7 +105,7 @@ class _Encrypted(Connection):
         self._tls_timeout = tls_timeout
 
     def _connect(self) -> socket.socket:
-        connected = super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+        connected = super()._connect()
         self.phase = "tls"
         self._parser.deadline = time.monotonic() + self._tls_timeout
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +15,11 @@ import llmcore
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.shared_backend import make_shared_limits
 from llmcore.calls.shared_limits import _call
-from llmcore.errors import RateLimited
-from llmcore.support.limit_values import ProcessReport
+from llmcore.errors import CacheError, RateLimited
+from llmcore.support.limit_values import LimitScope, PermitRequest, ProcessReport
+from llmcore.types import Duration
+from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing import TcpProxy
 from llmcore_testing.redis_server import RedisServer, find_redis_server
 from tests.kits.flights import until
@@ -205,3 +209,34 @@ def test_calls_in_flight_use_a_share_after_close(server: RedisServer) -> None:
         run(limits.closing())
         proxy.refuse()
         assert run(limits.acquire(*ECHO, 0, patient)).share is not None
+
+
+def test_a_name_that_is_looked_up_for_long_does_not_hold_up_a_call(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved, plain = threading.Event(), socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **named: Any) -> Any:
+        if host != "slow.test" or named.get("flags"):
+            return plain(host, *args, **named)
+        resolved.wait()
+        return plain("127.0.0.1", *args, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    url = server.url.replace("127.0.0.1", "slow.test")
+    cache = RedisCache(RedisOptions(url=url, limit_timeout=Duration(60), connect_timeout=Duration(60)))
+    request = PermitRequest("p:1", "named", (LimitScope("named", 60.0),), 0, 60.0, 60.0)
+    try:
+        with pytest.raises(CacheError, match=r"slow\.test"):
+            cache.request_permit(request, 60)
+    finally:
+        resolved.set()
+    until(lambda: is_granted(cache, request))
+    cache.close()
+
+
+def is_granted(cache: RedisCache, request: PermitRequest) -> bool:
+    try:
+        return cache.request_permit(request, 60).granted
+    except CacheError:
+        return False
