@@ -222,9 +222,9 @@ class Leases:
             self._wake.clear()
             try:
                 self.report(_TIMEOUT_S)
-            except (
-                LLMCoreError
-            ):  # a later report sends the rows; meanwhile, requests go to the server and raise its error
+            except Exception as error:  # noqa: BLE001 - a later report sends the rows; requests raise the error
+                if not isinstance(error, LLMCoreError):
+                    _log.warning("a report of leases failed, and is tried again", exc_info=True)
                 time.sleep(self._interval_s)
             with self._lock:
                 if not self._leases:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
 import time
@@ -22,6 +22,7 @@ from llmcore_ledger_postgres.encoding import Opened
 
 __all__ = ["Owner"]
 
+_log: Final = logging.getLogger("llmcore.ledger_postgres")
 _REMEMBER_S: Final = 60.0
 """The seconds before a failover whose rows the new server may lack."""
 _AGAIN_S: Final = 15.0
@@ -161,6 +162,10 @@ def _run(beat: weakref.WeakMethod[Callable[[], object]], stopped: threading.Even
         method = beat()
         if method is None:
             return
-        with contextlib.suppress(LLMCoreError):  # the next beat may succeed; calls report the fault
+        try:
             method()
+        except LLMCoreError:
+            pass  # the next beat may succeed; calls report the fault
+        except Exception:  # noqa: BLE001 - without the heartbeat, others settle the open rows
+            _log.warning("the heartbeat failed; it is tried again in %g s", interval_s, exc_info=True)
         del method
