@@ -15,7 +15,7 @@ from llmcore.threads import start_thread
 __all__ = ["Breaker", "is_unreachable"]
 
 FAILURES: Final = 3
-"""The number of consecutive failures of one operation of `DECISIVE` that open the breaker.
+"""The breaker opens after this many consecutive failures of the same `DECISIVE` operation.
 
 If the backend is unreachable, the first failure opens the breaker.
 """
@@ -103,7 +103,7 @@ class Breaker:
     def run_if_open(self, function: Callable[[], None]) -> bool:
         """If the breaker is open, call *function*; return whether the breaker is open.
 
-        The breaker cannot close during the call, so *function* must not wait.
+        The lock of the breaker is held during the call, so that the breaker cannot close. So *function* must not wait.
         """
         with self._lock:
             if self._stop is None:

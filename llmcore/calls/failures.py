@@ -46,7 +46,7 @@ _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
     (NotFound, "a model that the server has, and a base URL without the path of the API method"),
     (ContentFiltered, "a prompt and an answer that the content policy of the server allows"),
     (BadRequest, "a request that the server accepts"),
-    (Timeout, "an answer within the deadline of [retry], or timeout="),
+    (Timeout, "an answer before the deadline (timeout=, or deadline in [retry])"),
     (IncompleteReply, "a complete answer"),
     (MalformedReply, "an answer in the format of the API"),
     (Unavailable, "a server that can be reached and answers with status 200"),

@@ -230,7 +230,7 @@ def make_timeout() -> Timeout:
     """Return the error for a caller whose deadline passed."""
     return Timeout(
         "the deadline passed while this call shared the request of an identical call",
-        expected="an answer within the deadline of [retry], or timeout=",
+        expected="an answer before the deadline (timeout=, or deadline in [retry])",
         fix="chat(..., timeout=seconds)",
     )
 

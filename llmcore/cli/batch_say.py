@@ -40,7 +40,7 @@ def check_options(args: argparse.Namespace) -> None:
             raise UsageError(
                 f"{option} does not apply to --say",
                 where=option,
-                expected="a folder, and settings of the voice",
+                expected="-o FOLDER, and options that set the voice",
                 fix=f"llmcore batch run {args.input} --say -o audio",
             )
 
@@ -106,7 +106,7 @@ def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
 
 
 def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measured]]:
-    """Return a function that measures a body, for --dry-run."""
+    """Return a function that computes what a body would cost without sending it, for --dry-run."""
     return lambda body: core.voice.measure(
         body["speak"], **{name: value for name, value in body.items() if name != "speak"}
     )
@@ -115,7 +115,8 @@ def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measured]]:
 def save_audio(folder: str, item: BatchItem, taken: set[str]) -> str | None:
     """Write the audio of *item* into *folder*. Return the file name; None if the item has failed.
 
-    The name of the file is the id of the item, or the number of an item without an id.
+    The file is named by the id of the item. It is named by the number of the item if the item has no id, or if the id is
+    unsafe as a file name or already taken.
     """
     if item.reply is None:
         return None

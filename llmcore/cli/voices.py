@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="another filter of the provider, or a label; repeatable",
+        help="filter by a label, or by a filter that the provider has besides --language; repeatable",
     )
     parser.add_argument(
         "--limit",
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _search(
     client: VoiceClient, query: str | None, limit: int, filters: dict[str, object]
 ) -> tuple[list[VoiceInfo], bool]:
-    """Return at most *limit* voices, page by page, and whether more voices exist."""
+    """Search page by page. Return at most *limit* voices, and whether there are more."""
     voices: list[VoiceInfo] = []
     after: str | None = None
     while True:

@@ -46,8 +46,8 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         if mentions(field.type, Secret) and not is_reference(value):
             raise settings.fault(
                 path,
-                f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret, because the workers of an engine "
-                "receive the configuration",
+                f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret: the configuration is sent "
+                "to the workers of the engine, and a secret must not be in it",
                 code="LC109",
                 expected=references.FORMS,
                 fix=settings.line_to_set(

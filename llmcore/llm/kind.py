@@ -38,7 +38,7 @@ class ChatKind:
     name = "llm"
     methods = ("chat", "stream")
     """The public methods, for fixes in errors."""
-    late_expected = "an answer within the deadline of [retry], or timeout="
+    late_expected = "an answer before the deadline (timeout=, or deadline in [retry])"
     late_fix = "chat(..., timeout=seconds)"
 
     def run(self, call: ChatCall, services: Services) -> Generator[Any, Any, Reply]:

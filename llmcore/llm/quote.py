@@ -185,12 +185,12 @@ def count_usage(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
     except BaseException as error:
         if must_propagate(error):
             raise
-        _log_failure(backend, "count", error)
+        _log_failure(backend, "cannot count the tokens of a request", error)
     return Usage(estimated=True, cost=usage.cost)
 
 
 def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
-    """Return an upper bound of the usage of *request*; None if there is none."""
+    """Return an upper bound of the usage of *request*; None if no bound is known."""
     bounds: Any = getattr(backend.offline, "most_usage", None)
     if bounds is None:
         return _find_most_usage(request)
@@ -199,14 +199,14 @@ def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage
     except BaseException as error:
         if must_propagate(error):
             raise
-        _log_failure(backend, "bound", error)
+        _log_failure(backend, "cannot compute the maximum usage of a request", error)
         return _find_most_usage(request)
     return usage
 
 
 def _log_failure(backend: Backend, what: str, error: BaseException) -> None:
     said = describe(error, backend.options)
-    logger(__name__).warning("the llm provider `%s` cannot %s its tokens: %s", backend.name, what, said)
+    logger(__name__).warning("the llm provider `%s` %s: %s", backend.name, what, said)
 
 
 def _list_alternatives(request: ChatRequest) -> list[ChatRequest]:

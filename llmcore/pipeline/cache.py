@@ -19,7 +19,7 @@ __all__ = ["keep", "look_up", "peek", "replay"]
 
 
 def peek(call: Call, services: Services) -> Any | None:
-    """Return the answer from the memory tier, without the pipeline; None if only the cache backend can have it."""
+    """Return the answer from the memory tier; None if the tier has no fresh answer, or the call does not read the cache."""
     if call.key is None or not call.reads:
         return None
     data = services.cache.get_from_memory(call.key)
@@ -56,7 +56,10 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
 
 
 def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> Generator[Any, Any, Any]:
-    """Return an answer that another call requested, and emit its pieces after the first *emitted* ones."""
+    """Return an answer that another call requested. A streaming call also emits the pieces.
+
+    If *emitted* is not 0, the streaming call has already emitted them.
+    """
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:
         yield from call.kind.make_pieces(call, result)

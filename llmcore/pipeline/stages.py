@@ -1,4 +1,4 @@
-"""The list of stages, imported by the first request that the cache does not answer."""
+"""The list of stages, the middleware of a request. The first request that misses the cache imports it."""
 
 from __future__ import annotations
 

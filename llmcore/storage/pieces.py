@@ -163,7 +163,7 @@ def _refuse() -> None:
 
 
 class _Cancelled(Exception):
-    """Raised in the thread when the task that saves was cancelled."""
+    """Raised in the saving thread after the task that waits for it was cancelled."""
 
     @staticmethod
     def mark() -> None:

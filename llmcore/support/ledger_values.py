@@ -47,7 +47,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     """The length of the text to synthesize."""
     owner: str | None = None
-    """The owner of the row instead of this process; see `llmcore.support.ledger_owners`."""
+    """The owner of the row; None if it is this process. See `llmcore.support.ledger_owners`."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class Counter(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A budget that counts a request."""
+    """One budget that counts a request, with its amount."""
 
     scope: Scope
     amount: int
@@ -222,7 +222,8 @@ class Settlement(NamedTuple):
     row: Any
     """`Reserved.row`; None if the caller was cancelled before it received the row. Then find the row by `request.key`.
 
-    A later process, which found the row of a `Charge.owner` by `iterate_rows`, passes its `LedgerRow.id`.
+    If `Charge.owner` was set, a later process may settle the row: it finds the row with `iterate_rows` and passes the
+    `LedgerRow.id`.
     """
     at: float
     """`Reserved.at`."""
@@ -238,7 +239,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key, without its secret part."""
 
     name: str
-    """The name of the key. Calls with this key have it as `user` in the ledger and for budgets."""
+    """The name of the key. The ledger and the budgets use it as the `user` of calls with this key."""
     id: str
     """The part of the key that the ledger stores in clear text."""
     digest: bytes

@@ -31,7 +31,9 @@ class SpeechKind:
     """
 
     name = "voice"
-    late_expected = "speech within the deadline of [retry], or timeout=; finished pieces stay in the cache"
+    late_expected = (
+        "speech before the deadline (timeout=, or deadline in [retry]); finished pieces stay in the cache"
+    )
     late_fix = "synthesize(..., timeout=seconds)"
 
     def run(self, call: SpeechCall, services: Services) -> Generator[Any, Any, Speech]:
@@ -96,14 +98,14 @@ class SpeechKind:
         )
 
     def begin(self, call: SpeechCall, services: Services) -> None:
-        """See `RequestKind.begin`. Observers receive one event for a text."""
+        """Do nothing: `voice/text_call.py` reports a text once, not each piece."""
 
     def finish(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.finish`."""
         return result
 
     def fail(self, call: SpeechCall, services: Services, error: BaseException) -> None:
-        """See `RequestKind.fail`."""
+        """Do nothing: `voice/text_call.py` reports a text once, not each piece."""
 
     def explain(self, call: SpeechCall, error: ProviderError) -> None:
         """See `RequestKind.explain`."""
@@ -127,7 +129,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 
 
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
-    """Return the piece without its timestamps, from the entry of a call with timestamps; None on a miss.
+    """Look for the piece in the cache entry of a call with timestamps. Return it without timestamps; None on a miss.
 
     Called after a look-up without timestamps has missed. The two look-ups count as one in the statistics.
     """

@@ -122,7 +122,7 @@ def check_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, 
         raise BadRequest(
             f"`{own[0]}` is set by llmcore itself",
             code="LC302",
-            expected="no setting for deadlines or for the text before and after",
+            expected="no idle_s, timeout_s, previous_text, next_text or previous_request_ids: llmcore sets these",
             fix="synthesize(..., timeout=seconds)" if own[0].endswith("_s") else None,
         )
     return {

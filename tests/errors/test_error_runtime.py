@@ -88,7 +88,7 @@ FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
     (Mistake("parameter", "temperature=9", "temperature=9", "a request that the server accepts", code="LC300"),
      Fault.status(400, body={"error": {"message": "temperature must be at most 2", "param": "temperature"}}),
      lambda core: core.llm.chat("Hi", temperature=9)),
-    (Mistake("timeout", "timeout=2", "timeout=2", "within the deadline of [retry]", code="LC404"),
+    (Mistake("timeout", "timeout=2", "timeout=2", "before the deadline (timeout=, or deadline in [retry])", code="LC404"),
      Fault.hang(), chat_late),
     (Mistake("cut stream", "finish_reason", "llmcore.toml:6:12", "a complete answer", code="LC405"),
      Fault.cut_stream(2), lambda core: list(core.llm.stream("Hi"))),

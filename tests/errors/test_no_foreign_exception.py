@@ -123,7 +123,7 @@ def test_a_panic_while_counting_is_an_error_and_loses_no_paid_answer(
     scripted.script[:] = [Reply(text="paid", usage=Usage())]
     with caplog.at_level(logging.WARNING, "llmcore"):
         assert core.llm.chat("q").text == "paid"
-    assert "cannot count its tokens: PanicException" in caplog.text
+    assert "cannot count the tokens of a request: PanicException" in caplog.text
 
 
 def test_a_foreign_exception_of_a_counter_is_an_error_of_ours(

@@ -28,7 +28,7 @@ FOUND_BY = {
     ),
     "ReadsOnce": (
         "test_the_results_of_a_batch_can_be_read_again",
-        "results must yield the same results when it is called again",
+        "`results` must yield the same number of results when it is called a second time",
     ),
     "RefusesASecondCancel": ("test_a_batch_can_be_cancelled_at_any_time", "it has ended"),
     "RepeatsAResult": ("test_each_request_of_a_batch_gets_its_own_answer", ONE_EACH),

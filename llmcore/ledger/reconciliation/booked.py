@@ -19,7 +19,7 @@ _BATCH: Final = "batch"
 _NEAR_S: Final = 600
 """Seconds before and after midnight in which the vendor and the ledger may count a request on different days.
 
-Their clocks may differ, and the vendor may count another moment of the request.
+Their clocks may differ, and the vendor may date a request by its start; here the end of the request counts.
 """
 
 

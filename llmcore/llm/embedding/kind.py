@@ -30,7 +30,9 @@ class EmbeddingKind:
     """Implements `llmcore.pipeline.RequestKind`. Observers receive one event for a call: see `embed.py`."""
 
     name = "embedding"
-    late_expected = "vectors within the deadline of [retry], or timeout=; finished requests stay in the cache"
+    late_expected = (
+        "vectors before the deadline (timeout=, or deadline in [retry]); finished requests stay in the cache"
+    )
     late_fix = "embed(..., timeout=seconds)"
 
     def run(self, call: EmbeddingCall, services: Services) -> Generator[Any, Any, Embeddings]:

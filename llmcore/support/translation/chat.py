@@ -138,9 +138,8 @@ def _read_call(call: Any, where: str, target: str) -> ToolUse:
     call = as_mapping(call, where, target)
     if call.get("type", "function") != "function":
         refuse(f"{where}.type", target)
-    check_fields(
-        call, {"id", "type", "function", "index"}, where, target
-    )  # the index is the position in the list
+    # `index` is allowed but not read: it only repeats the position in the list.
+    check_fields(call, {"id", "type", "function", "index"}, where, target)
     function = as_mapping(call.get("function"), f"{where}.function", target)
     check_fields(function, {"name", "arguments"}, f"{where}.function", target)
     return ToolUse(
@@ -298,7 +297,7 @@ def _write_part(part: Part, where: str) -> dict[str, Any]:
             refuse(
                 where,
                 "chat",
-                f"`{where}` has a document by its address, which Chat Completions does not accept",
+                f"`{where}` has a document given by a URL; Chat Completions accepts only its content or a file id",
             )
         fields = {"file_data": part.url, "file_id": part.file_id, "filename": part.name}
         return {"type": "file", "file": {name: value for name, value in fields.items() if value is not None}}

@@ -42,7 +42,8 @@ def get_price(
 
     Args:
         model: The vendor's name of the model.
-        usage: The tokens. Tokens written to the one-hour cache are in `cache_write_12h_tokens`.
+        usage: The tokens. Tokens written to Anthropic's one-hour cache are in `cache_write_12h_tokens`, the field for the
+            longer-lived cache of any vendor.
         service_tier: The tier that served: standard, priority or batch. The tier `priority` is paid by contract, so
             it has no price.
         at: The time of the call; None for now.

@@ -36,7 +36,7 @@ _LOOKUP_S: Final = 1.5
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
-    """Reads until a deadline, however slowly bytes arrive. Error replies of the server keep their text."""
+    """Stops reading at a deadline, even if bytes still arrive slowly. Error replies of the server keep their text."""
 
     deadline = float("inf")
     _late = False
@@ -289,7 +289,7 @@ class Link:
         while len(replies) < count:
             reply = self._gets()
             if reply is self._nothing:
-                if self._started:  # the socket's own timeout ends the first wait
+                if self._started:  # the full timeout, set above, ends the first wait
                     self._shorten(deadline)
                 self._receive()
                 self._started = True

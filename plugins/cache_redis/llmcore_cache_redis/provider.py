@@ -145,7 +145,7 @@ class RedisCache:
     def unavailable(self) -> Mapping[str, str]:
         """See `CacheDiagnosis.unavailable`.
 
-        The result does not contain `watch` of a Cluster, because a Cluster never reports changes.
+        For a Cluster, `watch` is not listed: a Cluster never reports changes, so no permission can be missing.
         """
         return self._run(self._diagnose())
 
@@ -231,7 +231,10 @@ class RedisCache:
         return self._blocking.run(self._route.masters())[0]
 
     def _try_at_once(self, name: bytes, payload: bytes) -> Any:
-        """Return the reply of the server that is known to have *name*; None if the full plan is needed."""
+        """Send one request to the server that is known to have *name*, and return its reply.
+
+        None if the caller must run the whole operation with `_run`, for example because that server is unknown.
+        """
         address = self._route.at(name)
         if address is None:
             return None
@@ -243,7 +246,6 @@ class RedisCache:
                 raise_unchained(fault)
             return None
         return None if isinstance(reply, ReplyError) else reply
-        return None
 
     async def _atry_at_once(self, name: bytes, payload: bytes) -> Any:
         address = self._route.at(name)
@@ -257,7 +259,6 @@ class RedisCache:
                 raise_unchained(fault)
             return None
         return None if isinstance(reply, ReplyError) else reply
-        return None
 
     def _run(self, plan: Plan[T]) -> T:
         try:

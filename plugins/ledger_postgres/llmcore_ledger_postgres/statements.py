@@ -146,7 +146,10 @@ class Reserve:
 
 
 class Settle:
-    """Closes the rows of each item, a sequence of `Settlement`. Each result is all counters that the statement has changed."""
+    """Closes the rows of each item, a sequence of `Settlement`.
+
+    Every item gets the same result: all counters that the statement has changed.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -190,7 +193,7 @@ class Settle:
 
 
 def encode_lock_timeout(timeout_s: float) -> bytes:
-    """Return the time limit for locks as a parameter."""
+    """Return *timeout_s* encoded as the statement's parameter for the lock timeout."""
     return b"%dms" % max(1, int(timeout_s * 1000))
 
 

@@ -41,7 +41,7 @@ def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
 
 
 def bound_prompt(request: ChatRequest, *, exact: bool = False) -> int | None:
-    """Return the maximum tokens of the prompt of *request*; None if it has no bound."""
+    """Return an upper bound of the prompt's tokens; None if no bound is known."""
     window = find_window(request.model)
     found = [
         None if _refers_to_stored_audio(request.messages) else _bound_by_bytes(request),
@@ -55,14 +55,14 @@ def bound_prompt(request: ChatRequest, *, exact: bool = False) -> int | None:
 def _bound_by_bytes(request: ChatRequest) -> int | None:
     try:
         return bound(request) if request.api == "chat" else tokens.count(request).bound
-    except Exception:  # noqa: BLE001 - the server rejects an invalid request
+    except Exception:  # noqa: BLE001 - an invalid request cannot be counted; the server reports its fault
         return None
 
 
 def _count_exact(request: ChatRequest) -> int | None:
     try:
         count = tokens.count(request)
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - an invalid request cannot be counted; the server reports its fault
         return None
     return int(count) if count.exact else None
 

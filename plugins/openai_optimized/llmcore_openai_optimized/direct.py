@@ -1,8 +1,8 @@
 """A blocking HTTP/1.1 client on sockets, for servers that are reached without a proxy.
 
 This client takes a quarter of the CPU time of httpx2 on httpcore: the request leaves in one packet, and httptools
-(llhttp, the parser of Node.js) reads the response. The client raises the same exceptions of httpx2 as httpcore, and
-reports when a request leaves.
+(llhttp, the parser of Node.js) reads the response. Errors are raised as the same httpx2 exceptions as with httpcore. The
+client also reports when a request leaves.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ class DirectClient:
             each.close()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the most recently used idle connection; None if the server has closed all idle connections."""
+        """Return the most recently used connection that can send to *endpoint*; return None if there is none.
+
+        Close the unusable connections that are found before.
+        """
         while True:
             with self._lock:
                 if not self._idle:
@@ -116,11 +119,11 @@ class DirectResponse:
                 raise self._parser.failure
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Yield the body, unpacked, as it arrives.
+        """Yield the body as it arrives, decompressed.
 
         Raises:
             httpx2.TransportError: The connection broke, or no byte arrived in time.
-            httpx2.DecodingError: The body cannot be unpacked.
+            httpx2.DecodingError: The body cannot be decompressed.
         """
         if "content-encoding" in self.headers:
             packed = httpx2.Response(self.status_code, headers=self.headers, stream=_Packed(self))
@@ -128,7 +131,7 @@ class DirectResponse:
         return self.iter_raw()
 
     def iter_raw(self) -> Iterator[bytes]:
-        """Yield the body as it arrives; see `iter_bytes`."""
+        """Yield the body as it arrives, still compressed if the server compressed it. Raises as `iter_bytes` does."""
         parser = self._parser
         while True:
             if data := parser.take():

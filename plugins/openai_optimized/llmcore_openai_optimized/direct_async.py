@@ -79,7 +79,10 @@ class AsyncDirectClient:
             self._idle.popleft().transport.abort()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the most recently used idle connection; None if the server has closed all idle connections."""
+        """Return the most recently used connection that can send to *endpoint*; return None if there is none.
+
+        Close the unusable connections that are found before.
+        """
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable(endpoint):

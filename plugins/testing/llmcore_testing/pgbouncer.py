@@ -38,7 +38,7 @@ class PgBouncer:
         self.port = 0
 
     def make_url(self, url: str) -> str:
-        """Return the address of the database of *url* through the pooler."""
+        """Return a URL that reaches the database in *url* through the pooler."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{url.rpartition('/')[2]}"
 
     def __enter__(self) -> Self:

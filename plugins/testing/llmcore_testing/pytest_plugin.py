@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """If several tests of the conformance kits fail for the same cause, show its traceback once."""
+    """If several tests of the conformance kits fail for the same cause, show the traceback only in the first."""
     report = yield
     if report.failed:
         from llmcore_testing.repeats import shorten_repeat

@@ -57,7 +57,7 @@ class Deadline:
             raise Timeout(
                 "`espeak` did not complete the speech in time",
                 provider="espeak",
-                expected="speech within the deadline of [retry], or timeout=",
+                expected="speech before the deadline (timeout=, or deadline in [retry])",
                 fix="synthesize(..., timeout=seconds)",
             )
         return left

@@ -109,7 +109,9 @@ def _read_functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
             whole.unparsed.append(to_json(tool))
     old = list(iterate_mappings(body.get("functions")))
     whole.functions += old
-    whole.item_comments = not old  # the deprecated functions have no comments of list items: 3 rows
+    whole.item_comments = (
+        not old
+    )  # the deprecated functions have no comments of list items (in 3 recorded requests)
 
 
 def _read_form(wanted: Any, whole: ParsedRequest) -> None:

@@ -49,7 +49,7 @@ def _read_text(text: Any, whole: ParsedRequest) -> None:
     if isinstance(form, Mapping) and form.get("type") == "json_schema":
         whole.schema = form
     if get_text(text, "verbosity") not in ("", "medium"):
-        whole.doubts.add("verbosity")  # "low" had three tokens less, 1 row
+        whole.doubts.add("verbosity")  # "low" used three tokens less (in 1 recorded request)
 
 
 def _state(body: Mapping[str, Any], whole: ParsedRequest) -> None:
@@ -74,7 +74,7 @@ def _read_item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, s
             whole.doubts.add("role")
         whole.items.append(MessageItem(role, *texts_and_pictures(item.get("content"), whole)))
         if role == "user":
-            whole.hidden = 0  # earlier reasoning is omitted: 2 rows
+            whole.hidden = 0  # the server drops earlier reasoning (in 2 recorded requests)
     elif kind == "function_call":
         names[get_text(item, "call_id")] = get_name(item)
         call = Call(get_name(item), get_arguments(item), returned=bool(item.get("id")))
@@ -112,5 +112,5 @@ def _read_tool(tool: Mapping[str, Any], whole: ParsedRequest) -> None:
         return
     whole.doubts.add("tool")
     whole.unparsed.append(to_json(tool))
-    if kind not in ("custom", "namespace"):  # results of server-side tools are counted too
+    if kind not in ("custom", "namespace"):  # the server runs the other tools and counts their results
         whole.boundless.add(str(kind))

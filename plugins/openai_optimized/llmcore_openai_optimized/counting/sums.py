@@ -125,7 +125,9 @@ class Sum:
     def count_choice(self) -> int:
         """Return the tokens of a tool choice by name."""
         choice: Any = self.whole.choice
-        if not isinstance(choice, Mapping) or self.family.gpt5:  # gpt-5 adds no tokens: 4 rows
+        if (
+            not isinstance(choice, Mapping) or self.family.gpt5
+        ):  # gpt-5 adds no tokens (in 4 recorded requests)
             return 0
         function = choice.get("function")
         name = get_name(function if isinstance(function, Mapping) else choice)

@@ -26,7 +26,7 @@ class BatchCases(Abilities):
     """
 
     batch_wait_s: ClassVar[float] = 60.0
-    """The maximum time in seconds for a batch of three requests. A vendor itself promises only one day."""
+    """The maximum time in seconds for a batch of three requests. Vendors promise only that a batch ends within a day."""
 
     def batch(self) -> list[BatchRequest]:
         """Return the requests of a batch."""
@@ -62,7 +62,9 @@ class BatchCases(Abilities):
         requests = self.batch()
         batch = self._finish(self._submit(requests))
         first, second = self._read(batch, requests), self._read(batch, requests)
-        assert len(first) == len(second), "results must yield the same results when it is called again"
+        assert len(first) == len(second), (
+            "`results` must yield the same number of results when it is called a second time"
+        )
 
     @of("submit")
     def test_results_of_requests_that_nobody_asks_for_are_left_out(self) -> None:

@@ -32,8 +32,8 @@ class Planned:
     ) -> bool:
         """Return whether the fault matches *request* and can apply to its route.
 
-        *rewrites* lists the content faults of the route. *streams* says whether the answer is a stream; None reads
-        `stream` from the request body.
+        *rewrites* lists the kinds of fault that change an answer's content and that the route can simulate. *streams*
+        is true if the answer is a stream. If it is None, the field `stream` of the request body decides.
         """
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:
@@ -54,7 +54,7 @@ class Script:
         self.in_flight = 0
         self.max_in_flight = 0
         self.batch_share: float | None = None
-        """The share of each batch that may be answered; None decides by `Settings.holds_batches`."""
+        """The share of each batch that may be answered; if it is None, `Settings.holds_batches` decides."""
         self.epoch = 0
         """The number of resets. A request that began before a reset is not counted after the reset."""
         self.charges: list[Charge] = []

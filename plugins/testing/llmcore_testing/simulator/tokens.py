@@ -63,7 +63,7 @@ def make_usage(prompt: int, completion: int) -> dict[str, Any]:
 
 
 def get_text(content: Any) -> str:
-    """Return the text of a message's content: a string, a list of parts, or None."""
+    """Return the text of *content*, which is a string, a list of parts, or None."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
