@@ -62,9 +62,9 @@ def load(
     the plugin, and no call has set a deadline yet. The log names a plugin whose import takes more than 5 seconds.
 
     Args:
-        source: A file, or a dict of the same structure; None searches for `llmcore.toml` from the working
+        source: A file, or a dict of the same structure; if None, search for `llmcore.toml` from the working
             directory upwards.
-        profile: A name of `[profiles]`; None uses LLMCORE_PROFILE.
+        profile: A name of `[profiles]`; None means LLMCORE_PROFILE.
         arguments: A dict of the same structure that overrides all files and variables.
 
     Raises:
@@ -90,7 +90,7 @@ class _Part(Generic[T]):
     def __get__(self, core: Core | None, owner: type) -> T | Self:
         if core is None:
             return self
-        part: T | None = core._parts.get(self._name)  # noqa: SLF001 - of the same module
+        part: T | None = core._parts.get(self._name)  # noqa: SLF001 - `Core` is in the same module
         return core._make_part(self._name, self._make) if part is None else part  # noqa: SLF001
 
 

@@ -189,7 +189,7 @@ class _Search:
             return  # an earlier copy on the path hides this distribution
         fault = ""
         try:
-            with open(f"{location}/entry_points.txt", "rb") as file:  # noqa: PTH123 - see read_folder()
+            with open(f"{location}/entry_points.txt", "rb") as file:  # noqa: PTH123 - pathlib costs more than the whole search
                 data = file.read()
         except (FileNotFoundError, NotADirectoryError):
             if _find_headers_file(location) is None:
@@ -290,7 +290,7 @@ def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
 
     If the folder's name has no version, read the headers in METADATA.
     """
-    stem, suffix = os.path.splitext(folder_name)  # noqa: PTH122 - see read_folder()
+    stem, suffix = os.path.splitext(folder_name)  # noqa: PTH122 - pathlib costs more than the whole search
     if suffix == ".egg-info":
         stem = stem.partition("-py")[0]
     name, _, version = stem.rpartition("-")
@@ -310,8 +310,8 @@ def _make_sort_key(folder_name: str) -> list[tuple[int, str]]:
 
 def _find_headers_file(location: str) -> str | None:
     for name in ("METADATA", "PKG-INFO", ""):
-        file = os.path.join(location, name) if name else location  # noqa: PTH118 - see _Search.read_folder
-        if os.path.isfile(file):  # noqa: PTH113 - see _Search.read_folder
+        file = os.path.join(location, name) if name else location  # noqa: PTH118 - pathlib costs more than the whole search
+        if os.path.isfile(file):  # noqa: PTH113 - pathlib costs more than the whole search
             return file
     return None
 
@@ -322,7 +322,7 @@ def _iterate_headers(location: str) -> Iterator[tuple[str, str]]:
     if file is None:
         return
     try:
-        with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - see _Search.read_folder
+        with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - pathlib costs more than the whole search
             for line in lines:
                 if not line.strip():
                     return

@@ -209,7 +209,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     The host translates requests of other APIs.
     """
     default_model: str | None = "default"
-    """llm: the model that is used if the configuration does not name one; None makes the setting required."""
+    """llm: the model that is used if the configuration does not name one; None if the user must name a model."""
     offline: Callable[[OptionsT], object] | None = None
     """A function that takes the checked options and returns an object that needs no SDK, key or network.
 
@@ -220,8 +220,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     """llm: a function that returns everything that can change the answer besides the request, such as address and
     account.
 
-    The result is part of the cache key. None puts every option into the cache key, which is always correct but causes
-    unnecessary misses.
+    The result is part of the cache key. None means all options, which is always correct but causes unnecessary misses.
     """
     owns_model: Callable[[str], bool] | None = None
     """llm: a function that returns whether a whole name with a colon, such as "llama3.2:1b", is a model.
@@ -257,7 +256,7 @@ class Observer:
         once.
         """
 
-    def get_headers(self, start: Any) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
+    def get_headers(self, start: Any) -> Mapping[str, str]:  # noqa: ARG002 - subclasses use the parameter
         """Return HTTP headers for the requests of a call, such as `traceparent`.
 
         *start* is the value that `on_start` returned for the call. Providers send these headers if they call

@@ -82,7 +82,7 @@ def _get_handlers() -> set[Any]:
     for number in signal.valid_signals():
         handler: Any = signal.getsignal(number)
         handler = getattr(handler, "func", handler)  # functools.partial
-        call = handler if hasattr(handler, "__code__") else getattr(type(handler), "__call__", None)  # noqa: B004 - its code
+        call = handler if hasattr(handler, "__code__") else getattr(type(handler), "__call__", None)  # noqa: B004 - the code object of the method is needed
         codes.add(getattr(call, "__code__", None))
     return codes - {None}
 

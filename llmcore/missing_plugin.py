@@ -126,7 +126,7 @@ def make_conflict_error(claims: Sequence[Claim]) -> PluginConflict:
     first = claims[0]
     ours = KNOWN.get((first.kind, first.name))
     pick = next((claim for claim in claims if normalize_name(claim.distribution) == ours), first)
-    number = "two" if len(claims) == 2 else len(claims)  # noqa: PLR2004 - two is two
+    number = "two" if len(claims) == 2 else len(claims)  # noqa: PLR2004 - only the number 2 is written as a word
     return PluginConflict(
         f"{number} plugins offer the {get_noun(first.kind)} `{first.name}`: {_join_owners(claims)}",
         expected=" or ".join(f'"{claim.qualified}"' for claim in claims),

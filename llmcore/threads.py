@@ -50,7 +50,7 @@ _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 T = TypeVar("T")
 
 TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar("llmcore-time-left", default=None)
-"""Returns the seconds that the import of a plugin may take: the time until the call's deadline. None sets no limit."""
+"""Returns the seconds that the import of a plugin may take: the time until the call's deadline. None means no limit."""
 
 
 class Overdue(TimeoutError):

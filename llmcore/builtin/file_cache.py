@@ -39,14 +39,14 @@ _ATTEMPTS: Final = 8
 class FileCache:
     """Implement `llmcore.contracts.CacheProvider`, sync and async; the async methods need no thread.
 
-    The slot of an entry, its key in LMDB, is the namespace and the reversed bytes of the key. Keys often have a common
-    prefix and end with a number. With reversed keys, neighbours in the file have different ages; the eviction
-    relies on this.
+    The slot of an entry is the key that LMDB uses: the namespace and the reversed bytes of the entry's key. Keys
+    often have a common prefix and end with a number. With reversed keys, neighbours in the file have different ages;
+    the eviction relies on this.
 
     Args:
         options: Folder, limits and namespace.
         clock: Returns nanoseconds since 1970-01-01 UTC. Entries expire by this clock, so all processes need the same clock.
-        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None uses
+        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None means
             a random generator.
 
     Raises:

@@ -113,7 +113,7 @@ class LogOptions(Options):
     content: bool = False
     """True writes prompts and answers to the log. With False, the log contains no part of them."""
     keep: Duration | None = None
-    """Time after which an entry is deleted. None keeps all entries."""
+    """Time after which an entry is deleted. If None, entries are not deleted."""
     redact: tuple[Pattern, ...] = ()
     """Patterns of texts to replace by [redacted]. API keys are always replaced."""
     path: Path | None = None

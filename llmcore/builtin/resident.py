@@ -1,4 +1,4 @@
-"""Measure the part of this process's memory that consists of pages of mapped files."""
+"""Measure how much memory of this process is taken by pages of mapped files."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Outcome(typing.NamedTuple):
         """Raise the error."""
         error = self.error
         try:
-            assert error is not None  # noqa: S101 - for the type checker
+            assert error is not None  # noqa: S101 - tells the type checker what is always true
             raise error
         finally:
             del error, self  # breaks the reference cycle of frame and traceback
@@ -92,7 +92,7 @@ class CachedFunction:
 
     @cached_property
     def prefix(self) -> str:
-        """The prefix of the keys of all calls of this function."""
+        """The prefix that the cache keys of this function share."""
         return f"{self.options.name or make_name(self.function)}:"
 
     def make_key(self, *args: Any, **kwargs: Any) -> str:

@@ -19,7 +19,7 @@ __all__ = ["Tags", "normalize_tags"]
 
 _STAMP_SIZE: Final = 16
 _LIFE_S: Final = 3650 * 86400.0
-"""TTL of stamps, longer than the TTL of any value. None would mean the configured TTL."""
+"""TTL of stamps, longer than the TTL of any value. It is not None, because None means the configured TTL."""
 
 
 def normalize_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:

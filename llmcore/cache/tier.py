@@ -221,7 +221,7 @@ class Tier:
 
     def _get_version(self) -> int | None:
         """Return the version of the backend; None if it fails."""
-        assert self._version is not None  # noqa: S101 - for the type checker
+        assert self._version is not None  # noqa: S101 - tells the type checker what is always true
         try:
             return self._version()
         except BaseException as error:

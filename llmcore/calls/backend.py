@@ -83,7 +83,7 @@ class Backend:
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
         self._time_left: Callable[[], float] | None = None
-        """Returns the seconds until the deadline of the last call that needed the provider. None sets no limit."""
+        """Returns the seconds until the deadline of the last call that needed the provider. None means no limit."""
 
     def limit_creation(self, left: Callable[[], float]) -> None:
         """Limit the creation of the provider to *left()* seconds. A limit of 0 or less does not apply."""

@@ -38,7 +38,7 @@ def run(call: Act[T]) -> T:
                 failure = value = None
                 try:
                     value = step.blocking(*step.args)
-                except BaseException as raised:  # noqa: BLE001 - thrown into the call
+                except BaseException as raised:  # noqa: BLE001 - the exception is thrown into the call
                     failure = raised
         except StopIteration as stop:
             result: T = stop.value
@@ -72,7 +72,7 @@ async def arun(call: Act[T]) -> T:
                         value = await step.awaiting(*step.args)
                 except Interrupted as late:
                     value, failure, leaving = late.value, late.error, late.cancellation
-                except BaseException as raised:  # noqa: BLE001 - thrown into the call, a cancellation too
+                except BaseException as raised:  # noqa: BLE001 - every exception is thrown into the call, also a cancellation
                     failure = raised
         except StopIteration as stop:
             result: T = stop.value
@@ -107,7 +107,7 @@ def iterate(
                         yield item
                 except GeneratorExit:
                     failure = Abandoned()
-                except BaseException as raised:  # noqa: BLE001 - thrown into the call
+                except BaseException as raised:  # noqa: BLE001 - the exception is thrown into the call
                     failure = raised
         except (StopIteration, Abandoned):
             return
@@ -143,7 +143,7 @@ async def aiterate(  # noqa: C901, PLR0912 - one branch for each outcome of a st
                     failure = Abandoned()
                 except Interrupted as late:
                     value, failure, leaving = late.value, late.error, late.cancellation
-                except BaseException as raised:  # noqa: BLE001 - thrown into the call, a cancellation too
+                except BaseException as raised:  # noqa: BLE001 - every exception is thrown into the call, also a cancellation
                     failure = raised
         except (StopIteration, Abandoned):
             pass

@@ -109,7 +109,7 @@ def _summarize(error: ProviderError, facts: CallFacts) -> str:
 
 
 def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None]:
-    """Return the place of the setting that caused *error*, and the text of its line in the file, if any."""
+    """Return the place of the setting that caused *error*, and the line of the file that has the setting, if any."""
     if isinstance(error, Timeout) and facts.timeout_s is not None:
         return f"timeout={facts.timeout_s:g}", None
     if _is_about_model(error) and facts.model_path is None and facts.model:

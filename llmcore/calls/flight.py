@@ -120,7 +120,7 @@ class Flight:
                 except GeneratorExit:
                     work.close()
                     raise
-                except BaseException as raised:  # noqa: BLE001 - thrown into the call
+                except BaseException as raised:  # noqa: BLE001 - the exception is thrown into the call
                     failure = owner.translate(raised)
         except StopIteration as stop:
             self._end(stop.value)

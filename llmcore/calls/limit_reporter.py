@@ -69,7 +69,7 @@ class Reporter:
         self._returns.put(None)
 
     def drain(self) -> tuple[list[PermitReturn], bool]:
-        """Remove permits from the queue. Return them, and whether `wake` was called."""
+        """Remove permits from the queue. Return the permits, and True if `wake` was called."""
         found: list[PermitReturn] = []
         is_woken = False
         while len(found) < _BATCH:

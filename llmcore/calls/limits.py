@@ -287,7 +287,7 @@ def compute_duration(
 
 
 def find_rules(rules: Mapping[str, Limit], provider: str, model: str) -> tuple[Limit | None, Limit | None]:
-    """Return the rule of the model, and the rule that all models of the provider share. None stands for a missing rule."""
+    """Return the rule of the model, and the rule that all models of the provider share. A missing rule is None."""
     shared = [rule for name in ("", provider) if (rule := rules.get(name)) is not None]
     return rules.get(f"{provider}:{model}"), _combine(shared) if shared else None
 

@@ -29,7 +29,7 @@ _is_watching: list[bool] = []
 def name_lingering_threads(owner: str, make: Callable[..., Any]) -> Iterator[None]:
     """Remember the threads that start while *make* creates *owner*.
 
-    If the program waits for such threads at its end, a warning names the threads.
+    If Python waits for such threads when the program ends, a warning names the threads.
     """
     package = str(getattr(make, "__module__", "")).partition(".")[0]
     if package == "llmcore":

@@ -28,7 +28,7 @@ def convert_pieces(
             except GeneratorExit:
                 call.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - thrown into the call
+            except BaseException as error:  # noqa: BLE001 - the exception is thrown into the call
                 failure = error
     except StopIteration as stop:
         return stop.value

@@ -88,7 +88,7 @@ class SharedLimits:
         self._backend = backend
         self._processes = processes
         self._counts: Mapping[str, int] = {}
-        """Provider -> number of processes that use it, by the store's last report.
+        """Provider -> the number of processes that use the provider, as the store last reported.
 
         The numbers do not change during an outage.
         """

@@ -7,7 +7,7 @@ __all__ = ["main"]
 
 
 def main(arguments: "list[str] | None" = None) -> int:
-    """Run the command line and return its exit code; None takes the process's arguments."""
+    """Run the command line and return its exit code; None means the process's arguments."""
     if arguments is not None:
         return _run(arguments)
     # Start-up creates many objects and few reference cycles, so collect garbage rarely: the collections would

@@ -71,7 +71,7 @@ class Errors:
     """The file of the failed lines. The first failed row creates it; a file of earlier failures is removed.
 
     Args:
-        path: The file; None only counts the lines.
+        path: The file; if None, the lines are only counted.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -141,7 +141,7 @@ def _list_models(address: str, timeout_s: float) -> list[str]:
         try:
             connection.request("GET", f"{parts.path.rstrip('/')}/models", headers=_HEADERS)
             answer = connection.getresponse()
-            document: Any = json.loads(answer.read(_LARGEST)) if answer.status == 200 else None  # noqa: PLR2004 - OK
+            document: Any = json.loads(answer.read(_LARGEST)) if answer.status == 200 else None  # noqa: PLR2004 - the status OK
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError):

@@ -64,7 +64,7 @@ def _make_row(each: Conversation, text: str) -> dict[str, object]:
 
 
 def _find(conversation: Conversation, words: Sequence[str]) -> str | None:
-    """Return the text around the first word, on one line; None if a word is missing from the conversation.
+    """Return the text around the first word, on one line; None if the conversation lacks one of the words.
 
     Case is ignored.
     """

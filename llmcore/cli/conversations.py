@@ -333,7 +333,7 @@ def check_name(name: str) -> None:
 def _check_messages(messages: list[dict[str, Any]]) -> None:
     for number, message in enumerate(messages, start=1):
         if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str | list):
-            raise ValueError(f"message {number} has no role or content")  # noqa: TRY004 - a fault of the file
+            raise ValueError(f"message {number} has no role or content")  # noqa: TRY004 - the file has a wrong value, not the program
 
 
 def _encode(conversation: Conversation) -> bytes:

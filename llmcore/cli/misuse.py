@@ -206,13 +206,13 @@ def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple
 
 
 def _get_actions(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    actions = parser._actions  # noqa: SLF001 - argparse has no public access
-    found = next((each for each in actions if isinstance(each, argparse._SubParsersAction)), None)  # noqa: SLF001 - argparse has no public access
+    actions = parser._actions  # noqa: SLF001 - argparse has no public name for it
+    found = next((each for each in actions if isinstance(each, argparse._SubParsersAction)), None)  # noqa: SLF001 - argparse has no public name for it
     return {} if found is None else found.choices
 
 
 def _list_options(parser: argparse.ArgumentParser) -> list[str]:
-    return [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public access
+    return [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public name for it
 
 
 def _render_with(prog: str, given: Sequence[str], wrong: str, right: str) -> str:

@@ -141,7 +141,7 @@ def render_table(
         rows: The cells.
         paint: Styles the headers and the total.
         total: The last row, below a rule; empty for no such row.
-        width: The maximum width; None uses the width of stdout, without a limit if it is not a terminal.
+        width: The maximum width; None means the width of stdout, without a limit if it is not a terminal.
         whole: Headers of columns that are never shortened, such as names to be pasted.
         wrapped: Headers of columns whose long texts continue on further lines.
     """

@@ -110,7 +110,7 @@ def print_footnotes(rows: Sequence[UsageRow], models: Sequence[UsageRow] = ()) -
     """Explain uncertain amounts, on stderr. *models* are rows by model, if there are any."""
     if unpriced := sum(row.unpriced for row in rows):
         names = [row.name for row in models if row.unpriced]
-        where = f"of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""  # noqa: PLR2004 - names
+        where = f"of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""  # noqa: PLR2004 - at most three names are shown
         note(
             f"+?: the cost of {unpriced} requests {where or '(llmcore usage model)'} is unknown. Without a price, set one for later "
             f"calls: llmcore config set 'prices.\"{names[0] if names else 'PROVIDER:MODEL'}\"' '{{ input = 0.25, output = 2.00 }}'. "

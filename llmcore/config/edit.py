@@ -122,7 +122,7 @@ def _parse_value(parts: Key, text: str) -> Any:
     An entry of [prices] may be an inline table, because its keys are only valid together.
     """
     inner = parts[2:] if parts[:1] == ("profiles",) else parts
-    if len(inner) == 2 and inner[0] == "prices" and text.startswith("{"):  # noqa: PLR2004 - [prices] and a name
+    if len(inner) == 2 and inner[0] == "prices" and text.startswith("{"):  # noqa: PLR2004 - a path of two parts: [prices] and a name
         import tomllib
 
         try:

@@ -310,7 +310,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         under = merged.get(key)
         if isinstance(value, Mapping):
-            value = merge(under if isinstance(under, Mapping) else {}, value)  # noqa: PLW2901 - a copy
+            value = merge(under if isinstance(under, Mapping) else {}, value)  # noqa: PLW2901 - `above` is not changed
         merged[key] = value
     return merged
 

@@ -63,7 +63,7 @@ class _Scanner:
         self.places: dict[Path, Place] = {}
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._tables: dict[Path, int] = {}
-        """Name of a list of tables -> the index of its last entry."""
+        """Name of a list of tables -> the index of the last entry in the list."""
 
     def read_document(self) -> None:
         base: Path = ()

@@ -236,7 +236,7 @@ def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -
 def read_budgets(
     tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]
 ) -> tuple[tuple[Budget, ...], list[ConfigError]]:
-    """Return the budgets, [budget] first, with their references resolved, and the errors of references."""
+    """Resolve the references in the budgets. Return the budgets, [budget] first, and the errors of references."""
     faults: list[ConfigError] = []
     budgets = []
     for path, table in _iterate_entries(tree):

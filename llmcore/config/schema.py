@@ -332,9 +332,9 @@ def get_reader(path: Path) -> Reader | None:
     """Return the reader of the value at *path*; None if the path is unknown or names an option of a provider."""
     if path[:1] == ("profiles",):
         path = path[2:]
-    if len(path) == 2 and path[0] == "models":  # noqa: PLR2004 - [models] and a name
+    if len(path) == 2 and path[0] == "models":  # noqa: PLR2004 - a path of two parts: [models] and a name
         return _MODELS
-    if len(path) == 3 and path[0] in INSTANCE_KINDS:  # noqa: PLR2004 - kind, provider, key
+    if len(path) == 3 and path[0] in INSTANCE_KINDS:  # noqa: PLR2004 - a path of three parts: kind, provider, key
         return HOST_KEYS.get(path[2])
     if path[:-1] == SHARED_LIMITS:
         return SHARED_KEYS.get(path[2])

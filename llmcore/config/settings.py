@@ -48,7 +48,7 @@ class Cache(msgspec.Struct, frozen=True):
 
     provider: str
     ttl: float | None
-    """TTL in seconds; None lets entries live until eviction."""
+    """TTL in seconds; None if entries stay until they are evicted."""
     namespace: str
     max_size: int | None
     """Maximum size in bytes; with None, the provider decides."""

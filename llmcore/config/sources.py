@@ -101,7 +101,7 @@ def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env
 
         near: list[str] = []
         with suppress(OSError):  # the folder may be entered but not listed
-            near = sorted(name for name in os.listdir(path.parent) if name.endswith(".toml"))  # noqa: PTH208 - names
+            near = sorted(name for name in os.listdir(path.parent) if name.endswith(".toml"))  # noqa: PTH208 - only the names are needed
         found = find_nearest(path.name, near)
         meant = None if found is None else str(Path(text).with_name(found))
         raise ConfigError(

@@ -96,7 +96,7 @@ def check_exists(path: Path) -> None:
     if len(path) == 1:
         return
     table, name = path[:-1], path[-1]
-    known = list_table_keys(section) if table[0] in tables and len(path) == 2 else get_keys(table)  # noqa: PLR2004 - table and key
+    known = list_table_keys(section) if table[0] in tables and len(path) == 2 else get_keys(table)  # noqa: PLR2004 - a path of two parts: table and key
     if known and name not in known and table != ("limits",):  # names of providers are keys of [limits]
         meant = find_nearest(name, known)
         raise ConfigError(

@@ -28,7 +28,7 @@ class Redaction:
         self._keys = sorted((key for key in keys if len(key) >= _SHORTEST_KEY), key=len, reverse=True)
 
     def clean(self, text: str) -> str:
-        """Return *text* without secrets; the content of attached files is replaced by its size."""
+        """Return *text* without secrets. The number of characters replaces the content of an attached file."""
         text = _DATA.sub(lambda found: f"{found[0].partition(',')[0]},... ({len(found[0])} characters)", text)
         for key in self._keys:
             text = text.replace(key, REDACTED)

@@ -46,6 +46,6 @@ class CacheRateLimits(Protocol):
 class AsyncCacheRateLimits(Protocol):
     """The async variant. The host calls all other methods of `CacheRateLimits` from a thread."""
 
-    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
+    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - the sync method has the same parameter
         """See `CacheRateLimits.request_permit`."""
         ...

@@ -46,7 +46,7 @@ class Spool:
             name += f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}"
         self._path = ledger.with_name(f"{name}.hits")
         self._deleted: dict[str, float] = {}
-        """Batch -> the time of its deletion, on the clock of `time.monotonic`."""
+        """Batch -> the time when the file of the batch was deleted, by `time.monotonic`."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Append lines, each a JSON value. Raises OSError if they cannot be written."""

@@ -38,7 +38,7 @@ def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["
         source: A path, bytes, or an http(s) address. The vendor loads an image from a public address. A
             vendor cannot reach an address on this machine or in a private network, so such an image is loaded
             here.
-        detail: "low", "high" or "auto", for vendors that scale images; None lets the vendor decide.
+        detail: "low", "high" or "auto", for vendors that scale images; if None, the vendor decides.
         max_bytes: The maximum size of the content.
 
     Raises:
@@ -55,7 +55,7 @@ def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["
 def audio(
     source: Source,
     *,
-    format: str | None = None,  # noqa: A002 - the name of the field
+    format: str | None = None,  # noqa: A002 - the field of the message has this name
     max_bytes: int = _MOST["audio"],
 ) -> dict[str, Any]:
     """Return audio as a part of a message.
@@ -78,7 +78,7 @@ def file(source: Source, *, name: str | None = None, max_bytes: int = _MOST["fil
 
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
-        name: The file name that the model sees; None uses the file name in the path or the address.
+        name: The file name that the model sees; None means the file name in the path or the address.
         max_bytes: The maximum size of the content.
 
     Raises:

@@ -69,7 +69,7 @@ def take_call_options(
         BadRequest: An argument is not valid.
     """
     take = options.pop
-    cache = check_cache_use(take("cache", True))  # noqa: FBT003 - as `dict.pop` has it
+    cache = check_cache_use(take("cache", True))  # noqa: FBT003 - `dict.pop` has no keyword
     user, tags = take("user", None), take("tags", ())
     namespace, timeout = take("cache_namespace", None), take("timeout", None)
     ttl, refresh = take("cache_ttl", None), take("cache_refresh", None)

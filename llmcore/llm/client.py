@@ -74,13 +74,13 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
 
                 messages: A conversation, to which the text is appended.
                 system: Instructions, placed first.
-                model: A model, `provider:model`, or a name of `[models]`; None uses the configured one.
+                model: A model, `provider:model`, or a name of `[models]`; None means the configured one.
                 cache: True, False, or "refresh" to request the answer again and cache it.
                 user: Recorded in the ledger; not sent, and not a part of the cache key.
                 tags: Recorded in the ledger, like *user*.
                 timeout: Seconds, or "30s"; replaces the configured deadline.
-                cache_ttl: The lifetime of this answer in the cache: seconds, or "1h"; None uses the configured TTL.
-                cache_namespace: Answers are shared only within a namespace; None uses the configured namespace.
+                cache_ttl: The lifetime of this answer in the cache: seconds, or "1h"; None means the configured TTL.
+                cache_namespace: Answers are shared only within a namespace; None means the configured namespace.
                 cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
                     returned, and a new answer is requested in the background (stale-while-revalidate). None
                     uses the configured fraction.
@@ -190,7 +190,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         Args:
             usage: The tokens to price.
             model: As in `chat`. Of the models of an alias, the first counts.
-            service_tier: The provider's name of the tier; None uses the tier in the provider's options.
+            service_tier: The provider's name of the tier; None means the tier in the provider's options.
         """
         with PUBLIC_CALL:
             target = self._models.find_targets(model)[0]
@@ -208,7 +208,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             return [f"{target.backend.name}:{target.model}" for target in self._models.find_targets(model)]
 
     def models(self, provider: str | None = None) -> list[str]:
-        """Return the names of the backend's models; None asks the configured provider."""
+        """Return the names of the models of *provider*, or of the configured provider if *provider* is None."""
         with PUBLIC_CALL:
             return run(self._list_models(provider))
 
@@ -304,7 +304,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def _prepare(
         self, prompt: Prompt, response_format: Any, options: ChatOptions, *, streaming: bool
     ) -> tuple[list[ChatCall], Any, int]:
-        """Check the arguments; return the call of each model, the answer's type, and `repair`."""
+        """Check the arguments. Return one call for each model, the type to parse the answer into, and `repair`."""
         given = cast("dict[str, Any]", options)
         take = given.pop
         messages = build_messages(prompt, take("messages", None), take("system", None))

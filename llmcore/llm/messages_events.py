@@ -36,7 +36,7 @@ class MessagesWriter:
         """The kind of the open block; for a tool call also the index of the call."""
         self._index = -1
         self._calls: dict[int, int] = {}
-        """Index of the call -> index of its block."""
+        """Index of the call -> index of the block that contains the call."""
         self._is_refused = False
         self._last: Delta | None = None
 

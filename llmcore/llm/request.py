@@ -277,7 +277,7 @@ def _find_message_fault(message: object) -> _Fault | None:
 
 
 def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
-    """Return the fault of *message* if one of its keys is a misspelling of *key*; otherwise None."""
+    """If a key of *message* is a misspelling of *key*, return the fault; otherwise None."""
     near = _find_nearest(key, message.keys() - {"role", "content", "name"})
     if not near:
         return None

@@ -1,4 +1,4 @@
-"""Write the stream of an answer of another API as the events of the Responses API."""
+"""Write a streamed answer as events of the Responses API, for a backend that uses another API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ResponsesWriter:
         self._is_open = False
         """True if the last item of the output may still grow."""
         self._calls: dict[int, int] = {}
-        """Index of the call -> index of its item."""
+        """Index of the call -> index of the output item that contains the call."""
         self._last: Delta | None = None
 
     def write(self, delta: Delta) -> Iterator[WireEvent]:

@@ -22,7 +22,7 @@ def carry_out(call: Call, services: Services, *, after: Stage | None = None) -> 
     Args:
         call: The request.
         services: The services of the call's Core.
-        after: Start with the stage that follows this one; None starts with the first stage.
+        after: Start with the stage that follows this one; if None, start with the first stage.
     """
     if after is None:  # a hit ends in the first stage and needs no other stage
         return look_up(call, services, lambda: carry_out(call, services, after=look_up))

@@ -84,7 +84,7 @@ class Entry(NamedTuple):
     key: str
     data: bytes
     ttl: float | None = None
-    """The TTL in seconds; None uses the TTL of the call."""
+    """The TTL in seconds; None means the TTL of the call."""
 
 
 class RequestKind(Protocol):
@@ -160,7 +160,7 @@ class Call(msgspec.Struct, kw_only=True):
     key: str | None = None
     """The cache key; None if the call is neither cached nor shared."""
     ttl: float | None = None
-    """The TTL of the answer in the cache, in seconds; None uses the cache's TTL."""
+    """The TTL of the answer in the cache, in seconds; None means the cache's TTL."""
     refresh: float | None = None
     """The fraction of the TTL after which a cached answer is refreshed in the background; None for never."""
     reads: bool = True

@@ -64,7 +64,7 @@ class ListedFiles(BackendCalls):
             prefix: The beginning of the keys, such as a folder.
             pattern: A pattern for the key after *prefix*, as in `glob`. "*.txt" matches text files in the folder
             *prefix*; "**/*.txt" also matches files in folders below. The "/" between
-                prefix and pattern may be omitted. None matches all keys.
+                prefix and pattern may be omitted. None for all keys.
         """
         return run(self._list_keys(prefix, pattern))
 

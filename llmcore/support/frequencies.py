@@ -14,8 +14,8 @@ _MOST: Final = 16
 class Frequencies:
     """LFU with dynamic ageing.
 
-    The age is the worth of the key that was evicted last. Each use of a key sets the worth of the key to the number of
-    its uses plus the age. Because the age grows, new keys get a higher worth than an old key that is not used any more.
+    The age is the worth of the key that was evicted last. Each use sets a key's worth to its number of uses plus
+    the age. Because the age grows, new keys get a higher worth than an old key that is not used any more.
     """
 
     def __init__(self) -> None:

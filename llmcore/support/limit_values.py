@@ -106,7 +106,7 @@ class ScopeReport(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
     """The ids of the calls that have a slot of this scope."""
     debts_s: tuple[float, float] = (0.0, 0.0)
-    """Lower bounds of the debts of requests and of tokens, as the process knows them. The store may have lost its own
+    """Lower bounds, known to the process, of the debts in requests and in tokens. The store may have lost its own
     values in a restart."""
     spent_s: tuple[float, float] = (0.0, 0.0)
     """The amounts that the process used during an outage, in seconds of refill. The store adds them to the debts."""

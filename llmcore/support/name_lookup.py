@@ -19,7 +19,7 @@ _KEPT_S: Final = 5.0
 
 _lock = forks.lock()
 _lookups: dict[tuple[str, int], tuple[Future[list[Any]], list[float]]] = {}
-"""Host and port -> the look-up, and the time of its end in a list that is empty until then."""
+"""Host and port -> the look-up, and a list that is empty until the look-up ends and then has the time of the end."""
 
 
 def look_up(host: str, port: int, timeout_s: float) -> list[Any]:

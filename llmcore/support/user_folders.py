@@ -31,7 +31,7 @@ def get_user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str,
     home = find_home(env)
     if home is None:
         return None
-    if sys.platform == "linux" or env is not os.environ or not os.path.isabs(env.get("HOME") or "/"):  # noqa: PTH117 - a text
+    if sys.platform == "linux" or env is not os.environ or not os.path.isabs(env.get("HOME") or "/"):  # noqa: PTH117 - the value is a text, which may be empty
         return home / _DEFAULTS[kind] / "llmcore"
     import platformdirs
 
@@ -48,8 +48,8 @@ def get_working_folder() -> Path:
         return Path.cwd()
     path = ""
     with suppress(OSError):
-        path = os.readlink("/proc/self/cwd").removesuffix(_DELETED)  # noqa: PTH115 - a text
+        path = os.readlink("/proc/self/cwd").removesuffix(_DELETED)  # noqa: PTH115 - the suffix is removed from a text
     path = path or os.environ.get("PWD", "")
-    if not os.path.isabs(path):  # noqa: PTH117 - a text
+    if not os.path.isabs(path):  # noqa: PTH117 - the value is a text, which may be empty
         raise FileNotFoundError(errno.ENOENT, "the working directory does not exist any more")
     return Path(path)

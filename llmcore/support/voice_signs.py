@@ -66,7 +66,7 @@ def is_text(data: bytes) -> bool:
     if head.translate(None, _CONTROLS) != head or (len(set(head)) == 1 < len(head) and not head.isspace()):
         return False
     try:
-        codecs.utf_8_decode(head, "strict", False)  # noqa: FBT003 - its last character may be cut
+        codecs.utf_8_decode(head, "strict", False)  # noqa: FBT003 - False: the last character may be cut
     except UnicodeDecodeError:
         plain = sum(byte < 128 for byte in head)
         return head.lstrip().startswith(_OPENING) and plain >= _MOSTLY * len(head)
@@ -110,7 +110,7 @@ def detect_format(data: bytes, *, frames: int = 1) -> AudioFormat | None:
 
 
 def has_enough_bytes(data: bytes, kind: AudioFormat) -> bool:
-    """Return whether *data* is long enough to check whether its format is *kind*."""
+    """Return whether *data* is long enough for a check of the format *kind*."""
     if kind not in RAW:
         return len(data) >= HEAD_BYTES
     frame = read_mp3_frame(data, 0)

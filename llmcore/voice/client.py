@@ -90,11 +90,11 @@ class VoiceClient(ProcessBound):
 
         Args:
             text: The text; SSML if the provider supports it.
-            voice: A voice id of the provider; None uses the configured voice. `voice_id=` is another name of
+            voice: A voice id of the provider; None means the configured voice. `voice_id=` is another name of
                 this argument.
-            stability: A setting of some providers, between 0 and 1; None uses the voice's default.
+            stability: A setting of some providers, between 0 and 1; None means the voice's default.
             similarity_boost: Like *stability*.
-            model: A model of the provider; None uses the configured model.
+            model: A model of the provider; None means the configured model.
             cache: True, False, or "refresh" to request the speech again and cache it.
             timeout: Seconds for the whole text, or "30s"; replaces the configured deadline.
             tags: Recorded in the ledger.
@@ -343,7 +343,7 @@ class VoiceClient(ProcessBound):
         from llmcore.voice.measure import measure_speech  # imported here, because speech does not need it
 
         take = settings.pop
-        ask = Ask(text, take("voice", None), take("model", None), True, None, (), None, None, settings)  # noqa: FBT003 - the cache
+        ask = Ask(text, take("voice", None), take("model", None), True, None, (), None, None, settings)  # noqa: FBT003 - True is the argument `cache`
         return measure_speech(self._make_texts(ask)[0], self._services)
 
     def _make_texts(self, ask: Ask, *, streaming: bool = False, timed: bool = False) -> list[TextCall]:

@@ -33,7 +33,7 @@ def complete_provider_error(call: SpeechCall, error: ProviderError) -> None:
 
 
 def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> None:
-    """Find the rejected setting in the message of *error* by its name or value. Add the setting and a fix to the error."""
+    """Find which setting *error* rejects, by the setting's name or value in the message. Add the setting and a fix to *error*."""
     near = error.suggestion
     right: str | None
     for name, value in settings.items():

@@ -26,7 +26,7 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[int, str, str, bytes]).decode
 
 
 def read_message(file: IO[bytes]) -> bytes | None:
-    """Return the next message; None if *file* ends, even in the middle of a message."""
+    """Return the next message; None at the end of *file*, also if the last message is incomplete."""
     head = file.read(_LENGTH)
     size = int.from_bytes(head, "big") if len(head) == _LENGTH else 0
     body = file.read(size)

@@ -152,5 +152,5 @@ def _sum_rows(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:
         f"ifnull(sum(CASE WHEN state {which} 'open' THEN {column} END), 0)"
         for which, column in (("<>", spent), ("=", reserved))
     )
-    row: Sequence[int] = db.execute(f"SELECT {sums} FROM calls WHERE {' AND '.join(where)}", values).get  # noqa: S608 - constants
+    row: Sequence[int] = db.execute(f"SELECT {sums} FROM calls WHERE {' AND '.join(where)}", values).get  # noqa: S608 - only constants are inserted
     return row[0], row[1]

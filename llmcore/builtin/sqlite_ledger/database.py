@@ -163,7 +163,7 @@ class Database:
         """
         if time.monotonic() >= self._lock_deadline:
             return False
-        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - no secret
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - the pause need not be secret
         return True
 
     def _on_wal_commit(self, _: apsw.Connection, name: str, pages: int) -> int:

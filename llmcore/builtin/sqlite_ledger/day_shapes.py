@@ -1,7 +1,7 @@
 """The forms in which sums of days are stored, and the reports that each form can answer.
 
-A report is answered from the first form that has all columns of its dimensions and filters. So one scan of the rows
-serves most reports.
+A report is answered from the first form that has a column for each dimension and filter of the report. So
+one scan of the rows serves most reports.
 """
 
 from __future__ import annotations

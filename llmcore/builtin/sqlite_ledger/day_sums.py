@@ -104,7 +104,7 @@ class Kept:
         zone = _Zone(query.offsets)
         try:
             days = _find_days(self._db, query, zone, time.time())
-            if len(days) < 2:  # noqa: PLR2004 - summing one day is as fast
+            if len(days) < 2:  # noqa: PLR2004 - reading the rows of one day is as fast
                 return None
             with self._open() as kept:
                 found = self._read_days(kept, query, zone, days, _name_shape(shape))
@@ -116,13 +116,13 @@ class Kept:
         return merge(rows, len(query.dimensions))
 
     def find_percentiles(self, query: ReportQuery) -> dict[tuple[Any, ...], tuple[float | None, ...]] | None:
-        """Return the percentiles of each group of *query*; None in the same cases as `sum`."""
+        """Return the percentiles of each group of *query*; None if the caller must read the rows, as for `sum`."""
         if find_shape(query) != SHAPES[0] or not _MEASURED.issuperset((*query.dimensions, *query.filters)):
             return None
         zone = _Zone(query.offsets)
         try:
             days = _find_days(self._db, query, zone, time.time())
-            if len(days) < 2:  # noqa: PLR2004 - as in `sum`
+            if len(days) < 2:  # noqa: PLR2004 - reading the rows of one day is as fast
                 return None
             with self._open() as kept:
                 found = self._read_days(kept, query, zone, days, _LATENCIES)

@@ -23,12 +23,12 @@ _COLUMNS: Final = (
 
 def read_keys(db: apsw.Connection) -> list[ApiKey]:
     """See `LedgerKeys.read_keys`."""
-    return [_decode(row) for row in db.execute(f"SELECT {_COLUMNS} FROM keys")]  # noqa: S608 - constants
+    return [_decode(row) for row in db.execute(f"SELECT {_COLUMNS} FROM keys")]  # noqa: S608 - only constants are inserted
 
 
 def insert_key(db: apsw.Connection, key: ApiKey) -> bool:
     """See `LedgerKeys.insert_key`."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (key.name,)).fetchall()  # noqa: S608 - constants
+    row = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (key.name,)).fetchall()  # noqa: S608 - only constants are inserted
     if row and _decode(row[0]).is_valid(key.created_at):
         return False
     db.execute("DELETE FROM keys WHERE name = ?", (key.name,))
@@ -44,7 +44,7 @@ def insert_key(db: apsw.Connection, key: ApiKey) -> bool:
         key.expires_at,
         key.revoked_at,
     )
-    db.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - constants
+    db.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - only constants are inserted
     return True
 
 

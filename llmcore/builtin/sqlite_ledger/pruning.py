@@ -25,20 +25,20 @@ _CHUNK: Final = 10_000
 """The number of rows in one transaction, which holds the write lock for about 50 ms."""
 _CHUNK_ROWS: Final = f"""
     SELECT id, at FROM calls WHERE id > ? AND at < ? AND state <> 'open' AND attempt <> {SUM_ATTEMPT} ORDER BY id LIMIT ?
-"""  # noqa: S608 - constants
+"""  # noqa: S608 - only constants are inserted
 _SELECT: Final = f"""
     SELECT min(id), {", ".join(SUM_KEYS)}, {", ".join(f"sum({name})" for name in SUM_AMOUNTS)} FROM calls
     WHERE id BETWEEN ? AND ? AND at >= ? AND at < ? AND state <> 'open' AND attempt <> {SUM_ATTEMPT}
     GROUP BY {", ".join(SUM_KEYS)}, cost IS NULL
-"""  # noqa: S608 - constants
+"""  # noqa: S608 - only constants are inserted
 _DELETE: Final = f"""
     DELETE FROM calls WHERE id BETWEEN ? AND ? AND at < ? AND state <> 'open' AND attempt <> {SUM_ATTEMPT}
-"""  # noqa: S608 - constants
+"""  # noqa: S608 - only constants are inserted
 _INSERT: Final = f"""
     INSERT INTO calls (at, call, attempt, id, {", ".join((*SUM_KEYS, *SUM_AMOUNTS))})
     VALUES ({", ".join("?" * (4 + len(SUM_KEYS) + len(SUM_AMOUNTS)))})
-"""  # noqa: S608 - constants
-_NEXT: Final = f"SELECT at, call FROM calls WHERE attempt = {SUM_ATTEMPT} AND (at, call) > (?, ?) ORDER BY at, call LIMIT 1"  # noqa: S608 - constants
+"""  # noqa: S608 - only constants are inserted
+_NEXT: Final = f"SELECT at, call FROM calls WHERE attempt = {SUM_ATTEMPT} AND (at, call) > (?, ?) ORDER BY at, call LIMIT 1"  # noqa: S608 - only constants are inserted
 
 Write = Callable[[Callable[["apsw.Connection"], Any]], Any]
 """A function that runs work in a transaction."""
@@ -58,7 +58,7 @@ def prune(write: Write, before: float, edges: Sequence[float]) -> int:
 def _prune_chunk(
     db: apsw.Connection, *, before: int, edges: Sequence[float], last: int
 ) -> tuple[int, int] | None:
-    """Replace the next rows after the id *last*. Return the last id and the number of rows; None if there are none."""
+    """Replace the next rows after the id *last*. Return the last id and the number of rows; None if no row is left."""
     rows: list[Any] = db.execute(_CHUNK_ROWS, (last, before, _CHUNK)).fetchall()
     if not rows:
         return None

@@ -45,7 +45,7 @@ def _read_page(db: apsw.Connection, query: RowQuery, last: int | None, size: int
         values.append(last)
     order = "DESC" if query.newest_first else "ASC"
     rows = db.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - constants
+        f"SELECT {', '.join(_COLUMNS)} FROM calls WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?",  # noqa: S608 - only constants are inserted
         (*values, size),
     )
     return [_decode(row) for row in rows]

@@ -1,7 +1,7 @@
 """The rows of the ledger. Each request has one row, with its reservation and later its settled cost.
 
-A row is opened with a reservation before the request is sent, and closed afterwards. The column `owner` of an open row
-contains the name of its process and the key of the request.
+A row is opened with a reservation before the request is sent, and closed afterwards. In an open row, the column
+`owner` contains the name of the owning process and the key of the request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _COLUMNS: Final = LedgerRow.__struct_fields__[1:]
 _RECORD: Final = f"""
     INSERT INTO calls (id, {", ".join(_COLUMNS)})
     VALUES ((SELECT max(?, ifnull(max(id) + 1, 0)) FROM calls), {", ".join("?" * len(_COLUMNS))})
-"""  # noqa: S608 - constants
+"""  # noqa: S608 - only constants are inserted
 
 
 def open_row(db: apsw.Connection, request: ReserveRequest, owner: str) -> Reserved | Refusal:

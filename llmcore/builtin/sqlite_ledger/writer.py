@@ -193,7 +193,7 @@ class Writer:
             self._waiting.extendleft(reversed([job for job in jobs if job not in expired]))
             _fail(expired, error)
             return False
-        except Exception as error:  # noqa: BLE001 - raised by the job, and passed to its caller
+        except Exception as error:  # noqa: BLE001 - a job raised it, and the caller of the job gets it
             if len(jobs) == 1:
                 _fail(jobs, error)
             else:
@@ -208,7 +208,7 @@ class Writer:
         for job in jobs:
             try:
                 self._commit_jobs([job], _get_timeout([job], LOCK_TIMEOUT_S))
-            except Exception as error:  # noqa: BLE001 - passed to its caller
+            except Exception as error:  # noqa: BLE001 - the caller of the job gets its exception
                 _fail([job], error)
 
     def _commit_jobs(self, jobs: list[_Job], timeout_s: float) -> None:

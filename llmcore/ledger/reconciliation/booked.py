@@ -51,12 +51,12 @@ class Booked:
         self.cost = Decimal(0)
         """USD of these requests."""
         self.amounts: Counter[str] = Counter()
-        """Kind of token -> number of tokens of these requests."""
+        """The tokens of these requests: kind of token -> number."""
         self.bare = 0
         """The number of these requests that have a cost, but neither tokens nor characters."""
         self.unpriced_requests = 0
         self.unpriced: Counter[str] = Counter()
-        """Kind of token -> number of tokens of answered requests without a known cost."""
+        """The tokens of answered requests without a known cost: kind of token -> number."""
         self.estimated = 0
         """The number of answered requests whose tokens were counted locally, not by the server."""
         self.cancelled, self.lost, self.open = Unsettled(), Unsettled(), Unsettled()

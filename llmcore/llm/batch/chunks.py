@@ -32,7 +32,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """The arguments `user`, `tags` and `cache` of the run, and its model."""
     budget: str | None
     concurrency: int | None
-    """The number of requests in flight for this chunk. None adapts the number for all chunks of the worker process."""
+    """The number of requests in flight for this chunk. If None, the worker process adapts one number for all its chunks."""
     requests: list[tuple[bytes, bytes]]
     """Key and body of each request. A body is JSON."""
 
@@ -42,7 +42,7 @@ class ChunkResult(msgspec.Struct, frozen=True):
 
     replies: list[bytes | None] = []
     errors: dict[int, dict[str, Any]] = {}
-    """Position of a failed request -> its error."""
+    """The position of each failed request -> the error."""
     stop: dict[str, Any] | None = None
     """The error that ended the chunk, because every further request would raise it too."""
     is_closed: bool = False

@@ -79,7 +79,7 @@ class BatchMethods:
                 through the pipeline.
             api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
             system: Instructions for items without any.
-            concurrency: A fixed number of requests in flight; None adapts it to the server.
+            concurrency: A fixed number of requests in flight; if None, it adapts to the server.
             user: Recorded in the ledger.
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
@@ -144,7 +144,7 @@ class BatchMethods:
             items: The same items as before; needed if the run has not read all of them. An item with an answer is sent
                 again only if it has changed.
             model: As in `batch`.
-            lane: None continues in the lane of the earlier part; "now" cancels the vendor's batches, and sends the
+            lane: None for the lane of the earlier part; "now" cancels the vendor's batches, and sends the
                 remaining items at once.
             api: As in `batch`.
             system: Instructions for items without any.
@@ -206,7 +206,7 @@ class BatchMethods:
 
         Args:
             path: The file of the run. The first iteration creates it.
-            read: Returns the items; None uses the items in the file.
+            read: Returns the items; None means the items in the file.
             options: Arguments of `send`.
             lane: As in `resume_batch`.
             once: True if *read* can be called only once.
@@ -377,11 +377,11 @@ def _make_reader(
         return made if answer_type is None else check_format(made, defaults["response_format"])
 
     def read() -> Iterator[Prepared]:
-        assert isinstance(items, Iterable)  # noqa: S101 - chosen below
+        assert isinstance(items, Iterable)  # noqa: S101 - the return statement calls the right function
         return (make(index, item) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
-        assert isinstance(items, AsyncIterable)  # noqa: S101 - chosen below
+        assert isinstance(items, AsyncIterable)  # noqa: S101 - the return statement calls the right function
         index = 0
         async for item in items:
             yield make(index, item)

@@ -231,7 +231,7 @@ class Engine:
             return await work
         except LLMCoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - a plugin may raise any exception
             raise_unchained(EngineError(f"the engine `{self.name}` failed: {type(error).__name__}: {error}"))
 
     def _explain_closed(self) -> EngineError:

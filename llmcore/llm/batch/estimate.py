@@ -320,7 +320,7 @@ class _Estimator:
 
 
 def count_input(call: ChatCall) -> tuple[int, bool]:
-    """Return the number of prompt tokens and whether the number is exact."""
+    """Return the number of prompt tokens, and True if the number is exact."""
     try:
         count = count_request(call.backend, call.request)
     except PluginError:  # the provider cannot count

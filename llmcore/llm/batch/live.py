@@ -251,7 +251,7 @@ class LiveLane:
             return None
         try:
             item = self._source.read()
-        except Exception as error:  # noqa: BLE001 - of the application's iterator; raised when all requests have ended
+        except Exception as error:  # noqa: BLE001 - the application's iterator may raise anything; it is raised when all requests have ended
             self._exhausted, self._stop = True, error
             return None
         if item is WAITING:

@@ -24,7 +24,7 @@ class Pace:
     """The concurrency of one run.
 
     Args:
-        fixed: A fixed number of requests; None adapts to the server.
+        fixed: A fixed number of requests; if None, the number adapts to the server.
         clock: Returns seconds that never go back.
     """
 

@@ -137,7 +137,7 @@ class QueueLane:
         await self._source.close()
 
     def find_call(self, key: bytes) -> ChatCall | None:
-        """Return the call of the request *key*; None if the run no longer has it."""
+        """Return the call of the request *key*; None if the run no longer has this request."""
         body = self._queue.get_body(key)
         return None if body is None else self._plan(msgspec.json.decode(body))[0]
 
@@ -197,7 +197,7 @@ class QueueLane:
         while count < _PAGE and not self._exhausted:
             try:
                 item = self._source.read()
-            except Exception as error:  # noqa: BLE001 - of the application's iterator
+            except Exception as error:  # noqa: BLE001 - the application's iterator may raise anything
                 self._exhausted, self._stop = True, error
                 break
             self._exhausted = item is None
@@ -270,7 +270,7 @@ class QueueLane:
             return False
 
     async def _prepare(self, key: bytes, position: int) -> ChatCall | None:
-        """Return the call to send for *key*; None if it is already answered or has failed."""
+        """Return the call to send for *key*; None if the request is already answered or has failed."""
         if key in self._buffered:
             return None
         reply = self._store.find_answer(key, position)

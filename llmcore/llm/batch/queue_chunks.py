@@ -366,7 +366,7 @@ class Chunks:
 
 
 def _get_tail(chunk: Chunk) -> float:
-    """Return the start of the last part of the time window of *chunk*, in seconds since 1970."""
+    """Return the time, in seconds since 1970, when the last 1/24 of the time window of *chunk* begins."""
     expires = chunk.created + _DAY_S if chunk.expires is None else chunk.expires
     return expires - (expires - chunk.created) / _TAIL
 

@@ -105,7 +105,8 @@ class RunStore:
     """The file of one run. Only one process at a time may write to it.
 
     Raises:
-        LLMCoreError: Another process has the run open, or the file cannot be written. Every method may raise the latter.
+        LLMCoreError: Another process has the run open, or the file cannot be written. Every method may also raise the
+            error for the file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -37,7 +37,7 @@ class EmbeddingMethods:
 
         Args:
             texts: One text, or a list of texts.
-            model: A model, `provider:model`, or a name of `[models]`; None uses the name `embedding` of
+            model: A model, `provider:model`, or a name of `[models]`; None means the name `embedding` of
                 `[models]` if it exists, otherwise the configured model. Vectors of different models cannot be
                 compared.
             dimensions: The length of a vector, for models that can shorten it; the length is part of the

@@ -68,4 +68,4 @@ def _pack_vector(vector: Sequence[float], kind: str) -> bytes:
 
 
 def _unpack_vector(data: bytes, width: int) -> list[float]:
-    return list(struct.unpack(f"<{len(data) // width}{'f' if width == 4 else 'd'}", data))  # noqa: PLR2004 - bytes
+    return list(struct.unpack(f"<{len(data) // width}{'f' if width == 4 else 'd'}", data))  # noqa: PLR2004 - a float has 4 bytes, a double 8

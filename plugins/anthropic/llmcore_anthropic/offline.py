@@ -65,7 +65,7 @@ class Offline:
         """See `PricingProvider.price`. Fees of server tools, such as web searches, are not included."""
         return prices.get_price(model, usage, service_tier, at)
 
-    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - without a tokenizer, no count is exact
         """See `UsageBounds.most_usage`.
 
         Return None if the request uses server tools, because the amount of text that they read is unknown.

@@ -48,7 +48,7 @@ class StreamReader:
         self._message: dict[str, Any] = {}
         self._blocks: list[dict[str, Any]] = []
         self._inputs: dict[int, list[str]] = {}
-        """Index of a block -> the received pieces of JSON for the input of its tool."""
+        """Index of a tool block -> the received pieces of the tool's input, which is JSON."""
         self._calls: dict[int, int] = {}
         """Index of the block -> index of the call."""
         self._received = 0

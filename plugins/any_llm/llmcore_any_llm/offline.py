@@ -65,7 +65,7 @@ class Offline:
         vendor = PRICES.get(target.vendor, target.vendor)
         return prices.price(target.model, usage, service_tier, at=at, vendor=vendor)
 
-    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - without a tokenizer, no count is exact
         """See `UsageBounds.most_usage`."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 from any_llm import AnyLLM  # noqa: TID253 - loaded only when a provider is created
-from any_llm.providers.openai.base import BaseOpenAIProvider  # noqa: TID253 - as above
+from any_llm.providers.openai.base import BaseOpenAIProvider  # noqa: TID253 - loaded only when a provider is created
 
 from llmcore.errors import ConfigError, LLMCoreError, MalformedReply
 from llmcore.support import forks
@@ -88,7 +88,7 @@ class _Vendor:
 
 
 class AnyLLMProvider(Offline):
-    """Implement the asynchronous contracts of a language model, of embeddings and of a list of models."""
+    """Implement three asynchronous contracts: language model, embeddings, and list of models."""
 
     keeps_timeouts = True
 

@@ -37,7 +37,7 @@ class _Deadline:
         self.allow(self._seconds)
         return self
 
-    async def __aexit__(self, *raised: Any) -> None:  # noqa: PYI036 - they are passed on
+    async def __aexit__(self, *raised: Any) -> None:  # noqa: PYI036 - all arguments are passed on
         if self._timer is not None:
             self._timer.cancel()
         await self._limit.__aexit__(*raised)
@@ -155,7 +155,7 @@ async def _connect_tcp(addresses: Sequence[Any]) -> socket.socket:
     fault: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         connected = socket.socket(family, kind, protocol)
-        connected.setblocking(False)  # noqa: FBT003 - its only argument
+        connected.setblocking(False)  # noqa: FBT003 - `setblocking` has no keyword
         try:
             await asyncio.get_running_loop().sock_connect(connected, address)
         except OSError as error:

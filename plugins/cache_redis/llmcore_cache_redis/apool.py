@@ -87,7 +87,7 @@ class AsyncPool:
         self._fail(Broken("the cache was closed"))
         self.drop()
 
-    async def _wait(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - as above
+    async def _wait(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - passed to the timer of the connection
         """Return the first connection that becomes free.
 
         Raises:

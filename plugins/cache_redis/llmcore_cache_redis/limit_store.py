@@ -49,7 +49,7 @@ class LimitStore:
         except (Broken, ReplyError) as error:
             raise_unchained(self._make_error(error))
 
-    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
+    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - the sync method has the same parameter
         """See `CacheRateLimits.request_permit`."""
         try:
             return await self._asynchronous.run(self._limits.request(request, min(timeout, self._timeout)))

@@ -180,8 +180,8 @@ class Link:
             raise fault
         self._connection.phase = "ready"
         self._parser.deadline = float("inf")
-        self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - redis-py has no public access
-        self._reader: Any = self._parser._reader  # noqa: SLF001 - redis-py has no public access
+        self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - redis-py has no public name for it
+        self._reader: Any = self._parser._reader  # noqa: SLF001 - redis-py has no public name for it
         self._gets: Callable[[], Any] = self._reader.gets
         self._nothing: Final = self._gets()  # the value that means: no complete reply has arrived
         self._buffer = bytearray(_READ_BYTES)

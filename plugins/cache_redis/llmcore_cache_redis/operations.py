@@ -87,7 +87,7 @@ class Operations:
         return {key: found[key] for key in keys if key in found}
 
     def keys(self, address: Address, cursor: bytes) -> Plan[tuple[bytes, list[str]]]:
-        """Return the next cursor, `0` at the end, and some keys of one server."""
+        """Read some keys of one server. Return the next cursor, which is `0` at the end, and the keys."""
         cursor, names = yield from self._scan(address, cursor, self._names.glob())
         keys = [key for name in names if (key := self._names.key(name)) is not None]
         return cursor, keys

@@ -190,7 +190,7 @@ class RedisCache:
         """See `CacheLeases.release`."""
         await self._arun(self._leases.release(key, holder))
 
-    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - as in the sync variant
+    async def arequest_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:  # noqa: ASYNC109 - the sync method has the same parameter
         """See `request_permit`."""
         return await self._limit_store.arequest_permit(request, timeout)
 

@@ -55,11 +55,11 @@ class Standalone:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the server has every name
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the only server has every name
         """See `Route.at`."""
         return self._address
 
-    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - as above
+    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the only server has every name
         """See `Route.find`."""
         yield from ()
         return self._address
@@ -86,7 +86,7 @@ class Sentinels:
         """See `Route.at`."""
         return self._address
 
-    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - as above
+    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the master has every name
         """See `Route.find`."""
         deadline = time.monotonic() + self._timeout_s
         trouble: Exception = Broken("no Sentinel was asked")

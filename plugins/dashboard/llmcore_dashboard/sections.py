@@ -246,4 +246,4 @@ def _shorten(name: str) -> str:
     """Return the short name of a bucket for the x axis: "11-25", "14:00"."""
     if "T" in name:
         return f"{name[5:10]} {name[11:16]}"
-    return name[5:] if name.count("-") == 2 else name  # noqa: PLR2004 - a day has two
+    return name[5:] if name.count("-") == 2 else name  # noqa: PLR2004 - a date has two hyphens

@@ -14,5 +14,5 @@ def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
     """
     try:
         return function(data), ""
-    except BaseException as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - also SystemExit, which would end the worker
         return b"", f"{type(error).__name__}: {error}"

@@ -19,5 +19,5 @@ def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return function(data), ""
-    except BaseException as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - also SystemExit, which would end the worker
         return b"", f"{type(error).__name__}: {error}"

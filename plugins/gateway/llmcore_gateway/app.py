@@ -24,7 +24,7 @@ def create_app(core: Core, options: GatewayOptions | None = None) -> Application
 
     Args:
         core: The Core. The caller must close it.
-        options: None reads the table `[gateway]` of the configuration.
+        options: The options; None means the table `[gateway]` of the configuration.
     """
     return Application(Gateway(core, options))
 

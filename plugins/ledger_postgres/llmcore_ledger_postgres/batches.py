@@ -169,7 +169,7 @@ class Batcher:
         """Send *jobs* in one statement until *deadline*. If it does not answer, jobs with more time return to the queue."""
         try:
             values = self._statement.execute([job.item for job in jobs], deadline - time.monotonic())
-        except Exception as raised:  # noqa: BLE001 - passed to the callers
+        except Exception as raised:  # noqa: BLE001 - the callers get the exception
             error = raised
         else:
             for job, value in zip(jobs, values, strict=True):

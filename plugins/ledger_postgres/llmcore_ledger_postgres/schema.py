@@ -67,13 +67,13 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         session.execute(_read_file("leases.sql", schema))
         session.execute(_read_file("runs.sql", schema))
         session.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
-        session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - a checked name
+        session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - `check_name` has checked the schema
 
 
 def _read_version(session: Session, schema: str) -> int | None:
     if session.execute(_HAS_STATE, (schema,)).fetchone() is None:
         return None
-    found = session.execute(f"SELECT version FROM {schema}.state".encode()).fetchone()  # noqa: S608 - a checked name
+    found = session.execute(f"SELECT version FROM {schema}.state".encode()).fetchone()  # noqa: S608 - `check_name` has checked the schema
     return int(found[0]) if found else None
 
 

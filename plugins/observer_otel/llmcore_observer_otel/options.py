@@ -13,7 +13,7 @@ class OtelOptions(Options):
     endpoint: str | None = None
     """The address of an OTLP receiver, for spans and metrics over HTTP: "http://localhost:4318".
 
-    None uses the tracer and the meter that the application has configured.
+    None means the tracer and the meter that the application has configured.
     """
     metrics: bool = False
     """True if the duration and the tokens of calls are recorded as metrics."""

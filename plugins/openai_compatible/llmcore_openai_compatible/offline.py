@@ -70,7 +70,7 @@ class Offline:
         name = model.removeprefix("models/")
         return prices.price(name, usage, service_tier, at=at or datetime.now(UTC), vendor=self._server.prices)
 
-    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - without a tokenizer, no count is exact
         """See `UsageBounds.most_usage`. The context length is not used, because only the server knows it."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)

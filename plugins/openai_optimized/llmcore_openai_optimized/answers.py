@@ -105,4 +105,4 @@ def _read_name(model: Any) -> str:
 
 def is_success(status: int) -> bool:
     """Return whether *status* is 2xx, because some gateways use a status other than 200."""
-    return 200 <= status < 300  # noqa: PLR2004 - all 2xx
+    return 200 <= status < 300  # noqa: PLR2004 - every status 2xx is a success

@@ -106,7 +106,7 @@ class Assembly:
         delta = sent.delta
         if type(delta) is not dict or type(sent.index) is not int:
             return None
-        if len(delta) != 1 and not (len(delta) == 2 and "role" in delta):  # noqa: PLR2004 - role and content
+        if len(delta) != 1 and not (len(delta) == 2 and "role" in delta):  # noqa: PLR2004 - two fields: role and content
             return None
         if sent.finish_reason is not None or sent.error is not None or sent.logprobs is not None:
             return None

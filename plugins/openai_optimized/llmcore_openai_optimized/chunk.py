@@ -64,7 +64,7 @@ def decode_odd_chunk(payload: bytes) -> tuple[Chunk, bytes]:
     if isinstance(value, list) and len(value) == 1:  # Gemini wraps its errors in a list
         value = value[0]
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {type(value).__name__}")  # noqa: TRY004 - like errors of json
+        raise ValueError(f"expected an object, got {type(value).__name__}")  # noqa: TRY004 - callers handle the errors of json, which are ValueErrors
     repaired = _encode(repair_texts(value))
     sent = {name: value[name] for name in _CHUNK_FIELDS if name in value}
     choices = sent.get("choices")

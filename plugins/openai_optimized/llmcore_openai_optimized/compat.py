@@ -35,7 +35,7 @@ class OptimizedOpenAIProvider:
         self,
         api_key: str | None = None,
         model: str = "gpt-5.6-luna",
-        enable_cache: bool = True,  # noqa: FBT001, FBT002 - as above
+        enable_cache: bool = True,  # noqa: FBT001, FBT002 - existing code passes it by position
         cache_ttl: float | str | None = 3600,
         cache_backend: str = "file",
         pricing_tier: PricingTier = "standard",

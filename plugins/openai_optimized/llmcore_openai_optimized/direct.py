@@ -188,7 +188,7 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
 
-    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - see `Timeouts`
+    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - every step has the same timeout
         """See `Timeouts.get`."""
         return max(self._ends - time.monotonic(), 0.001)
 

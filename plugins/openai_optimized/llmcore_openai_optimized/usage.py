@@ -149,10 +149,10 @@ def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: in
 
 
 def _count_prompt(request: ChatRequest) -> int:
-    """Count the prompt. A failure to count must not lose the answer, because it is paid for."""
+    """Count the prompt. If that fails, return an upper bound: the answer is paid for, and must not be lost."""
     try:
         return int(tokens.count(request))
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:  # noqa: BLE001 - the answer is paid for and must not be lost
         return bounds.bound_prompt(request) or 0
 
 

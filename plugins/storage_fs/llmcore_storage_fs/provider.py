@@ -19,7 +19,7 @@ class FsStorage(BlockingFs):
 
     Args:
         root: The folder for the files. A relative path starts at the working directory.
-        open_root: Opens the root folder; None picks the safest function that the system supports.
+        open_root: Opens the root folder; None means the safest function that the system supports.
 
     Raises:
         ConfigError: *root* is not a usable path.

@@ -29,7 +29,7 @@ class S3Options(CommonOptions, frozen=True, kw_only=True):
     endpoint: str | None = None
     """The URL of the server, such as "http://127.0.0.1:9000"; None means Amazon's. A URL with http:// allows plain HTTP."""
     access_key_id: Secret | None = None
-    """Used with `secret_access_key`. None takes the SDK's defaults: AWS_ variables, a role, or the machine's identity."""
+    """Used with `secret_access_key`. None means the SDK's defaults: AWS_ variables, a role, or the machine's identity."""
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     anonymous: bool = False
@@ -42,7 +42,7 @@ class GcsOptions(CommonOptions, frozen=True, kw_only=True):
     bucket: str
     """The bucket. It must exist."""
     service_account_key: Secret | None = None
-    """The JSON key of the service account. None takes the application default credentials."""
+    """The JSON key of the service account. None means the application default credentials."""
     endpoint: str | None = None
     """The URL of the server; None means Google's."""
     anonymous: bool = False
@@ -57,7 +57,7 @@ class AzureOptions(CommonOptions, frozen=True, kw_only=True):
     container: str
     """The container. It must exist."""
     access_key: Secret | None = None
-    """The account key. None takes `sas_token`, or the SDK's defaults: AZURE_ variables or the machine's identity."""
+    """The account key. None means `sas_token`, or the SDK's defaults: AZURE_ variables or the machine's identity."""
     sas_token: Secret | None = None
     endpoint: str | None = None
     """The URL of the server; None means Azure's."""

@@ -1,7 +1,7 @@
 """Interruptible blocking calls. Inside the SDK, Ctrl-C has no effect until the server answers.
 
-Ctrl-C reaches only the main thread, so a worker thread makes the main thread's calls. An upload of any thread runs in a
-worker thread, while the thread that saves iterates over its source.
+Ctrl-C reaches only the main thread, so a worker thread makes the main thread's calls. An upload always runs in a
+worker thread, while the thread that called the upload iterates over the source of the bytes.
 """
 
 from __future__ import annotations

@@ -48,10 +48,10 @@ class Bucket:
         vendors: True if the server is the vendor's own service.
         by_version: True if conditions use version numbers in place of ETags.
         once: A store without retries; None means *store*.
-        lister: Lists unmodified names; None: the SDK lists.
+        lister: Lists unmodified names; None if the SDK lists.
         shared: True if other programs may write to the bucket.
         writer: The store for unconditional puts and deletes; None means *store*.
-        nesting: Prevents a key from being the folder of another key; None leaves this check to the server.
+        nesting: Prevents a key from being the folder of another key; None if the server checks this.
         retries: The number of retries.
     """
 

@@ -70,7 +70,7 @@ class Deadline:
                 self._attached.kill()
 
     def attach(self, target: Killable | None) -> None:
-        """Let `cancel` kill *target*; None detaches it.
+        """Let `cancel` kill *target*. If *target* is None, `cancel` kills nothing.
 
         Raises:
             Cancelled: The call is already cancelled.

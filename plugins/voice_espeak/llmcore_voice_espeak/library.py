@@ -93,7 +93,7 @@ class Library:
     ) -> None:
         """Speak *text*, UTF-8 without NUL, with the voice of the file *voice*.
 
-        *take* gets 16-bit samples in native byte order, and position and time (ms) of the words that begin in them.
+        *take* gets 16-bit samples in native byte order, and position and time (ms) of the words that begin in these samples.
         An exception of *take* ends the speech and is raised.
         """
         failed: list[BaseException] = []

@@ -57,7 +57,7 @@ def render_namespace(
 
     Args:
         functions: Each with `name`, `description` and `parameters`.
-        repeats: True if the comments of a property are repeated for each type of a list of types, as in Chat
+        repeats: True if a property with a list of types repeats its comments for each type, as in Chat
             Completions.
         item_comments: True if the items of lists have comments. Lists have no comments for the first models.
 

@@ -50,7 +50,7 @@ class Counter:
             PluginBroken: The token table is missing or damaged.
         """
         self.name = name
-        self._table = _open_table(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - see _DATA
+        self._table = _open_table(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - pathlib is slow to import
         self._ascii = re.compile(ASCII[name]).findall
         self._full: Any = None
         self._stock: tiktoken.Encoding | None = None

@@ -288,7 +288,7 @@ class CacheAbilities(Abilities):
         return f"work {secrets.token_hex(8)} "
 
     def _is_reported(self, reports: queue.Queue[Sequence[str] | None], key: object) -> bool:
-        """Wait until `watch` reports *key*. None waits for any list of keys."""
+        """Wait until `watch` reports *key*; if *key* is None, until it reports any list of keys."""
         end = time.monotonic() + self.expiry_timeout_s
         while (left := end - time.monotonic()) > 0:
             try:

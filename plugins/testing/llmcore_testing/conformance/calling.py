@@ -317,7 +317,7 @@ async def _arun_script(caller: Caller, script: Script) -> Any:
         try:
             try:
                 result = await caller.call_async(name, args, {})
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - the script handles it or raises it
                 name, *args = script.throw(error)
             else:
                 name, *args = script.send(result)

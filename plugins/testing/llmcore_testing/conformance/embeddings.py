@@ -31,7 +31,7 @@ class EmbeddingCases(Abilities):
     """
 
     embedding_model: ClassVar[str | None] = None
-    """The model for embeddings; None uses `model`."""
+    """The model for embeddings; None means `model`."""
 
     def embedding_request(self, texts: list[str], **parameters: Any) -> EmbeddingRequest:
         """Return a request for the vectors of *texts*."""

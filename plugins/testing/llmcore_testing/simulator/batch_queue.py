@@ -198,7 +198,7 @@ def answer_item(call: Call, path: str, answer: Callable[[Call], Any], body: Any)
 
 
 def read_page(query: Mapping[str, str], after: str, found: list[Batch]) -> tuple[list[Batch], bool]:
-    """Return one page of *found*, newest batch first, and whether more batches follow.
+    """Return one page of *found*, newest batch first, and True if more batches follow.
 
     Args:
         query: The query of the request, with `limit`.

@@ -50,8 +50,8 @@ class Fault:
         Args:
             status: 200 to 599.
             retry_after: The value of the header `Retry-After`: seconds, a date, or an invalid text.
-            code: For example "insufficient_quota" or "context_length_exceeded". None takes OpenAI's code for the status.
-            message: None takes OpenAI's message for the status.
+            code: For example "insufficient_quota" or "context_length_exceeded". None means OpenAI's code for the status.
+            message: The text of the error. None means OpenAI's message for the status.
             body: Replaces the error. Text is sent unchanged, other values as JSON.
             headers: Additional headers.
         """

@@ -66,7 +66,7 @@ class Group:
     recorded: bool = True
     """True if the simulator records and counts the requests. Only recorded requests can be held or made to fail."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
-    """Makes an answer with a text of the given size in bytes, from the request body. None makes a chat completion.
+    """Makes an answer with a text of the given size in bytes, from the request body. None means a chat completion.
     `Route.make_big` takes precedence."""
 
 

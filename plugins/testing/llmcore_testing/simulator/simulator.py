@@ -40,10 +40,10 @@ class Simulator:
 
     Args:
         port: The port to listen on; 0 takes a free port.
-        api_keys: The accepted keys. None accepts any key that is not empty.
+        api_keys: The accepted keys; None for any key that is not empty.
         reports_usage: True if a stream reports its usage even if the request did not ask for it, as Mistral does.
         needs_key: True if a request without a key is rejected. Local servers such as Ollama accept such a request.
-        models: The models that exist. None accepts every name.
+        models: The models that exist; None for every name.
         latency_s: The duration of every answer in seconds.
         reply: The answer to each request that finds no queued answer from `replies`.
         headers: Headers to add to every successful answer. Such a header replaces a header of the same name:
@@ -177,7 +177,7 @@ class Simulator:
 
         Args:
             fault: For example `Fault.status(429, retry_after=1)`.
-            times: The number of requests to fail. None fails all requests until `reset`.
+            times: The number of requests to fail; None for all requests until `reset`.
             path: Match only requests whose path contains this text.
             model: Match only requests for this model.
         """

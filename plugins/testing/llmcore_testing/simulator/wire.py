@@ -70,13 +70,13 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     length: int | None = None
-    """The size of a body that does not fit in memory. None adds up the pieces."""
+    """The size of a body that does not fit in memory. If None, the pieces are added up."""
     cut_before: int | None = None
     """The index of the first stream event that tells how the answer ends."""
     counted: str | None = None
     """The count to increase after the complete answer."""
     error_event: Callable[[str, str | None], bytes] | None = None
-    """Makes the error event of a stream from a message and a code. None makes OpenAI's event."""
+    """Makes the error event of a stream from a message and a code; None if it is OpenAI's event."""
 
 
 def encode(value: Any) -> bytes:
