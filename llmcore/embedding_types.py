@@ -59,7 +59,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     None if the price is unknown; 0 if all texts came from the cache.
     """
     cached: Sequence[bool] = msgspec.field(default_factory=list)
-    """For each vector, in the order of the texts: True if the cache had it."""
+    """For each text, in order: True if its vector came from the cache."""
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     cost_source: CostSource | None = None

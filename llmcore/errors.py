@@ -107,7 +107,7 @@ class ProviderError(LLMCoreError):
 
     code = "LC400"
     retryable = False
-    """True if the same request may succeed if it is sent again later."""
+    """True if the same request may succeed when it is sent again later."""
 
     def __init__(
         self,

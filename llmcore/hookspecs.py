@@ -213,8 +213,8 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     offline: Callable[[OptionsT], object] | None = None
     """A function that takes the checked options and returns an object that needs no SDK, key or network.
 
-    llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host creates the
-    provider, and asks the provider itself.
+    llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None if the host must
+    create the provider and ask the provider itself.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
     """llm: a function that returns everything that can change the answer besides the request, such as address and

@@ -71,7 +71,7 @@ def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str 
 def find_foreign_llmcore(*folders: str) -> str | None:
     """Search *folders* for the other project's distribution `llmcore`, and return its name and version.
 
-    The result is None if it is not installed.
+    The result is None if the distribution is not installed.
     """
     for folder in folders:
         for found in Path(folder).glob("llmcore-[0-9]*.dist-info"):

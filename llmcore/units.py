@@ -67,7 +67,7 @@ def is_part(value: object) -> TypeGuard[float]:
 
 def _read(value: object, units: dict[str, float] | dict[str, int], *, default: str) -> float:
     if isinstance(value, bool):
-        raise ValueError(f"expected a number or text, got {value!r}")  # noqa: TRY004 - callers catch only ValueError
+        raise ValueError(f"expected a number or text, got {value!r}")  # noqa: TRY004 - callers get ValueError for every wrong value
     if isinstance(value, int | float):
         return value
     match = _NUMBER_AND_UNIT.fullmatch(value) if isinstance(value, str) else None

@@ -63,7 +63,7 @@ class Store:
         """
         self._uses = 0
         self._trim_at = 0
-        """The resident bytes of mapped files at which the map is made again; 0 if they must be measured first."""
+        """The map is made again when the resident bytes of mapped files reach this number; 0 if the bytes must be measured first."""
         # Acquire these locks in this order. LMDB must not be remapped or closed during a transaction of this
         # process.
         self._writing = forks.lock()

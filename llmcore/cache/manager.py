@@ -45,9 +45,9 @@ class CacheManager(ProcessBound):
 
         Args:
             backend: "memory", "file" or any installed provider.
-            cache_dir: Folder of a cache that stores files; created if missing. None: the default of the
+            cache_dir: Folder of a cache that stores files; created if missing. None means the default of the
                 provider. Providers that do not store files ignore this argument.
-            ttl: Default TTL of `set` and `cached`; None: values live until they are evicted.
+            ttl: Default TTL of `set` and `cached`; None if values stay until they are evicted.
             memory: Size of the memory tier in front of the backend; 0 turns it off.
             on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for the first 60
                 seconds of the outage, and new entries for their ttl. "miss": every look-up is a miss.
@@ -100,7 +100,7 @@ class CacheManager(ProcessBound):
         Args:
             key: Text that is not empty.
             value: Plain data: JSON types, bytes, tuples, sets, dates and times, Decimal, UUID.
-            ttl: Time to live; None: the TTL of the cache.
+            ttl: Time to live; None means the TTL of the cache.
             tags: Tags by which `invalidate(tags=...)` removes the value.
 
         Returns:
@@ -204,7 +204,7 @@ class CacheManager(ProcessBound):
         methods. Identical concurrent calls share one run (single-flight). Exceptions are never cached.
 
         Args:
-            ttl: Time to live of a result; None: the TTL of the cache.
+            ttl: Time to live of a result; None means the TTL of the cache.
             key: A function that returns the key for the arguments. By default, the key is made from all
                 arguments.
             tags: Tags by which `invalidate(tags=...)` removes results, or a function that returns them for

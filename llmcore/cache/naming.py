@@ -36,7 +36,7 @@ def make_name(function: Callable[..., Any]) -> str:
 
 
 def _name_main_module() -> tuple[str, list[bytes]]:
-    """Return the module name of the running program, and a list with the path of its file as bytes.
+    """Return the module name of the running program, and a list with the path of the program's file as bytes.
 
     The list is empty if the program was started as a module.
     """

@@ -53,7 +53,7 @@ class CacheStore:
 
         Args:
             backend: The backend that stores the entries.
-            ttl: Default TTL in seconds; None: entries live until they are evicted.
+            ttl: Default TTL in seconds; None if entries stay until they are evicted.
             memory: Bytes of the memory tier; 0 for none.
             on_outage: "memory" serves and stores entries in the memory tier while the backend is unreachable,
                 see `Outage`; with "miss" every look-up is a miss.
@@ -385,7 +385,7 @@ def _peek_nothing(_: str) -> None:
 
 
 def _unpack(data: object) -> tuple[bytes, float] | None:
-    """Return the value and its expiry time (0 for never); None if it has expired or *data* has another format."""
+    """Return the value and its expiry time (0 for never); None if the value has expired or *data* has another format."""
     if not isinstance(data, bytes) or len(data) < _HEADER.size:
         return None
     magic, expires = _HEADER.unpack_from(data)

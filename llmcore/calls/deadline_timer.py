@@ -30,8 +30,8 @@ class DeadlineTimer:
 
         Args:
             left: Returns the seconds until the deadline, which may change.
-            keeps_timeouts: True if blocking steps end by themselves; otherwise they run in threads that can be
-                abandoned.
+            keeps_timeouts: True if blocking steps end by themselves. If False, blocking steps run in threads that can
+                be abandoned.
         """
         self._keeps_timeouts = keeps_timeouts
         self._left = left

@@ -389,7 +389,7 @@ class SharedLimits:
             return _PROBE_S
         if was_outage:
             self._end_outage()
-        # only after the outage: its calls are reported with the number of processes that divided the share
+        # set this last: the calls of the outage are reported with the earlier number of processes, which divided the share
         self._counts = counts
         return self._lease_s / _REPORTS
 

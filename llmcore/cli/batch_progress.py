@@ -30,7 +30,7 @@ class Progress:
     """Counts finished items and shows rate, cost, the share of the cache, failures, and the remaining time and cost.
 
     Args:
-        total: The number of items; None if it is unknown.
+        total: The number of items; None if the number is unknown.
         shows: False for a command that has nothing to show.
     """
 

@@ -94,7 +94,7 @@ def _list_keys(core: Core) -> list[str] | None:
 
 
 def _get_size(core: Core, folder: Path | None) -> int | None:
-    """Return the size in bytes: the size that the backend reports, or the disk usage of its folder."""
+    """Return the size of the cache in bytes, as the backend reports it, or the disk usage of the cache's folder."""
     size = getattr(core.backend("cache").provider, "size_bytes", None)
     if callable(size):
         size = size()

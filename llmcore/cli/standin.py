@@ -13,7 +13,7 @@ _MODEL = "gpt-5.6-luna"
 def explain_echo(
     providers: Collection[str], install: str | None, line_to_set: Callable[[tuple[str, ...], str], str]
 ) -> str:
-    """Return the note.
+    """Return the note that names the commands to configure a real model.
 
     Args:
         providers: The language models that are installed.

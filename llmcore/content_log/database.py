@@ -119,7 +119,7 @@ class LogFile:
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def get(self, number: int) -> dict[str, Any] | None:
-        """Return the entry with the id *number*; None if it does not exist."""
+        """Return the entry with the id *number*; None if there is no such entry."""
         with self._lock:
             text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE id = ?"  # noqa: S608 - only names of columns are inserted
             row = self._connect().execute(text, (number,)).fetchone()

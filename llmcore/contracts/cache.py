@@ -39,7 +39,7 @@ class CacheProvider(Protocol):
         Args:
             key: Any text of 1 to 512 characters.
             value: Any bytes, also empty. A backend may refuse values of 1 MB and more.
-            ttl: Seconds, greater than 0; do not round a fraction down to 0. None stores the value until it is
+            ttl: Seconds, greater than 0; do not round a fraction down to 0. None if the value stays until it is
                 evicted.
 
         Raises:
@@ -145,7 +145,7 @@ class CacheHistory(CacheVersion, Protocol):
     def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
         """Return the current version, and the keys that were written or deleted after *version*.
 
-        None in place of keys: any key may have changed. Leases are not changes.
+        If any key may have changed, None stands in place of the keys. Leases are not changes.
         """
         ...
 

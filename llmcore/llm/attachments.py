@@ -62,8 +62,8 @@ def audio(
 
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
-        format: The name of the format, such as "flac", for servers that accept more than wav and mp3; None
-            detects the format.
+        format: The name of the format, such as "flac", for servers that accept more than wav and mp3; if None, the
+        format is detected.
         max_bytes: The maximum size of the content.
 
     Raises:

@@ -150,7 +150,7 @@ class ChatQuote:
         return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))
 
     def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
-        """Return the cost of the answer and its source; None if unknown.
+        """Return the cost of the answer, or None if it is unknown, and the source of the cost.
 
         A cost that the server reports takes precedence over all prices, because it includes fees and discounts.
         """

@@ -41,7 +41,7 @@ def write_message(file: IO[bytes], body: bytes) -> None:
 
 def main() -> None:
     """Serve calls until the input ends."""
-    # Ctrl-C reaches the whole process group, but the process that started the worker decides about its end
+    # Ctrl-C reaches the whole process group, but the process that started the worker decides when the worker ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     calls, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps the output of libraries out of the results

@@ -110,7 +110,7 @@ class Database:
     def before_fork(self) -> None:
         """Close the file.
 
-        SQLite has a table of the locks of its process. A forked child would mistake the parent's locks for its own.
+        SQLite keeps a table of the locks that the process holds. A forked child would mistake the parent's locks for its own.
         """
         if self._connection is not None and forks.was_free(self.lock):
             # Close without a checkpoint, because the fork would wait for the checkpoint.

@@ -92,7 +92,8 @@ def check_items(items: object, lane: object, concurrency: object) -> None:
 def check_shared(run_id: str, engine: str | None) -> None:
     """Raise BadRequest if a run that is resumed without an engine was begun on *engine*.
 
-    The workers of *engine* may have answers that this process does not know. Their requests would be paid for twice.
+    The workers of *engine* may have answers that this process does not know. The requests of these answers would be
+    paid for twice.
     """
     if not engine:
         return

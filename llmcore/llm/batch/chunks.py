@@ -15,7 +15,7 @@ from llmcore.types import Reply
 __all__ = ["Chunk", "ChunkResult", "Outcome", "decode_error", "decode_reply", "encode_error", "encode_reply"]
 
 Outcome: TypeAlias = Reply[Any] | BaseException | None
-"""The outcome of a request; None if it was not sent."""
+"""The outcome of a request; None if the request was not sent."""
 
 encode_reply: Final = msgspec.msgpack.Encoder().encode
 decode_reply: Final = msgspec.msgpack.Decoder(Reply).decode

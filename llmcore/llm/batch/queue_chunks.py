@@ -29,11 +29,12 @@ _CONFIRM_S: Final = 60.0
 The vendor may still work on a request whose connection ended, and may list a new batch late.
 """
 _ANSWERED_CONFIRM_S: Final = 2.0
-"""Seconds after which an unlisted batch counts as not created, if the vendor has answered its creation with an error."""
+"""Seconds after which a batch that is not listed counts as not created, if the vendor
+answered the request to create it with an error."""
 _CLOCKS_S: Final = 600.0
 """The maximum difference between the vendor's clock and the local one, in seconds."""
 _TAIL: Final = 24
-"""In the last 1/24 of a batch's time window, its remaining requests move to the lane `now`."""
+"""In the last 1/24 of a batch's time window, the requests that have no result yet move to the lane `now`."""
 _DAY_S: Final = 86_400.0
 _FIRST_PAUSE_S: Final = 1.0
 _MOST_PAUSE_S: Final = 120.0

@@ -131,7 +131,7 @@ def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[d
 def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> EmbeddingCall:
     """Return the call of one request.
 
-    The call has its own key, through which other threads and processes with an equal request share it.
+    The call has its own key, so that other threads and processes with an equal request share the call.
     """
     keys = tuple(call.keys[text] for text in texts) if call.keys else ()
     key: str | None = None

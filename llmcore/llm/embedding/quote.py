@@ -59,7 +59,7 @@ class EmbeddingQuote:
         return None
 
     def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
-        """Return the cost of the answer and its source; None if unknown.
+        """Return the cost of the answer, or None if it is unknown, and the source of the cost.
 
         An amount that the server billed takes precedence.
         """

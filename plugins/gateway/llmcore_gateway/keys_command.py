@@ -74,7 +74,10 @@ def _create(core: Core, args: argparse.Namespace) -> None:
 
 
 def _list_unknown(core: Core, names: Sequence[str]) -> list[str]:
-    """Return a warning for each name that this gateway serves neither as a model nor, perhaps, as one of a voice."""
+    """Return a warning for each name that is not a model of this gateway.
+
+    The list is empty if a voice is configured, because a name may be a model of the voice.
+    """
     from llmcore_gateway.gateway import Gateway
 
     if not names or core.settings.voice.provider is not None:

@@ -31,7 +31,7 @@ _TIMEOUT_S: Final = 10.0
 _GROUPS: Final = 1000
 """The maximum number of groups to remember."""
 _PENDING: Final = 500
-"""The number of closed rows of one lease from which they are reported before the interval ends."""
+"""A lease with at least this many closed rows reports the rows before the interval ends."""
 _VALID_PART: Final = 0.8
 """A lease is used for this part of `silence` after a report. After all of it, other processes settle the lease."""
 _MIDNIGHT_S: Final = 0.1

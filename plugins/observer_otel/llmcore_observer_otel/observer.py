@@ -95,7 +95,7 @@ class OtelObserver(Observer):
         }
         if event.error is not None:
             attributes[names.ERROR] = event.error
-        assert self._duration is not None and self._tokens is not None  # noqa: S101, PT018 - `on_call` creates both
+        assert self._duration is not None and self._tokens is not None  # noqa: S101, PT018 - `on_call` calls this method only if both exist
         self._duration.record(event.latency_s, attributes)
         if event.usage.total_tokens and not event.cached:
             self._tokens.record(event.usage.input_tokens, {**attributes, names.TOKEN_TYPE: "input"})

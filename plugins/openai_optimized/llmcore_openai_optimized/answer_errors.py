@@ -14,7 +14,7 @@ def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
     """Return the error document in a completion or a chunk; None if it does not report an error.
 
     Args:
-        chunk: The decoded payload; None if it cannot be decoded.
+        chunk: The decoded payload; None if the payload cannot be decoded.
         event: The name of the server-sent event.
         payload: The JSON.
     """

@@ -37,7 +37,7 @@ ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
 TWELVE_HOURS: Final = 2
 """Price of a 12-hour cache write as a multiple of a 30-minute write, in every tier: 2.5 instead of 1.25 times the input.
 
-Source: as above. The factor is the same for all ten models that have both prices there.
+Source: the tables inside litellm that are named above. The factor is the same for all ten models that have both prices there.
 """
 
 AUDIO: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {

@@ -236,8 +236,8 @@ def _close(backend: Backend) -> Act[None]:
 def _find_methods(kind: str) -> tuple[dict[str, Any], dict[str, tuple[inspect.Signature, Any]]]:
     """Return two mappings of the methods of *kind*.
 
-    The first has the network methods with their return types, the second the local methods with their signatures and
-    return types.
+    The first mapping has the network methods, each with its return type. The second has the local methods, each with
+    its signature and return type.
 
     A method counts as a network method if it has an async variant.
     """

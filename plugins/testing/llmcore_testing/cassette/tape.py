@@ -129,8 +129,8 @@ class Tape:
     Args:
         path: The file.
         kind: "llm" or "voice".
-        mode: "replay", "record" or "auto". The first tape of the process that records begins a new file, and the next ones
-            add to it.
+        mode: "replay", "record" or "auto". In each process, the first tape that records begins a new file, and later
+            tapes add to that file.
         clean: Returns a JSON value without secrets. Requests are cleaned before they are written and before they are compared.
 
     Raises:

@@ -28,11 +28,11 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "upstream": "a server that fails",
     "variation": "that the cache keeps audio of other options apart",
 }
-"""For each fixture, the subject of the tests that need it."""
+"""Fixture -> the subject of the tests that need the fixture."""
 
 
 def of(ability: str) -> Callable[[T], T]:
-    """Mark a test of *ability*, which is named by one of its methods; see `OptionalParts.lacks`."""
+    """Mark a test of *ability*, given as the name of one of the ability's methods; see `OptionalParts.lacks`."""
 
     def mark(test: T) -> T:
         test.ability = ability  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ def of(ability: str) -> Callable[[T], T]:
 
 
 def requires(*fixtures: str) -> Callable[[T], T]:
-    """Mark a test that needs these fixtures. The author defines them; by default, each is None or empty."""
+    """Mark a test that needs these fixtures. The author of the test class defines the fixtures; by default, each fixture is None or empty."""
 
     def mark(test: T) -> T:
         test.required_fixtures = fixtures  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ class OptionalParts:
     """Excludes tests of abilities that a backend lacks, and skips tests whose fixture the author has not defined."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Abilities that the backend intentionally does not have, each named by one of its methods, and optional fixtures that do
+    """Abilities that the backend intentionally does not have, each given as the name of one of the ability's methods, and optional fixtures that do
     not apply to it. pytest does not collect their tests. Tests of other missing abilities and fixtures are skipped."""
 
     _left_out: ClassVar[dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""The charges that a simulated vendor has billed. Its usage and cost reports add them up."""
+"""The charges that a simulated vendor has billed. The vendor's usage and cost reports add up the charges."""
 
 from __future__ import annotations
 
