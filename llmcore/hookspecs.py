@@ -65,7 +65,7 @@ OLDEST_API: Final = 1
 """The oldest version of the hooks whose plugins this host still loads."""
 
 API_CHANGES: Final[Mapping[int, str]] = {}
-"""Version of the hooks, from the second one on -> its changes, each as an instruction to authors: "rename X to Y"."""
+"""Version of the hooks, from version 2 on -> the changes in this version, each as an instruction to authors: "rename X to Y"."""
 
 KINDS: Final = ("llm", "cache", "storage", "voice", "ledger", "engines")
 """The kinds of provider.

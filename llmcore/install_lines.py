@@ -38,7 +38,7 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
     "llmcore-any-llm": "llmcore-openai-optimized",
     "llmcore-openai-compatible": "llmcore-openai-optimized",
 }
-"""Plugin -> the other plugin of this project that it needs. Neither is on a package index."""
+"""Plugin -> another plugin of this project, which the first one needs. Neither is on a package index."""
 
 _ROOT: Final = Path(__file__).parents[1]
 

@@ -81,7 +81,7 @@ def _get_handlers() -> set[Any]:
     codes = set()
     for number in signal.valid_signals():
         handler: Any = signal.getsignal(number)
-        handler = getattr(handler, "func", handler)  # functools.partial
+        handler = getattr(handler, "func", handler)  # a functools.partial has the function in `func`
         call = handler if hasattr(handler, "__code__") else getattr(type(handler), "__call__", None)  # noqa: B004 - the code object of the method is needed
         codes.add(getattr(call, "__code__", None))
     return codes - {None}

@@ -60,7 +60,7 @@ def find_fault(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     if not head:
-        return None  # just created
+        return None  # another process has just created the file
     metas = _read_metas(head)
     if isinstance(metas, str):
         return metas

@@ -89,7 +89,7 @@ class Store:
                 txn.abort()
             self._count_use()
         except lmdb.Error:
-            data = self.read(lambda txn: txn.get(slot))  # repairs and retries
+            data = self.read(lambda txn: txn.get(slot))  # `read` repairs the file and tries again
         return data
 
     def read(self, work: Callable[[Any], T], *, buffers: bool = False) -> T:
@@ -143,7 +143,7 @@ class Store:
             with self._reading:
                 stat = (self._env or self._open_env()).stat()
         except lmdb.Error:
-            self.read(lambda txn: txn.id())  # repairs
+            self.read(lambda txn: txn.id())  # `read` repairs the file
             with self._reading:
                 stat = (self._env or self._open_env()).stat()
         pages: int = stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
@@ -157,7 +157,7 @@ class Store:
                 written: int = txn.id()
                 txn.abort()
         except lmdb.Error:
-            written = self.read(lambda txn: txn.id())  # repairs and retries
+            written = self.read(lambda txn: txn.id())  # `read` repairs the file and tries again
         return self._generation << _GENERATION_AT | written
 
     def changes_since(self, version: int, namespace: bytes) -> tuple[int, list[str] | None]:

@@ -100,7 +100,7 @@ class Leases:
             is_acquired = yield from self._store.call_lease_operation(
                 "acquire", key, self._holder, self._lease_s
             )
-        except GeneratorExit:  # no further step is possible
+        except GeneratorExit:  # a closing generator must not yield another step
             raise
         except BaseException:
             with self._lock:
@@ -116,7 +116,7 @@ class Leases:
         """Run *work*; release the lease if it fails or is cancelled."""
         try:
             return (yield from work)
-        except GeneratorExit:  # no further step is possible: the lease expires
+        except GeneratorExit:  # a closing generator must not yield another step: the lease expires
             self._abandon(key)
             raise
         except BaseException:

@@ -59,7 +59,7 @@ class Outage:
         with self._lock:
             try:
                 self._entries.set(_NEW + key, value, ttl)
-            except CacheError:  # larger than the tier
+            except CacheError:  # the value is larger than the tier
                 self._entries.delete(_NEW + key)
             self._entries.delete(key)
 

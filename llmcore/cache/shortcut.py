@@ -39,7 +39,7 @@ class Shortcut:
         """Return the result for the arguments and count a hit; MISSED if the call is not a recent hit."""
         try:
             spot = self.spots.get((args, *kwargs.items()) if kwargs else args)
-        except TypeError:  # not hashable
+        except TypeError:  # an argument is not hashable
             return MISSED
         if spot is None:
             return MISSED

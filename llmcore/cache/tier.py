@@ -140,7 +140,7 @@ class Tier:
             if is_current and (ttl is None or ttl > 0):
                 try:
                     self._entries.set(key, value, ttl)
-                except CacheError:  # larger than the tier
+                except CacheError:  # the value is larger than the tier
                     self._entries.delete(key)
                 return
             self._entries.delete(key)  # remove the older value of the key

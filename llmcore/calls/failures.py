@@ -78,7 +78,7 @@ def complete_failure(error: ProviderError, facts: CallFacts) -> None:
     error.model, error.attempts, error.elapsed_s = facts.model or None, facts.attempts, facts.elapsed_s
     if error.where is None:
         error.where, error.excerpt = _find_place(error, facts)
-    elif error.where in facts.parameters:  # the server rejected a parameter
+    elif error.where in facts.parameters:  # `where` is the name of a parameter that the server rejected
         name, value = error.where, str(facts.parameters[error.where])
         error.where = f"{name}={value[:_LONGEST_VALUE]}"
         error.fix = error.fix or f"{facts.method}(...) without {name}="

@@ -209,7 +209,7 @@ def _dump_model(value: Any) -> Any:
     The vendor's client returns models with many unset fields, and servers reject `"tool_calls": null`.
     """
     dumped = value.model_dump(mode="json", by_alias=True)
-    if not isinstance(dumped, dict):  # a RootModel
+    if not isinstance(dumped, dict):  # a RootModel may contain any value
         return dumped
     for name, field in type(value).model_fields.items():
         alias = field.serialization_alias or field.alias or name

@@ -22,7 +22,7 @@ __all__ = ["Forecast", "show_estimate"]
 
 _NAMES: Final = ("at least", "likely", "at most")
 _MOST_ITEMS: Final = 10_000
-"""The number of lines up to which a run is estimated before it starts. An estimate takes about a second for 5,000 lines."""
+"""A run with at most this many lines is estimated before it starts. An estimate takes about a second for 5,000 lines."""
 
 
 class _Costs(msgspec.Struct, frozen=True):

@@ -125,7 +125,7 @@ def _make_bar(total: int | None) -> Any:
     from importlib import import_module
 
     tqdm: Any = import_module("tqdm").tqdm
-    tqdm.monitor_interval = 0  # no thread
+    tqdm.monitor_interval = 0  # tqdm must not start a thread
     return tqdm(
         total=total,
         file=sys.stderr,

@@ -100,7 +100,7 @@ class VersionFinding(NamedTuple):
 def compare_versions(distribution: str) -> Iterator[VersionFinding]:
     """Compare the installed dependencies of *distribution* with the tested versions.
 
-    Yield one problem with a fix for each version below its lower bound, then one finding for the other dependencies.
+    Yield one problem with a fix for each dependency that is below its lower bound, then one finding for all others.
     A version that is newer than the tested versions is only noted. Dependencies that are not installed are skipped.
     """
     suitable: list[str] = []

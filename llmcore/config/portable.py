@@ -111,7 +111,7 @@ def _list_budgets(settings: Settings) -> list[str]:
 def _find_table(tree: dict[str, Any], path: Path) -> dict[str, Any] | None:
     table: Any = tree
     for part in path:
-        if isinstance(table, list):  # [[budgets]]
+        if isinstance(table, list):  # a list of tables, such as [[budgets]]
             table = table[int(part)]
         else:
             table = table.get(part) if isinstance(table, dict) else None

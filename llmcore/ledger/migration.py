@@ -32,7 +32,7 @@ class Migrated(NamedTuple):
     rows: int
     keys: int
     budgets: int
-    """Budgets whose counters were raised, because rows of their period were pruned."""
+    """Budgets whose counters were raised, because rows in the period of the budget were pruned."""
     deferred: int = 0
     """Open requests of vendors' batches. They were moved, so only the target can settle them."""
 

@@ -113,7 +113,7 @@ def _parse_union(raw: bytes, members: tuple[Any, ...]) -> Any:
     """Parse *raw* as each member type that fits; return the value that omits the fewest fields of *raw*."""
     try:
         given = frozenset(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
-    except msgspec.ValidationError:  # not an object
+    except msgspec.ValidationError:  # the answer is not an object
         given = frozenset()
     faults = []
     for member in sorted(members, key=lambda member: len(given - _get_fields(member))):

@@ -94,7 +94,7 @@ class _Rewriter:
         return {**root, "$defs": definitions} if definitions else root
 
     def _rewrite(self, node: Any) -> Any:
-        if not isinstance(node, Mapping):  # True: anything
+        if not isinstance(node, Mapping):  # a schema may also be True, which allows any value
             self.strict = False
             return node
         node = {name: each for name, each in node.items() if name not in _IGNORED}

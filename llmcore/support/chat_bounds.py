@@ -74,6 +74,6 @@ def _parse_whole(value: Any) -> int | None:
             return None
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float | Decimal) and abs(float(value)) < 2.0**63:  # false for NaN
+    if isinstance(value, float | Decimal) and abs(float(value)) < 2.0**63:  # the comparison is false for NaN
         return math.ceil(value)
     return None

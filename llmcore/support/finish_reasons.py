@@ -31,7 +31,7 @@ def normalize_finish_reason(reason: Any) -> str | None:
     """
     if not isinstance(reason, str) or not reason:
         return None
-    if reason in _WORDS:  # OpenAI's own
+    if reason in _WORDS:  # the reason is already a word of OpenAI
         return reason
     word = reason.strip().lower().rpartition(".")[2]
     return _TABLE.get(word, reason.strip()) or None

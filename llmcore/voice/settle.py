@@ -98,7 +98,7 @@ class SpeechQuote:
 
     def find_fix(self, left: Decimal) -> str | None:
         """See `Quote.find_fix`."""
-        del left  # only a shorter text costs less
+        del left  # no argument makes speech cheaper, only a shorter text does
         return None
 
 

@@ -178,7 +178,7 @@ class SqliteLedger(Runs):
         self._store_at = now + _STORE_EVERY_S
         db.execute("BEGIN")  # a read transaction, so that all sums are of the same state of the ledger
         if reports.make_kept(db, self._sums_path).store_days(_MOST_STORED):
-            self._store_at = now  # the next checkpoint continues
+            self._store_at = now  # more sums may be missing: the next checkpoint stores them
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         """See `LedgerProvider.iterate_rows`."""

@@ -32,7 +32,7 @@ __all__ = ["BudgetRoom", "Estimate", "count_input", "estimate_run"]
 _TYPICAL: Final = 256
 """The assumed number of tokens in an answer, for a model without answers in the ledger."""
 _SAMPLE: Final = 100
-"""The number of recent answers in the ledger whose mean length is the likely length of an answer."""
+"""The likely length of an answer is the mean length of this many recent answers in the ledger."""
 _LEAST_SHARE: Final = 2
 """The factor by which an estimate of tokens may exceed the count of the server."""
 

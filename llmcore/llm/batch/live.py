@@ -337,7 +337,7 @@ class LiveLane:
                     own = share(reply) if number else reply  # an equal item that was not sent costs nothing
                     self._finish(BatchItem(index=item.position, id=item.id, reply=own))
             elif error is None:
-                continue  # not sent
+                continue  # the request was not sent
             elif isinstance(error, STOPPING):
                 self._stop = self._stop or error
             elif isinstance(error, LLMCoreError):

@@ -101,7 +101,7 @@ class QueueLane:
         self._settled: dict[str, bytes] = {}
         """The names and keys of requests with answers that are not stored yet."""
         self._buffered: set[bytes] = set()
-        """The keys of finished requests whose items are not stored yet."""
+        """The keys of requests that have finished but whose items are not stored yet."""
         self.due = 0
         """The position of the next item to return, if items are in order."""
         self._exhausted = self._has_begun = False
@@ -256,7 +256,7 @@ class QueueLane:
         if call is None:
             return True
         if self._moves_tail and not has_queue(call.backend):
-            return False  # left to the lane `now`
+            return False  # the request is left to the lane `now`
         try:
             return await plan.add(call, key, position)
         except BadRequest as error:

@@ -243,7 +243,9 @@ class BatchRun:
         store = RunStore(self.path)
         if store.get("created") is None:
             store.set(created=make_created())
-        if self._once and self._read is not None and self._summary is not None:  # iterated before
+        if (
+            self._once and self._read is not None and self._summary is not None
+        ):  # the items were iterated before
             self._read = None
         if self._read is None and store.get("complete") is None:
             store.close()
@@ -269,7 +271,7 @@ class BatchRun:
             reply, error = stored.reply, None
             if reply is None:
                 if stored.state != "failed" or stored.error is None or not stored.is_malformed:
-                    continue  # sent again
+                    continue  # the item will be sent again
                 error = _restore_error(stored.error)
             item = BatchItem(index=stored.position, id=stored.id, reply=reply, error=error)
             yield parse_item(item, self._answer_type)

@@ -97,7 +97,9 @@ def convert_error(  # noqa: PLR0911 - one for each kind of exception
             expected=f"the packages of any-llm for `{facts.vendor}`",
             fix=f"pip install 'any-llm-sdk[{facts.vendor}]'",
         )
-    if type(raised).__name__ == "ValidationError" and hasattr(raised, "errors"):  # of pydantic
+    if type(raised).__name__ == "ValidationError" and hasattr(
+        raised, "errors"
+    ):  # the ValidationError of pydantic
         fields = ", ".join(".".join(map(str, each["loc"])) for each in raised.errors()[:3])
         kind: type[ProviderError] = MalformedReply if begun else BadRequest
         return kind(f"any-llm does not accept {fields or 'the request'}", provider=_PROVIDER)

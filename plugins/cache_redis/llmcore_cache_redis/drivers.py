@@ -145,7 +145,7 @@ class Asynchronous:
         mine = self._loops.get(loop)
         if mine is None:
             for other in [each for each in list(self._loops) if each.is_closed()]:
-                self._loops.pop(other, None)  # closed without `aclose`: drop its connections
+                self._loops.pop(other, None)  # the loop was closed without `aclose`: drop its connections
             mine = self._loops[loop] = _InLoop()
         server = (step.address, step.sentinel)
         pool = mine.pools.get(server)

@@ -26,7 +26,7 @@ _log: Final = logging.getLogger("llmcore.ledger_postgres")
 _REMEMBER_S: Final = 60.0
 """The seconds before a failover whose rows the new server may lack."""
 _AGAIN_S: Final = 15.0
-"""When a failover was noticed this many seconds ago, every answer of the old server has been handled in this process."""
+"""This many seconds after a failover was noticed, this process has handled every answer of the old server."""
 _ABANDONED: Final = 1000
 """The maximum number of abandoned requests to remember."""
 

@@ -256,6 +256,6 @@ def _parse_json(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return json.loads(text)  # accepts NaN
+        return json.loads(text)  # unlike msgspec, `json` accepts NaN
     except (ValueError, RecursionError):
         return None

@@ -42,7 +42,7 @@ class RequestTimeout:
 
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping` has the parameter
         """Return the remaining seconds for *step*: connect, read, write or pool."""
-        left = max(self._ends - time.monotonic(), 0.001)  # 0 means non-blocking
+        left = max(self._ends - time.monotonic(), 0.001)  # a timeout of 0 would make the socket non-blocking
         if step == "connect":
             return min(left, _CONNECT_S)
         if step == "read" and self._silence_s is not None:

@@ -47,7 +47,7 @@ def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
 @lru_cache(maxsize=256)
 def parse_duration(text: str) -> float | None:
     """Return the seconds in a duration such as "20ms", "1.2s", "6m0s" or "60"; None if *text* is not a duration."""
-    text = text.partition(",")[0].strip()  # two joined headers
+    text = text.partition(",")[0].strip()  # two headers of one name are joined by a comma
     total, at = 0.0, 0
     while match := _PART.match(text, at):
         total += float(match[1]) * _SECONDS[match[2]]

@@ -46,7 +46,7 @@ def make_usage(
     """
     sent: Mapping[str, Any] = reported if isinstance(reported, Mapping) else {}
     most = _get_max_tokens(request.model, model)
-    prompt = _read_count(sent.get("prompt_tokens"), most) or None  # 0 is implausible
+    prompt = _read_count(sent.get("prompt_tokens"), most) or None  # 0 prompt tokens are implausible
     completion = _read_count(sent.get("completion_tokens"), most * _get_choice_count(request))
     if completion == 0 and has_content:
         completion = None

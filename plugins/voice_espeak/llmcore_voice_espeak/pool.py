@@ -170,7 +170,7 @@ class WorkerPool:
             if worker is None:
                 with self._lock:
                     self._serve(None)
-            else:  # interrupted
+            else:  # the caller was interrupted after the worker had started
                 self._workers.add(worker)
                 self._end(worker)
             raise

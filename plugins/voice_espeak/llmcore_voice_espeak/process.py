@@ -79,7 +79,7 @@ class Worker:
                 rest = rest[os.write(self._stdin, rest[:_CHUNK]) :]
             except BlockingIOError:
                 wait_writable(self._stdin, left)
-            except OSError:  # a broken pipe
+            except OSError:  # the pipe is broken
                 break
         if rest:
             raise self._make_died(deadline)

@@ -159,7 +159,7 @@ def get_arguments(call: Mapping[str, Any]) -> str:
 
 def normalize_arguments(arguments: str) -> str:
     """Return the arguments as the server rewrites them: compact JSON, or unchanged text if they are not JSON."""
-    import msgspec  # see to_json
+    import msgspec  # imported here for the same reason as in `to_json`
 
     try:
         return to_json(msgspec.json.decode(arguments))

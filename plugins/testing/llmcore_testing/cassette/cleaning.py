@@ -93,7 +93,7 @@ def _list_texts(piece: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], s
     Each item has a key that all pieces of one text share, the mapping with the text, and the text's name in the
     mapping.
     """
-    if not isinstance(piece, dict):  # audio
+    if not isinstance(piece, dict):  # a piece of audio has no texts
         return
     choice = piece.get("choice", 0)
     for name in _TEXTS:
