@@ -152,7 +152,7 @@ class Tier:
         self._entries.delete(key)
 
     def record_write(self, epoch: int | None) -> int | None:
-        """Record one write of this process to a backend with a version; return the state after it."""
+        """Record one write of this process to a backend with a version; return the state after the write."""
         if self._version is None or epoch is None:
             return epoch
         with self._lock:

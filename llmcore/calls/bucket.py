@@ -1,4 +1,4 @@
-"""Token bucket (GCRA, the generic cell rate algorithm) with refunds."""
+"""A token bucket (GCRA, the generic cell rate algorithm) with refunds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single-flight: concurrent calls with the same key share one execution, its pieces and its result.
+"""Join concurrent calls with the same key (single-flight): they share one execution, its pieces and its result.
 
 An owner (`flight_owner.py`) runs the call: a task of the first caller's event loop, or a blocking caller that needs the
 next piece. A caller that is cancelled or leaves does not disturb the others. When the last caller leaves, the call is

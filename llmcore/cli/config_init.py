@@ -64,7 +64,7 @@ def _find_named_server(server: str, catalogue: Catalogue) -> Start:
     """Return the `Start` for the server at the address *server*, with or without `http://` and `/v1`.
 
     Raises:
-        UsageError: No model server answers there, or no provider for it is installed.
+        UsageError: No model server answers there, or no provider for the server is installed.
     """
     address = (server if "://" in server else f"http://{server}").rstrip("/")
     tried = [address] if address.endswith("/v1") else [f"{address}/v1", address]

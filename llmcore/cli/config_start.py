@@ -99,7 +99,7 @@ def find_servers(
 
 
 def find_server(address: str, models: Sequence[str], provider: str, catalogue: Catalogue) -> Start | None:
-    """Return a `Start` for the server at *address*; None if no provider for it is installed.
+    """Return a `Start` for the server at *address*; None if no provider for this server is installed.
 
     Args:
         address: The address of its API.

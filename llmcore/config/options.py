@@ -224,7 +224,7 @@ class _Check:
         return Secret(value.strip())
 
     def _follow(self, value: Any, layer: Layer) -> Any:
-        """Return the value with every `env:NAME` in it, at any depth, replaced by the value of the variable."""
+        """Return the value. The value of the variable replaces every `env:NAME` in it, at any depth."""
         if isinstance(value, str) and value.startswith("env:") and is_reference(value):
             return references.resolve(value, env=self.stack.env, folder=layer.folder)
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Single-flight: identical concurrent calls of this process share one request."""
+"""The stage for single-flight: identical concurrent calls of this process share one request."""
 
 from __future__ import annotations
 

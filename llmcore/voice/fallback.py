@@ -59,7 +59,7 @@ def _may_try_next(error: LLMCoreError, *, chosen: bool) -> bool:
     """Return whether another provider may be tried after *error*.
 
     If *chosen*, the caller chose this provider and must correct an invalid request. A fallback provider that
-    cannot serve the request is skipped, because the request was not written for it.
+    cannot serve the request is skipped, because the request was not written for that provider.
     """
     if isinstance(error, ContentFiltered):
         return False

@@ -38,7 +38,7 @@ class Settlement:
     """Settles the requests of one run.
 
     Each result is written to the ledger first, then to the file of the run. After a crash in between, the result is
-    read from the vendor again, but the ledger has no open row for it.
+    read from the vendor again, but the ledger has no open row for the request.
     """
 
     def __init__(self, queue: QueueStore, booking: Booking, work: ChunkWork, *, limits_tries: bool) -> None:

@@ -22,7 +22,7 @@ from llmcore_ledger_postgres.encoding import Opened, get_day
 __all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
 HOT = 4
-"""The number of requests in one interval from which a lease saves more statements than it costs."""
+"""From this number of requests in one interval on, a lease saves more statements than it costs."""
 _LEAST: Final = 8
 """A limit is near if a sixteenth of the remaining budget is less than this many times the largest request."""
 _BLOCK: Final = 16

@@ -32,8 +32,8 @@ def make_usage(
 ) -> Usage:
     """Return the usage of an answer, marked as estimated if the server did not report all of it.
 
-    `prompt_tokens` includes tokens read from the cache and written to it, `completion_tokens` includes reasoning. A part with a higher price is
-    limited to the whole; a discounted part larger than the whole is ignored.
+    `prompt_tokens` includes the tokens that were read from or written to the cache, `completion_tokens` includes the
+    reasoning tokens. A part with a higher price is limited to the whole; a discounted part larger than the whole is ignored.
 
     Args:
         reported: The `usage` of the answer, of any type.
