@@ -34,6 +34,8 @@ NPM: Final[Mapping[str, tuple[str, ...]]] = {
 COMMAND_LINE_CASES: Final = ["chat", "other vendor"]
 """The cases of Codex and Claude Code: each with a model of its own vendor and one of the other. Claude Code retries a wrong key for minutes."""
 ROOT: Final = Path(__file__).parents[1]
+_CRASHED: Final = 2
+"""The exit code of a client's process that raised outside of its cases."""
 MODELS: Final = {
     "fast": f"openai:{MODEL}",
     "embed": "openai:text-embedding-3-small",
@@ -118,7 +120,7 @@ def run_in_fork(client: str) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        code = 1
+        code = _CRASHED
         try:
             code = run_client(client)
         except BaseException:  # noqa: BLE001 - told, and shown by the exit code
@@ -126,7 +128,10 @@ def run_in_fork(client: str) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    return int(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code not in (0, 1):
+        print(f"  process: FAILED: exit code {code}", flush=True)
+    return int(code != 0)
 
 
 def run_client(client: str) -> int:

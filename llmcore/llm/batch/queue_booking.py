@@ -17,6 +17,7 @@ from llmcore.support.money import from_nano
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from decimal import Decimal
 
     from llmcore.errors import LLMCoreError
     from llmcore.ledger.reservation import Reservation
@@ -103,7 +104,7 @@ class Booking:
             call, services, msgspec.structs.replace(result, service_tier=TIER)
         )
         if outcome.uncertain and name in self._open:
-            outcome = msgspec.structs.replace(outcome, cost=from_nano(self._open[name].reserved))
+            outcome = msgspec.structs.replace(outcome, cost=self._get_maximum(name))
         await self._close(name, outcome)
         reply: Reply = call.kind.finish(call, services, settled)
         if call.key is not None and call.kind.is_cacheable(call, reply):
@@ -121,11 +122,15 @@ class Booking:
 
     async def lose(self, name: str) -> None:
         """Record a request with an unknown outcome at its maximum cost."""
-        reservation = self._open.get(name)
-        cost = None if reservation is None or not reservation.reserved else from_nano(reservation.reserved)
-        if reservation is not None:
+        cost = self._get_maximum(name)
+        if name in self._open:
             self._services.events.record_lost(cost)
         await self._close(name, Outcome(cost=cost, uncertain=True, error="lost", tier=TIER))
+
+    def _get_maximum(self, name: str) -> Decimal | None:
+        """Return the maximum cost of a request; None if it is unknown."""
+        reservation = self._open.get(name)
+        return from_nano(reservation.reserved) if reservation is not None and reservation.reserved else None
 
     async def release(self, name: str) -> None:
         """Release the reservation of a request that was not executed."""

@@ -100,7 +100,8 @@ class Chunks:
             waits.append(self._paused_until - time.monotonic())
         if self._moves_tail and not self._is_over:
             waits += [_get_tail(chunk) - time.time() for chunk in self._open]
-        waits += [until - time.monotonic() for until in self._unconfirmed.values()]
+        now = time.monotonic()
+        waits += [until - now for until in self._unconfirmed.values() if until > now]
         return max(0.05, min(waits))
 
     def wait_for_room(self) -> None:

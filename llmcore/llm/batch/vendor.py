@@ -21,8 +21,8 @@ __all__ = ["Unconfirmed", "Vendor", "has_queue"]
 _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
 """The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
-_GATEWAY: Final = frozenset({502, 504})
-"""The statuses with which a gateway answers while the vendor may still work."""
+_FAILED: Final = frozenset({500, 503, 529})
+"""The statuses with which the vendor itself reports that it failed. Behind others, such as 504, it may still work."""
 
 
 class Unconfirmed(Exception):
@@ -76,7 +76,7 @@ class Vendor:
                 raise
         else:
             return status
-        raise Unconfirmed(is_answered=answered is not None and answered not in _GATEWAY)
+        raise Unconfirmed(is_answered=answered in _FAILED)
 
     async def get_status(self, batch: str) -> BatchStatus:
         """Return the status of a batch."""
