@@ -10,6 +10,7 @@ reported number of processes that use the provider. A store that does not answer
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -168,7 +169,7 @@ class SharedLimits:
         """Return the remaining permits, tell the store that this process has ended, and close the backend."""
         self._closed = True
         self._reporter.wake()
-        used, self._used = self._used, {}
+        used, self._used, self._known_until = self._used, {}, {}
         if used and self._share is None:
             try:
                 returns, _ = self._reporter.drain()
@@ -315,8 +316,11 @@ class SharedLimits:
         with self._lock:
             if self._share is not None:
                 return
-            self._retry_at = time.monotonic() + _PROBE_S
-            self._share = Limits(self._rules, empty_since=time.monotonic(), adapt=self._divide)
+            now = time.monotonic()
+            self._retry_at = now + _PROBE_S
+            # a process that the store knows now is expected to be known after the outage
+            self._known_until = {name: math.inf for name, until in self._known_until.items() if now < until}
+            self._share = Limits(self._rules, empty_since=now, adapt=self._divide)
         self._near.update_slots()
         text = error.message if isinstance(error, LLMCoreError) else type(error).__name__
         counts = sorted({self._count(provider) for provider in list(self._used)}) or [self._processes]
@@ -340,12 +344,8 @@ class SharedLimits:
         return self._counts.get(provider, self._processes)
 
     def _count_known(self, provider: str, now: float) -> int:
-        """Return the number of processes if the store should know this process, otherwise 0; see `PermitRequest.processes`.
-
-        After an outage, the store may have forgotten the slots of all processes.
-        """
-        is_known = self._share is not None or now < self._known_until.get(provider, 0.0)
-        return self._counts.get(provider, 0) if is_known else 0
+        """Return the number of processes if the store should know this process, otherwise 0; see `PermitRequest.processes`."""
+        return self._counts.get(provider, 0) if now < self._known_until.get(provider, 0.0) else 0
 
     def _divide(self, provider: str, rule: Limit) -> Limit:
         return divide(rule, self._count(provider))
