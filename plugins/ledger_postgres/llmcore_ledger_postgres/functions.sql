@@ -374,6 +374,9 @@ BEGIN
     RETURN (SELECT s.timeline <> {s}.current_timeline() FROM {s}.state s);
 END $$;
 
+CREATE OR REPLACE FUNCTION {s}.leave(owner text) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$ DELETE FROM {s}.owners o WHERE o.name = owner $$;
+
 ALTER TABLE {s}.state ADD COLUMN IF NOT EXISTS rebuilt timestamptz;  -- when the counters were last rebuilt after a failover
 
 -- After a failover, store the rows that an owner remembers. When every owner has done so, or after *silence*, rebuild the counters from

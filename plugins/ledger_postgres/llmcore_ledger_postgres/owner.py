@@ -95,29 +95,33 @@ class Owner:
 
     def follow(self, timeline: str) -> None:
         """Note that the server of *timeline* has the rows of this process."""
-        self._again_at = time.monotonic() + _AGAIN_S if timeline != self.timeline else None
+        now = time.monotonic()
+        if timeline != self.timeline:
+            self._again_at = now + _AGAIN_S
+        elif self._again_at is not None and now >= self._again_at:
+            self._again_at = None
         self.timeline = timeline
 
     def add(self, opened: Opened) -> None:
         """Remember a row that the server has opened, unless the caller has abandoned the request in the meantime."""
         key = opened.request.key
-        if key in self._abandoned:
-            with self._lock:
-                self._abandoned.pop(key, None)
-        else:
-            self.open[key] = opened
+        with self._lock:
+            if key in self._abandoned:
+                del self._abandoned[key]
+            else:
+                self.open[key] = opened
 
     def close(self, settlement: Settlement) -> None:
         """Remember that the server has settled a row."""
         key = settlement.request.key
-        opened = self.open.pop(key, None)
-        if opened is not None and settlement.outcome.requested:
-            self._remember((opened, settlement))
-        elif opened is None and not settlement.outcome.requested:
-            with self._lock:
+        with self._lock:
+            opened = self.open.pop(key, None)
+            if opened is None and not settlement.outcome.requested:
                 self._abandoned[key] = None
                 if len(self._abandoned) > _ABANDONED:
                     del self._abandoned[next(iter(self._abandoned))]
+        if opened is not None and settlement.outcome.requested:
+            self._remember((opened, settlement))
 
     def close_encoded(self, settlement: Mapping[str, Any]) -> None:
         """See `close`; *settlement* is encoded."""
@@ -130,15 +134,22 @@ class Owner:
         self._remember(row)
 
     def _remember(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> None:
-        now = time.monotonic()
-        self._closed.append((now, closed))
-        while self._closed and self._closed[0][0] < now - _REMEMBER_S:
+        with self._lock:
+            self._closed.append((time.monotonic(), closed))
+            self._forget()
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - _REMEMBER_S
+        while self._closed and self._closed[0][0] < oldest:
             self._closed.popleft()
 
     def recall(self) -> list[Any]:
         """Return the rows that the server may have lost, for `restate`."""
-        closed = [self._encode_closed(row) for _, row in self._closed.copy()]
-        return [*closed, *(self.encode_open(row) for row in self.open.copy().values())]
+        opened = self.open.copy()  # first, so that a row that is closed meanwhile is in one of the two
+        with self._lock:
+            self._forget()
+            closed = self._closed.copy()
+        return [*(self._encode_closed(row) for _, row in closed), *map(self.encode_open, opened.values())]
 
     def encode_open(self, opened: Opened) -> dict[str, Any]:
         """Return the row of an open request."""

@@ -63,6 +63,8 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         if version is None:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
             session.execute(_read_file("tables.sql", schema))
+        else:  # `reserve` locks tables in another order
+            session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{schema}.counters",))
         session.execute(_read_file("functions.sql", schema))
         session.execute(_read_file("leases.sql", schema))
         session.execute(_read_file("runs.sql", schema))
