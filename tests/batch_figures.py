@@ -255,7 +255,7 @@ def measure_bad(lines: int = 10_000, bad: int = 200) -> dict[str, Any]:
 
 def measure_engines(items: int, names: Sequence[str]) -> dict[str, Any]:
     """Run *items* prompts on four workers of each engine. The start of the workers is measured by itself."""
-    os.environ["LLMCORE_FIGURES_KEY"] = "sk-test"  # workers receive no secret
+    os.environ["FIGURES_KEY"] = "sk-test"  # workers receive no secret
     found: dict[str, Any] = {}
     for name in names:
         tables = {
@@ -265,7 +265,7 @@ def measure_engines(items: int, names: Sequence[str]) -> dict[str, Any]:
         }
         with start_simulator("--latency", str(LATENCY_S)) as address:
             config = make_config(address, **tables)
-            config["llm"]["openai"]["api_key"] = "env:LLMCORE_FIGURES_KEY"
+            config["llm"]["openai"]["api_key"] = "env:FIGURES_KEY"
             with llmcore.load(config) as core:
                 began = time.monotonic()
                 for _ in core.llm.batch(

@@ -182,14 +182,19 @@ def test_hits_are_noted_at_once(limit: Limit, tmp_path: Path) -> None:
     assert len((tmp_path / "ledger.sqlite3.hits").read_bytes().splitlines()) == 3
 
 
-def test_an_alert_is_sent_and_the_call_is_answered(limit: Limit, scripted: Any, tmp_path: Path) -> None:
+def test_an_alert_is_sent_when_a_thread_can_be_started_again(
+    limit: Limit, scripted: Any, tmp_path: Path
+) -> None:
     del scripted
     told = tmp_path / "told"
     command = [sys.executable, "-c", f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"]
     limit.reached = True
-    with llmcore.load(config(tmp_path, limit="0.02 USD", alert_at=[0.5], alert_command=command)) as core:
+    with llmcore.load(config(tmp_path, limit="0.1 USD", alert_at=[0.1], alert_command=command)) as core:
         assert core.llm.chat("Hello", **ASK).text
-    assert json.loads(told.read_text())["fraction"] == 0.5
+        limit.reached = False
+        assert core.llm.chat("Hello again", **ASK).text
+        until(lambda: told.exists() and told.read_text().endswith("}"))
+    assert json.loads(told.read_text())["fraction"] == 0.1
 
 
 async def split_text(*pieces: bytes) -> AsyncIterator[bytes]:
