@@ -55,18 +55,18 @@ The time is short because a whole program may run inside the import of its main 
 _SLICE_S: Final = 0.02
 """Seconds to wait for one lock while the fork holds others.
 
-After that the fork releases them all and starts again, which prevents a deadlock.
+After that time, the fork releases all its locks and starts again, which prevents a deadlock.
 """
 _QUIET_S: Final = 0.01
 """A fork that had to wait continues only after the locks were free for this many seconds.
 
-A first call loads a plugin, then creates the provider and the client; a child that is forked between two of
-these steps has to repeat them all.
+The first call to a provider loads its plugin, then creates the provider and its client. A child that is forked between two
+of these steps must repeat all of them.
 """
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 _LOCKED_BY_HOOKS: Final = {"logging": "_lock", "concurrent.futures.thread": "_global_shutdown_lock"}
-"""Locks of the standard library that one hook acquires before a fork and another hook releases after the
-fork.
+"""Module of the standard library -> the name of its lock. The module's own fork hooks acquire the lock before a fork and
+release it afterwards.
 """
 
 T = TypeVar("T")
@@ -169,7 +169,9 @@ def call_in_child(function: Callable[[], object]) -> None:
 
 
 def was_free(lock_: Lock) -> bool:
-    """Return whether *lock_* was free when the fork began, so that the state behind the lock is consistent.
+    """Return whether only the fork itself held *lock_* at the moment of the fork.
+
+    If so, the state that the lock guards is consistent.
 
     Call this function only in `before_fork` and `after_fork`.
     """
@@ -208,7 +210,7 @@ def _before_fork() -> None:
                 first = missing
             else:
                 time.sleep(_QUIET_S if ready else 0.001)
-    except BaseException:  # such as Ctrl-C, which Python reports and ignores here
+    except BaseException:  # such as Ctrl-C; Python prints an exception of a fork hook and forks anyway
         _release_all()
         raise
 
@@ -243,8 +245,8 @@ def _stop_imports(waited_s: float) -> bool:
     """Prevent other threads from starting an import.
 
     Return False if an import is in progress and the fork has time to wait for it. This function acquires the import
-    lock, which guards the table of module locks. Threads hold the import lock for microseconds only. Python's own
-    fork acquires it too.
+    lock, which guards the table of module locks. Other threads hold the import lock for microseconds only, so
+    waiting for it needs no timeout. Python's own fork acquires it too.
     """
     _imp.acquire_lock()
     _fork.holds_imports = True
@@ -262,7 +264,7 @@ def _count_slow_imports(waited_s: float) -> int:
 def _acquire_late_locks(names: list[str]) -> None:
     """Acquire the locks of modules that were imported after this fork began.
 
-    For this fork, their own hooks no longer run.
+    For this fork, Python no longer calls their hooks that acquire the locks, but it calls their hooks that release them.
     """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)

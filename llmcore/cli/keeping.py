@@ -31,16 +31,15 @@ def begin(
 ) -> KeptConversation:
     """Return the conversation to continue.
 
-    The conversation's model and system message are added to *given*, the arguments of `chat`.
-
     Args:
         core: The Core.
-        given: The arguments; arguments of the user take precedence and are stored in the conversation.
+        given: The arguments of `chat`. A model or system message in it replaces that of the conversation, and is stored
+            there. A missing one is added from the conversation.
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
-        keep: True keeps the conversation. A new conversation is stored only if the setting `[chat] keep` is
-            true.
+        keep: False, or the setting `[chat] keep = false`, does not store a conversation that was not asked for by *name*,
+            *again* or *new_name*.
 
     Raises:
         StorageError: The storage cannot be reached, or does not contain the conversation.

@@ -130,7 +130,7 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_handler(self._wait_for_lock)
-            # This sets the size in a new file. Pages are small, because a call changes a small part of two pages.
+            # This affects only a new file. Pages are small, because a call changes only a small part of two pages.
             connection.execute("PRAGMA page_size = 2048")
             self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")

@@ -1,6 +1,6 @@
 """Percentiles from the sorted latencies of stored days and the rows of other days.
 
-The result is that of SQLite's `percentile`: a value between two neighbours is interpolated.
+The results equal those of SQLite's `percentile`, which interpolates between two neighbouring values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Latencies = Sequence[tuple[str, str, str, "array[float]", "array[float]"]]
 """Kind, provider, model, and the sorted latencies and times to the first token in milliseconds."""
 _PERCENTS: Final = (50, 95)
 _FEW: Final = 500
-"""The number of values that are sorted rather than divided further."""
+"""`_find_rank` sorts the remaining values when at most this many are left, or four for each part."""
 
 
 def pack(rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> bytes:
@@ -95,7 +95,7 @@ def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
 
 
 def _find_rank(parts: Sequence[Sequence[float]], rank: int) -> float:
-    """Return the value at the index *rank* if all values were in one sorted list."""
+    """Return the value that would have the index *rank* in one sorted list of all values."""
     ends = [(0, len(part)) for part in parts]
     while sum(end - start for start, end in ends) > max(_FEW, 4 * len(parts)):
         low = min(part[start] for part, (start, end) in zip(parts, ends, strict=True) if start < end)

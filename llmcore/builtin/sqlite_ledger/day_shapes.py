@@ -1,7 +1,8 @@
-"""The forms in which sums of days are stored, and the reports that each form can answer.
+"""The shapes in which sums of days are stored, and the reports that each shape can answer.
 
-A report is answered from the first form that has a column for each dimension and filter of the report. So
-one scan of the rows serves most reports.
+A shape is the list of columns by which the sums of a day are stored. A report uses the first shape that has a column for
+each of its dimensions and filters. Most reports use the same shape, so the rows of a day are read once, and later reports
+use the stored sums.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ __all__ = ["EPOCH", "SHAPES", "find_shape", "merge", "restore"]
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
 SHAPES: Final = (("kind", "provider", "model", "tags", "error"), ("user",))
-"""The columns of each form. A form has one sum for each day and each combination of values in its columns.
+"""The columns of each shape. Each day has one row of sums for each combination of values in these columns.
 
-Users are in a separate form, because users and models would have many combinations.
+Users have a separate shape, because users and models would have many combinations.
 """
 _TIMES: Final = frozenset({"day", "week", "month"})
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -28,12 +29,13 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Dimension or filter -> its columns.
 
-Hours are not stored. API keys are not stored either, because the set of users that are keys may change.
+There is no column for hours. There is no column for API keys either: a key is recorded as a user, and which users count as
+keys may change after the sums are stored.
 """
 
 
 def find_shape(query: ReportQuery) -> tuple[str, ...] | None:
-    """Return the form that answers *query*, or None."""
+    """Return the shape that can answer *query*, or None."""
     needed: set[str] = set()
     for name in (*query.dimensions, *query.filters):
         if name not in _COLUMNS:
@@ -45,7 +47,10 @@ def find_shape(query: ReportQuery) -> tuple[str, ...] | None:
 def restore(
     query: ReportQuery, shape: Sequence[str], days: Iterable[tuple[date, Sequence[Sequence[Any]]]]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of the report for the stored rows of *days*: the values of the dimensions, then the sums."""
+    """Yield rows of a report, made from the stored sums of *days*: the values of the dimensions, then the sums.
+
+    Several rows may have the same values; `merge` adds them up.
+    """
     size, names = len(shape), query.dimensions
     for day, rows in days:
         number = day.toordinal() - EPOCH
@@ -78,7 +83,10 @@ def _matches(query: ReportQuery, values: dict[str, Any], tags: Sequence[str]) ->
 
 
 def merge(rows: Iterable[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
-    """Return the sums of rows with the same first *size* values, in their order."""
+    """Add up the rows whose first *size* values are equal.
+
+    Return one row for each combination of these values, sorted by them.
+    """
     merged: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
         key, sums = row[:size], row[size:]

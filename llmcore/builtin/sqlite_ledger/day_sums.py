@@ -36,7 +36,7 @@ _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
 """The seconds between the end of a day and the time when its sums may be stored."""
 _MEASURED: Final = frozenset({"total", "day", "week", "month", *LATENCY_COLUMNS})
-"""The dimensions and filters of percentiles that stored latencies can answer."""
+"""The dimensions and filters for which percentiles can be computed from stored latencies."""
 _SELECT_DAY: Final = "SELECT rows FROM days WHERE shape = ? AND start = ? AND finish = ?"
 _TIMEOUT_MS: Final = 2000
 _SCHEMA: Final = """
@@ -79,7 +79,10 @@ class Rows(NamedTuple):
     sum_query: Callable[[ReportQuery], list[tuple[Any, ...]]]
     """Returns the values of the dimensions and the sums of a query."""
     sum_days: Callable[[Sequence[str], ReportQuery], Iterable[tuple[Any, ...]]]
-    """Returns the day, the values of columns, and the sums, for the bounds of a query. The rows of a day may come in parts."""
+    """Returns the day, the values of the columns and the sums, within the bounds of a query.
+
+    Several rows may have the same day and values. The caller adds them up.
+    """
     read_latencies: Callable[[ReportQuery], Iterable[tuple[Any, ...]]]
     """Returns the day, kind, provider, model, latency and time to first token of each answered request."""
 
@@ -97,7 +100,7 @@ class Kept:
         self._db, self._rows, self._path = db, rows, path
 
     def sum(self, query: ReportQuery) -> list[tuple[Any, ...]] | None:
-        """Return what `Rows.sum_query` returns. Return None if stored sums do not help, or the file is unusable."""
+        """Return the result of `Rows.sum_query` from stored sums; None if they would not help, or the file is unusable."""
         shape = find_shape(query)
         if shape is None:
             return None
@@ -274,9 +277,10 @@ def _open(path: Path) -> apsw.Connection:
 
 
 def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
-    """Remove the days with new rows since the last report, and all days if rows were deleted.
+    """Remove the stored days that got new rows since the last report. If rows were deleted, remove all stored days.
 
-    The id of a new row is larger than the ids of all settled rows. Only `prune` deletes settled rows.
+    A new row has a larger id than every row that was settled before, so new rows are found by their ids. Only `prune`
+    deletes settled rows.
     """
     first: int | None = db.execute("SELECT min(id) FROM calls").get
     last: int | None = db.execute("SELECT max(id) FROM calls WHERE state <> 'open'").get

@@ -27,7 +27,7 @@ class Owners:
         forks.watch(self)
 
     def get_own_name(self) -> str:
-        """Return the name of this process. Lock the file of the process first."""
+        """Return the name of this process. The first call creates and locks the file of the process."""
         if self._file is None:
             with self._lock:
                 if self._file is None:

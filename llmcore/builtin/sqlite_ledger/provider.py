@@ -39,7 +39,7 @@ __all__ = ["SqliteLedger"]
 T = TypeVar("T")
 
 _STORE_EVERY_S: Final = 600.0
-"""Seconds between two searches of a process for finished days whose sums are not stored."""
+"""After a search for finished days without stored sums, a process waits this many seconds before it searches again."""
 _MOST_STORED: Final = 3
 """The number of days that are stored after one checkpoint. A day of 10,000 requests takes about 30 ms of CPU."""
 
@@ -202,7 +202,11 @@ class SqliteLedger(Runs):
     # -- keys
 
     def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
-        """See `LedgerKeys.read_keys`. If the file was deleted meanwhile, raise: without keys, a gateway would serve everybody."""
+        """See `LedgerKeys.read_keys`.
+
+        Raises:
+            LedgerUnavailable: Also if the file was deleted while it was open. Without keys, a gateway would serve everybody.
+        """
         if not self.database.is_open:
             return self._read(keys.read_keys, timeout_s, [])
         with translate_faults():
@@ -237,7 +241,7 @@ class SqliteLedger(Runs):
             self._owners.close()
 
     async def aclose(self) -> None:
-        """See `close`, which does not wait."""
+        """See `close`. Closing does not wait, so it runs in the event loop."""
         self.close()
 
     def after_fork(self) -> None:

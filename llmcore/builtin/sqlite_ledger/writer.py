@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
-"""A function that runs in a transaction. All decisions precede the first write."""
+"""A function that runs in a transaction. It makes all its decisions before its first write."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The default timeout for locks of other processes."""
@@ -160,9 +160,9 @@ class Writer:
     def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
         """Commit all queued work.
 
-        Return False if another process holds the lock and *wait* is False. A caller that waits only for its *own* job
-        does not wait for jobs with a longer timeout. Threads commit these jobs themselves; for tasks, a separate
-        thread commits until no task waits.
+        Return False if another process holds the lock and *wait* is False. With *own*, return when this job is done, even
+        if other jobs still wait for the lock: a waiting thread commits its own job, and a separate thread commits the
+        jobs of waiting tasks.
         """
         self._committing = True
         try:

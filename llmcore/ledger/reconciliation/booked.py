@@ -19,7 +19,7 @@ _BATCH: Final = "batch"
 _NEAR_S: Final = 600
 """Seconds before and after midnight in which the vendor and the ledger may count a request on different days.
 
-Their clocks may differ, and the vendor may date a request by its start; here the end of the request counts.
+Their clocks may differ. Also, the vendor may date a request by its start, but this comparison dates it by its end.
 """
 
 
@@ -34,7 +34,7 @@ class Unsettled:
         """The number of requests without a known maximum."""
 
     def add(self, nanos: int | None, count: int) -> None:
-        """Add *count* requests that cost at most *nanos* nano-dollars together; None if unknown."""
+        """Add *count* requests that together cost at most *nanos* nano-dollars. None means that the maximum is unknown."""
         self.requests += count
         if nanos is None:
             self.unbounded += count

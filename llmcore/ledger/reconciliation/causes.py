@@ -87,7 +87,7 @@ def explain(
     missing = parts["missing"]
     difference = parts["settled"] + missing - booked.cost
     if difference < 0 and (booked.bare or any(not counted[kind] for kind in booked.amounts)):
-        # the vendor did not bill some of the tokens, so no other price explains the difference
+        # The vendor did not bill some of the tokens, so the difference comes from them, not from another price.
         missing, difference = missing - difference, Decimal(0)
     rounding = sum((line.resolution for line in lines if line.own and line.kind), _DUST)
     allowed = rounding + booked.requests * _NANO
@@ -150,12 +150,12 @@ def _explain_excess(causes: Causes, booked: Booked, excess: _Excess) -> None:
 
 
 def _bound_unsettled(excess: _Excess, unsettled: Sequence[Unsettled]) -> Decimal:
-    """Return the maximum part of *excess* that the requests with an unknown outcome can have cost."""
+    """Return how much of *excess* the requests with an unknown outcome can have cost, in USD."""
     requests = sum(each.requests for each in unsettled)
     if not requests:
         return Decimal(0)
     amount = excess.amount
-    # other clients have sent requests with the same key
+    # If the excess has more requests than *unsettled*, other clients have sent the rest with the same key.
     if excess.requests is not None and excess.requests > requests:
         amount = divide(amount, (requests, excess.requests - requests))[0]
     if any(each.unbounded for each in unsettled):
@@ -164,7 +164,10 @@ def _bound_unsettled(excess: _Excess, unsettled: Sequence[Unsettled]) -> Decimal
 
 
 def _share_out(amount: Decimal, unsettled: Sequence[Unsettled]) -> list[Decimal]:
-    """Divide *amount* in proportion to each maximum. If a maximum is unknown, divide by the numbers of requests."""
+    """Divide *amount* in proportion to the maximum costs of *unsettled*.
+
+    If a maximum is unknown, divide in proportion to the numbers of requests.
+    """
     if any(each.unbounded for each in unsettled):
         return divide(amount, [each.requests for each in unsettled])
     return divide(amount, [int(each.maximum / _NANO) for each in unsettled])

@@ -49,7 +49,11 @@ class PriceSums:
     def add(
         self, booked: Booked, difference: Decimal, lines: Iterable[BillLine], usage: Iterable[BillUsage]
     ) -> None:
-        """Add a day. *difference* is the amount of the cause `price`."""
+        """Add a day.
+
+        *difference* is the part of the day's difference, in USD, that the prices explain: the cause `price` in
+        `causes.CAUSES`.
+        """
         self._names |= booked.names
         self._booked += booked.cost
         self._difference += difference

@@ -84,7 +84,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     rows: Sequence[Row]
     keys: Sequence[KeyTotal]
     prices: Sequence[BilledPrice]
-    """The prices of models with the cause `price`."""
+    """The billed prices of the models whose difference has the cause `price`, for the standard tier."""
 
     @property
     def difference(self) -> Decimal:
@@ -160,7 +160,7 @@ def reconcile(
 def iterate_period(
     read: Callable[[RowQuery], Iterator[LedgerRow]], providers: Iterable[str], since: date, until: date
 ) -> Iterator[LedgerRow]:
-    """Yield the rows of *providers* that *read* returns, of requests that may have ended in the period."""
+    """Yield the rows of *providers* for requests that may have ended in the period. *read* queries the ledger."""
     start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() for day in (since, until))
     for provider in providers:
         yield from read(RowQuery(since=start - _LONGEST_S, until=end, filters={"provider": provider}))
@@ -195,7 +195,7 @@ def _sum_rows(
     """Sum the rows by day, model and tier.
 
     A server may answer with another model than the requested one. A request without an answer counts for the model that
-    usually answers.
+    answered most requests for the same name.
     """
     sums: defaultdict[tuple[date, str, str | None, str], Booked] = defaultdict(Booked)
     served: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -290,7 +290,7 @@ def _sum_causes(rows: Sequence[Row], cells: _Cells) -> list[Cause]:
 
 
 def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) -> list[BilledPrice]:
-    """Return the billed prices that differ from the ledger's, for the standard tier. [prices] has no other tier."""
+    """Return the billed prices of the standard tier that differ from the ledger's. [prices] contains only this tier."""
     sums: defaultdict[str, PriceSums] = defaultdict(PriceSums)
     for key, cell in cells.items():
         _, model, tier = key
@@ -300,7 +300,7 @@ def _find_prices(cells: _Cells, causes: Mapping[tuple[date, str, str], Causes]) 
 
 
 def _count_requests(cells: Iterable[_Cell]) -> dict[str, int]:
-    """Return the number of requests by cause, for the causes whose number is known."""
+    """Return the number of requests of each cause. Causes with an unknown number are left out."""
     counts: Counter[str] = Counter()
     foreign: Counter[bool] = Counter()
     for cell in cells:

@@ -18,7 +18,7 @@ _READ_BY_SDKS: Final = re.compile(
     r"[A-Z0-9_]+_(?:API_KEY|API_BASE|BASE_URL|ENDPOINT|ENDPOINT_URL|API_TOKEN)|HF_TOKEN|GITHUB_TOKEN|OLLAMA_HOST"
     r"|AWS_ACCESS_KEY_ID|AWS_REGION|AWS_DEFAULT_REGION|WATSONX_URL"
 )
-"""The variables of keys and addresses that any-llm and the vendors' SDKs read."""
+"""The environment variables of keys and addresses that any-llm and the vendors' SDKs read."""
 
 
 class AnyLLMOptions(Options, frozen=True, kw_only=True):
@@ -50,7 +50,8 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
     """Return the settings that can change an answer: vendor, address, account, and arguments of the client.
 
-    Each request names the vendor, and the vendor determines the variables. All variables are therefore included.
+    Which environment variables apply depends on the vendor, and only the request names the vendor. So the values of all of
+    them are included.
     """
     key = options.api_key.reveal() if options.api_key else ""
     variables = sorted(item for item in os.environ.items() if _READ_BY_SDKS.fullmatch(item[0]))

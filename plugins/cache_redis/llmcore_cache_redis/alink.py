@@ -22,9 +22,9 @@ __all__ = ["AsyncLink"]
 
 
 class _Deadline:
-    """A context manager that raises TimeoutError after a deadline and one more iteration of the event loop.
+    """A context manager that raises TimeoutError one iteration of the event loop after a deadline.
 
-    Bytes that arrived in time are therefore read, even if the loop was too busy.
+    The additional iteration reads bytes that arrived in time, but that a busy loop has not read yet.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -59,7 +59,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Aborting(AbstractConnection):
-    """A writer that closes at once. redis-py would wait 30 seconds for the end of TLS, and forever for a full buffer."""
+    """A connection that closes at once. redis-py would wait 30 seconds for the end of TLS, and forever for a full buffer."""
 
     deadline: _Deadline | None = None
 
@@ -144,7 +144,7 @@ class _Local(_Aborting, UnixDomainSocketConnection):
 
 
 async def _look_up(host: str, port: int) -> list[Any]:
-    """Return the addresses of *host*, as `socket.getaddrinfo` does; a number is not looked up in a thread."""
+    """Return the addresses of *host*, as `socket.getaddrinfo` does. A numeric address needs no thread."""
     with suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -268,7 +268,7 @@ class AsyncLink:
 
     def _abort(self) -> None:
         self._expired = True
-        writer = self._connection._writer  # noqa: SLF001 - keep the writer: the task that reads from the connection detects the end
+        writer = self._connection._writer  # noqa: SLF001 - not by `abort`, which removes the reader of the waiting task
         if writer is not None:
             writer.transport.abort()
 

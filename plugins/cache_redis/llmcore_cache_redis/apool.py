@@ -127,9 +127,8 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            link.used = (
-                True  # a failure of the next use may mean that the server has closed the idle connection
-            )
+            # A failure of the next use may mean that the server has closed the idle connection.
+            link.used = True
             self._idle.append(link)
 
     def _grow(self) -> None:

@@ -38,7 +38,7 @@ def is_command_refused(error: ReplyError) -> bool:
 
 
 class Leases:
-    """The plans for the leases of one namespace.
+    """Acquires and releases the leases of one namespace. Each method returns a plan; see `routes.Plan`.
 
     Without scripts, a lease still has one holder. Only the renewal is not atomic: if another holder acquires the
     lease at that moment, the renewal may extend the lease of the other holder, by at most the TTL.
@@ -58,7 +58,7 @@ class Leases:
         self._name = name
         self._explain = explain
         self._scripts_from = 0.0
-        """The time from which scripts are tried. After the server has refused scripts, the time is in the future."""
+        """Scripts are tried from this time on, on the clock of `time.monotonic`. A refusal sets it to `_RETRY_S` from now."""
         self._warned: set[str] = set()
 
     def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:
@@ -103,7 +103,8 @@ class Leases:
         held = command((b"GET", name))
         if (yield from call(self._route, name, held)) != holder:
             return False
-        # Renew and read again: between the two commands above the lease may have expired, and another holder may have acquired it.
+        # Between the GET above and the PEXPIRE below, the lease may expire and another holder may acquire it. So read the
+        # holder again.
         yield from call(self._route, name, command((b"PEXPIRE", name, time_ms)))
         return bool((yield from call(self._route, name, held)) == holder)
 

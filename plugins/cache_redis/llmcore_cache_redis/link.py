@@ -50,7 +50,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         if left <= 0:
             if self._late:
                 raise RedisTimeoutError
-            # A busy process may read bytes late although they arrived in time.
+            # Read once more: a busy process may be late to read bytes that arrived in time.
             self._late, left = True, _MOMENT_S
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
@@ -165,7 +165,7 @@ class Link:
             made |= {"tls": tls, "tls_timeout": limits.tls}
         kind: Any = _Local if not address.port else _Encrypted if tls is not None else _Plain
         self._connection: Any = kind(**made)
-        self._parser: Any = self._connection._parser  # noqa: SLF001 - an object of our own class
+        self._parser: Any = self._connection._parser  # noqa: SLF001 - the parser is an object of our class `_Parser`
         self._parser.deadline = time.monotonic() + limits.tcp
         fault: Broken | ReplyError | None = None
         try:
@@ -289,7 +289,8 @@ class Link:
         while len(replies) < count:
             reply = self._gets()
             if reply is self._nothing:
-                if self._started:  # the full timeout, set above, ends the first wait
+                # The first wait already has the full timeout. Only later waits must be shortened.
+                if self._started:
                     self._shorten(deadline)
                 self._receive()
                 self._started = True

@@ -38,7 +38,7 @@ def writing(name: bytes, value: bytes, ttl: float | None) -> bytes:
 
 
 class Operations:
-    """The plans of one namespace."""
+    """The operations of one namespace. Each public method returns a plan; see `routes.Plan`."""
 
     def __init__(self, route: Route, names: Names, timeout: float, max_value: int) -> None:
         self._route = route

@@ -71,8 +71,9 @@ class Pool:
         self._making = 0
         self._waiting = 0
         self._generation = 0
+        """Increased by `drop`. A connection of an earlier generation is closed after its current use."""
         self._epoch = 0
-        """Increased by `close`. A connection of an earlier generation is closed after its current use."""
+        """Increased by `close`. A connection that was begun before `close` is closed after its first use."""
         self._slow = 0
         """Number of connections that were too slow while other connections worked or were being established."""
         self._failures = 0
@@ -214,8 +215,8 @@ class Pool:
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
         """Record a failed connection; return whether other connections may still work.
 
-        If only this connection was slow, other connections may still work. If not, all waiting callers fail with the
-        same fault, and the idle connections are dropped.
+        If this connection was too slow and the pool has others, the others may still work. In all other cases, the
+        waiting callers fail with the same fault, and the idle connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:

@@ -32,7 +32,7 @@ _SMALL: Final = 2**16
 class RedisCache:
     """Implements `CacheProvider` of `llmcore.contracts`, sync and async, and every ability except `CacheVersion`.
 
-    The first call connects. No call is retried; the caller decides about that.
+    The first call connects. A failed call is not retried; the caller decides whether to repeat it.
 
     Args:
         options: The address of the server, and limits.

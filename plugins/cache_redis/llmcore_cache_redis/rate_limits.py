@@ -64,7 +64,7 @@ class _Scope(NamedTuple):
 
 
 class RateLimits:
-    """The plans for the rate limits of one namespace."""
+    """The rate limits of one namespace. Each public method returns a plan; see `routes.Plan`."""
 
     def __init__(self, route: Route, names: Names) -> None:
         self._route = route

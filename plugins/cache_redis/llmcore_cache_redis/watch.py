@@ -78,7 +78,7 @@ class Watcher:
         return True
 
     def close(self) -> None:
-        """Stop listening. After the return, no more reports are passed on."""
+        """Stop listening. After this method has returned, no more reports are passed on."""
         self._closed.set()
         with suppress(OSError):
             self._wake_sender.send(b"x")

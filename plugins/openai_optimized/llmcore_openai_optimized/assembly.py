@@ -2,8 +2,8 @@
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
 `raw`. The delta that ends the last choice contains the usage and the body, so it is delayed until both are known. A
-server may send the complete answer as one event. The deltas then have no `raw`, so that the host writes chunks itself:
-clients of a stream read `delta` and not `message`.
+server may send the complete answer as one event. The deltas then have no `raw`, and the host writes the chunks itself,
+because clients of a stream read `delta` and not `message`.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class OpenAIClient:
         return names
 
     def fetch(self, method: str, url: str, body: bytes = b"") -> Any:
-        """Return the JSON document at *url*, an address, or a path below the server's address.
+        """Return the JSON document at *url*, which is an address or a path below the server's address.
 
         Raises:
             ProviderError: The server refused or failed, or its answer is not JSON.

@@ -335,9 +335,8 @@ def _pin_account(options: OpenAIOptions) -> dict[str, Any]:
         pinned |= {"azure_endpoint": account.azure_endpoint, "api_version": account.api_version}
     else:
         pinned["base_url"] = account.base_url
-    if not (
-        account.azure_endpoint and account.bearer
-    ):  # a token of Azure expires within the hour: read it again
+    # A token of Azure expires within the hour, so the current one is not kept.
+    if not (account.azure_endpoint and account.bearer):
         pinned["api_key"] = account.key
     return pinned
 

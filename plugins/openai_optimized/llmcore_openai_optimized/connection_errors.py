@@ -33,7 +33,7 @@ _NO_SUCH_HOST: Final = re.compile(
 )  # fmt: skip
 
 
-def describe(  # noqa: PLR0911 - one for each kind of failure
+def describe(  # noqa: PLR0911 - one return for each kind of failure
     raised: BaseException, address: str, scrub: Callable[[str], str], *, begun: bool, proxy: str
 ) -> ProviderError:
     """Return the error for the exception *raised*.

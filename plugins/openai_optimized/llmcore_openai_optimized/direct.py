@@ -194,7 +194,7 @@ class _Deadline:
 
 
 class _Packed(httpx2.SyncByteStream):
-    """A body that httpx2 unpacks."""
+    """A compressed body, which httpx2 decompresses."""
 
     def __init__(self, response: DirectResponse) -> None:
         self._response = response

@@ -25,7 +25,7 @@ from llmcore_openai_optimized.response import ResponseParser
 __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 
 _MAX_BUFFERED: Final = 256 * 1024
-"""The number of body bytes to receive before the reader requests them."""
+"""Reading pauses when more bytes than this have arrived since the caller last waited for bytes."""
 _TOLERANCE_S: Final = 0.005
 """A new deadline that is at most this many seconds earlier than the current timer does not replace the timer."""
 _NEXT_ADDRESS_S: Final = 0.25
@@ -148,7 +148,7 @@ class AsyncDirectResponse(httpx2.AsyncByteStream):
             await self._wait()
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Yield the body, unpacked, as it arrives; see `DirectResponse.iter_bytes`."""
+        """Yield the body as it arrives, decompressed; see `DirectResponse.iter_bytes`."""
         if "content-encoding" in self.headers:
             packed = httpx2.Response(self.status_code, headers=self.headers, stream=self)
             return packed.aiter_bytes()

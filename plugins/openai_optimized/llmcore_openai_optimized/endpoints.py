@@ -60,7 +60,7 @@ class Endpoints:
 
         Args:
             method: GET or POST.
-            path: A path below the server's address, which may have a query, or an address.
+            path: A path below the server's address, with or without a query; or a whole address.
             model: The model; only Azure has it in the address.
             content_type: The type of the body of a POST.
         """

@@ -37,7 +37,7 @@ class SurrogateBuffer:
         self._held: dict[Any, str] = {}
 
     def take(self, text: Any, piece: str) -> str:
-        """Return the complete characters of *piece*. The surrogate belongs to the text named *text*."""
+        """Return the complete characters of *piece*. *text* identifies the text that *piece* continues."""
         piece = self._held.pop(text, "") + piece
         if "\ud800" <= piece[-1:] <= "\udbff":
             self._held[text] = piece[-1]

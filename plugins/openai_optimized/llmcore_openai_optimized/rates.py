@@ -36,9 +36,9 @@ Such a request costs 2 times as much for the input, and 1.5 times as much for th
 """
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs of a minimum number of input tokens and a price.
+"""Pairs of a number of input tokens and a price.
 
-The last pair whose minimum is reached sets the price of all tokens.
+The last pair whose number is exceeded sets the price of all tokens. If there is none, it is the first pair, whose number is 0.
 """
 
 

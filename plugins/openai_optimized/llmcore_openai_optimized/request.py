@@ -98,7 +98,7 @@ class SyncResponse(Protocol):
         """The headers."""
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """Yield the body, unpacked, as it arrives."""
+        """Yield the body as it arrives, decompressed."""
 
     def close(self) -> None:
         """Release the connection."""
@@ -116,7 +116,7 @@ class AsyncResponse(Protocol):
         """The headers."""
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Yield the body, unpacked, as it arrives."""
+        """Yield the body as it arrives, decompressed."""
 
     async def aclose(self) -> None:
         """Release the connection."""

@@ -1,4 +1,4 @@
-"""Parse one HTTP/1.1 response from bytes; reads no network. Both direct clients use it."""
+"""Parse one HTTP/1.1 response from bytes, for both direct clients. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """The error to raise after the pieces that arrived before the error."""
+        """The error to raise when all pieces that arrived before it have been taken."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False
@@ -78,7 +78,7 @@ class ResponseParser:
             self.failure = failure
 
     def take(self) -> bytes:
-        """Return the received part of the body, and forget it."""
+        """Return the part of the body that has arrived since the last call."""
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()

@@ -87,11 +87,8 @@ def _read_finish_reason(document: Mapping[str, Any], *, has_calls: bool) -> str 
         details = document.get("incomplete_details")
         reason = as_text(details.get("reason")) if isinstance(details, Mapping) else ""
         return _REASONS.get(reason, reason or "length")
-    if status in {
-        "queued",
-        "in_progress",
-        "cancelled",
-    }:  # the usage is missing for a request in the background
+    # A request in the background. Its document has no usage.
+    if status in {"queued", "in_progress", "cancelled"}:
         return as_text(status)
     return "tool_calls" if has_calls else "stop"
 

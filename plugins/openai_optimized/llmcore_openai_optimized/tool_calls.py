@@ -86,7 +86,7 @@ class ToolCalls:
         Args:
             piece: An item of `tool_calls`.
             complete: True if the piece is a whole call from a complete message.
-            surrogates: Set if texts may contain lone surrogates.
+            surrogates: The buffer for split surrogate pairs; None if the texts contain none.
         """
         inner = piece.get("function") or piece.get("custom") or piece
         inner = inner if isinstance(inner, Mapping) else {}
@@ -183,7 +183,7 @@ class ToolCalls:
 
 
 def _is_new_call(known: _Call, name: str, arguments: str) -> bool:
-    """Return whether a name under a known index, without an id, begins a new call."""
+    """Return whether a piece with a name and a known index, but without an id, begins a new call."""
     if not name or not known.size:
         return False
     return name != known.name or (bool(arguments.strip()) and known.is_complete())

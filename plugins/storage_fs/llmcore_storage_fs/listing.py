@@ -51,7 +51,7 @@ def walk_files(
         beginning: Yield only names with this prefix from *folder* itself. Names in subfolders are not restricted.
         after: Yield only keys that sort after this key.
         depth: The maximum number of parts after *base*.
-        skipped: Counts names that are not valid in a key. Such a folder is skipped with all its files.
+        skipped: Counts names that are not valid in a key. A folder with such a name is skipped with all its files.
         few: True if the caller will stop early.
     """
     for name, is_file in _list_entries(folder, beginning, _get_rest(base, after), folders=depth > 1, few=few):
@@ -66,7 +66,7 @@ def walk_files(
 
 
 def _get_rest(base: str, after: str) -> str:
-    """Return the part of *after* below *base*; "" if all keys of that folder sort after *after*."""
+    """Return what follows *base* in the key *after*; "" if *after* is not below *base*, so that no name is left out."""
     return after[len(base) :] if after.startswith(base) else ""
 
 
@@ -148,7 +148,8 @@ def _make_spellings(name: str) -> set[str]:
     """Return other names that some file systems treat as equal to *name*."""
     others = {name.swapcase(), unicodedata.normalize("NFD", name)}
     if others == {name}:
-        # Such file systems also ignore case, so only names without letter case need this test.
+        # File systems that ignore zero-width characters also ignore case, so the spellings above suffice for names
+        # with letters that have a case.
         others = {_UNSEEN.sub("", name), f"{name}\u200b"}
     return others - {name, ""}
 

@@ -115,7 +115,7 @@ class _Unfinished:
 
     def flush(self) -> os.stat_result:
         """Flush the file to disk. Return its final status."""
-        # File systems round timestamps to milliseconds, which is too coarse to tell two versions apart.
+        # Set the exact time: the file system's own timestamps have steps of milliseconds, too coarse to tell two versions apart.
         now = time.time_ns()
         if os.utime in os.supports_fd:
             os.utime(self._fd, ns=(now, now))

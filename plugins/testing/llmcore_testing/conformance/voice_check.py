@@ -69,7 +69,10 @@ def _check_frames(audio: bytes) -> None:
 
 
 def check_joined(speeches: Sequence[Speech]) -> None:
-    """Check that joined *speeches* have the sum of their durations, joined at once and as a stream."""
+    """Join *speeches*, once as a whole and once in chunks.
+
+    Check that each result lasts as long as all of them together.
+    """
     __tracebackhide__ = True
     kind, rate = speeches[0].format, speeches[0].sample_rate_hz
     if kind not in JOINABLE:
