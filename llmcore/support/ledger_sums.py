@@ -1,7 +1,8 @@
 """The sums that remain of pruned rows.
 
 `LedgerProvider.prune` replaces the rows of each period by sums: one row for each combination of SUM_KEYS. A sum is a
-`LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` is the whole period.
+`LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` holds the period
+as text: see `format_period`.
 Reports and budgets count a sum like the rows that the sum replaces.
 """
 
@@ -42,11 +43,11 @@ _DAY_S: Final = 86400
 
 
 def list_edges(first: float, before: float, edges: Iterable[float] = ()) -> list[float]:
-    """Return the ends of the periods of sums, in ascending order: whole seconds from the day of *first* to *before*.
+    """Return the edges of the periods that are summed, in ascending order: whole seconds from the day of *first* to *before*.
 
     Args:
         first: The time of the oldest row.
-        before: The time before which rows are pruned, without the part of a second.
+        before: The time before which rows are pruned. A fraction of a second is dropped.
         edges: Further edges, such as the midnights of a time zone. Midnights in UTC are always edges, because budgets count
             by days in UTC.
     """

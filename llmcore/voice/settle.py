@@ -81,7 +81,7 @@ class SpeechQuote:
         self._prices = prices
         self._characters = characters
 
-    def compute_maximum(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - a text has one length
+    def compute_maximum(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - the number of characters is always exact
         """See `Quote.compute_maximum`."""
         model = "" if self._call.traits is None else self._call.traits.model
         cost = _price(self._call, model, self._characters, self._prices)

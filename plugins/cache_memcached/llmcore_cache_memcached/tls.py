@@ -18,7 +18,10 @@ _FILES: Final = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 
 
 class HostContext:
-    """Encrypts connections to one host. pymemcache would check the certificate against the IP address."""
+    """Encrypts connections to one host, and checks its certificate against the host's name.
+
+    pymemcache alone would check the certificate against the IP address.
+    """
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._context = context

@@ -15,8 +15,8 @@ __all__ = ["iterate_rows", "make_aggregate", "make_report_row"]
 _PAGE: Final = 1000
 _EPOCH_S: Final = -62135596800
 _NO_LEASE: Final = "NOT (kind = 'lease' AND state = 'open')"
-"""Leaves out open leases, which are not requests. The lease of a dead process is settled as one row of uncertain
-cost."""
+"""Leaves out open leases, which are not requests. The lease of a dead process is not open: it is settled
+as one row of uncertain cost, which reports count."""
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state = 'failed'), 0)::bigint,
     sum(CASE WHEN state = 'hit' THEN count ELSE 0 END)::bigint, coalesce(sum(count) FILTER (WHERE state IN ('open', 'lost')), 0)::bigint,

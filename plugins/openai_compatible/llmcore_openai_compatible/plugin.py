@@ -62,7 +62,7 @@ def _make_provider(server: Server) -> Provider:
 
 
 def _has_tag(name: str) -> bool:
-    """Return whether *name*, such as "llama3.2:1b", is a model of Ollama's library with its tag."""
+    """Return whether *name* ends with a tag of Ollama's library, as "llama3.2:1b" does."""
     return _TAG.fullmatch(name.rpartition(":")[2]) is not None
 
 

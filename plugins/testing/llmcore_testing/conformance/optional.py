@@ -55,8 +55,8 @@ class OptionalParts:
     """Excludes tests of abilities that a backend lacks, and skips tests whose fixture the author has not defined."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Abilities that the backend intentionally does not have, each given as the name of one of the ability's methods, and optional fixtures that do
-    not apply to it. pytest does not collect their tests. Tests of other missing abilities and fixtures are skipped."""
+    """What the backend intentionally lacks: abilities, each given as the name of one of its methods, and optional
+    fixtures that do not apply. pytest does not collect their tests. Tests of other missing abilities and fixtures are skipped."""
 
     _left_out: ClassVar[dict[str, Any]] = {}
 
