@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -97,8 +98,10 @@ def test_a_damaged_ledger_is_reported_before_the_port_is_taken(
         assert (caught.value.code, caught.value.fix) == ("LC610", "llmcore doctor")
 
 
-def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: Path) -> None:
-    command = start(upstream, tmp_path)
+@contextmanager
+def stopping(upstream: Simulator, folder: Path) -> Iterator[Command]:
+    """Yield a server that has got SIGTERM while a request is in flight; then check its answer and its end."""
+    command = start(upstream, folder)
     try:
         upstream.hold()
         answers: list[httpx2.Response] = []
@@ -109,36 +112,25 @@ def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: P
         upstream.wait_for_requests(1, 60)
         command.process.send_signal(signal.SIGTERM)
         wait_until(lambda: command.http.get("/health/ready").status_code == 503)
-        served = command.http.get("/v1/models")
-        assert (served.status_code, served.headers["connection"]) == (200, "close")
-        upstream.release()
-        asking.join(60)
-        assert answers[0].status_code == 200
-        assert command.process.wait(60) == 0
-    finally:
-        command.close()
-
-
-def test_a_second_sigterm_stops_the_server_after_its_answers(upstream: Simulator, tmp_path: Path) -> None:
-    command = start(upstream, tmp_path)
-    try:
-        upstream.hold()
-        answers: list[httpx2.Response] = []
-        asking = threading.Thread(
-            target=lambda: answers.append(command.http.post("/v1/chat/completions", json=BODY))
-        )
-        asking.start()
-        upstream.wait_for_requests(1, 60)
-        command.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: command.http.get("/health/ready").status_code == 503)
-        command.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: is_refused(command))
+        yield command
         upstream.release()
         asking.join(60)
         assert answers[0].status_code == 200
         assert command.process.wait(60) == 0, "a signal ended it before it closed its Core"
     finally:
         command.close()
+
+
+def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: Path) -> None:
+    with stopping(upstream, tmp_path) as command:
+        served = command.http.get("/v1/models")
+        assert (served.status_code, served.headers["connection"]) == (200, "close")
+
+
+def test_a_second_sigterm_stops_the_server_after_its_answers(upstream: Simulator, tmp_path: Path) -> None:
+    with stopping(upstream, tmp_path) as command:
+        command.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_refused(command))
 
 
 def is_refused(command: Command) -> bool:
