@@ -1,1 +1,1 @@
-"""The built-in backends: language model `echo`, cache `memory`, cache `file`, ledger `sqlite`."""
+"""The built-in backends: language model `echo`, caches `memory` and `file`, ledger `sqlite`, engine `local`."""

@@ -1,8 +1,9 @@
 """A log of the last changes of one namespace, stored in the data file of the cache.
 
-With the log, a memory tier drops only the keys that changed. A record is written in the same transaction as the
-change. The slot of a record contains an increasing number. The value contains the key and the number of the
-transaction. Leases, uses and evictions are not logged, because the values in a memory tier stay valid after them.
+With the log, a memory tier drops only the keys that changed. A record is written in the same transaction as
+the change. The slot of a record (its key in LMDB) contains an increasing number. The value of a record
+contains the changed key and the number of the transaction. Leases, uses and evictions are not logged, because
+the values in a memory tier stay valid after them.
 """
 
 from __future__ import annotations

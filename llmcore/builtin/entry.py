@@ -39,7 +39,7 @@ _NAME_AT: Final = _HEADER.size
 _TAIL: Final = 4
 _RESIDUE: Final = 0x2144DF1C
 _CLOCK_SLACK_NS: Final = 10**9
-"""The tolerance for a clock that was set back: an entry may be written at most this long after now."""
+"""The tolerance for a clock that was set back: the write time of an entry may be at most this long after now."""
 
 
 def name_prefix(namespace: str) -> bytes:

@@ -31,11 +31,11 @@ _LEAST_BYTES: Final = 64 * 1024
 _INLINE: Final = 2000
 """Maximum size of an entry that shares a page with other entries.
 
-A larger entry has pages of its own, which become free when the entry is deleted.
+A larger entry has separate pages, which become free when the entry is deleted.
 """
 _SMALL_RESERVE: Final = 4 * 10**6
 _TICK: Final = b"\0tick"
-"""A slot outside of all namespaces. The clock hand removes this slot like a damaged entry."""
+"""The slot that `_tick` writes, outside of all namespaces. The clock hand deletes it like a damaged entry."""
 
 
 class _Candidate(NamedTuple):
@@ -50,9 +50,9 @@ class _Candidate(NamedTuple):
 class Evictor:
     """Keep one store below *max_size* bytes.
 
-    Several processes may evict at the same time. Each process checks the size only now and then. Each process leaves
-    an eighth of the space free, or a third in a small file. Other processes need that space, and so does LMDB, which
-    must write new pages before it frees old ones.
+    Several processes may evict at the same time. Each process leaves an eighth of the space free, or a third
+    in a small file, for two reasons: each process checks the size only now and then, and LMDB writes new
+    pages before it frees old ones.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Evictor:
         evicted = sum(self._evict(size) for _ in range(min(2**attempt, 64)))
         if not (self._tick() and evicted):
             # LMDB cannot reuse pages while an older reader of another process is suspended. In a small file, a few
-            # writes then use up all pages. Wait until the reader continues.
+            # writes then use up all pages. Give the reader time to continue.
             time.sleep(min(2**attempt, 16) / 1000)
 
     def _tick(self) -> bool:

@@ -339,7 +339,7 @@ class FileCache:
 
 
 def _make_generator() -> Callable[[], float]:
-    """Return a new random generator, because the application may have seeded the global one."""
+    """Return a separate random generator: an application that seeds the global one relies on its numbers."""
     import random  # lazy: only `lfu` needs it
 
     return random.Random().random  # noqa: S311 - the numbers are not secret

@@ -25,7 +25,7 @@ def make_lease_slot(namespace: str, key: str) -> bytes:
 
 
 def is_lease(slot: bytes | memoryview) -> bool:
-    """Return whether *slot* is a slot of leases."""
+    """Return whether *slot* is the slot of a lease."""
     return slot[: len(_PREFIX)] == _PREFIX
 
 

@@ -20,7 +20,10 @@ __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 MAX_SLOT_BYTES: Final = 511
 """LMDB's limit on the length of a key."""
 _TRIES: Final = 64
-"""The maximum number of attempts of one read or write. A file cannot double its size so often."""
+"""The maximum number of attempts of one read or write.
+
+A full file is doubled before the next attempt, and no file can be doubled so often.
+"""
 _TRIM_EVERY: Final = 1024
 """The number of transactions between two measurements of the resident pages."""
 _RESIDENT_BYTES: Final = 32_000_000
@@ -64,8 +67,8 @@ class Store:
         self._uses = 0
         self._trim_at = 0
         """The map is made again when the resident bytes of mapped files reach this number; 0 if the bytes must be measured first."""
-        # Acquire these locks in this order. LMDB must not be remapped or closed during a transaction of this
-        # process.
+        # Acquire these locks in this order. They keep this process from remapping or closing LMDB during one
+        # of its transactions.
         self._writing = forks.lock()
         self._reading = forks.lock()
         self._opening = forks.lock()
@@ -202,10 +205,11 @@ class Store:
         raise _LmdbError(env, problem)
 
     def _count_use(self) -> None:
-        """Release the resident pages of the map now and then.
+        """Count a transaction, and release the resident pages of the map now and then.
 
-        They would count as memory of a process that uses much of the file, such as a long batch. The pages stay in the
-        memory of the system, so their next use costs no read.
+        Resident pages count as memory of the process, so a process that uses much of the file, such as a long
+        batch, would seem to need much memory. Released pages stay in the memory of the system, so their next
+        use reads no disk.
         """
         self._uses += 1
         if self._uses % _TRIM_EVERY or (resident := measure_mapped_files()) is None:
@@ -235,7 +239,9 @@ class Store:
             elif isinstance(problem, lmdb.ReadersFullError):
                 return bool(env.reader_check())
             elif isinstance(problem, lmdb.PanicError):
-                self._release()  # LMDB could not write a meta page, on a full disk for example: the file is intact
+                # LMDB could not write a meta page, on a full disk for example. The file is intact: open it
+                # again.
+                self._release()
             elif isinstance(problem, DAMAGE):
                 self._release()
                 set_aside_and_log(self.folder, str(problem))

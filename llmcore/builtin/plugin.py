@@ -1,4 +1,7 @@
-"""Register the built-in backends `echo`, `memory`, `file`, `sqlite` and `local`, and the tables of commands, through the same hooks as any plugin."""
+"""Register the built-in backends (`echo`, `memory`, `file`, `sqlite`, `local`) and tables (`chat`, `log`, `smtp`).
+
+Plugins use the same hooks.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Record approximately when and how often the entries of a file cache were used.
 
-Only the eviction reads these records. The records are in a separate file, `use.map`, next to the data. In the
-LMDB file, writing a record would wait for other writers, rewrite a value, and make the data look changed. The
-file is a table of 8-byte cells in native byte order, from the lowest bit on::
+Only the eviction reads these records. The records are in a separate file, `use.map`, next to the LMDB file.
+If they were in the LMDB file, writing a record would wait for other writers, rewrite a value, and make the
+data look changed. The file is a table of 8-byte cells in native byte order, from the lowest bit on::
 
     tag      16 bits of the entry's CRC; the lowest bits of the CRC select the cell
     count     8 bits, logarithmic as in Redis: the larger it is, the less likely a use increases it
@@ -36,7 +36,7 @@ _BYTES_A_CELL: Final = 1024
 _FEWEST, _MOST = 2**12, 2**22
 _TIME: Final = ~0xFFFFFF
 _SLACK_NS: Final = 10**9
-"""If a record is later than now by more than this, the clock was wrong when the record was written."""
+"""A record that is later than now by more than this is ignored: the clock was wrong when the record was written."""
 _SHORTEST_NS, _LONGEST_NS = 2**25, 3650 * 86400 * 10**9
 _AGE_NS: Final = 3600 * 10**9
 """The assumed idle time of evicted entries before the first eviction."""
@@ -129,7 +129,7 @@ class Uses:
     def rank(self, data: bytes | memoryview, written: int, now: int) -> tuple[int, int]:
         """Return the rank of an entry in the eviction.
 
-        The count (0 if uses are not counted), followed by the last use.
+        The rank is the count (0 if uses are not counted), followed by the time of the last use.
         """
         mark = int.from_bytes(data[-4:], "little")
         count, used = self._read_record(mark, now)

@@ -1,4 +1,4 @@
-"""Caches for applications: `CacheManager`, the shared cache, and the store behind calls."""
+"""Caches: `CacheManager` and the shared cache for applications, and `CacheStore` for llmcore's own calls."""
 
 from typing import TYPE_CHECKING
 

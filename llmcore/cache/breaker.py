@@ -32,8 +32,8 @@ PAUSE_S: Final = 0.5
 class Breaker:
     """A circuit breaker.
 
-    While it is open, the backend is not used. A thread probes the backend. If no thread can be started, callers probe
-    the backend, at most once per pause.
+    While the breaker is open, the backend is not used. A thread probes the backend. If no thread can be
+    started, callers probe the backend, at most once per pause.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ class Outcome(typing.NamedTuple):
         """Raise the error."""
         error = self.error
         try:
-            assert error is not None  # noqa: S101 - tells the type checker what is always true
+            assert error is not None  # noqa: S101 - for the type checker; it is always true
             raise error
         finally:
             del error, self  # breaks the reference cycle of frame and traceback
@@ -141,7 +141,7 @@ class CachedFunction:
     ) -> Act[Outcome]:
         """Make the result once for all concurrent callers (single-flight); *run* runs the function.
 
-        If the run fails, each waiting caller runs the function once itself.
+        If the run fails, the callers that waited for it share one further run.
         """
         if call.key in running_keys.get():
             return (yield from run())

@@ -28,10 +28,10 @@ class Invalidation(NamedTuple):
     """The key or the pattern in the backend."""
 
     def carry_out(self, backend: Backend) -> Act[int]:
-        """Remove the entries from *backend*; return how many, -1 if the backend does not count.
+        """Remove the entries from *backend*; return their number, or -1 if the backend does not count.
 
         Raises:
-            BaseException: An error of the backend; `CacheError` if it cannot list keys.
+            BaseException: An error of the backend; `CacheError` if the backend cannot list keys.
         """
         if self.scope == "everything":
             yield backend.require("clear")()

@@ -92,9 +92,10 @@ class Leases:
         return result
 
     def acquire(self, key: str) -> Act[bool | None]:
-        """Acquire the lease; return whether this process has it, None if the backend has no leases.
+        """Acquire the lease; return whether this process has the lease.
 
-        A cancelled caller does not have the lease, even if the backend has granted it.
+        The result is None if the backend failed or has no leases. A cancelled caller does not have the lease,
+        even if the backend has granted it.
         """
         try:
             is_acquired = yield from self._store.call_lease_operation(
@@ -113,7 +114,7 @@ class Leases:
         return is_acquired
 
     def _guard(self, key: str, work: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Run *work*; release the lease if it fails or is cancelled."""
+        """Run *work*; release the lease if *work* fails or is cancelled."""
         try:
             return (yield from work)
         except GeneratorExit:  # a closing generator must not yield another step: the lease expires

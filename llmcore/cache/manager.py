@@ -25,9 +25,9 @@ __all__ = ["CacheManager", "Ttl"]
 class CacheManager(ProcessBound):
     """Stores values under text keys with a TTL, in the chosen backend.
 
-    A failure of the backend is a miss, and increases `errors`. A value that cannot be stored is logged, and increases
-    `errors` too. A failure of `invalidate` or `clear` raises `CacheError`. Each blocking method has an async version
-    with the prefix `a`.
+    A failure of the backend is a miss, and increases `errors` in `get_stats()`. A value that cannot be stored
+    is logged, and increases `errors` too. A failure of `invalidate` or `clear` raises `CacheError`. Each
+    blocking method has an async version with the prefix `a`.
     """
 
     def __init__(

@@ -106,7 +106,7 @@ class Refresher:
 
         def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            # needed if the task was cancelled before it began
+            # a task that was cancelled before it began has not ended the attempt
             self._end_attempt(renewal.key, attempt, done=None)
 
         task = asyncio.get_running_loop().create_task(arun(self._refresh(renewal, attempt)))
@@ -132,7 +132,7 @@ class Refresher:
     def _end_attempt(self, key: str, attempt: _Attempt, *, done: bool | None) -> bool:
         """End the attempt, unless it has already ended; return whether to log a failure.
 
-        *done* is None if nothing was refreshed and nothing failed.
+        *done* is True after a refresh, False after a failure, and None if the refresh did not take place.
         """
         now = time.monotonic()
         with self._lock:

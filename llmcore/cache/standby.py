@@ -35,7 +35,7 @@ class Standby:
     # -- entries
 
     def get(self, key: str) -> bytes | None:
-        """Return the value that may be served; None if no outage is in progress."""
+        """Return the value that may be served; None without such a value, or if no outage is in progress."""
         outage = self._outage
         return None if outage is None else outage.get(key)
 

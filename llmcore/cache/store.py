@@ -145,7 +145,7 @@ class CacheStore:
         return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it existed. During an outage, the backend deletes it after the outage."""
+        """Delete *key*; return whether it existed. In an outage, the deletion waits until the backend answers."""
         invalidation = Invalidation("key", key)
         was_served = self._standby.get(key) is not None
         if self._standby.postpone(invalidation, self._breaker) is not None:
@@ -192,8 +192,8 @@ class CacheStore:
     def invalidate(self, *invalidations: Invalidation) -> Act[int]:
         """Remove entries from memory and the backend.
 
-        Return the count of the last invalidation, -1 if unknown. During an outage, memory removes the entries
-        at once, and the backend removes them before it is read again.
+        Return the number of entries that the last invalidation removed, -1 if unknown. During an outage,
+        memory removes the entries at once, and the backend removes them before it is read again.
 
         Raises:
             CacheError: The backend failed. Other processes may still get the entries.

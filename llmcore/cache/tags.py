@@ -65,12 +65,12 @@ class Tags:
 
     def get_stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
         """Return the existing stamps; the backend is called once for all stamps that are not in memory."""
+        # Take the last bytes, because bytes in memory may start with the header of the store.
         stamps = {
             tag: near[-_STAMP_SIZE:]
             for tag in tags
             if (near := self._store.peek(make_stamp_key(tag))) is not None
         }
-        # Bytes in memory may start with the header of the store.
         keys = {tag: make_stamp_key(tag) for tag in tags if tag not in stamps}
         kept = (yield from self._store.read_many(list(keys.values()))) if keys else {}
         return stamps | {tag: kept[key] for tag, key in keys.items() if key in kept}

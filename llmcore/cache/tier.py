@@ -50,9 +50,9 @@ class Tier:
         self._entries = BoundedEntries(size, clock=clock)
         self._outage: Outage | None = None
         self._lost_at: float | None = None
-        """The time since which the version or the reports are missing.
+        """The time since which the version or the reports are missing; None if they are not.
 
-        If the backend has a version, the time at which the version was last read.
+        For a backend with a version, this is the time at which the version was last read.
         """
         self._valid_at = clock()
         """The time at which the version was last read and the entries were known to be current."""
@@ -175,7 +175,7 @@ class Tier:
                 self._listening = False
                 self._mark_lost()
                 return
-            if not self._listening:  # changes between the two reads are unknown
+            if not self._listening:  # changes were not reported for some time, so any key may have changed
                 self._listening, self._lost_at = True, None
                 self._entries.clear()
                 if self._outage is not None:
@@ -188,7 +188,7 @@ class Tier:
     def begin_outage(self) -> Outage:
         """Move the entries to an outage.
 
-        The outage starts now. If the version or the reports went missing earlier, it starts at that time.
+        The outage starts now, or at the time when the version or the reports went missing if that was earlier.
         """
         if self._version is not None:
             self._synchronise(self._get_version())
@@ -220,8 +220,8 @@ class Tier:
             self._lost_at = self._clock() if self._version is None else self._valid_at
 
     def _get_version(self) -> int | None:
-        """Return the version of the backend; None if it fails."""
-        assert self._version is not None  # noqa: S101 - tells the type checker what is always true
+        """Return the version of the backend; None if the backend fails."""
+        assert self._version is not None  # noqa: S101 - for the type checker; it is always true
         try:
             return self._version()
         except BaseException as error:

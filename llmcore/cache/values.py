@@ -114,7 +114,7 @@ class Values:
         return -1 if pattern is None else count
 
     def forget_matching(self, pattern: str) -> Act[int]:
-        """Remove the keys that match *pattern*; return how many."""
+        """Remove the keys that match *pattern*; return their number, or -1 if the backend does not count."""
         return (yield from self.store.invalidate(Invalidation("pattern", PREFIX + pattern)))
 
 

@@ -141,7 +141,7 @@ class _Worker:
         with self._lock:
             self._waiting[self._number] = call.future
             self._number += 1
-            # the process has ended; the thread that reads the results fails the call
+            # if the process has ended, the write fails, and the thread that reads the results fails the call
             with contextlib.suppress(OSError, ValueError):
                 write_message(self._calls, _encode(message))
             if self.is_alive:

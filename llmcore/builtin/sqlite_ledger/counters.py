@@ -1,6 +1,6 @@
 """The counters of budgets: the amounts spent and reserved, by scope and period.
 
-A counter is updated in the same transaction as the row.
+The counters that a row changes are updated in the transaction that writes the row.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def get_counters(
 
 
 def read_counters(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]:
-    """Return the counters of the current periods that count *charge*.
+    """Return the counters of the current periods that cover *charge*.
 
     Budgets that other processes configured are included.
     """

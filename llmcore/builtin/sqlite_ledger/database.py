@@ -182,7 +182,7 @@ class Database:
         with forks.delay(), contextlib.suppress(apsw.Error, OSError):
             connection = apsw.Connection(str(self.path))
             try:
-                # A connection detects a WAL only at its first read.
+                # A connection detects a WAL only at its first read, so read something before the checkpoint.
                 connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 self.after_checkpoint(connection)

@@ -24,7 +24,8 @@ Latencies = Sequence[tuple[str, str, str, "array[float]", "array[float]"]]
 """Kind, provider, model, and the sorted latencies and times to the first token in milliseconds."""
 _PERCENTS: Final = (50, 95)
 _FEW: Final = 500
-"""`_find_rank` sorts the remaining values when at most this many are left, or four for each part."""
+"""`_find_rank` narrows the range of values until at most this many are left, or four for each list. Then it sorts
+the values that are left."""
 
 
 def pack(rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> bytes:

@@ -100,7 +100,10 @@ class Kept:
         self._db, self._rows, self._path = db, rows, path
 
     def sum(self, query: ReportQuery) -> list[tuple[Any, ...]] | None:
-        """Return the result of `Rows.sum_query` from stored sums; None if they would not help, or the file is unusable."""
+        """Return the result of `Rows.sum_query` from stored sums.
+
+        The result is None if that would not be faster, or if the file is unusable.
+        """
         shape = find_shape(query)
         if shape is None:
             return None
@@ -119,7 +122,7 @@ class Kept:
         return merge(rows, len(query.dimensions))
 
     def find_percentiles(self, query: ReportQuery) -> dict[tuple[Any, ...], tuple[float | None, ...]] | None:
-        """Return the percentiles of each group of *query*; None if the caller must read the rows, as for `sum`."""
+        """Return the percentiles of each group of *query*; None if the caller must compute them from the rows."""
         if find_shape(query) != SHAPES[0] or not _MEASURED.issuperset((*query.dimensions, *query.filters)):
             return None
         zone = _Zone(query.offsets)
@@ -235,14 +238,14 @@ def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(apsw.Error):  # after a failure of the file, SQLite has ended the transaction
+        with suppress(apsw.Error):  # if the file failed, SQLite has already ended the transaction
             db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 
 
 def _find_days(db: apsw.Connection, query: ReportQuery, zone: _Zone, now: float) -> list[date]:
-    """Return the finished days that are completely within the query; an empty list if stored sums would not help."""
+    """Return the finished days that are completely within the query, or [] if stored sums would not be faster."""
     floor = max(int(query.since * 1e6), 0)
     count: int = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM calls WHERE id >= ? LIMIT ?)", (floor, _FEWEST_ROWS)

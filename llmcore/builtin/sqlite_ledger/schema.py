@@ -104,7 +104,7 @@ def migrate(connection: apsw.Connection) -> None:
     """
     if _read_version(connection) == len(MIGRATIONS):
         return
-    with connection:  # use a savepoint: another process may migrate at the same time
+    with connection:  # all migrations in one savepoint, because another process may migrate at the same time
         connection.execute("CREATE TABLE IF NOT EXISTS migrating (x)")  # this statement takes the write lock
         version = _read_version(connection)
         if version > len(MIGRATIONS):

@@ -95,7 +95,7 @@ class Writer:
         return job.value
 
     async def run_async(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
-        """See `run`. Queued work is committed even if the task is cancelled, which raises `Interrupted`."""
+        """See `run`. If the task is cancelled, the queued work is still committed, and `Interrupted` is raised."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -193,7 +193,7 @@ class Writer:
             self._waiting.extendleft(reversed([job for job in jobs if job not in expired]))
             _fail(expired, error)
             return False
-        except Exception as error:  # noqa: BLE001 - a job raised it, and the caller of the job gets it
+        except Exception as error:  # noqa: BLE001 - the error of a job is raised to the caller of the job
             if len(jobs) == 1:
                 _fail(jobs, error)
             else:
@@ -226,7 +226,7 @@ class Writer:
 
 
 def _get_timeout(jobs: list[_Job], maximum: float = _ATTEMPT_S) -> float:
-    """Return how long an attempt at *jobs* may wait, in seconds: until the earliest deadline."""
+    """Return the seconds that an attempt at *jobs* may wait: until the earliest deadline, at most *maximum*."""
     return max(0.0, min(maximum, min(job.deadline for job in jobs) - time.monotonic()))
 
 
