@@ -54,8 +54,8 @@ class Bucket:
         self._debts: list[float] = []
         """Debts in seconds until the bucket is full, in ascending order.
 
-        `_debts[i]` is the lowest debt that any `take` found whose ticket is greater than `_tickets[i - 1]` and at most
-        `_tickets[i]`.
+        `_debts[i]` is the lowest debt found by the calls of `take` with a ticket greater than
+        `_tickets[i - 1]` and at most `_tickets[i]`.
         """
 
     def find_ready_time(self, units: float) -> float:

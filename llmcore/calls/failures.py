@@ -183,7 +183,7 @@ def _was_refused(error: ProviderError) -> bool:
 
 
 def _fix_key(backend: Backend) -> str:
-    """Return the line that replaces the rejected key in its place."""
+    """Return the line that replaces the rejected key in the environment variable or setting that contains it."""
     path = (backend.kind, backend.name, "api_key")
     written = backend.written(path)
     if isinstance(written, str) and written.startswith("env:"):

@@ -1,6 +1,7 @@
 """Owners run a shared call: in a task of an event loop, or in the threads of blocking callers.
 
-The first waiting caller determines the kind: an async caller starts a task, a blocking caller runs the call itself.
+The first waiting caller determines the kind of owner: an async caller starts a task, a blocking caller runs
+the call itself.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ class TaskOwner:
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`.
 
-        After the last caller's timeout, the call gets `Expired` and raises an error of its own.
+        After the last caller's timeout, the call gets `Expired` and can raise a more specific error.
         """
         import asyncio
 

@@ -122,7 +122,7 @@ def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> 
 
 
 def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[str, JsonValue]:
-    """Normalise a dict in which a name is an instance of a subclass of str."""
+    """Normalise a dict with a name that is not exactly a str: a subclass of str becomes str, other types are faults."""
     plain: dict[str, Any] = {}
     for name, item in value.items():
         if not isinstance(name, str):

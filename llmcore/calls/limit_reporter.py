@@ -41,7 +41,7 @@ class Reporter:
         A forked child calls this method, because the thread runs only in the parent.
         """
         self._lock = forks.lock()
-        # may be used by the garbage collector
+        # a SimpleQueue, because the garbage collector may call `post` while this thread uses the queue
         self._returns: SimpleQueue[PermitReturn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._wanted = False

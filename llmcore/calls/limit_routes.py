@@ -135,7 +135,7 @@ def make_reports(
     """Return the reports on the scopes of a provider: for each scope, the calls of *held* that have slots.
 
     After an outage, *processes* is the number that divided the limits during the outage, and the reports also contain the
-    use of the rates. Otherwise it is None.
+    use of the rates. Otherwise, *processes* is None.
     """
     reports = []
     for state in states:

@@ -60,7 +60,7 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class _Exit(NamedTuple):
-    """SystemExit or KeyboardInterrupt from a backend. Raised directly, it would end the loop's thread."""
+    """Carries a SystemExit of a backend as a result. If it were raised in the loop, the loop's thread would end."""
 
     error: SystemExit
 

@@ -29,7 +29,7 @@ def describe(error: BaseException, options: Any) -> str:
         return f"it called sys.exit({scrub(repr(error.code), options) if error.code is not None else ''})"
     try:
         text = scrub(str(error), options)
-    except Exception:  # noqa: BLE001 - its own __str__ may fail
+    except Exception:  # noqa: BLE001 - the `__str__` of a foreign exception may fail
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

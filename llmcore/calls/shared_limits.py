@@ -192,7 +192,7 @@ class SharedLimits:
         while True:
             share = self._share
             if share is not None and not self._reporter.start() and time.monotonic() >= self._retry_at:
-                self._end_outage()  # no thread can be started that would probe the store
+                self._end_outage()  # no thread can be started to probe the store, so this call asks it
                 continue
             ask = self._ask_store if share is None else partial(self._ask_share, share)
             if (yield from ask(permit, route, left)):
@@ -209,7 +209,7 @@ class SharedLimits:
             if share is self._share:
                 if remaining <= 0:
                     raise
-                # then ask again: the store may answer before the deadline
+                # wait and ask again: the store may answer before the deadline
                 yield sleep(min(_PROBE_S, remaining))
             return False
         if share is not self._share:
@@ -254,7 +254,7 @@ class SharedLimits:
                 if must_propagate(error):
                     raise
                 remaining = left()
-                if remaining > 0:  # otherwise the deadline passed, and the store may be well
+                if remaining > 0:  # otherwise the deadline passed, which is no failure of the store
                     self._begin_outage(error)
                     return False
             if answer is None:
@@ -318,7 +318,7 @@ class SharedLimits:
                 return
             now = time.monotonic()
             self._retry_at = now + _PROBE_S
-            # a process that the store knows now is expected to be known after the outage
+            # if the store knows this process now, expect it to know this process after the outage too
             self._known_until = {name: math.inf for name, until in self._known_until.items() if now < until}
             self._share = Limits(self._rules, empty_since=now, adapt=self._divide)
         self._near.update_slots()
@@ -357,8 +357,8 @@ class SharedLimits:
 
     def _send(self, returns: Sequence[PermitReturn]) -> None:
         if self._share is not None:
-            # may be lost: a missing refund only makes the limit stricter, and a slot becomes free after its
-            # lease
+            # These permits are lost. That does no harm: a missing refund only makes the limit stricter, and a
+            # slot becomes free after its lease.
             return
         try:
             run(_call(self._backend, "return_permits", returns))

@@ -36,7 +36,7 @@ class FlightResult:
         self.led = led
         """True if this caller's function made the call."""
         self.pieces = pieces
-        """The number of pieces."""
+        """The number of pieces that this caller has taken."""
 
 
 class Flights:
@@ -136,7 +136,7 @@ def _wait(
                 emit()
                 yield piece
         if not is_over:
-            if not (yield advance(flight, begin, caller)):  # this thread itself would have to run the call
+            if not (yield advance(flight, begin, caller)):  # this thread would wait for itself
                 return FlightResult((yield from begin()), led=True, pieces=caller.seen)
         elif caller.flight is flight:
             value = flight.take_result(caller)

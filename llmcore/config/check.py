@@ -206,7 +206,7 @@ class _Check:
     def _check_price(self, path: Path, price: Mapping[Any, Any]) -> None:
         self._check_table(path, price, PRICE_KEYS)
         for name in _PRICES_NEEDED:
-            # A typing mistake is one fault, not two.
+            # A misspelt key is already reported as an unknown key, so it is not reported as missing.
             if name not in price and not any(find_nearest(str(key), [name]) for key in price):
                 self.faults.append(
                     self.layer.fault(

@@ -69,7 +69,7 @@ class Document:
             column: The start of the underlined part.
             length: The length of the underlined part.
             broken: True if the line is not valid TOML, so that the end of a secret is unknown.
-            secret: True if the underlined part is a secret. A reference to one, such as "env:NAME", is shown.
+            secret: True if the underlined part is a secret. A reference to a secret, such as "env:NAME", is shown.
         """
         if line > len(self.lines):
             return None

@@ -32,7 +32,8 @@ __all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
     """Set a key in the file. Create a missing file.
 
-    A misspelt key of the same table is replaced, so that the fix in an error works.
+    If the table contains a misspelling of the key, the misspelt key is replaced: the fixes in errors rely on
+    this.
 
     Args:
         path: The file; in a `pyproject.toml` the key goes below [tool.llmcore].
@@ -220,7 +221,7 @@ def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
 
 
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set a key. Insert a new key after the last key with a value, before the comments that follow it."""
+    """Set a key. Insert a new key after the last key that is not a table or list, and before the next comment."""
     container: Any = getattr(table, "value", None)
     above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]
     if name in table or not above or not hasattr(container, "_insert_after"):
@@ -233,7 +234,7 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 def _find_misspelt_key(parts: Key, table: Mapping[str, Any]) -> str | None:
     """Return the key in *table* that looks like a misspelling of `parts[-1]`; None if there is none."""
-    if len(parts) == 2 and parts[0] not in SECTIONS:  # noqa: PLR2004 - the table of a plugin, and a key
+    if len(parts) == 2 and parts[0] not in SECTIONS:  # noqa: PLR2004 - two parts: a plugin's table, and a key
         from llmcore.config.tables import list_table_keys
 
         known = list_table_keys(parts[0])

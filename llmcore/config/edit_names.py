@@ -25,8 +25,8 @@ __all__ = ["find_new_name_faults"]
 def find_new_name_faults(before: Document, after: Document, key: Path) -> list[ConfigError]:
     """Return one error for each name that is wrong in *after* but not in *before*.
 
-    The two texts must have no other faults. The user file and the profile of *key* are read too, because they may
-    define instances. Providers of llmcore's own plugins need not be installed yet.
+    The two documents must have no other faults. The user file and the profile of *key* are read too, because
+    they may define instances. Providers of llmcore's own plugins need not be installed yet.
     """
     profile = key[1] if key[:1] == ("profiles",) and len(key) > 1 else None
     known = {(fault.code, fault.message) for fault in _find_faults(before, profile)}

@@ -208,7 +208,7 @@ class FileLayer(Layer):
 
     def format_rename_fix(self, wrong: Path, right: Path, value: str) -> str | None:
         """See `Layer.format_rename_fix`."""
-        is_key_of_table = len(right) == 2 and right[0] not in SECTIONS  # noqa: PLR2004 - the table of a plugin, and a key
+        is_key_of_table = len(right) == 2 and right[0] not in SECTIONS  # noqa: PLR2004 - two parts: a plugin's table, and a key
         if wrong[:-1] == right[:-1] and (get_reader(right) or is_key_of_table):
             return self.format_set_fix(right, value)  # replaces the misspelt key, see `set_value`
         return f"{self.format_unset_fix(wrong)} && {self.format_set_fix(right, value)}"
@@ -362,7 +362,7 @@ def get_tables(value: Any) -> Mapping[str, Any]:
 
 
 def _join_texts(given: object) -> str:
-    """Return a text as it is, and the texts of a list joined."""
+    """Return a text unchanged, the texts of a list joined, and "" for any other value."""
     return (
         "".join(map(str, given))
         if isinstance(given, list | tuple)

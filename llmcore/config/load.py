@@ -47,12 +47,12 @@ def load_settings(
     """Return the checked configuration.
 
     Args:
-        source: A file, or a dict of the same shape. If None, search for `llmcore.toml`, or `pyproject.toml`
+        source: A file, or a dict of the same structure. If None, search for `llmcore.toml`, or `pyproject.toml`
             with [tool.llmcore], in *cwd* and the folders above it.
         profile: The name of a table [profiles.NAME]; None means LLMCORE_PROFILE.
         env: The environment variables; None means the variables of the process.
         cwd: The folder to use instead of the working directory.
-        arguments: A dict of the same shape that overrides everything, or a layer that reports its own
+        arguments: A dict of the same structure that overrides everything, or a layer that reports its own
             positions.
 
     Raises:

@@ -20,8 +20,8 @@ __all__ = ["ModelNames", "get_known_names", "to_list"]
 _BUILT_IN: Final = "echo"
 """The provider that accepts any model name.
 
-If this provider is configured, a model name that equals the name of another provider means that provider without a
-model.
+If this provider is configured and a model name is the name of another provider, the error suggests
+`PROVIDER:MODEL`.
 """
 
 
@@ -72,7 +72,7 @@ class ModelNames:
             return False
         try:
             entry = self._catalogue.load_provider("llm", used)
-        except PluginError:  # raised again when the provider is used
+        except PluginError:  # the error is raised again when the provider is used
             return False
         return entry.owns_model is not None and entry.owns_model(name)
 
@@ -83,7 +83,8 @@ class ModelNames:
         names of its vendor's server; another server may use any names.
         """
         lists = [found for kind in kinds if (found := self._get_models(kind, provider)) is not None]
-        # a language model and a voice share the provider name, but use different servers
+        # An empty list means that the names are unknown, so *model* may be one of them. A language model and a
+        # voice of one provider may be on different servers.
         if not all(lists):
             return None
         known: frozenset[str] = frozenset().union(*lists)
@@ -97,7 +98,8 @@ class ModelNames:
         own = self._settings.llm.provider
         if name == own or name in self.configured or name in (self._get_models("llm", own) or ()):
             return None
-        # A server of the user's own may have a model named like a provider: `mistral` and `gemma` are models of Ollama.
+        # The user's own server may have a model named like a provider: `mistral` and `gemma` are models of
+        # Ollama.
         providers = self.providers() if self._get_models("llm", own) or own == _BUILT_IN else []
         if name in providers:
             return f"{name}:"
@@ -117,7 +119,7 @@ class ModelNames:
             return None
         try:
             entry = self._catalogue.load_provider(kind, used)
-        except PluginError:  # raised again when the provider is used
+        except PluginError:  # the error is raised again when the provider is used
             return frozenset()
         value = self._settings.get((kind, name if instance else entry.name))
         table: Mapping[str, Any] = value if isinstance(value, Mapping) else {}

@@ -54,7 +54,7 @@ class BudgetPlace(NamedTuple):
 
     @property
     def excerpt(self) -> str | None:
-        """The line of the limit, and a second line that underlines it."""
+        """The line of the limit, and a second line that underlines the limit."""
         return self.layer.excerpt((*self.path, "limit"), "value", secret=False)
 
 
@@ -119,7 +119,7 @@ class SharedLimitsSettings(msgspec.Struct, frozen=True):
     path: Path
     """The path of the name, for errors."""
     processes: int = 1
-    """The number of processes, until the store has reported it."""
+    """The number of processes to assume until the store reports the number."""
     lease_s: float = 20.0
     """Seconds after which the slots of a process that was killed become free."""
 
@@ -140,7 +140,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
 
     @property
     def lacks_home(self) -> bool:
-        """True if the ledger is a file whose place is unknown, because the user has no home directory."""
+        """True if the ledger is a file whose path is unknown, because the user has no home directory."""
         return self.provider == "sqlite" and self.path is None
 
     def make_fix(self, name: str, value: str) -> str:

@@ -1,6 +1,6 @@
 """Check the names of providers, instances and models in a configuration against the installed plugins.
 
-The check reads metadata and the tables of plugins only. The check creates no provider and resolves no reference.
+The check reads only metadata and the tables of plugins. It creates no provider and resolves no reference.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class _Check:
         return self._catalogue.find_missing(kind, name, instances)
 
     def _add_missing(self, error: PluginNotFound, path: Path, among: tuple[str, ...] = ()) -> None:
-        """Add *error* with the position of the name, and the fix for it.
+        """Set the position and the fix of *error*, and add the error to `missing`.
 
         Args:
             error: The error of the missing provider.
@@ -142,7 +142,7 @@ class _Check:
         self.missing.append(error)
 
     def _check_table(self, kind: str, name: str) -> None:
-        """Check that the table [kind.name] belongs to a provider that is used: ignoring its options silently would be a surprise."""
+        """Report [kind.name] if *name* is neither a known provider nor an instance: its options have no effect."""
         path = (kind, name)
         known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
         if name in known or not isinstance(self._settings.get(path), Mapping):

@@ -107,7 +107,7 @@ class _Check:
         self.host_keys = HOST_KEYS.keys() if self.kind in INSTANCE_KINDS else frozenset[str]()
         self.faults: list[ConfigError] = []
         self.broken: str | None = None
-        """The error of the plugin's author, if any."""
+        """The message of a fault in the plugin itself; None if there is none."""
 
     def run(self) -> object:
         for key, field in self.fields.items():
@@ -224,7 +224,7 @@ class _Check:
         return Secret(value.strip())
 
     def _follow(self, value: Any, layer: Layer) -> Any:
-        """Return the value. The value of the variable replaces every `env:NAME` in it, at any depth."""
+        """Return *value* with each `env:NAME` in it, at any depth, replaced by the value of the variable NAME."""
         if isinstance(value, str) and value.startswith("env:") and is_reference(value):
             return references.resolve(value, env=self.stack.env, folder=layer.folder)
         if isinstance(value, Mapping):

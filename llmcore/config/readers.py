@@ -48,9 +48,9 @@ MAX_USD: Final = 1_000_000_000
 """Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars."""
 
 MAX_FACTOR: Final = 1000
-"""Maximum number of usual days that one day may cost before an alert."""
+"""Maximum of `alert_faster_than`: the factor by which a day may cost more than an average day."""
 MAX_FRACTION: Final = 10
-"""Maximum fraction. A larger number is probably a percentage."""
+"""Maximum fraction in `alert_at`. A larger number is probably a percentage."""
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def read_part(value: Any) -> float | None:
 
 
 def read_size(value: Any) -> int:
-    """Return bytes."""
+    """Return a size in bytes."""
     return int(Size.parse(value))
 
 

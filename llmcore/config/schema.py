@@ -254,7 +254,10 @@ If its value is a table, [cache.memory], the table has the options of the provid
 """
 
 SHARED_LIMITS: Final = ("limits", "shared")
-"""The cache that shares rate limits; as a table, [limits.shared] has options of that cache."""
+"""The key that names the cache that shares rate limits.
+
+If its value is a table, [limits.shared], the table has options of that cache.
+"""
 
 OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "ledger", "engines", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's options."""

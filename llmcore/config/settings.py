@@ -64,7 +64,7 @@ class Cache(msgspec.Struct, frozen=True):
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """[storage]; for engines [batch]."""
+    """The provider that [storage] selects, or the engine that [batch] selects."""
 
     provider: str | None
     """None if nothing is configured."""
@@ -360,7 +360,7 @@ class Settings(ProcessBound):
             from llmcore.config.tables import check_exists
 
             check_exists(path)
-        effective = self.get(path) is not MISSING  # a higher layer may have a list with fewer entries
+        effective = self.get(path) is not MISSING  # False for an entry that a higher layer's list lacks
         return [
             Explained(
                 layer.name, layer.where(path), self._format(path, value), index == len(rows) - 1 and effective

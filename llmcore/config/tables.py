@@ -23,7 +23,7 @@ reported then, because the user may add the key or the variable later."""
 
 
 def list_table_names() -> frozenset[str]:
-    """Return the names of the tables that installed plugins declare, from metadata alone."""
+    """Return the names of the tables that installed plugins declare. Only metadata is read."""
     from llmcore.plugins import Catalogue
 
     return Catalogue().list_claimed_names("tables") - SECTIONS.keys()

@@ -27,7 +27,7 @@ _PRUNE_EVERY_S: Final = 3600.0
 def find_log_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
     """Return the file of the log: *path*, or a file in the user's state folder.
 
-    The result is None without a home directory.
+    The result is None if *path* is None and the user has no home directory.
     """
     if path is not None:
         return path
@@ -36,7 +36,7 @@ def find_log_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
 
 
 def make_content_log(settings: Settings, options: Any) -> ContentLog:
-    """Return the observer for the table `[log]`, *options*."""
+    """Return the observer that *options*, the table `[log]`, configures."""
     return ContentLog(
         find_log_path(options.path, settings.env),
         Redaction(options.redact, find_keys(settings)),
@@ -45,7 +45,7 @@ def make_content_log(settings: Settings, options: Any) -> ContentLog:
 
 
 class ContentLog(Observer):
-    """The observer. A log that cannot be written is reported once, and never fails a call.
+    """The observer that writes the log. A log that cannot be written is reported once, and never fails a call.
 
     Args:
         path: The path of the file; None if no folder can contain it.

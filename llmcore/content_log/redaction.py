@@ -46,7 +46,7 @@ class Redaction:
 
 
 def find_keys(settings: Settings) -> list[str]:
-    """Return the values of all readable secrets that the configuration refers to."""
+    """Return the secrets of the configuration: literal values, and values of references that can be resolved."""
     from llmcore.config.references import Unresolved, resolve
 
     found = []
