@@ -17,7 +17,7 @@ __all__ = ["write_atomically"]
 _STREAMS: Final = ("/dev/fd/", "/dev/std", "/proc/")
 """Paths that name open files of this process, such as /dev/stdout.
 
-Other processes may write to the same file.
+Such a file is written in place, not replaced, because other processes may write to it too.
 """
 
 
@@ -40,7 +40,8 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
             with path.open("wb") as file:
                 file.writelines(pieces)
     except LLMCoreError:
-        # from the iterator of pieces; caught first, because StorageNotFound is also an OSError
+        # The iterator of *pieces* raised this error. This clause is first, because StorageNotFound is also an
+        # OSError.
         raise
     except OSError as error:
         fault = OSError(error.errno, error.strerror, str(path))

@@ -32,7 +32,7 @@ def run_chunk(data: bytes) -> bytes:
     chunk = _decode(data)
     try:
         result = _worker.run(chunk)
-    except Exception as error:  # noqa: BLE001 - the process of the application raises it
+    except Exception as error:  # noqa: BLE001 - the result carries the error to the application, which raises it
         result = ChunkResult([None] * len(chunk.requests), stop=encode_error(error))
     if result.stop is not None:
         result.stop["notes"].append(f"in a worker on {socket.gethostname()}")
@@ -48,7 +48,7 @@ def make_engines(core: Core) -> Engines:
             return None
         return backend.name, backend.provider
 
-    services = core._services  # noqa: SLF001 - of the same host
+    services = core._services  # noqa: SLF001 - `Core` is in the same package
     return Engines(
         get_provider, lambda: make_portable(core.settings, core.catalogue), run_chunk, services.spending
     )
@@ -78,15 +78,15 @@ class _Worker:
                 self._loop = LoopThread()
             loop = self._loop
             core, send, room = self._prepare(chunk)
-        # a fixed concurrency limits this chunk alone, not all chunks of the process
+        # a fixed concurrency limits only this chunk, not all chunks of the process
         if chunk.concurrency is not None:
             room = Room(Pace(chunk.concurrency))
-        shared = SharedRun(chunk.run, core._services.spending())  # noqa: SLF001 - of the same host
+        shared = SharedRun(chunk.run, core._services.spending())  # noqa: SLF001 - `Core` is in the same package
         result: ChunkResult = loop.wait(ChunkRun(chunk.requests, shared.ask, send, room).run())
         return result
 
     def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
-        """Return the Core, the sender and the count of requests in flight for the run of *chunk*."""
+        """Return what the run of *chunk* uses: the Core, the sender, and the `Room` for requests in flight."""
         key = sha256(_encode(msgspec.structs.replace(chunk, requests=[]))).digest()
         found = self._senders.get(key)
         if found is None:

@@ -121,7 +121,7 @@ class Core(ProcessBound):
         name = name or self._get_configured_name(kind)
         found = self._backends.get((kind, name))
         if found is None:
-            # without the lock: the import of a plugin may take long, and other calls have deadlines
+            # not under the lock: importing a plugin may take long, and calls that wait for the lock have deadlines
             built = build_backend(kind, name, self.settings, self.catalogue)
             with self._lock:
                 found = self._backends.setdefault((kind, name), built)
@@ -258,7 +258,7 @@ class Core(ProcessBound):
     def _create_ledger(self) -> Any:
         """Return the ledger.
 
-        `Spending` closes the ledger, because rows of unfinished requests are written after `close`.
+        `Spending` closes it, not the Core, because rows of unfinished requests are written after `Core.close`.
         """
         backend = self.backend("ledger")
         ledger = backend.provider

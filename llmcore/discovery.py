@@ -37,10 +37,10 @@ GROUPS: Final = {
 
 _SUFFIXES: Final = (".dist-info", ".egg-info")
 _OWN_FINDERS: Final = {"_frozen_importlib_external", "importlib_metadata"}
-"""Finders that search the folders of `sys.path`.
+"""Modules whose finders search the folders of `sys.path`.
 
-This module searches the same folders and skips these finders. The second finder belongs to the backport
-`importlib_metadata`.
+Their finders are skipped, because `discover` searches these folders itself. `importlib_metadata` is the
+backport of `importlib.metadata`.
 """
 
 
@@ -86,7 +86,7 @@ BUILTIN: Final = tuple(
         ("tables", "smtp"),
     )
 )
-"""The providers and tables of the host, loaded through the same hooks. No plugin can take their names."""
+"""The host's own providers and tables, loaded through the same hooks as plugins. No plugin can take their names."""
 
 
 class Distribution(NamedTuple):
@@ -163,14 +163,14 @@ class _Search:
             self.notes.append(Note("", f"{folder} cannot be read: {exc}"))
             return True
         for name in sorted(names, key=_make_sort_key, reverse=True):
-            if name[0] not in "~-":  # an interrupted pip leaves such a folder behind
+            if name[0] not in "~-":  # the prefixes of folders that an interrupted pip leaves behind
                 self._read_metadata(name, os.path.join(folder, name))  # noqa: PTH118 - pathlib costs more than the whole search
         return True
 
     def read_finder(
         self, source: str, find: Callable[[Any], Iterable[ForeignDistribution]], path: Sequence[str]
     ) -> None:
-        """Read the distributions that *find*, the `find_distributions` of a finder, returns."""
+        """Read the distributions that *find* returns. *find* is the method `find_distributions` of a finder."""
         from importlib.metadata import DistributionFinder
 
         try:
@@ -257,7 +257,10 @@ def _make_claim(kind: str, name: str, value: str, distribution: Distribution) ->
 
 
 def _iterate_lines(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, group, line) for each entry, faulty header and unknown group `llmcore.*`."""
+    """Yield (line number, group, line) for each entry, faulty header and unknown group `llmcore.*`.
+
+    For an unknown group, the line is empty.
+    """
     group = ""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
@@ -301,7 +304,10 @@ def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
 
 
 def _make_sort_key(folder_name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 0.10 after 0.9. An interrupted upgrade leaves two versions in one folder."""
+    """Return a key that sorts 0.10 after 0.9.
+
+    An interrupted upgrade leaves two versions of a distribution in one folder; the newer one is used.
+    """
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
         for part in folder_name.replace("-", ".").split(".")

@@ -15,8 +15,8 @@
                              StorageFull, StorageChanged, StorageUnavailable, StorageDenied
       VoiceError             VoiceNotFound (a ValueError too), TextTooLong, NotAudio
 
-A call raises only these exceptions. A foreign exception is described in words, without the object that held
-the request.
+A call raises only these exceptions. The message describes a foreign exception in words; the exception itself is
+dropped, because it may hold the request with its API key.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ConfigError(LLMCoreError, ValueError):
 
     @classmethod
     def of(cls, faults: Sequence[ConfigError]) -> ConfigError:
-        """Return the fault itself if there is one; combine several faults into one error."""
+        """Return the only fault, or combine several faults into one error."""
         if len(faults) == 1:
             return faults[0]
         first = faults[0]
@@ -291,14 +291,14 @@ class LedgerUnavailable(LedgerError):
 
 
 class EngineError(LLMCoreError):
-    """An engine cannot run a part of a batch. Providers of the kind `engines` raise it."""
+    """An engine cannot run a chunk of a batch. Providers of the kind `engines` raise this error."""
 
     code = "LC330"
 
     def __init__(self, message: str, *, lost: bool = False, **parts: Any) -> None:
         super().__init__(message, **parts)
         self.lost = lost
-        """True if the worker ended or can no longer be reached. The host then submits the work again."""
+        """True if the worker ended or can no longer be reached. The host then submits the chunk again."""
 
 
 class CacheError(LLMCoreError):

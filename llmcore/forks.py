@@ -3,8 +3,9 @@
 A forked child has a copy of every lock, but only the thread that forked. A lock that another thread held at that moment would
 never be released in the child, and a module that another thread was importing would never be ready there.
 
-Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. The fork waits at most
-`PATIENCE_S`, or `IMPORT_PATIENCE_S`, because a thread may hold a lock while it waits for the forking thread.
+Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. It waits at
+most `PATIENCE_S` for locks and `IMPORT_PATIENCE_S` for imports. Without these limits, the fork would never
+happen if a thread holds a lock while it waits for the forking thread.
 
 In the child every lock is free, even after a timeout. Each object that was passed to `watch` replaces its connections and
 threads, which belong to the parent.
@@ -60,8 +61,8 @@ After that time, the fork releases all its locks and starts again, which prevent
 _QUIET_S: Final = 0.01
 """A fork that had to wait continues only after the locks were free for this many seconds.
 
-The first call to a provider loads its plugin, then creates the provider and its client. A child that is forked between two
-of these steps must repeat all of them.
+The first call to a provider loads its plugin, then creates the provider and its client. Between two of these
+steps the locks are free for a moment. A child that is forked in that moment must repeat all steps.
 """
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 _LOCKED_BY_HOOKS: Final = {"logging": "_lock", "concurrent.futures.thread": "_global_shutdown_lock"}
@@ -144,7 +145,7 @@ def lock() -> Lock:
 
 
 def delay() -> AbstractContextManager[object]:
-    """Return a context manager that delays forks. Use it for calls of a library that has locks of its own.
+    """Return a context manager that delays forks. Use it around calls of a library that has its own locks.
 
     Example:
         with forks.delay():
@@ -264,7 +265,8 @@ def _count_slow_imports(waited_s: float) -> int:
 def _acquire_late_locks(names: list[str]) -> None:
     """Acquire the locks of modules that were imported after this fork began.
 
-    For this fork, Python no longer calls their hooks that acquire the locks, but it calls their hooks that release them.
+    Such a module registered its fork hooks too late: for this fork, Python calls the hook that releases the
+    lock, but not the hook that acquires it.
     """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)

@@ -52,16 +52,17 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def must_propagate(error: BaseException) -> bool:
-    """Return whether *error*, raised in a plugin's method, must be raised again: an interrupt, except `is_plugin_exit`."""
+    """Return whether *error* of a plugin's method must be raised again: an interrupt that is not a plugin's exit."""
     return is_interrupt(error) and not is_plugin_exit(error)
 
 
 def is_plugin_exit(error: BaseException) -> bool:
     """Return whether *error*, raised in a plugin's method, is an exit that the plugin called: a failure of the plugin.
 
-    Without this, `sys.exit(0)` in a plugin would end the program of its user with success and without a message. A
-    SystemExit of the program's own signal handler is not a plugin's exit, even if a plugin's method runs at that moment.
-    Its traceback has a frame of the handler.
+    If such an exit were raised again, `sys.exit(0)` in a plugin would end the program of its user with
+    success and without a message. A SystemExit of the program's own signal handler is not a plugin's exit,
+    even if a plugin's method runs at that moment. This function recognizes it by a frame of the handler in
+    the traceback.
     """
     if not isinstance(error, SystemExit):
         return False

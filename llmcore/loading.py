@@ -42,7 +42,8 @@ class _Outcome(NamedTuple):
 class Loader:
     """Loads each plugin at most once. A failed plugin is not loaded again.
 
-    Built-in modules have plain hooks and need no check. Pluggy checks other modules.
+    A module with plain hooks (see `find_plain_hooks`), such as a built-in one, needs no check. Pluggy checks
+    other modules.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class Loader:
         return function
 
     def get_outcome(self, claim: Claim) -> PluginBroken | bool:
-        """Return the error if the claim failed to load, otherwise whether the claim was loaded."""
+        """Return the error of a claim that failed to load, True for a loaded claim, and False for an unused claim."""
         done = self._loaded.get(claim)
         return (done.error or True) if done else False
 

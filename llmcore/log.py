@@ -20,7 +20,7 @@ _pending: list[Callable[[Logger], object]] = []
 def configure_at_first_message(configure: Callable[[Logger], object]) -> None:
     """Call *configure* with the logger `llmcore` before the first message.
 
-    If `logging` is already loaded, call it now.
+    If `logging` is already loaded, call *configure* now.
     """
     _pending.append(configure)
     if "logging" in sys.modules:

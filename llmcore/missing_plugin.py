@@ -122,7 +122,7 @@ def _find_default(kind: str, names: Sequence[str]) -> str | None:
 
 
 def make_conflict_error(claims: Sequence[Claim]) -> PluginConflict:
-    """Return the error for *claims*, entry points of several distributions with one name."""
+    """Return the error for *claims*, the entry points of several distributions with the same name."""
     first = claims[0]
     ours = KNOWN.get((first.kind, first.name))
     pick = next((claim for claim in claims if normalize_name(claim.distribution) == ours), first)

@@ -76,7 +76,7 @@ class Catalogue(ProcessBound):
         """Load the plugin that offers *name*, and return its entry.
 
         Args:
-            kind: llm, cache, storage, voice or observers.
+            kind: llm, cache, storage, voice, ledger, engines or observers.
             name: The provider's name, or `distribution:name`.
 
         Raises:
@@ -111,7 +111,7 @@ class Catalogue(ProcessBound):
         return self._get_loader().load_table(claim)
 
     def list_names(self, kind: str) -> list[str]:
-        """Return the names that can be used, sorted, from metadata alone."""
+        """Return the names of *kind* that can be used, sorted. Only metadata is read."""
         _check_kind(kind)
         claims = [
             claim
@@ -132,7 +132,7 @@ class Catalogue(ProcessBound):
         The result is None if at least one plugin offers the name. Only metadata is read.
 
         Args:
-            kind: llm, cache, storage, voice or observers.
+            kind: llm, cache, storage, voice, ledger, engines, observers or tables.
             name: The provider's name, or `distribution:name`.
             instances: Names that the configuration adds; the error may suggest one of these names.
         """
@@ -141,14 +141,15 @@ class Catalogue(ProcessBound):
             self._choose(kind, name, instances)
         except PluginNotFound as error:
             return error
-        except PluginConflict:  # the use of the provider raises this error
+        except PluginConflict:  # the plugin is not missing; loading it will raise this error
             return None
         return None
 
     def list_plugins(self) -> list[Listed]:
-        """Return every plugin of every name, from metadata alone, sorted by kind, name and distribution.
+        """Return one row for each name that a plugin claims, sorted by kind, name and distribution.
 
-        A plugin that this catalogue has not loaded is "ready", even if it would fail.
+        Only metadata is read. A plugin that this catalogue has not loaded is "ready", even if loading it
+        would fail.
         """
         claims = sorted(
             (*BUILTIN, *self._read_metadata().claims),

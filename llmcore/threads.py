@@ -1,8 +1,8 @@
 """Start threads, and handle the case that no thread can be started: at the limit of the process, and while Python exits.
 
-`threading.Thread.start` then raises RuntimeError; an executor raises the same error, but only after queueing the work;
-and a thread that starts too late never runs. All threads of llmcore are started here. Each caller says what
-to do if no thread can be started.
+`threading.Thread.start` then raises RuntimeError, or starts a thread that never runs. An executor raises the
+same error, but only after it has queued the work. All threads of llmcore are started here. Each caller says
+what to do if no thread can be started.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
     def call() -> None:
         try:
             values.append(context.run(work))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        except BaseException as error:  # noqa: BLE001 - the error is raised where the result is awaited
             errors.append(error)
         done.set()
 
@@ -113,7 +113,7 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
 async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
     """Do what `run_bounded` does without blocking the event loop.
 
-    If *work* fails because it needs the event loop, raise its error.
+    If *work* fails because it needs the event loop, that error is raised.
     """
     import asyncio
 
@@ -122,7 +122,8 @@ async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
     if seconds <= 0 or not start_thread(thread):
         return work()
     ended = asyncio.wrap_future(queued.done)
-    # asyncio logs an error that no task reads; `queued` has it, and the caller may have been cancelled
+    # Read the error of `ended`: asyncio logs an error that nobody reads. The caller reads the error from
+    # `queued`.
     ended.add_done_callback(lambda future: future.cancelled() or future.exception())
     done, _ = await asyncio.wait({ended}, timeout=seconds)
     if not done:
@@ -180,9 +181,9 @@ async def run_in_thread(
 ) -> T:
     """Call *function* in a thread of the running loop and return its result.
 
-    Like `asyncio.to_thread`, but with an alternative. If no thread can be started, *function* is called in
-    the loop's own thread, which it blocks: a late result is better than an error. If *function* waits for the running
-    loop, pass *otherwise*, which is called instead.
+    This is `asyncio.to_thread` with an alternative. If no thread can be started, *function* is called in the
+    loop's own thread and blocks the loop: a late result is better than an error. If *function* waits for the
+    running loop, pass *otherwise*, which is then called in place of *function*.
     """
     import asyncio
     import contextvars
@@ -192,7 +193,7 @@ async def run_in_thread(
     executor = _default_executor(loop)
     done = submit_to(functools.partial(loop.run_in_executor, None), call, otherwise or call)
     if executor is None and done.done() and not getattr(_default_executor(loop), "_threads", True):
-        loop._default_executor = None  # noqa: SLF001 - otherwise `asyncio.run` fails: it shuts the executor down in a thread
+        loop._default_executor = None  # noqa: SLF001 - otherwise `asyncio.run` needs a thread to shut it down, and fails
     return await asyncio.wrap_future(done)
 
 
@@ -204,7 +205,7 @@ def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | 
     """Call *function* in a thread of llmcore and return its future.
 
     If no thread can be started, call *otherwise* now, or *function* itself if *otherwise* is None. Pass
-    *otherwise* for a function that waits a long time.
+    *otherwise* if *function* may wait a long time: the caller would wait too.
     """
     call = functools.partial(function, *args)
     return submit_to(_make_executor().submit, call, otherwise or call)
@@ -224,7 +225,8 @@ def submit_to(
         failed = True
     else:
         failed = False
-    # Work without a thread stays in the executor's queue: an idle thread may already have started the work.
+    # The executor queued the work before it raised the error. If an idle thread has already started the work,
+    # `cancel` returns False.
     if failed and queued.done.cancel():
         inline = _Work(otherwise)
         # called outside of the handler: otherwise errors of the function would be chained to the executor's
@@ -261,7 +263,7 @@ class _Work(Generic[T]):
             return
         try:
             result = self._call()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        except BaseException as error:  # noqa: BLE001 - the error is raised where the result is awaited
             self.done.set_exception(error)
             del self  # break the cycle: the error, the traceback and this frame would keep each other alive
         else:

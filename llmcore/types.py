@@ -165,7 +165,7 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     limits: RateLimits | None = None
     """The rate limits that the backend reported; None for an answer from the cache."""
     cost_source: CostSource | None = None
-    """The source of the cost (for an answer from the cache: of the price in `saved`).
+    """The source of `cost`; for an answer from the cache, the source of `saved`.
 
     None if the price is unknown. "server": the backend reported the cost. "config": `[prices]`
     in the configuration. "provider": the plugin's price table.
