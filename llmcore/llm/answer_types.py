@@ -23,13 +23,13 @@ _UNIONS: Final = (Union, types.UnionType)
 
 
 class _Wrapper(msgspec.Struct):
-    """The object around a list or a union."""
+    """The object that contains a list or a union in the field `value`."""
 
     value: msgspec.Raw
 
 
 def is_answer_type(kind: object) -> bool:
-    """Return whether *kind* is a type, or a list, a union or another form with parameters, such as `list[City]`."""
+    """Return whether *kind* is a class, or a type with parameters such as `list[City]` or `City | Town`."""
     return isinstance(kind, type) or get_origin(kind) is not None
 
 
@@ -110,7 +110,10 @@ def _parse(raw: bytes, kind: Any) -> Any:
 
 
 def _parse_union(raw: bytes, members: tuple[Any, ...]) -> Any:
-    """Parse *raw* as each member type that fits; return the value that omits the fewest fields of *raw*."""
+    """Return *raw* as a value of a member type that fits.
+
+    The types that lack the fewest fields of *raw* are tried first, so that as few fields as possible are lost.
+    """
     try:
         given = frozenset(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
     except msgspec.ValidationError:  # the answer is not an object
@@ -132,7 +135,7 @@ def _get_fields(kind: Any) -> frozenset[str]:
     if hasattr(kind, "__struct_encode_fields__"):
         tag = kind.__struct_config__.tag_field
         return frozenset(kind.__struct_encode_fields__) | ({tag} if tag else set())
-    import dataclasses  # this import takes longer than a cached answer
+    import dataclasses  # imported here, because this import takes longer than a cached answer
 
     if dataclasses.is_dataclass(kind):
         return frozenset(field.name for field in dataclasses.fields(kind))

@@ -120,7 +120,7 @@ class Assembly:
 
 
 def split_reply(reply: Reply) -> Iterator[Delta]:
-    """Yield a complete answer as deltas: the content of each choice, then the end of the first choice."""
+    """Yield a complete answer as deltas. The last delta ends the first choice and has the usage."""
     first, *others = reply.choices
     yield from _split_choice(first, 0, reply.model)
     for index, choice in enumerate(others, 1):

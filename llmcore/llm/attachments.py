@@ -28,7 +28,7 @@ _IMAGES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO: Final = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 """MIME type -> the format name that servers accept."""
 _MOST: Final = {"image": 20_000_000, "audio": 25_000_000, "file": 32_000_000}
-"""The number of bytes that the large vendors accept in one request."""
+"""The default maximum sizes in bytes, which the large vendors accept in one request."""
 
 
 def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["image"]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def audio(
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
         format: The name of the format, such as "flac", for servers that accept more than wav and mp3; if None, the
-        format is detected.
+            format is detected.
         max_bytes: The maximum size of the content.
 
     Raises:
@@ -208,7 +208,7 @@ def _download(what: str, url: str, max_bytes: int) -> bytes:
     from http.client import HTTPException
 
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - `_is_address` allows http and https
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - `_is_address` allows only http and https
             return bytes(answer.read(max_bytes + 1))
     except (OSError, ValueError, HTTPException) as error:
         reason = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
@@ -281,7 +281,7 @@ def _quote(source: object) -> str:
 def _count(content: bytes, most: int) -> str:
     """Return the size as a text.
 
-    If the content is larger than *most* bytes, only *most* + 1 bytes were read.
+    The text is "more" for *most* + 1 bytes, because reading stops there.
     """
     return "more" if len(content) == most + 1 else f"{len(content):,}"
 

@@ -32,7 +32,7 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
     if call.streaming and call.backend.find_ability("stream") is not None:
         return (yield from _stream(call, request))
     complete = call.backend.require("complete")
-    assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
+    assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`
     reply = yield from call_backend(
         call.backend, with_timeout(call.backend, track(complete(request), call.sending), left)
     )
@@ -43,7 +43,7 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
 
 def _stream(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answer]:
     assembly = Assembly(get_answer_count(call.request.parameters))
-    # Events before the first content are held back: a retry after them would emit them a second time.
+    # Deltas before the first content are held back, because a retry would emit them a second time.
     opening: list[Delta] = []
     held: list[Delta] = []
 

@@ -76,7 +76,7 @@ def _has_text(content: Any) -> bool:
 
 
 def _has_media(message: Mapping[str, Any]) -> bool:
-    """Return whether a message contains audio or an image, in a field of its own or as a part of the content."""
+    """Return whether a message contains audio or an image, in a field such as `audio`, or as a part of `content`."""
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     kinds = [part.get("type") for part in parts if isinstance(part, Mapping)]

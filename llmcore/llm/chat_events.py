@@ -49,7 +49,7 @@ class ChatWriter:
 
 
 def replay_chat(reply: Reply) -> Iterator[WireEvent]:
-    """Yield the events of Chat Completions: each choice, its end, the usage, `[DONE]`."""
+    """Yield *reply* as events of Chat Completions: the content of all choices, their ends, the usage, `[DONE]`."""
     document = find_document(reply)
     frame = _make_frame(document)
     choices = sorted(document["choices"], key=_get_index)
@@ -91,7 +91,7 @@ def replay_chat(reply: Reply) -> Iterator[WireEvent]:
 
 
 def _make_frame(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a completion that each of its chunks has."""
+    """Return the fields that each chunk repeats: those of *document* except `choices` and `usage`."""
     frame = {name: value for name, value in document.items() if name not in {"choices", "usage"}}
     return {**frame, "object": "chat.completion.chunk"}
 

@@ -87,7 +87,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
                 repair: The number of times to ask again if the answer does not fit *response_format*. The model gets its
                     answer back, with the errors that were found. Each request is booked separately.
                 extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
-                These override parameters of the same name; both override the provider's table `extra_body`.
+                    They override arguments of the same name, and both override `extra_body` in the provider's table.
 
         Raises:
             BadRequest: The prompt or a parameter is not valid; nothing was sent.
@@ -189,7 +189,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
 
         Args:
             usage: The tokens to price.
-            model: As in `chat`. Of the models of an alias, the first counts.
+            model: As in `chat`. For an alias, its first model is priced.
             service_tier: The provider's name of the tier; None means the tier in the provider's options.
         """
         with PUBLIC_CALL:
@@ -220,7 +220,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def context_length(self, model: str | None = None) -> int | None:
         """Return how many tokens fit into the context of *model*, prompt and answer together.
 
-        The result is None if the server does not report it.
+        The result is None if the server does not report the length.
 
         Raises:
             PluginError: The provider cannot ask its server.

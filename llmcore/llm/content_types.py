@@ -16,7 +16,7 @@ class ContentType(NamedTuple):
     mime: str
     suffix: str
     function: Function
-    """The function of llmcore that makes a message part of it."""
+    """The function of llmcore that attaches such content to a message."""
 
 
 _KNOWN: Final[tuple[tuple[str, str, Function], ...]] = (

@@ -1,4 +1,4 @@
-"""Read the argument of `count_tokens`: a text, messages, or a recorded request body of either API."""
+"""Read the argument of `count_tokens`: a text, messages, or a request body of Chat Completions or Responses."""
 
 from __future__ import annotations
 

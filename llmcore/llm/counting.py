@@ -39,13 +39,13 @@ class CountMethods:
         """Count tokens as the server would count them.
 
         Args:
-            content: A text, messages, or a request body. For a text, only the tokens of the text count, without a
-                message.
-            model: As in `chat`. Of the models of an alias, the first counts.
+            content: A text, messages, or a request body. A text is counted without the tokens of a message around
+                it.
+            model: As in `chat`. For an alias, its first model is used.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server, if the provider supports this. Such a count is exact and free; a text
                 counts as a message, and the request waits for `[limits]`. With False, or without support in the
-                provider, the tokens are counted here and nothing is sent.
+                provider, the tokens are counted on this machine and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:
@@ -72,10 +72,10 @@ class CountMethods:
     def _count(
         self, content: Any, model: str | None, api: Api, given: dict[str, Any], *, on_server: bool
     ) -> Act[TokenCount]:
-        check_api(api, streaming=True)  # requests for embeddings cannot be counted
+        check_api(api, streaming=True)  # also refuses "embeddings", which cannot be counted
         extra_body = given.pop(EXTRA_BODY, None)
         if given.get("response_format") is not None:
-            from llmcore.llm.structured import make_wire_format  # lazy: a chat does not need it
+            from llmcore.llm.structured import make_wire_format  # imported here: a chat does not need it
 
             given["response_format"], _ = make_wire_format(given["response_format"])
         extra = {} if extra_body is None else normalise_extra_body(extra_body)
@@ -88,7 +88,7 @@ class CountMethods:
         return count_request(target.backend, request)
 
     def _count_on_server(self, target: Target, request: ChatRequest) -> Act[TokenCount]:
-        """Send the request to count when the rate limits permit it. Counting is free, so budgets ignore it."""
+        """Let the server count *request* when the rate limits permit it. Counting is free, so budgets ignore it."""
         limits, deadline = self._services.limits, Deadline(self._services.policy.deadline_s)
         permit = yield from limits.acquire(target.backend.name, target.model, 0, deadline.left)
         try:

@@ -70,7 +70,10 @@ def make_id(prefix: str) -> str:
 
 
 def merge_ends(before: Delta | None, delta: Delta) -> Delta:
-    """Merge two deltas without content at the end of an answer. The usage may come in a later delta than the finish reason."""
+    """Return one delta that ends an answer: the fields of *delta*, completed from *before*.
+
+    The usage may arrive in a later delta than the finish reason.
+    """
     names = ("finish_reason", "usage", "model", "service_tier", "request_id", "body", "limits")
     return Delta(**{name: getattr(delta, name) or getattr(before or delta, name) for name in names})
 
@@ -117,7 +120,11 @@ def read_arguments(call: ToolCall) -> Any:
 
 
 def write_message_usage(usage: Usage) -> dict[str, Any]:
-    """Return *usage* in the format of the Messages API, whose `input_tokens` do not include tokens from the vendor's cache."""
+    """Return *usage* in the format of the Messages API.
+
+    The `input_tokens` of this API include neither tokens read from the vendor's cache nor tokens written to this
+    cache.
+    """
     return {
         "input_tokens": max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens),
         "cache_read_input_tokens": usage.cached_tokens,

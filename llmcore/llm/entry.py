@@ -56,7 +56,7 @@ def unpack(key: str, data: bytes) -> Reply | None:
 def read_due(key: str, data: bytes) -> float:
     """Return the time to refresh the entry, in seconds since 1970; 0 for never.
 
-    `unpack` must accept the entry.
+    Call this function only for an entry that `unpack` accepts.
     """
     if not data.startswith(_DUE_MAGIC):
         return 0.0

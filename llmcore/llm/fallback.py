@@ -34,7 +34,7 @@ def try_in_order(
     fail, raise the last error, with the other errors as notes.
     """
     for call in calls:
-        # start again: the application may begin to read a stream long after calling `stream`
+        # restart the deadline: the application may begin to read a stream long after calling `stream`
         call.deadline.start()
     failures: list[LLMCoreError] = []
     try:

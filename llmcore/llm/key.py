@@ -21,7 +21,7 @@ __all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "is_stateful"]
 KEY_VERSION: Final = 2
 """The version of keys.
 
-Increase the version if, after a change of the code, equal keys no longer have equal answers.
+Increase the version when a change of the code makes the entries of earlier versions wrong.
 """
 
 NOT_IN_KEY: Final = frozenset(
@@ -32,7 +32,7 @@ NOT_IN_KEY: Final = frozenset(
 )  # fmt: skip
 """Parameters that change price, speed or bookkeeping, but not the answer.
 
-The reply records the served tier.
+`service_tier` is one of them, because a cached reply names the tier that served the original request.
 """
 
 STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
@@ -43,9 +43,9 @@ A request with such a parameter is never answered from the cache.
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
-"""Finds, together with `_POINT_ZERO`, a float that may equal an integer.
+"""Matches, like `_POINT_ZERO`, a text that may contain a float equal to an integer, such as 1e3 or 1.0.
 
-Only texts that match need a check of each number.
+Only in such texts is each number checked.
 """
 
 _json = msgspec.json.Encoder(order="sorted", decimal_format="number")
@@ -123,7 +123,7 @@ def _encode_canonical(request: ChatRequest | EmbeddingRequest) -> bytes:
 
 
 def _normalise_numbers(value: Any) -> Any:
-    """Return *value* with each float that equals an integer as an integer: 1.0 and 1 are the same request."""
+    """Return *value* with floats such as 1.0 as integers, because 1.0 and 1 mean the same in a request."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):

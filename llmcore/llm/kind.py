@@ -131,7 +131,7 @@ class ChatKind:
         call.starts = services.events.record_start(lambda: make_start(call))
 
     def finish(self, call: ChatCall, services: Services, result: Reply) -> Reply:
-        """See `RequestKind.finish`. Records the call for the meter and the observers."""
+        """See `RequestKind.finish`. Adds the call to the usage totals and reports it to the observers."""
         latency_s = time.monotonic() - call.started
         reply = msgspec.structs.replace(
             result,
@@ -144,7 +144,7 @@ class ChatKind:
         return reply
 
     def fail(self, call: ChatCall, services: Services, error: BaseException) -> None:
-        """See `RequestKind.fail`. Records the call for the meter and the observers."""
+        """See `RequestKind.fail`. Adds the call to the usage totals and reports it to the observers."""
         if isinstance(error, ProviderError):
             complete_failure(error, get_facts(call))
         if not call.is_settled:

@@ -33,7 +33,7 @@ class MessagesWriter:
     def __init__(self) -> None:
         self._is_begun = False
         self._open: tuple[str, int] | None = None
-        """The kind of the open block; for a tool call also the index of the call."""
+        """The kind of the open block, and the index of its tool call (0 for other blocks)."""
         self._index = -1
         self._calls: dict[int, int] = {}
         """Index of the call -> index of the block that contains the call."""
@@ -48,7 +48,7 @@ class MessagesWriter:
         if not self._is_begun:
             self._is_begun = True
             yield from self._begin(delta.model)
-        owner: Delta | None = delta  # attach the delta to its first event
+        owner: Delta | None = delta  # attach the delta to its first `content_block_delta`
         for event in self._write_content(delta):
             is_owner = owner is not None and event.name == "content_block_delta"
             yield msgspec.structs.replace(event, delta=owner) if is_owner else event

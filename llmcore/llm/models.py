@@ -57,7 +57,7 @@ class Target:
         self._extra_body = extra_body
         self._keys = keys
         self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
-        """The maker of keys in the configured namespace; created at the first use."""
+        """Makes keys in the configured namespace; set at the first use."""
 
     def check(self, names: Mapping[str, Any]) -> None:
         """Raise `BadRequest` for the first of *names* that is not a declared parameter of this backend."""
@@ -66,8 +66,8 @@ class Target:
     def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*.
 
-        The last of these that sets a parameter wins. The cache key, the budgets and the provider treat
-        parameters of `extra_body` like all others.
+        A later one of these overrides an earlier one. The cache key, the budgets and the provider treat parameters
+        of `extra_body` like all others.
         """
         if not self._extra_body and not extra:
             return given
@@ -171,7 +171,7 @@ class Models:
         return tuple(self._make_target(each, path) for each in self._flatten(names))
 
     def _flatten(self, names: Sequence[str | None]) -> list[str | None]:
-        """Replace aliases by their models; the configuration was already checked for cycles."""
+        """Replace aliases by their models. The recursion ends, because the configuration was checked for cycles."""
         flat: list[str | None] = []
         for name in names:
             if name is not None and name in self._aliases:
@@ -250,7 +250,7 @@ def _make_name_error(name: str, nearest_name: str, provider: str) -> BadRequest:
         f"model must be {what}, got `{name}`",
         code="LC308",
         where="model",
-        expected=f'{what}; a model of that very name is written "{provider}:{name}"',
+        expected=f'{what}; a model with exactly this name is written "{provider}:{name}"',
         suggestion=nearest_name,
         fix=f'model="{nearest_name}"',
     )

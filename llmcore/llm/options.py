@@ -105,7 +105,7 @@ class ChatOptions(ModelOptions, SendOptions, total=False):
 
 
 class EmbedOptions(TypedDict, total=False):
-    """The arguments of `embed` besides texts, model and dimensions; see `LLMClient.embed`."""
+    """The arguments of `embed` other than texts, model and dimensions; see `LLMClient.embed`."""
 
     cache: CacheUse
     user: str | None

@@ -78,7 +78,7 @@ class ChatQuote:
         limit = get_output_limit(self._request.parameters)
         try:
             least, more = self._compute_with(_SHORTEST), self._compute_with(_SHORTEST + _STEP)
-        except BudgetError:  # the price is unknown; the budget may allow this
+        except BudgetError:  # without a price, no limit can be computed
             return None
         if left < least or more <= least:
             return None
@@ -112,8 +112,8 @@ class ChatQuote:
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
         """Return the error for a request without an upper bound.
 
-        The fix is a limit of the answer if this limit bounds the request and the price of the model is known. If no
-        setting helps, the fix is None.
+        If the price is known, the fix is a limit of the answer, or None if the limit does not bound the request. If
+        the price is unknown, the fix is a price.
         """
         name, limit = f"{self._backend.name}:{request.model}", f"chat(..., {self._limit_name}={_STEP})"
         fix: str | None = limit
@@ -150,7 +150,7 @@ class ChatQuote:
         return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))
 
     def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
-        """Return the cost of the answer, or None if it is unknown, and the source of the cost.
+        """Return the cost of the answer and the source of the cost; both are None if the cost is unknown.
 
         A cost that the server reports takes precedence over all prices, because it includes fees and discounts.
         """
@@ -225,7 +225,7 @@ def _get_tier(request: ChatRequest) -> str | None:
 
 
 def _find_most_usage(request: ChatRequest) -> Usage | None:
-    """Return a bound for a provider without `most_usage`: a token is at least one byte."""
+    """Return a bound for a provider without `most_usage`: a token has at least one byte of the request."""
     given = request.parameters
     most, answers = get_output_limit(given), get_answer_count(given)
     if most is None or any(not isinstance(each.get("content"), str | None) for each in request.messages):

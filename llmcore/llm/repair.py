@@ -101,7 +101,7 @@ def _make_repair(call: ChatCall, deadline: Deadline, reply: Reply, fault: Malfor
         kind=call.kind,
         backend=call.backend,
         request=request,
-        deadline=SharedDeadline(deadline.left),  # `with_fallback` would restart the deadline
+        deadline=SharedDeadline(deadline.left),  # not *deadline* itself, which `with_fallback` would restart
         key=call.key,
         reads=False,
         ttl=call.ttl,

@@ -57,7 +57,7 @@ _A_MESSAGE: Final = 'a dict such as {"role": "user", "content": "Hello"}'
 _PARTS: Final = '[{"type": "text", "text": "Hello"}]'
 _PLAIN_KEYS: Final = {"role", "content"}
 _LONGEST: Final = 40
-"""Maximum length of a value that is shown in a fix to paste."""
+"""Maximum length of a value in a fix."""
 
 
 def build_messages(
@@ -245,7 +245,7 @@ class _Fault(NamedTuple):
 
 
 def _find_message_fix(fault: _Fault, messages: Sequence[Any], index: int) -> str | None:
-    """Return the corrected message if there is only one short message; otherwise return a line that corrects it."""
+    """Return a call with the corrected message, or for a long call a line that corrects the message."""
     if fault.mended is not None and len(messages) == 1:
         shown = _show_value(fault.mended.get("content"))
         if len(fault.mended) == len(_PLAIN_KEYS & fault.mended.keys()) and shown != "...":
@@ -292,7 +292,7 @@ def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
 
 
 def _find_content_fault(role: Any, content: object) -> _Fault | None:
-    if content is None:  # allowed if there are tool calls, or fields that only some servers know
+    if content is None:  # other roles may have tool calls or fields of some servers instead
         return _Fault(" has no content", _A_MESSAGE) if role in _NEEDS_CONTENT else None
     if isinstance(content, str) and (content or role != "user"):
         return None

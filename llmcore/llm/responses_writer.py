@@ -15,7 +15,7 @@ __all__ = ["ResponsesWriter"]
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _TEXTS: Final = {"output_text": "text", "refusal": "refusal"}
-"""For each kind of part of a message: the field that contains the text."""
+"""Kind of message part -> the field that contains its text."""
 
 
 class ResponsesWriter:
@@ -141,7 +141,7 @@ class ResponsesWriter:
         yield from self._close()
         self._output.append(item)
         self._is_open = True
-        shown = msgspec.json.decode(_encode(item))  # add to the open item itself
+        shown = msgspec.json.decode(_encode(item))  # a copy, because the item still grows
         yield self._make_event("response.output_item.added", output_index=len(self._output) - 1, item=shown)
 
     def _close(self) -> Iterator[WireEvent]:

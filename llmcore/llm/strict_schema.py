@@ -2,8 +2,8 @@
 
 The rules: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. The root is an
 object; every property is required, and no other property is allowed; `$ref` must not have sibling keywords; `anyOf`
-replaces `oneOf`; `allOf`, `default` and `discriminator` are not allowed; every schema has a type. Every answer that
-matches the rewritten schema also matches the type's original schema.
+replaces `oneOf`; `allOf`, `default` and `discriminator` are not allowed; every schema has a type. Except for
+bounds, every answer that matches the rewritten schema also matches the original schema.
 
 An open dict, `Any` or a tuple cannot be expressed: with these, the schema is not strict, and servers follow
 it on a best-effort basis. Strict schemas do not support bounds, so bounds go into the description, which the model
@@ -30,7 +30,7 @@ _DESCRIBED: Final = (
 )  # fmt: skip
 """Keywords that strict schemas do not support fully.
 
-The type checks these bounds when the answer is parsed.
+Unsupported values go into the description, and the type checks them when the answer is parsed.
 """
 _FORMATS: Final = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"}
@@ -89,7 +89,7 @@ class _Rewriter:
             raise SchemaFault("its root must have named properties, got an open dict")
         root = self._rewrite(source)
         definitions: dict[str, Any] = {}
-        for reference in self._wanted:  # the loop appends to this list
+        for reference in self._wanted:  # `_rewrite` may append to this list
             definitions[_get_name(reference)] = self._rewrite(self._follow(reference))
         return {**root, "$defs": definitions} if definitions else root
 

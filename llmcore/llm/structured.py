@@ -65,7 +65,7 @@ def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
 
 @functools.lru_cache(maxsize=256)
 def _make_format(kind: Any) -> Mapping[str, Any]:
-    """Return the `response_format` for the type *kind*. Callers must copy it before changing it.
+    """Return the `response_format` for the type *kind*. The result is cached, so callers must not change it.
 
     Raises:
         BadRequest: The type has no JSON schema that a server accepts.
@@ -94,7 +94,7 @@ def _show(kind: Any) -> str:
 
 
 def _is_instance(value: object) -> bool:
-    import dataclasses  # importing the module takes longer than a cached answer
+    import dataclasses  # imported here, because this import takes longer than a cached answer
 
     return (
         dataclasses.is_dataclass(value)
@@ -104,7 +104,7 @@ def _is_instance(value: object) -> bool:
 
 
 def is_cut(reply: Reply) -> bool:
-    """Return whether the answer was truncated. The same request would be truncated again."""
+    """Return whether the answer was truncated. The answer to the same request would be truncated again."""
     return reply.finish_reason in _CUT
 
 

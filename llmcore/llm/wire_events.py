@@ -63,8 +63,8 @@ class _EventWriter:
         """True if the backend's events have the format of *api*; None before the first event."""
 
     def convert(self, piece: Delta | WireEvent) -> Iterator[WireEvent]:
-        """Yield the events of *piece*: the backend's event, or written events for another API."""
-        if isinstance(piece, WireEvent):  # the piece of a replay
+        """Yield the events of *piece*: the backend's own event if it has the format of *api*, otherwise new events."""
+        if isinstance(piece, WireEvent):  # a replayed answer consists of events already
             yield piece
             return
         if self._passes is None and piece.raw:
@@ -72,7 +72,7 @@ class _EventWriter:
         if piece.raw is None or not self._passes:
             if piece.has_content or piece.raw is None:
                 yield from self._writer.write(piece)
-        elif piece.raw:  # otherwise the delta belongs to the preceding event
+        elif piece.raw:  # an empty `raw` means that the delta belongs to the preceding event
             yield WireEvent(data=piece.raw, name=piece.event_name, delta=piece if piece.has_content else None)
 
     def end(self) -> Iterator[WireEvent]:

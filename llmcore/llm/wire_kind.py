@@ -19,7 +19,7 @@ __all__ = ["WIRE"]
 class WireKind(ChatKind):
     """Implements `llmcore.pipeline.RequestKind`.
 
-    Such a request shares cache key, cache entry and flight with an equal chat.
+    A request in a vendor's format shares its cache key, its cache entry and its flight with an equal chat.
     """
 
     methods = ("send", "send_stream")

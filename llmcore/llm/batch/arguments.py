@@ -42,7 +42,7 @@ def read_budget(text: str, tag: str) -> Budget:
 
 
 def check_api(api: object, lane: object) -> None:
-    """Raise `BadRequest` if there is no such API in the lane."""
+    """Raise `BadRequest` if *api* is unknown, or *lane* does not support it."""
     if api not in get_args(BatchApi):
         raise BadRequest(
             f'api must be "chat" or "embeddings", got {api!r}',
@@ -98,10 +98,10 @@ def check_shared(run_id: str, engine: str | None) -> None:
     if not engine:
         return
     raise BadRequest(
-        f"the run {run_id} was begun on the engine `{engine}`, and without an engine, requests that its workers have sent would be paid again",
+        f"the run {run_id} was begun on the engine `{engine}`; without an engine, requests that the workers of this engine have sent would be paid again",
         code="LC321",
         where="engine",
-        expected='lane="now" and an engine with workers, such as the same one: --engine NAME on the command line',
+        expected='lane="now" and an engine with workers: engine="NAME", or --engine NAME on the command line',
         fix="export LLMCORE_ENGINES__LOCAL__WORKERS=2"
         if engine == "local"
         else f'resume_batch("{run_id}", engine="{engine}")',

@@ -28,7 +28,7 @@ _CONFIRM_S: Final = 5.0
 A worker that was stopped for a while may have lost its claim to another worker.
 """
 _POLL_S: Final = 0.5
-"""Seconds until the worker asks again: for items that another worker has claimed, or a ledger that does not answer."""
+"""Seconds until the worker asks the ledger again, if another worker has claimed items or the ledger did not answer."""
 _PATIENCE_S: Final = 60.0
 """Seconds that the worker waits for a ledger that does not answer."""
 
@@ -68,7 +68,7 @@ class ChunkRun:
         self._is_closed = False
 
     async def run(self) -> ChunkResult:
-        """Send the requests, or wait for other workers that send them. Return the result. Raise only a cancellation."""
+        """Send the requests, or wait for other workers that send them. Errors become a part of the result."""
         import asyncio
 
         try:
@@ -97,7 +97,7 @@ class ChunkRun:
         return [key for key in self._order if key not in self._replies and key not in self._errors]
 
     async def _take(self, keys: list[bytes]) -> None:
-        """Claim *keys*, and read the answers of those that are done."""
+        """Claim *keys*, and read the answers of requests that are done."""
         asked_at = time.monotonic()
         states: Sequence[ItemState] | None = await self._persist("claim_items", self._claim, keys)
         self._confirmed_at = asked_at
@@ -167,8 +167,8 @@ class ChunkRun:
                 self._stop = self._stop or error
             else:
                 self._errors[key] = encode_error(error)
-        # do this before the ledger may fail: the process that reads the result stores the answers in the
-        # run's file
+        # Keep the answers before calling the ledger, which may fail: the process that reads the result stores them
+        # in the run's file.
         self._replies.update(answers)
         if answers:
             await self._persist("finish_items", self._claim, answers)

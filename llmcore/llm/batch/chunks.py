@@ -38,7 +38,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class ChunkResult(msgspec.Struct, frozen=True):
-    """The outcomes of the requests of a chunk, in their order."""
+    """The outcomes of the requests of a chunk, in the order of the requests."""
 
     replies: list[bytes | None] = []
     errors: dict[int, dict[str, Any]] = {}

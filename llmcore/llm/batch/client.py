@@ -79,12 +79,12 @@ class BatchMethods:
                 through the pipeline.
             api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
             system: Instructions for items without any.
-            concurrency: A fixed number of requests in flight; if None, it adapts to the server.
+            concurrency: A fixed number of requests in flight; if None, the number adapts to the server.
             user: Recorded in the ledger.
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
-            budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies
-                to all its parts together.
+            budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies to all
+                its executions together.
             engine: The engine whose workers send the requests, such as "dask"; None is `[batch] engine`. Only the lane
                 "now" has engines.
             parameters: Parameters of the model. An item may override these parameters. With `response_format` as a type, as in
@@ -135,7 +135,7 @@ class BatchMethods:
         engine: str | None = None,
         **parameters: Any,
     ) -> BatchRun:
-        """Return the run *run_id* again.
+        """Return the stored run *run_id*, to continue it.
 
         Items that have an answer are not sent again. Iterating yields every item.
 
@@ -144,7 +144,7 @@ class BatchMethods:
             items: The same items as before; needed if the run has not read all of them. An item with an answer is sent
                 again only if it has changed.
             model: As in `batch`.
-            lane: None for the lane of the earlier part; "now" cancels the vendor's batches, and sends the
+            lane: None for the lane of the earlier execution; "now" cancels the vendor's batches, and sends the
                 remaining items at once.
             api: As in `batch`.
             system: Instructions for items without any.
@@ -152,9 +152,9 @@ class BatchMethods:
             user: Recorded in the ledger.
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
-            budget: The most that all parts of the run together may cost.
-            engine: As in `batch`; the parts of a run may have different engines. A run that was begun on an engine needs an
-                engine.
+            budget: The most that all executions of the run together may cost.
+            engine: As in `batch`; each execution of a run may use another engine. A run that was begun on an engine
+                needs an engine.
             parameters: Parameters of the model. If `response_format` is a type, the answers in the file of the run are
                 parsed too.
 
@@ -331,7 +331,7 @@ class BatchMethods:
                     f'the engine `{name}` cannot run the lane "{lane}"',
                     code="LC303",
                     where="engine",
-                    expected='lane="now", or no engine: the vendor carries the lane "queue" out',
+                    expected='lane="now", or no engine: the vendor itself executes the lane "queue"',
                 )
             return None
         return self._get_engines().find(name)
@@ -352,7 +352,7 @@ class BatchMethods:
 
 
 def _set_up(answer_type: Any, on_failure: Callable[[ProviderError], None] | None, call: ChatCall) -> ChatCall:
-    """Set the type of the answer, so that an answer that does not fit is not cached."""
+    """Set the callback and the type of the answer. With the type, an answer that does not fit is not cached."""
     call.answer_type, call.on_failure = answer_type, on_failure
     return call
 
@@ -377,11 +377,11 @@ def _make_reader(
         return made if answer_type is None else check_format(made, defaults["response_format"])
 
     def read() -> Iterator[Prepared]:
-        assert isinstance(items, Iterable)  # noqa: S101 - the return statement calls the right function
+        assert isinstance(items, Iterable)  # noqa: S101 - the last line selects the function by this type
         return (make(index, item) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
-        assert isinstance(items, AsyncIterable)  # noqa: S101 - the return statement calls the right function
+        assert isinstance(items, AsyncIterable)  # noqa: S101 - the last line selects the function by this type
         index = 0
         async for item in items:
             yield make(index, item)

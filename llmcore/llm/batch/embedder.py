@@ -85,7 +85,7 @@ class Embedder:
             if len(texts) == 1:
                 _fail(texts, error)
                 return
-            middle = len(texts) // 2  # divide the texts, until the rejected text is alone
+            middle = len(texts) // 2  # halve the request, until only the rejected text fails
             await self._request(fields, texts[:middle])
             await self._request(fields, texts[middle:])
         except LLMCoreError as error:
@@ -140,5 +140,5 @@ def _divide(found: Embeddings) -> list[Reply]:
 
 
 def _share(total: int, parts: int, place: int) -> int:
-    """Return the part with the index *place* of *total*. The sum of all parts is *total*."""
+    """Divide *total* into *parts* whole numbers. Return the one with the index *place*. Their sum is *total*."""
     return total // parts + (place < total % parts)

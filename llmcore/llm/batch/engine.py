@@ -55,7 +55,7 @@ class SharedRun:
 
         Raises:
             LedgerUnavailable: The ledger cannot be used now.
-            EngineError: There is no ledger, or it lacks the ability.
+            EngineError: There is no ledger, or the ledger does not have the ability `LedgerRuns`.
         """
         spending = self._spending
         if not spending.is_enabled:
@@ -161,13 +161,13 @@ class Engine:
         self._counting: asyncio.Lock | None = None
 
     def count_requests(self) -> int:
-        """Return the number of requests to give to the engine: one chunk for each slot, and half as many chunks to wait."""
+        """Return the number of requests for the engine: a chunk for each slot, and half as many that wait for a slot."""
         return (self._slots + self._slots // 2 + 1) * _SIZE
 
     async def _count_slots(self) -> None:
         """Count the slots of the engine, unless they were counted a moment ago. An engine may have to start workers for this.
 
-        All chunks wait for the count: with another number of slots they would exceed the concurrency of the run.
+        All chunks wait for the count, because the concurrency of the run is divided by the number of slots.
         """
         import asyncio
 
@@ -236,7 +236,7 @@ class Engine:
 
     def _explain_closed(self) -> EngineError:
         return EngineError(
-            f"the workers of the engine `{self.name}` do not share this ledger: they do not find the run in theirs",
+            f"the workers of the engine `{self.name}` use another ledger, which does not contain this run",
             code="LC331",
             where="[ledger]",
             expected="one ledger for all workers: sqlite on one machine, postgres on several",
@@ -253,4 +253,4 @@ class Engine:
             try:
                 await self._shared.ask("forget_run" if is_complete else "close_run")
             except LedgerUnavailable:
-                return  # the answers are stored in the run's file; a run that stays open costs only space
+                return  # the answers are stored in the run's file; a run that stays open in the ledger costs only space

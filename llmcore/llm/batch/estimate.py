@@ -46,7 +46,7 @@ class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     """The approximate number of requests that the budget allows at their likely cost."""
     of: int
-    """The number of requests in the run that the budget counts."""
+    """The number of requests in the run to which the budget applies."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 0
     malformed: int = 0
     answered: int = 0
-    """Items that an earlier part of the run has answered."""
+    """Items that an earlier execution of the run has answered."""
     duplicates: int = 0
     cached: int = 0
     requests: int = 0
@@ -106,7 +106,7 @@ def estimate_run(
         items: All items of the run.
         plan: Returns the call of a body.
         services: The services of the call.
-        store: The answers of an earlier part of the run.
+        store: The answers of earlier executions of the run.
         measure: Measures the body of a text to be embedded or spoken.
 
     Raises:
@@ -177,7 +177,7 @@ class _Estimator:
             self._sums[kind] += 1
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
-        """Return the outcome of *body* in a run. If the run would send *body*, add the tokens and the cost."""
+        """Return the counter for *body*: answered, duplicates, cached or requests. A request is added to the sums."""
         own = make_key(body)
         if store is not None and store.has_answer(own):
             return "answered"
@@ -336,7 +336,7 @@ def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal 
     known = [price for price in map(quote.price, least) if price is not None]
     try:
         most: Decimal | None = quote.compute_maximum(exact=True)
-    except BudgetError:  # without a price or an upper bound
+    except BudgetError:  # there is no price or no upper bound
         most = None
     return [min(known) if len(known) == len(least) else None, quote.price(likely), most]
 

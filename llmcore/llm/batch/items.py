@@ -56,7 +56,7 @@ def prepare(
 def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any]:
     """Return *parameters* with *model*.
 
-    The model is part of the body, so a run that is resumed with another model asks again.
+    The model is part of the body, so a run that is resumed with another model sends its requests again.
     """
     return dict(parameters) if model is None else {"model": model, **parameters}
 
@@ -74,7 +74,7 @@ def make_body(
         api: "chat" or "embeddings". A line of OpenAI's batch files states the API.
 
     Raises:
-        BadRequest: The item has none of these forms.
+        BadRequest: The item is none of these.
     """
     if api == "embeddings" or _has_input(item):
         return make_text_body(item, defaults, "input")
@@ -109,7 +109,7 @@ def make_body(
 
 
 def make_text_body(item: Any, defaults: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Return the request body of an item that is one text. *field* of the body is the text.
+    """Return the request body of an item that is one text, with the text in the field *field*.
 
     Raises:
         BadRequest: The item has no text.

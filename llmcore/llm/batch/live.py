@@ -103,7 +103,7 @@ class LiveLane:
         self._tasks: dict[asyncio.Future[Any], list[bytes]] = {}
         """The keys of the requests that each task sends."""
         self._completed: set[asyncio.Future[Any]] = set()
-        """The tasks that have ended and whose items are not settled yet."""
+        """The ended tasks that `_settle` has not processed yet."""
         self._waiter: asyncio.Future[None] | None = None
         self._waiting: dict[bytes, list[Prepared]] = {}
         """The items of each request in flight or in the queue of an engine."""
@@ -158,7 +158,8 @@ class LiveLane:
     async def _wait_for_news(self) -> None:
         """Wait until a task has ended or the next item has come.
 
-        `asyncio.wait` would add a callback to every task in flight and remove it again, for each task that ends.
+        This method does not use `asyncio.wait`, which would add a callback to all tasks in flight each time a task
+        ends.
         """
         import asyncio
 
@@ -185,7 +186,7 @@ class LiveLane:
     async def close(self) -> None:
         """Cancel the requests in flight and wait until they have ended.
 
-        An interrupted `take` and then the reader may call this.
+        This method may be called twice: by an interrupted `take`, and then by the reader.
         """
         import asyncio
 
@@ -251,7 +252,7 @@ class LiveLane:
             return None
         try:
             item = self._source.read()
-        except Exception as error:  # noqa: BLE001 - the application's iterator may raise anything; it is raised when all requests have ended
+        except Exception as error:  # noqa: BLE001 - the application's iterator may raise any exception, which is raised again when all requests have ended
             self._exhausted, self._stop = True, error
             return None
         if item is WAITING:
@@ -284,7 +285,7 @@ class LiveLane:
             del self._unsaved[0]
 
     def _finish(self, item: BatchItem) -> None:
-        """Give *item* to the reader, after all earlier items."""
+        """Give *item* to the reader; if items are in order, after all earlier items."""
         self._ended += 1
         if not self._in_order:
             self._finished.append(item)

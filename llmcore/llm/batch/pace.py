@@ -11,13 +11,15 @@ __all__ = ["Pace"]
 _FIRST: Final = 8
 _MOST: Final = 256
 _BURST_S: Final = 1.0
-"""Seconds after a cut in which refusals belong to requests that were in flight at the cut."""
+"""Refusals within this many seconds after a cut are attributed to requests that were in flight at the cut."""
 _LEAST: Final = 0.25
 """The smallest share of the concurrency that one burst of refusals leaves."""
 _BELOW: Final = 0.95
 """After a cut, the concurrency grows quickly up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""Above this share, the concurrency grows by one in this many rounds. Growth becomes faster if the server refuses nothing."""
+"""Above the ceiling, the concurrency grows by one in this many rounds. Growth becomes faster if the server refuses
+nothing.
+"""
 
 
 class Pace:
@@ -25,7 +27,7 @@ class Pace:
 
     Args:
         fixed: A fixed number of requests; if None, the number adapts to the server.
-        clock: Returns seconds that never go back.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, fixed: int | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,9 +48,9 @@ class Pace:
     def grow(self) -> None:
         """Raise the concurrency after an answer.
 
-        Below the ceiling, the concurrency grows by half with each round. Above the ceiling, each round adds an eighth
-        of a request. The step grows with each request that was added without a refusal, because the server may accept
-        more than before.
+        A round is one answer for each request in flight. Below the ceiling, the concurrency grows by half with each
+        round. Above the ceiling, each round adds an eighth of a request. The step grows with each request that was
+        added without a refusal, because the server may accept more than before.
         """
         if self._fixed:
             return

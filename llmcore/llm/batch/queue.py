@@ -107,7 +107,7 @@ class QueueLane:
         self._exhausted = self._has_begun = False
         self._failed = self._ended = 0
         self._cursor = -1
-        """The next item to send has a position after this one."""
+        """The search for items to send begins after this position."""
         self._stop: BaseException | None = None
         self._pause_s = _PAUSE_S
 
@@ -137,7 +137,7 @@ class QueueLane:
         await self._source.close()
 
     def find_call(self, key: bytes) -> ChatCall | None:
-        """Return the call of the request *key*; None if the run no longer has this request."""
+        """Return the call of the request *key*; None if the file does not contain the request."""
         body = self._queue.get_body(key)
         return None if body is None else self._plan(msgspec.json.decode(body))[0]
 
@@ -188,8 +188,8 @@ class QueueLane:
     def _read_page(self) -> tuple[list[Fresh], list[tuple[Prepared, LLMCoreError]], int]:
         """Read the next items of the source.
 
-        Return the items that the file lacks, as rows of the file; the malformed items; and the number of items that were
-        read.
+        Return three values: the items to store, as rows of the file; the malformed items; and the number of items
+        that were read.
         """
         fresh: list[Fresh] = []
         failed: list[tuple[Prepared, LLMCoreError]] = []
@@ -222,7 +222,10 @@ class QueueLane:
         return fresh, failed, count
 
     async def _fill(self) -> bool:
-        """Send the next chunk of the pool. Return whether there was anything to do."""
+        """Send the next chunk of the pool, and return whether anything was done.
+
+        The pool is the pending requests that are in no chunk.
+        """
         import asyncio
 
         found_any = False
@@ -288,7 +291,7 @@ class QueueLane:
         return None if call is None or await self._find_cached(call, key, position) else call
 
     async def _find_cached(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """If the cache answers the request, finish its items. Return whether it did."""
+        """Finish the items of the request if the cache has its answer. Return whether the cache has it."""
         if call.key is None or not call.reads:
             return False
         data = await arun(self._services.cache.lookup(call.key))

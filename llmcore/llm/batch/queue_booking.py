@@ -96,7 +96,7 @@ class Booking:
             self._open[name] = reservation
 
     async def settle(self, call: ChatCall, name: str, result: Reply) -> Reply:
-        """Record and cache an answer. Return it with its cost."""
+        """Record and cache an answer. Return the reply with its cost."""
         services = self._services
         call.group, call.started, call.started_at = name, time.monotonic(), time.time()
         call.quote = make_queue_quote(call, services.prices)

@@ -74,7 +74,7 @@ class Chunks:
         """The number of batches that the vendor refused after their creation, since the last batch that it executed."""
         self._waits_for_room = False
         self._most_size: int | None = None
-        """A limit below the vendor's, set after a whole chunk was rejected."""
+        """A maximum number of requests below the vendor's limit, set after a whole chunk was rejected."""
         self._open = queue.list_open()
         self._vendors: dict[str, Vendor] = {}
 
@@ -126,7 +126,7 @@ class Chunks:
     # -- create
 
     def start_plan(self) -> ChunkPlan:
-        """Return an empty chunk."""
+        """Return an empty plan for the next chunk."""
         return ChunkPlan(
             self._queue,
             self._booking,
@@ -284,7 +284,7 @@ class Chunks:
         return False if self.is_waiting else await self._create(chunk)
 
     async def _hurry(self, chunk: Chunk, batch: str, vendor: Vendor) -> bool:
-        """Cancel a batch near the end of its window, if its remaining requests should be sent now."""
+        """Cancel a batch if the lane drains, or if its time window nearly ends and the lane `now` takes the rest."""
         if chunk.id in self._cancelled or not (
             self._drains or (self._moves_tail and time.time() >= _get_tail(chunk))
         ):

@@ -23,7 +23,7 @@ _MOST_BYTES: Final = 64_000_000
 
 
 class ChunkPlan:
-    """Requests to one model for one batch."""
+    """The next chunk while it is being built: requests to one model, for one batch."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class Settlement:
     """Settles the requests of one run.
 
     Each result is written to the ledger first, then to the file of the run. After a crash in between, the result is
-    read from the vendor again, but the ledger has no open row for the request.
+    read from the vendor again. It is not booked twice, because the ledger has no open row for the request.
     """
 
     def __init__(self, queue: QueueStore, booking: Booking, work: ChunkWork, *, limits_tries: bool) -> None:
@@ -54,7 +54,8 @@ class Settlement:
         """Settle the requests of the finished batch *batch*. Return False if the results are not complete yet.
 
         Raises:
-            LLMCoreError: An error that every further request would also get. All results were settled before it is raised.
+            LLMCoreError: An error that every further request would also get. All results are settled before the
+                error is raised.
         """
         known = self._queue.count_billed(chunk)
         seen: set[str] = set()
@@ -105,7 +106,7 @@ class Settlement:
             await self.fail(each, result.error)
 
     async def _try_again(self, each: Queued) -> None:
-        """Return a request that was not executed to the pool, up to `_MOST_TRIES` times."""
+        """Put a request that was not executed back into the pool. After `_MOST_TRIES` batches, the request fails."""
         self.has_retries = True
         if self._limits_tries and self._queue.count_try(each.key) >= _MOST_TRIES:
             await self.fail(
@@ -118,7 +119,7 @@ class Settlement:
         """Fail a request with an unknown outcome."""
         await self._booking.lose(each.name)
         error = MalformedReply(
-            f"the batch {what}; it is booked at its maximum cost",
+            f"the batch {what}; the request is booked at its maximum cost",
             expected="a result for each request that the vendor has answered",
             notes=("resuming the run sends the request again",),
         )
@@ -132,7 +133,7 @@ class Settlement:
         self._queue.remove([each.name])
 
     async def give_back(self, each: Queued) -> None:
-        """Return a request that was not carried out to the pool."""
+        """Put a request that was not executed back into the pool."""
         # remove the request first: if the process ends in between, the reservation is released later
         self._queue.remove([each.name])
         await self._booking.release(each.name)

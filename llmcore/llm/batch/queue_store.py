@@ -25,7 +25,7 @@ _SCHEMA: Final = """
     ) STRICT;
     CREATE TABLE IF NOT EXISTS queued (
         name TEXT PRIMARY KEY,       -- the id of the request in its batch, and of its call in the ledger
-        key BLOB NOT NULL UNIQUE,    -- of `answers`
+        key BLOB NOT NULL UNIQUE,    -- the key in `answers`
         chunk INTEGER NOT NULL,
         position INTEGER NOT NULL,   -- of the item that was sent
         body BLOB                    -- JSON; the item may change while the vendor works
@@ -103,7 +103,7 @@ class QueueStore:
         return int(found)
 
     def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
-        """Record that the vendor has created the batch, which has the requests that the chunk has now."""
+        """Record that the vendor has created the batch. Its size is the number of requests in the chunk now."""
         size = len(self.list_requests(chunk))
         self._execute(
             "UPDATE chunks SET state = 'created', batch = ?, expires = ?, size = ? WHERE id = ?",
@@ -127,7 +127,7 @@ class QueueStore:
         return [Chunk(*row) for row in rows]
 
     def knows(self, batch: str) -> bool:
-        """Return whether the vendor's batch belongs to a chunk."""
+        """Return whether the vendor's batch belongs to a chunk of this run."""
         with self._store.write() as db:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM chunks WHERE batch = ?)", (batch,)).get)
 
@@ -168,7 +168,7 @@ class QueueStore:
             db.executemany("DELETE FROM queued WHERE name = ?", values)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete requests that were not carried out."""
+        """Delete requests that were not executed."""
         with self._store.write() as db, db:
             db.executemany("DELETE FROM queued WHERE name = ?", [(name,) for name in names])
 

@@ -1,4 +1,4 @@
-"""Find what an earlier part of a run stored about an item that is read again."""
+"""Find the stored items of a run when its input is read again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Recall"]
 
 
 class Recall:
-    """Finds the stored items of a resumed run. Items that are read in their order are found a page at a time."""
+    """Finds the stored items of a resumed run. The file is read a page at a time, because the input is read in order."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._end = store.find_end()
-        """The position after the last item of the earlier parts of the run."""
+        """The position after the last item that earlier executions have stored."""
         self._page: dict[int, Stored] = {}
 
     def find(self, item: Prepared, key: bytes) -> Stored | None:

@@ -162,7 +162,7 @@ class BatchRun:
             loop.close()
 
     def __iter__(self) -> Iterator[BatchItem]:
-        """Yield each item when it has finished. Items that finished in an earlier part of the run come first.
+        """Yield each item when it has finished. Items that finished in an earlier execution of the run come first.
 
         Raises:
             BudgetError, AuthenticationFailed, QuotaExhausted: Every further request would fail; the run can
@@ -264,7 +264,10 @@ class BatchRun:
         store.close()
 
     def _replay(self, store: RunStore, *, in_order: bool) -> Generator[BatchItem, None, None]:
-        """Yield the items that an earlier part of the run has finished, unless the input has changed since."""
+        """Yield the items that earlier executions have finished.
+
+        Yield nothing if the lane yields these items: when input is read, or when items are in order.
+        """
         if self._read is not None or in_order:
             return
         for stored in store.iterate_items():

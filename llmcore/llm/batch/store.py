@@ -25,7 +25,7 @@ _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS items (
         position INTEGER PRIMARY KEY,
         id TEXT,
-        key BLOB,                    -- of `answers`; NULL for a malformed item
+        key BLOB,                    -- the key in `answers`; NULL for a malformed item
         state TEXT NOT NULL,         -- pending, done or failed
         body BLOB,                   -- JSON
         error TEXT                   -- JSON: code, message
@@ -34,7 +34,7 @@ _SCHEMA: Final = """
         key BLOB NOT NULL,
         reply BLOB NOT NULL,         -- msgpack
         cost INTEGER,                -- nano-dollars; NULL if unknown
-        position INTEGER NOT NULL    -- of the item that was sent; the others with this key are free copies
+        position INTEGER NOT NULL    -- of the item that was sent; other items with this key are free copies
     ) STRICT;
     CREATE UNIQUE INDEX IF NOT EXISTS answers_key ON answers (key);
 """
@@ -80,7 +80,7 @@ class Stored(NamedTuple):
     data: bytes | None
     """The encoded answer."""
     paid: int | None
-    """The position of the item that was sent for the answer."""
+    """The position of the item whose request was sent and paid for."""
 
     @property
     def reply(self) -> Reply[Any] | None:
@@ -105,8 +105,8 @@ class RunStore:
     """The file of one run. Only one process at a time may write to it.
 
     Raises:
-        LLMCoreError: Another process has the run open, or the file cannot be written. Every method may also raise the
-            error for the file.
+        LLMCoreError: Another process has the run open. Or the file cannot be read or written; every method may
+            raise this error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -178,7 +178,7 @@ class RunStore:
     # -- facts of the run
 
     def get(self, name: str) -> str | None:
-        """Return a fact of the run."""
+        """Return the value of the fact *name*, such as `lane` or `created`; None if it is not stored."""
         value: Any = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
         return None if value is None else str(value)
 

@@ -15,7 +15,9 @@ __all__ = ["check_answer", "check_format", "parse_item", "take_answer_type"]
 
 
 def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Return *parameters* with `response_format` as JSON, and the type of the answers; None if the answers are not parsed.
+    """Return *parameters* with `response_format` as JSON, and the type of the answers.
+
+    The type is None if the answers are not parsed.
 
     Raises:
         BadRequest: `response_format` is neither a JSON schema nor a type that has one.
@@ -37,7 +39,7 @@ def check_format(item: Prepared, wire: object) -> Prepared:
     if item.body is None or item.body.get("response_format") == wire:
         return item
     fault = BadRequest(
-        "the item has a response_format of its own, and the run has a type",
+        "the item has its own response_format, but the run has a type for all items",
         code="LC307",
         where=f"item {item.position}",
         expected="one type for all items, or a JSON schema in each item",

@@ -22,7 +22,7 @@ _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
 """The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
 _FAILED: Final = frozenset({500, 503, 529})
-"""The statuses with which the vendor itself reports that it failed. Behind others, such as 504, it may still work."""
+"""Statuses by which the vendor reports a failure. After other statuses, such as 504, it may still create the batch."""
 
 
 class Unconfirmed(Exception):
@@ -31,11 +31,11 @@ class Unconfirmed(Exception):
     def __init__(self, *, is_answered: bool) -> None:
         super().__init__()
         self.is_answered = is_answered
-        """True if the vendor itself has answered. It then no longer works on the request."""
+        """True if the vendor answered with an error. Then it has stopped working on the request."""
 
 
 class Vendor:
-    """The methods of `llmcore.contracts.batches` of one backend."""
+    """Calls the methods of `llmcore.contracts.batches` on one backend."""
 
     def __init__(self, backend: Backend) -> None:
         """Use *backend*.

@@ -45,9 +45,9 @@ def count_tokens(backend: Backend, model: str, text: str) -> TokenCount | None:
 
 
 def bound_tokens(backend: Backend, model: str, text: str, *, exact: bool) -> int:
-    """Return an upper bound of the tokens of *text*: a token has at least one byte.
+    """Return an upper bound of the tokens of *text*: its bytes, because a token has at least one byte.
 
-    With *exact*, return the provider's count if it is known to equal the server's.
+    With *exact*, return the provider's count instead if this count is exact.
     """
     count = count_tokens(backend, model, text) if exact else None
     return int(count) if count is not None and count.exact else len(text.encode())
@@ -74,7 +74,7 @@ def check_lengths(backend: Backend, model: str, texts: Sequence[str], limits: Em
 
 
 def split(backend: Backend, model: str, texts: Sequence[str], limits: EmbeddingLimits) -> list[list[int]]:
-    """Return the indexes of the texts of each request, in order."""
+    """Return one list for each request: the indexes of its texts."""
     return list(_split(backend, model, texts, limits))
 
 

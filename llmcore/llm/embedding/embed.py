@@ -131,7 +131,7 @@ def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[d
 def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> EmbeddingCall:
     """Return the call of one request.
 
-    The call has its own key, so that other threads and processes with an equal request share the call.
+    The call has its own key, so that other threads and processes with an equal request share its result.
     """
     keys = tuple(call.keys[text] for text in texts) if call.keys else ()
     key: str | None = None
@@ -173,7 +173,7 @@ def _separate(texts: Sequence[str], result: Embeddings) -> dict[str, Embeddings]
 def _merge(call: TextsCall, found: dict[str, Embeddings], results: Sequence[Embeddings]) -> Embeddings:
     """Return the vectors in the order of the texts.
 
-    A repeated text counts as cached from its second time on.
+    A repeated text counts as cached from its second occurrence on.
     """
     seen: set[str] = set()
     cached: list[bool] = []

@@ -95,7 +95,7 @@ class EmbeddingKind:
         """See `RequestKind.make_attempt`."""
         left = get_time_left(call, sent=False)
         request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=services.policy.idle_s)
-        assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
+        assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`
         step = track(call.backend.require("embed")(request), call.sending)
         result = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
         if not isinstance(result, Embeddings):
@@ -129,7 +129,7 @@ class EmbeddingKind:
         )
 
     def begin(self, call: EmbeddingCall, services: Services) -> None:
-        """See `RequestKind.begin`. Observers receive one event for a call."""
+        """Do nothing: `embed.py` reports a call once, not each request."""
 
     def finish(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - a parameter of `RequestKind`
         """See `RequestKind.finish`."""

@@ -59,7 +59,7 @@ class EmbeddingQuote:
         return None
 
     def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
-        """Return the cost of the answer, or None if it is unknown, and the source of the cost.
+        """Return the cost of the answer and the source of the cost; both are None if the cost is unknown.
 
         An amount that the server billed takes precedence.
         """

@@ -13,7 +13,7 @@ __all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"
 
 _NONE_LEFT: Final = "[]"
 _LONGEST: Final = 80
-"""Maximum number of characters of texts that are shown in a fix to paste."""
+"""Maximum number of characters of the texts in a fix."""
 
 
 def check_texts(texts: object, name: str = "texts") -> list[str]:
