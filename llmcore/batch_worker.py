@@ -28,7 +28,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def run_chunk(data: bytes) -> bytes:
-    """Send the requests of a chunk, and return the result. Errors are a part of the result."""
+    """Send the requests of a chunk, and return the result, which also contains the errors."""
     chunk = _decode(data)
     try:
         result = _worker.run(chunk)
@@ -68,7 +68,7 @@ class _Worker:
         self._senders: dict[bytes, tuple[Core, Send, Room]] = {}
 
     def after_fork(self) -> None:
-        """Start again in a forked child, which has no event loop."""
+        """Drop the event loop and the Cores in a forked child, because the loop's thread runs only in the parent."""
         self._start()
 
     def run(self, chunk: Chunk) -> ChunkResult:

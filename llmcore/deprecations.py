@@ -8,7 +8,7 @@ __all__ = ["warn_deprecated"]
 
 
 def warn_deprecated(old: str, new: str, removed_in: str, *, stacklevel: int = 2) -> None:
-    """Issue a `DeprecationWarning` that names the replacement *new* of *old*, and the version that removes it.
+    """Issue a `DeprecationWarning`: the version *removed_in* will remove *old*, and *new* replaces it.
 
     With *stacklevel* 2, the warning names the line that called the caller of this function.
     """

@@ -97,7 +97,7 @@ class PluginConflict(PluginError):
 
 
 class UnknownArgument(LLMCoreError, TypeError):
-    """A function does not have the keyword argument."""
+    """A call has a keyword argument that the function does not accept."""
 
     code = "LC310"
 
@@ -168,7 +168,7 @@ class QuotaExhausted(ProviderError):
 
 
 class RateLimited(ProviderError):
-    """Too many requests or tokens for now."""
+    """The backend received too many requests or tokens; it may accept the request later."""
 
     code = "LC402"
     retryable = True
@@ -314,7 +314,7 @@ class CacheUnavailable(CacheError):
 
 
 class StorageError(LLMCoreError):
-    """A storage refused or failed. No file was changed in part."""
+    """A storage refused an operation, or failed. No file was partly changed."""
 
     code = "LC800"
 
@@ -369,7 +369,7 @@ class StorageDenied(StorageError):
 
 
 class VoiceError(LLMCoreError):
-    """A voice refused or failed."""
+    """A voice provider refused a request, or failed."""
 
     code = "LC900"
 

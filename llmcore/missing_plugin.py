@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 DEFAULTS: Final = {"cache": "file", "engines": "local", "ledger": "sqlite"}
-"""Kind -> the built-in provider that serves every purpose."""
+"""Kind -> the built-in provider that an error suggests if no name is similar to the unknown one."""
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
@@ -116,7 +116,7 @@ def make_not_found_error(
 
 
 def _find_default(kind: str, names: Sequence[str]) -> str | None:
-    """Return the built-in provider to use in place of an unknown one; None if no provider of *kind* serves every purpose."""
+    """Return the built-in provider of *kind* to use in place of an unknown one; None if there is none."""
     default = DEFAULTS.get(kind)
     return default if default in names else None
 

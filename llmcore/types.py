@@ -1,4 +1,4 @@
-"""The types that cross every contract: requests, `Reply`, `Delta`, usage, speech. All are frozen."""
+"""The types that the host and all plugins exchange: requests, `Reply`, `Delta`, usage, speech. All are frozen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-    T = TypeVar("T")  # type variables with defaults need Python 3.13
+    T = TypeVar("T")  # without the default, because `typing.TypeVar` has `default=` only from Python 3.13
 
 
 class Secret:

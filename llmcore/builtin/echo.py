@@ -84,7 +84,7 @@ class EchoProvider:
     def count_tokens(
         self,
         content: str | Sequence[Message] | ChatRequest,
-        model: str | None = None,  # noqa: ARG002 - one tokenizer
+        model: str | None = None,  # noqa: ARG002 - all models have one tokenizer
     ) -> TokenCount:
         """See `TokenCounter.count_tokens`; the rule is `echo_answer.count`."""
         return echo_answer.count(content)
@@ -104,7 +104,7 @@ class EchoProvider:
         """See `PricingProvider.price`."""
         return Decimal(0)
 
-    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - always exact
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - the usage is always exact
         """See `UsageBounds.most_usage`. The usage is exact, because the answer is known."""
         try:
             return echo_answer.make_reply(request).usage

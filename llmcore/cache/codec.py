@@ -20,7 +20,7 @@ __all__ = ["IMMUTABLE", "Codec"]
 _PLAIN: Final = b"v1\x00"
 """The header of plain data in version 1 of the encoding."""
 _TYPED: Final = b"v1\x01"
-"""Header of a value of the annotated type."""
+"""The header of a value that must be decoded with the annotated type."""
 IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """Types whose values are immutable, so that several callers can share one value."""
 
@@ -52,7 +52,7 @@ class Codec:
         return self._encode_typed(value, cause)
 
     def decode(self, data: bytes) -> tuple[bool, Any]:
-        """Return (True, value), or (False, None) if *data* is not a value of this type."""
+        """Return (True, value), or (False, None) if *data* is invalid or contains a value of another type."""
         head, body = data[: len(_PLAIN)], memoryview(data)[len(_PLAIN) :]
         try:
             if head == _PLAIN:

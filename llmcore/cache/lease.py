@@ -47,7 +47,7 @@ class Leases:
         self._held: dict[str, int] = {}
         """Key -> number of calls that use the lease.
 
-        A second call may begin while the first is being cancelled.
+        The number is greater than 1 if a second call begins while the first is being cancelled.
         """
         self._holder = uuid.uuid4().hex
         self._renewing: threading.Event | None = None

@@ -86,7 +86,7 @@ class Backend:
         """Returns the seconds until the deadline of the last call that needed the provider. None means no limit."""
 
     def limit_creation(self, left: Callable[[], float]) -> None:
-        """Limit the creation of the provider to *left()* seconds. A limit of 0 or less does not apply."""
+        """Limit the creation of the provider to *left()* seconds. If *left()* is 0 or less, no limit applies."""
         if self._provider is None:
             self._time_left = left
             _TIME_LEFT.set(left)

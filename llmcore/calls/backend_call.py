@@ -57,7 +57,7 @@ def call_offline(backend: Backend, method: Callable[..., T], *args: Any, **named
 def translate_error(
     backend: Backend, error: BaseException, otherwise: type[LLMCoreError] = ProviderError
 ) -> LLMCoreError:
-    """Translate *error* to one of llmcore's errors without a chain; see `call_backend`.
+    """Return *error* as one of llmcore's errors, without a chained exception; see `call_backend`.
 
     Raise the result outside of the `except` block.
     """

@@ -50,7 +50,7 @@ class DeadlineTimer:
         wait = step.awaiting
         if wait is None:
             return step
-        # looked up once instead of for each chunk; only the async variant imports asyncio
+        # set at the first wait, so that not every chunk looks it up, and the sync variant does not import asyncio
         current_task: Any = None
 
         async def run_bounded(*args: Any) -> Any:

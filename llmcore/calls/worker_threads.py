@@ -111,7 +111,7 @@ _for_callers: Final = WorkerThreads(_CALLERS)
 
 
 def allow_workers(count: int) -> None:
-    """Allow at least *count* threads: `[limits] concurrency`."""
+    """Allow at least *count* threads, so that as many calls as `[limits] concurrency` allows can run."""
     _workers.size = max(_workers.size, count)
 
 

@@ -38,7 +38,7 @@ _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
 
 
 def get_user_file(env: Mapping[str, str]) -> Path | None:
-    """Return the path of the user's own file; None if the user has no home. The file may not exist."""
+    """Return the path of the user's configuration file; None if the user has no home. The file may not exist."""
     folder = get_user_folder("config", env)
     return None if folder is None else folder / "config.toml"
 
