@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmcore.errors import StorageExists, StorageNotFound
+from llmcore.errors import StorageExists, StorageNotFound, StorageUnavailable
 from llmcore.support.ledger_values import Refusal, Reserved, ReserveRequest
 from llmcore.support.storage_keys import parse
 from llmcore_testing import CacheConformance, StorageConformance
@@ -119,6 +120,60 @@ class IndexHeldByAnInstance(FilesInOneFile, HeldByAnInstance):
 
 class IndexHeldByAProcess(FilesInOneFile, HeldByAProcess):
     """jgravelle/jdocmunch-mcp#28: the index is replaced without a lock that holds between processes."""
+
+
+class OfOneProcess(FilesInOneFile):
+    """Correct; remembers the process that created it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.process = os.getpid()
+
+    def is_forked(self) -> bool:
+        return os.getpid() != self.process
+
+
+class RefusesForks(OfOneProcess):
+    """Correct: raises an error in a forked process, whatever it is asked."""
+
+    def read(self) -> dict[str, bytes]:
+        if self.is_forked():
+            raise StorageUnavailable("open the storage again after a fork")
+        return super().read()
+
+
+class DiesInForks(OfOneProcess):
+    """Its library ends a forked process at the first call, which no kit can call a fault of the backend."""
+
+    def read(self) -> dict[str, bytes]:
+        if self.is_forked():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read()
+
+
+class Contended(OfOneProcess):
+    """Meets the other process in the first write."""
+
+    def change(self, key: str, data: bytes | None) -> bool:
+        meet(self.folder, os.getpid())
+        if self.is_forked():
+            self.lose()
+        return super().change(key, data)
+
+    def lose(self) -> None:
+        """Fail, since the other process writes too."""
+
+
+class RefusesInARace(Contended):
+    """Tries the lock once, so a write fails if another process writes."""
+
+    def lose(self) -> None:
+        raise StorageUnavailable("another process writes")
+
+
+class DiesInARace(Contended):
+    def lose(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class ConditionHeldByAnInstance(Place):
@@ -259,7 +314,19 @@ class EntryKit(CacheConformance):
 
 
 for _kit, _backends in (
-    (FileKit, (FilesInOneFile, IndexHeldByAnInstance, IndexHeldByAProcess, ConditionHeldByAnInstance)),
+    (
+        FileKit,
+        (
+            FilesInOneFile,
+            IndexHeldByAnInstance,
+            IndexHeldByAProcess,
+            ConditionHeldByAnInstance,
+            RefusesForks,
+            DiesInForks,
+            RefusesInARace,
+            DiesInARace,
+        ),
+    ),
     (EntryKit, (EntriesInOneFile, EntriesHeldByAnInstance, EntriesHeldByAProcess, LeasesHeldByAnInstance)),
 ):
     for _backend in _backends:

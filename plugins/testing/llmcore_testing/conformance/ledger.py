@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from llmcore.contracts import LedgerClaims
+from llmcore.errors import LedgerUnavailable
 from llmcore.support.completion import Interrupted
 from llmcore.support.ledger_owners import make_owner
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
@@ -29,7 +30,7 @@ from llmcore_testing.conformance.ledger_calls import (
 )
 from llmcore_testing.conformance.ledger_reports import ReportTests
 from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional import of, requires
 from llmcore_testing.conformance.processes import run_in_two_processes
 from llmcore_testing.conformance.racing import needs_fork
 
@@ -297,6 +298,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             assert granted == 10, f"two instances granted {granted} reservations of 10 of a limit of 100"
             assert self.read() == {ALL: (0, 100)}
 
+    @of("fork")
     @needs_fork
     @requires("opener")
     def test_two_processes_that_reserve_at_once_never_exceed_a_limit(self, opener: Callable[[], Any]) -> None:
@@ -306,9 +308,16 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
             requests = [make_request(10, limit(ALL, 100)) for _ in range(12)]
             return sum(isinstance(ledger.reserve(each, TIMEOUT_S), Reserved) for each in requests)
 
+        def read_first() -> str:
+            try:
+                other.read_budgets([], time.time(), TIMEOUT_S)
+            except LedgerUnavailable as error:
+                return error.message
+            return ""
+
         with closing(other):
             told, mine = run_in_two_processes(
-                lambda: str(ask(other)), lambda: ask(self._ledger), self.deadline_s
+                read_first, lambda: str(ask(other)), lambda: ask(self._ledger), self.deadline_s
             )
             granted = int(told) + mine
             assert granted == 10, f"two processes granted {granted} reservations of 10 of a limit of 100"
@@ -332,6 +341,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         assert self.read() == {ALL: (80, 0)}
         later.close()
 
+    @of("fork")
     @needs_fork
     @requires("opener")
     def test_the_rows_of_a_process_that_died_are_settled_at_their_maximum(

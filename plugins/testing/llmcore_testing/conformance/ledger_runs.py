@@ -12,7 +12,8 @@ import pytest
 
 from llmcore.support.ledger_runs import BUSY, MINE, ItemState
 from llmcore_testing.conformance.ledger_calls import TIMEOUT_S, LedgerCalls, open_again
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional import of, requires
+from llmcore_testing.conformance.racing import needs_fork
 
 __all__ = ["LedgerRunsTests"]
 
@@ -76,7 +77,8 @@ class LedgerRunsTests(LedgerCalls):
         assert self.claim("three", KEYS[:2]) == [MINE, MINE], "a forgotten answer must not come back"
         self.do("release_items", runs, "three", TIMEOUT_S)
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    @of("fork")
+    @needs_fork
     @requires("opener")
     def test_the_items_of_a_process_that_died_are_taken_over(
         self, runs: str, opener: Callable[[], Any]

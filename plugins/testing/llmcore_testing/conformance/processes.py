@@ -22,65 +22,98 @@ can_fork: Final = hasattr(os, "fork")
 
 
 def run_in_two_processes(
-    child: Callable[[], str], parent: Callable[[], T], deadline_s: float
+    probe: Callable[[], str], child: Callable[[], str], parent: Callable[[], T], deadline_s: float
 ) -> tuple[str, T]:
     """Call *child* in a forked process and *parent* in this one, at the same time. Return both results.
 
-    The child starts no earlier than *parent*. A child that raises or exceeds *deadline_s* fails the test. If the system
-    ends the child, the test is skipped, because some libraries do not work in a forked process.
+    The forked process first calls *probe*, while this process waits. *probe* returns "", or why the backend does not work
+    in a forked process. Such a reason skips the test, and so does a signal that ends the process in *probe*, because some
+    libraries do not work in a forked process. Afterwards, a child that raises, is ended by a signal or exceeds
+    *deadline_s* fails the test.
     """
     __tracebackhide__ = True
     go_read, go_write = os.pipe()
+    probed_read, probed_write = os.pipe()
     read, write = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the process has threads
         pid = os.fork()
     if not pid:
         os.close(go_write)
-        _run_child(child, go_read, write)
-    for fd in (go_read, write):
+        _run_child(probe, child, go_read, probed_write, write)
+    for fd in (go_read, probed_write, write):
         os.close(fd)
-    told: bytes | None = None
+    probed = told = None
+    result: list[T] = []
     try:
-        os.write(go_write, _OK)
-        result = parent()
-        told = _read_all(read, deadline_s)
+        probed = _read_all(probed_read, deadline_s)
+        if probed == _OK:
+            os.write(go_write, _OK)
+            result.append(parent())
+            told = _read_all(read, deadline_s)
     finally:
-        os.close(go_write)
-        os.close(read)
+        for fd in (go_write, probed_read, read):
+            os.close(fd)
         if told is None:
             os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if probed != _OK:
+        _skip_or_fail(probed, status, deadline_s)
+    return _check("a call in a forked process", told, status, deadline_s), result[0]
+
+
+def _skip_or_fail(probed: bytes | None, status: int, deadline_s: float) -> None:
+    """Skip the test if the backend does not work in a forked process; fail it if *probe* failed in another way."""
+    __tracebackhide__ = True
+    if status < 0 and probed == b"":
+        reason = f"it ended with {signal.Signals(-status).name}"
+    else:
+        reason = _check("the first call in a forked process", probed, status, deadline_s)
+    pytest.skip(f"the backend does not work in a forked process: {reason}")
+
+
+def _check(what: str, told: bytes | None, status: int, deadline_s: float) -> str:
+    """Return what the child has written; fail the test if the child did not return, was ended or raised."""
+    __tracebackhide__ = True
     if told is None:
-        pytest.fail(f"a call in a second process did not return within {deadline_s:g} s")
+        pytest.fail(f"{what} did not return within {deadline_s:g} s")
     if status < 0 and not told:
-        pytest.skip(
-            f"the backend does not work in a forked process, which ended with {signal.Signals(-status).name}"
-        )
+        pytest.fail(f"{what} ended the process with {signal.Signals(-status).name}")
     if not told.startswith(_OK):
-        pytest.fail(f"a call in a forked process failed: {told.decode(errors='replace')}")
-    return told[1:].decode(), result
+        pytest.fail(f"{what} failed: {told.decode(errors='replace')}")
+    return told[1:].decode()
 
 
-def _run_child(child: Callable[[], str], go: int, write: int) -> None:
+def _run_child(
+    probe: Callable[[], str], child: Callable[[], str], go: int, probed_write: int, write: int
+) -> None:
     try:
-        os.read(go, 1)
-        text = _OK + child().encode()
-    except BaseException as error:  # noqa: BLE001 - the parent reports it
-        text = f"{type(error).__name__}: {error}".encode(errors="replace")
-    try:
-        with contextlib.suppress(OSError), os.fdopen(write, "wb") as pipe:
-            pipe.write(text)
+        probed = _describe(probe)
+        _write(probed_write, probed)
+        if probed == _OK and os.read(go, 1):
+            _write(write, _describe(child))
     finally:
         os._exit(0)
+
+
+def _describe(work: Callable[[], str]) -> bytes:
+    """Call *work*. Return its text after `_OK`, or its exception."""
+    try:
+        return _OK + work().encode()
+    except BaseException as error:  # noqa: BLE001 - the parent reports it
+        return f"{type(error).__name__}: {error}".encode(errors="replace")
+
+
+def _write(fd: int, data: bytes) -> None:
+    """Write *data* and close the pipe."""
+    with contextlib.suppress(OSError), os.fdopen(fd, "wb") as pipe:
+        pipe.write(data)
 
 
 def _read_all(read: int, deadline_s: float) -> bytes | None:
     """Return all bytes that the child writes until its end; None after the deadline."""
     found, ends = b"", time.monotonic() + deadline_s
-    while (left := ends - time.monotonic()) > 0:
-        if not select.select([read], [], [], left)[0]:
-            break
+    while select.select([read], [], [], max(0.0, ends - time.monotonic()))[0]:
         piece = os.read(read, 65_536)
         if not piece:
             return found

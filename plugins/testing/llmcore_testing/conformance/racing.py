@@ -16,7 +16,6 @@ __all__ = ["call_all", "needs_fork", "race_instances", "race_processes"]
 
 _SCRIPTS: Final = 2
 """The number of threads or tasks that use each instance."""
-_REFUSED: Final = "refused: "
 needs_fork: Final = pytest.mark.skipif(not can_fork, reason="this system has no fork")
 
 
@@ -48,29 +47,33 @@ def race_instances(
 
 
 def race_processes(
-    first: Caller, second: Any, mine: Sequence[Call], theirs: Sequence[Call]
+    first: Caller, second: Any, probe: Call, mine: Sequence[Call], theirs: Sequence[Call]
 ) -> tuple[list[Any], list[str]]:
     """Make the calls *mine* with *first*, and *theirs* with the backend *second* in a forked process, at the same time.
 
-    Return the results of this process, and the reprs of the other process's results. An exception in the other process
-    fails the test. If the backend refuses its first call there, it does not work in a forked process, and the test is
-    skipped.
+    Return the results of this process, and the reprs of the other process's results. The forked process makes the
+    harmless call *probe* before the race. If the backend refuses *probe*, it does not work in a forked process, and the
+    test is skipped. Any exception during the race fails the test.
     """
     __tracebackhide__ = True
+    callers: list[Caller] = []
+
+    def run_probe() -> str:
+        callers.append(Caller(second, first.variant, asyncio.Runner(), deadline_s=first.deadline_s))
+        name, *args = probe
+        try:
+            callers[0].call(name, *args)
+        except LLMCoreError as error:
+            return error.message
+        return ""
 
     def run_child() -> str:
-        caller = Caller(second, first.variant, asyncio.Runner(), deadline_s=first.deadline_s)
-        found = caller.race([(caller, call_all(theirs))])
-        if isinstance(found[0], list) and isinstance(found[0][0], LLMCoreError):
-            return f"{_REFUSED}{found[0][0].message}"
-        return "\n".join(map(repr, _join(found)))
+        return "\n".join(map(repr, _join(callers[0].race([(callers[0], call_all(theirs))]))))
 
     def run_parent() -> list[Any]:
         return _join(first.race([(first, call_all(mine))]))
 
-    told, found = run_in_two_processes(run_child, run_parent, first.deadline_s)
-    if told.startswith(_REFUSED):
-        pytest.skip(f"the backend does not work in a forked process: {told.removeprefix(_REFUSED)}")
+    told, found = run_in_two_processes(run_probe, run_child, run_parent, first.deadline_s)
     return found, told.split("\n")
 
 

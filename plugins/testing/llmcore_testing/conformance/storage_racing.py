@@ -40,7 +40,7 @@ class RacingTests(SharedTests):
     @requires("twin")
     def test_files_saved_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
         mine, theirs = _make_keys("mine"), _make_keys("theirs")
-        race_processes(self.caller, twin, _save(mine), _save(theirs))
+        race_processes(self.caller, twin, ("exists", mine[0]), _save(mine), _save(theirs))
         self._check_kept(mine + theirs, self.caller, "two processes save different files at the same time")
 
     @of("save_if_absent")
