@@ -29,7 +29,7 @@ def carry_out(call: Call, services: Services, *, after: Stage | None = None) -> 
     return _load_stages()(call, services, after)
 
 
-@functools.cache  # an import statement at each request would cost a microsecond
+@functools.cache  # because an import statement at each request would cost a microsecond
 def _load_stages() -> Callable[[Call, Services, Stage], Generator[Any, Any, Any]]:
     from llmcore.pipeline.stages import carry_on
 

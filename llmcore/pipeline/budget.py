@@ -77,7 +77,9 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
 
 
 def check_budget(charge: Charge, quote: Quote, services: Services, left: Callable[[], float]) -> Act[None]:
-    """Check the budgets before a call that sends several requests. *left* returns the seconds until its deadline.
+    """Check the budgets before a call that sends several requests.
+
+    *left* returns the seconds until the deadline of the call.
 
     Raises:
         BudgetError: The call would exceed a budget, even if all calls in progress cost nothing.
@@ -152,8 +154,8 @@ def _make_failed_outcome(
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)
-    # The garbage collector may run this code in a thread that holds any lock. So without *error*, do not call a
-    # tokenizer, which may wait for a lock.
+    # Without *error*, the garbage collector may be running this code, in a thread that holds any lock. So do not
+    # call a tokenizer, which may wait for a lock.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
     if uncertain:
         services.events.record_lost(cost)

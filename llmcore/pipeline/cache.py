@@ -83,7 +83,7 @@ def _make_renewal(call: Call, services: Services) -> Renewal:
 
     This call has the same request, and the configured deadline.
     """
-    from llmcore.cache.refresh import Renewal  # lazy: most hits are fresh
+    from llmcore.cache.refresh import Renewal  # imported here, because most hits are fresh
 
     again = msgspec.structs.replace(
         call,

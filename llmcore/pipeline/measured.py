@@ -16,7 +16,7 @@ class Measured(NamedTuple):
     key: object
     """A key. Texts with equal keys share one request."""
     charge: Charge
-    """The call, for the budgets that count it."""
+    """The provider, model, user and tags, which select the budgets."""
     is_cached: bool
     costs: tuple[Decimal | None, Decimal | None, Decimal | None]
     """The minimum, likely and maximum cost in USD; None if the price is unknown."""
@@ -24,4 +24,4 @@ class Measured(NamedTuple):
     is_exact: bool = True
     """True if the tokens are counted, not estimated."""
     characters: int = 0
-    """The characters to be spoken, without those in the cache."""
+    """The characters to be spoken, without characters of cached speech."""

@@ -19,7 +19,7 @@ def rate_limit(call: Call, services: Services, proceed: Proceed) -> Generator[An
         RateLimited: The next slot is after the deadline; nothing was sent.
     """
     charge = call.charge
-    assert charge is not None  # noqa: S101 - the stage `budget` sets it
+    assert charge is not None  # noqa: S101 - the stage `budget` sets `charge`
     limits, tokens = services.limits, call.kind.estimate_tokens(call)
     permit = yield from limits.acquire(charge.provider, charge.model, tokens, call.deadline.left)
     used: int | None = None

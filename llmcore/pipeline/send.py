@@ -40,7 +40,7 @@ def receive(
     The host enforces the deadline, the provider the idle timeout. Any error closes the stream.
     """
     timer = DeadlineTimer(call.deadline.left, keeps_timeouts=call.backend.keeps_timeouts)
-    assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
+    assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`
     following = timer.bound(track(source.next, call.sending))
     later = timer.bound(source.next)
     piece: Any = None

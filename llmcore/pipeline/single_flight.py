@@ -17,7 +17,7 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
     """Proceed once for all identical concurrent calls. The deadline is the latest deadline of these calls."""
     if call.key is None:
         result = yield from proceed()
-        # A backend without streaming: emit the whole answer as one piece.
+        # The backend has not streamed: emit the pieces of the complete answer.
         if call.streaming and not call.has_emitted:
             yield from call.kind.make_pieces(call, result)
         return result

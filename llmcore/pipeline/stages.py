@@ -1,4 +1,4 @@
-"""The list of stages, the middleware of a request. The first request that misses the cache imports it."""
+"""The list of stages, the middleware of a request. The first request that misses the cache imports this module."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["STAGES", "carry_on"]
 
 STAGES: Final[tuple[Stage, ...]] = (
     look_up,  # returns at a cache hit
-    report,  # reports the start and failures to the meter and the observers
+    report,  # reports the start and failures to the usage totals and the observers
     single_flight,  # joins identical concurrent calls of this process
     lease,  # joins identical calls of several processes, if the cache supports leases
     keep,  # stores a complete answer before the lease is released
-    retry,  # the stages below this line run once per attempt
+    retry,  # runs the stages below once for each attempt
     budget,  # reserves the maximum cost, and settles the real cost
     rate_limit,  # waits for a permit
     send,  # calls the backend, and checks and prices the answer

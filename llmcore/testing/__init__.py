@@ -1,7 +1,7 @@
 """The old name of `llmcore_testing`, from the distribution llmcore-testing.
 
-All import paths below it still work until llmcore 1.0, with a DeprecationWarning. `llmcore.testing.NAME` is the same module as
-`llmcore_testing.NAME`, also for `python -m`.
+All import paths below `llmcore.testing` still work until llmcore 1.0, with a DeprecationWarning.
+`llmcore.testing.NAME` is the same module as `llmcore_testing.NAME`, also for `python -m`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _check_installed() -> None:
 
 _check_installed()
 warn_deprecated(__name__, _TARGET, "llmcore 1.0")
-# insert it before the finder of folders, because that finder would load a second copy of each module
+# Insert `_Alias` before the finder of folders, because that finder would load a second copy of each module.
 sys.meta_path.insert(0, _Alias)
 
 

@@ -31,7 +31,7 @@ def attempt(call: SpeechCall, services: Services) -> Generator[Any, Any, Answer]
         if call.is_passed_on:
             return Answer((yield from _stream(call, traits, settings)))
     method = call.backend.require("synthesize_with_timestamps" if call.timed else "synthesize")
-    assert call.sending is not None  # noqa: S101 - the stage `budget` sets it
+    assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`
     step = track(method(call.text, call.voice, **settings), call.sending)
     speech = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
     if not isinstance(speech, Speech):
@@ -74,7 +74,7 @@ def _stream(
 
 
 def _check_beginning(call: SpeechCall, held: bytes, traits: VoiceTraits) -> None:
-    """Raise `NotAudio` if the beginning is not audio. Called before a byte is emitted."""
+    """Before the first byte is emitted: raise `NotAudio` if *held*, the beginning, is not audio."""
     if not call.has_emitted:
         call.first_at = time.monotonic()
         require_audio(call, lambda: check_beginning(held, traits.format))

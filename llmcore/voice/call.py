@@ -21,7 +21,9 @@ class SpeechCall(Call, kw_only=True):
     settings: Mapping[str, Any]
     traits: VoiceTraits | None
     timed_key: str | None = None
-    """The cache key of the same audio with timestamps; None if the call itself requests timestamps."""
+    """The cache key of the same audio with timestamps; None without a cache, or if the call itself requests
+    timestamps.
+    """
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     timed: bool = False

@@ -103,7 +103,7 @@ class Voices:
 def _call_once(backend: Backend, left: float, method: str, *args: Any, **named: Any) -> Act[Any]:
     """Call *method* once, for at most *left* seconds.
 
-    A blocking method receives the limit if it has the parameter `timeout_s`.
+    A method with the parameter `timeout_s` receives the limit.
     """
     ability = backend.require(method)
     if ability.accepts("timeout_s"):
@@ -157,7 +157,7 @@ def _check_filter(name: str, value: object) -> object:
 
 
 def _check_names(filters: Mapping[str, Any], voices: Sequence[VoiceInfo]) -> None:
-    """Raise `BadRequest` for the first filter that no voice in *voices* has."""
+    """Raise `BadRequest` for the first filter that is neither `language` nor a label of one of *voices*."""
     known = sorted({"language"}.union(*(voice.labels for voice in voices)))
     for name in filters:
         if name not in known:

@@ -33,7 +33,7 @@ Timeout: TypeAlias = float | str | timedelta | None
 
 
 def _check_consent_later(method: M) -> M:
-    """Make `consent=` optional at run time, so that a missing consent gets an error that explains it.
+    """Make `consent=` optional at run time, so that a missing consent raises an error that explains the argument.
 
     Type checkers still require the argument.
     """
@@ -125,7 +125,7 @@ class VoiceClient(ProcessBound):
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies it to all attempts together
+        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies the timeout to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
@@ -168,7 +168,7 @@ class VoiceClient(ProcessBound):
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies it to all attempts together
+        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies the timeout to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
@@ -248,7 +248,7 @@ class VoiceClient(ProcessBound):
     ) -> VoicePage:
         """Return one page of the matching voices.
 
-        If the provider cannot search, the listed voices are searched here.
+        If the provider cannot search, llmcore searches the listed voices.
 
         Args:
             query: Words that a voice must contain; None for all voices.
@@ -380,7 +380,7 @@ class VoiceClient(ProcessBound):
 def _select_shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the *settings* that every provider understands.
 
-    A vendor's format name is reduced to its first part.
+    A vendor's format such as `mp3_44100_128` becomes `mp3`.
     """
     kept = {name: value for name, value in settings.items() if name in SHARED_SETTINGS}
     if isinstance(kept.get("format"), str):

@@ -15,7 +15,7 @@ from llmcore.types import Speech, VoiceTraits
 __all__ = ["SpeechKeyMaker", "pack", "unpack"]
 
 KEY_VERSION: Final = 1
-"""The version of keys. Increase the version if, after a change of the code, equal keys no longer have equal audio."""
+"""The version of keys. Increase the version when a change of the code makes the entries of earlier versions wrong."""
 _MAGIC: Final = b"llms1"
 
 _encoder = msgspec.msgpack.Encoder()

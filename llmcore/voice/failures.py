@@ -1,4 +1,4 @@
-"""Complete the errors of a voice provider: the place, the attempts, the seconds, and a fix."""
+"""Add the place, the attempts, the seconds and a fix to the errors of a voice provider."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> No
 
 
 def complete_unknown_voice(error: VoiceNotFound, backend: Backend, voice: str | None) -> None:
-    """Add to *error* the argument or setting that names the voice, and a line with the suggestion."""
+    """Add to *error* the argument or setting that names the voice, and a fix with the suggestion."""
     path = ("voice", backend.name, "voice")
     near = error.suggestion
     if voice is not None:

@@ -31,7 +31,7 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
     The notes of this error report the errors of all other providers.
     """
     for text in texts:
-        text.deadline.start()  # the reader may begin to read a stream long after calling `stream`
+        text.deadline.start()  # restart: the reader may begin to read a stream long after calling `stream`
     first: LLMCoreError | None = None
     try:
         for text in texts:

@@ -16,7 +16,7 @@ __all__ = ["measure_speech"]
 
 
 def measure_speech(text: TextCall, services: Services) -> Act[Measured]:
-    """Measure *text*. Each piece that is not in the cache costs its characters.
+    """Measure *text*. Only the characters of pieces that are not in the cache are counted and priced.
 
     Raises:
         VoiceError: The text cannot be divided as the model needs it.

@@ -123,7 +123,7 @@ def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: b
 
 
 def _merge_blank(parts: list[str]) -> list[str]:
-    """Return *parts*; a blank part is merged into the part before it."""
+    """Return *parts* with each blank part merged into the part before it, or a leading one into the next part."""
     kept: list[str] = []
     for part in parts:
         if kept and not part.strip():

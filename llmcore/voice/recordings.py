@@ -55,7 +55,7 @@ def _read(audio_files: Sequence[Recording]) -> list[bytes] | VoiceError:
         else:
             try:
                 data = expand_home(file).read_bytes()
-            # the user has no home for "~", or the path contains a NUL
+            # RuntimeError: the user has no home for "~". ValueError: the path contains a NUL.
             except (OSError, RuntimeError, ValueError) as error:
                 cause = (isinstance(error, OSError) and error.strerror) or str(error)
                 return _make_error(f"audio_files[{at}] cannot be read: {cause}", where=os.fspath(file))

@@ -90,7 +90,7 @@ def check_arguments(ask: Ask) -> Ask:
 
 
 def check_voice(voice: object, settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Return the voice and the other settings. Existing code calls the voice `voice_id`.
+    """Return the voice and the other settings. Existing code passes the voice as the setting `voice_id`.
 
     Raises:
         BadRequest: The voice is not text, or both names are used.
@@ -146,7 +146,7 @@ def _check_ssml(text: str) -> None:
         raise VoiceError("SSML must not have a DOCTYPE", code="LC905", expected="<speak>...</speak>")
 
     def element(name: str, _: object) -> None:
-        if name not in _STRUCTURE:  # elements that produce sound: a pause, a recording, a substitute
+        if name not in _STRUCTURE:  # all other elements may produce sound: a pause, a recording, a substitute
             heard.append(name)
 
     parser.StartDoctypeDeclHandler = refuse

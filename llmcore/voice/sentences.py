@@ -1,4 +1,4 @@
-"""Split a text at sentences and pauses. The joined pieces are the text."""
+"""Split a text at sentences and pauses. Joined together, the pieces are the text."""
 
 from __future__ import annotations
 

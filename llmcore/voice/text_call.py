@@ -236,7 +236,7 @@ def _make_event(
 ) -> CallEvent:
     """Return the event for the observers.
 
-    A failed call may have paid for some pieces; those pieces are in the cache.
+    The event of a failed call includes the cost of its finished pieces.
     """
     finished = [each for each in text.speeches if each is not None]
     return CallEvent(

@@ -1,6 +1,6 @@
 """Check FLAC files: the header has the length, and the last frame must be complete."""
 
-# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+# ruff: noqa: PLR2004 - the numbers are sizes, offsets and marks of the format
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Check MP3 and ADTS (AAC) files, which are sequences of frames; each frame declares its length."""
 
-# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+# ruff: noqa: PLR2004 - the numbers are sizes, offsets and marks of the format
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _iterate_mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
 
 
 def read_adts(audio: bytes) -> AudioInfo:
-    """Return the sample rate, channels and duration of ADTS; None for AAC in an MP4 container.
+    """Return the sample rate, channels and duration of ADTS. All three are None for AAC in an MP4 container.
 
     Raises:
         NotAudio: The file has no frame, or a frame is truncated.

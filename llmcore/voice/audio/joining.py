@@ -73,13 +73,13 @@ class WavBody(Body):
         if head is None:
             return b""
         self._raw = RawBody(head.frame_bytes)
-        self._left = head.size or None  # an empty data chunk with bytes after it has an unknown length
+        self._left = head.size or None  # in the header of a stream, the size 0 means an unknown length
         samples = self._read_samples(self._raw, bytes(self._held[head.begins :]))
         return wav.make_wav(head.form, [samples], UNKNOWN) if self._first else samples
 
     def _read_samples(self, raw: RawBody, data: bytes) -> bytes:
         if self._left is not None:
-            data = data[: self._left]  # other chunks follow the samples
+            data = data[: self._left]  # drop other chunks, which may follow the samples
             self._left -= len(data)
         return raw.feed(data)
 
@@ -108,7 +108,7 @@ class FrameBody(Body):
     def end(self) -> bytes:
         """See `Body.end`."""
         held = bytes(self._held)
-        # A frame may be shorter than HEAD_BYTES; an incomplete frame is dropped.
+        # The last frame may be shorter than HEAD_BYTES, so it may still be held. An incomplete frame is dropped.
         whole = self._size_at(held, 0) == len(held)
         return held if whole and not self._is_count_frame(0) else b""
 
@@ -132,7 +132,7 @@ class FrameBody(Body):
         return b"".join(parts)
 
     def _is_count_frame(self, at: int) -> bool:
-        """Return whether the first frame of an MP3 is a header frame that declares the number of frames."""
+        """Return whether the frame at *at* is the first frame of an MP3 and a header frame."""
         first, self._begun = not self._begun and self._tags, True
         frame = read_mp3_frame(self._held, at) if first else None
         return frame is not None and frames.read_frame_count(self._held, at, frame) is not None
@@ -172,7 +172,7 @@ def join_audio(kind: AudioFormat, pieces: Sequence[bytes]) -> bytes:
 
 
 def check_same_format(kinds: Sequence[tuple[AudioFormat, int | None]]) -> None:
-    """Raise `NotAudio` unless all pieces have the same format and sample rate, listed in *kinds*."""
+    """Raise `NotAudio` unless *kinds*, the format and sample rate of each piece, are all equal."""
     if len(set(kinds)) > 1:
         kinds_found = ", ".join(f"{kind} of {rate} Hz" for kind, rate in sorted(set(kinds), key=str))
         raise NotAudio(

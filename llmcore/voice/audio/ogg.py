@@ -1,6 +1,6 @@
 """Check Ogg files (Vorbis, Opus), which are sequences of pages. A flag marks the last page."""
 
-# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+# ruff: noqa: PLR2004 - the numbers are sizes, offsets and marks of the format
 
 from __future__ import annotations
 
