@@ -23,7 +23,7 @@ _LANES: Final = 2
 """The maximum number of concurrent statements of one kind."""
 
 _INLINE_TIMEOUT_S: Final = 1.0
-"""The timeout of a statement in the event loop's thread, because no thread could be started."""
+"""The timeout of a statement that blocks the event loop, because no thread could be started to send it."""
 _LEAST_S: Final = 0.25
 """A statement is repeated only for items that have at least this many seconds left."""
 
@@ -39,7 +39,7 @@ class Job:
         self.is_taken = False
         """True if the job has left the queue."""
         self.unknown = False
-        """True if a statement may have been executed although it failed."""
+        """True if a statement with this item failed, but may have been executed."""
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
@@ -55,7 +55,7 @@ class Job:
 
 
 class Batcher:
-    """Sends items of one kind."""
+    """Sends items of one kind: reservations or settlements."""
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
@@ -114,7 +114,10 @@ class Batcher:
         return job.value
 
     def give_up(self, job: Job) -> LedgerUnavailable:
-        """Return the error of a job whose time is over. A job that is still in the queue will not be sent."""
+        """Return the error of a job whose deadline has passed.
+
+        If the job is still in the queue, it will not be sent.
+        """
         with self._lock:
             was_taken, job.is_taken = job.is_taken, True
         return LedgerUnavailable(
@@ -122,7 +125,7 @@ class Batcher:
         )
 
     def _leave(self) -> None:
-        """Leave the queue to a thread, after the statement of the caller."""
+        """After the caller's own statement, let a thread send the jobs that are still in the queue."""
         with self._lock:
             if not self._waiting:
                 self._lanes -= 1
@@ -130,7 +133,7 @@ class Batcher:
         self._submit_drain()
 
     def _drain(self, longest_s: float = math.inf) -> None:
-        """Send each queued job within *longest_s*."""
+        """Send the jobs in the queue until it is empty. A job may take at most *longest_s* seconds."""
         while True:
             with self._lock:
                 jobs = self._take(longest_s)
@@ -145,7 +148,10 @@ class Batcher:
                 raise
 
     def _submit_drain(self) -> None:
-        """Send the queue in a thread. Without a thread, the caller waits, so the jobs fail after `_INLINE_TIMEOUT_S`."""
+        """Send the queue in a thread.
+
+        If no thread can be started, send it here, with the timeout `_INLINE_TIMEOUT_S`.
+        """
         submit(self._drain, otherwise=lambda: self._drain(_INLINE_TIMEOUT_S))
 
     def _take(self, longest_s: float) -> list[Job]:
@@ -166,7 +172,10 @@ class Batcher:
             self._waiting.extendleft(reversed(jobs))
 
     def _send(self, jobs: Sequence[Job], deadline: float) -> None:
-        """Send *jobs* in one statement until *deadline*. If it does not answer, jobs with more time return to the queue."""
+        """Send *jobs* in one statement.
+
+        If no answer has arrived at *deadline*, jobs with later deadlines are queued again.
+        """
         try:
             values = self._statement.execute([job.item for job in jobs], deadline - time.monotonic())
         except Exception as raised:  # noqa: BLE001 - the callers get the exception
@@ -182,7 +191,7 @@ class Batcher:
             self._put_back([job for job in jobs if job.deadline > least])
             jobs = [job for job in jobs if job.deadline <= least]
         elif len(jobs) > 1:
-            for job in jobs:  # only the faulty job fails
+            for job in jobs:  # send each job separately, so that only the faulty job fails
                 self._send([job], min(job.deadline, deadline))
             return
         for job in jobs:

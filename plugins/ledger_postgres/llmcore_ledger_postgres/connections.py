@@ -46,7 +46,7 @@ class Session(psycopg.Connection[Any]):
     deadline = float("inf")
     _poll: select.poll | None = None
     _result: PGresult | None = None
-    """The first result of an answer that is incomplete."""
+    """The first result of the current answer. It is kept here until the answer is complete."""
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Run a generator of psycopg until it returns, or close the connection at the deadline."""
@@ -69,7 +69,7 @@ class Session(psycopg.Connection[Any]):
     def call(self, statement: bytes, args: Sequence[bytes]) -> bytes:
         """Execute *statement*, whose parameters are `$1`, `$2`, and return the one value of its result as text.
 
-        A cursor of psycopg takes several times the CPU, most of it for conversions that texts do not need.
+        A cursor of psycopg would take several times the CPU, mostly for conversions that texts do not need.
         """
         if not self.start(statement, args):
             self.wait(generators.send(self.pgconn))
@@ -155,7 +155,7 @@ class Connections:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
         """
         deadline = time.monotonic() + timeout_s
-        maybe = False  # an attempt may have been executed although it failed
+        maybe = False  # true if a failed attempt may have been executed
         while True:
             session: Session | None = None
             try:
@@ -181,9 +181,9 @@ class Connections:
             time.sleep(_PAUSE_S)
 
     def borrow_idle(self, deadline: float) -> Session | None:
-        """Return an open connection that is not in use, if there is one, without waiting.
+        """Return an open connection that is not in use. If there is none, return None without waiting.
 
-        Return it with `give_back`, or with `end` after an error.
+        The caller ends the use of the connection with `give_back`, or with `end` after an error.
         """
         permits = self._permits
         try:
@@ -244,7 +244,8 @@ class Connections:
     def _wait_for_connection(self, deadline: float) -> None:
         """Wait for a new connection.
 
-        A thread opens the connection, because callers with short deadlines could never do so.
+        A thread opens the connection, and continues after the caller's deadline. So callers with short
+        deadlines get a connection in a later call.
         """
         with self._lock:
             opening = self._opening

@@ -99,7 +99,10 @@ def get_day(at: float) -> str:
 
 
 def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserved | Refusal | None:
-    """Return the answer to *request*; None if the caller must act and ask again."""
+    """Return the result for *request*.
+
+    Return None if the caller must first do something else; see `Reserve`.
+    """
     if "row" in answer:
         return Reserved(answer["row"], answer["at"], [decode_counter(each) for each in answer["counters"]])
     if "refused" in answer:
@@ -159,7 +162,7 @@ def _get_day(settlement: Settlement) -> Any:
 
 
 def encode_scope(scope: Scope) -> dict[str, Any]:
-    """Return a scope with its parts, like the columns of `budgets`."""
+    """Return *scope* as a mapping of columns of the table `budgets`."""
     provider, _, model = (scope.model or "").partition(":")
     return {
         "scope": _get_text(scope),

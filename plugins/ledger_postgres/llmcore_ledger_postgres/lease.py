@@ -51,8 +51,8 @@ class Row:
         self.at = at
         self.lease = lease
         self.is_sent = False
-        """True if a statement with this row was sent, even if the statement failed. The amount then belongs to the row
-        and no longer to the block."""
+        """True if a statement with this row was sent, even if the statement failed. From then on, the server
+        may count the amount for the row, so the amount is not added to the block again."""
 
     @property
     def opened(self) -> Opened:
@@ -138,7 +138,10 @@ class Lease:
         self._size = Amount()
 
     def take(self, request: ReserveRequest, now: float, at: Callable[[], float]) -> Row | None:
-        """Reserve the maximum of *request*; None if the block is too small, or the lease has ended."""
+        """Reserve the maximum of *request* from the block.
+
+        Return None if the block is too small, or the lease has ended.
+        """
         amount = request.amount
         if not self.is_open or now >= self.valid_until:
             return None

@@ -33,7 +33,7 @@ _GROUPS: Final = 1000
 _PENDING: Final = 500
 """A lease with at least this many closed rows reports the rows before the interval ends."""
 _VALID_PART: Final = 0.8
-"""A lease is used for this part of `silence` after a report. After all of it, other processes settle the lease."""
+"""A lease is used for this fraction of `silence` after a report. Other processes settle it after `silence`."""
 _MIDNIGHT_S: Final = 0.1
 """The seconds before midnight in which a lease is not used (UTC, on the server's clock)."""
 _DAY_S: Final = 86400
@@ -144,7 +144,7 @@ class Leases:
 
     @contextlib.contextmanager
     def note_failure(self, request: ReserveRequest) -> Iterator[None]:
-        """Reserve *request* only on the server after an error in the `with` block, because the server may have its row."""
+        """If the block fails, reserve *request* only on the server from now on: the server may have its row."""
         try:
             yield
         except BaseException:
@@ -222,7 +222,7 @@ class Leases:
             self._wake.clear()
             try:
                 self.report(_TIMEOUT_S)
-            except Exception as error:  # noqa: BLE001 - a later report sends the rows; requests raise the error
+            except Exception as error:  # noqa: BLE001 - the next report sends the rows again
                 if not isinstance(error, LLMCoreError):
                     _log.warning("a report of leases failed, and is tried again", exc_info=True)
                 time.sleep(self._interval_s)
@@ -311,7 +311,7 @@ class Leases:
                     part.lease.is_open = True
 
     def _send_one_by_one(self, parts: Sequence[_Part], timeout_s: float) -> None:
-        """Send each settled row separately after a refused report. A row refused again stays open at its maximum."""
+        """Send the settled rows of a refused report one by one. A row that is refused stays open at its maximum."""
         with contextlib.suppress(LedgerUnavailable):  # an outage: a later report sends the rows
             self._sync(self._number, [], timeout_s)
             for part in parts:
@@ -331,7 +331,7 @@ class Leases:
                     )
                     with self._lock:
                         del lease.settlements[0]
-                        if is_taken:  # otherwise the next report has the open row
+                        if is_taken:  # otherwise the next report sends the row as open
                             lease.unsent.pop(key, None)
                             if row:
                                 self._owner.add(row.opened)

@@ -26,7 +26,8 @@ __all__ = ["LoopLanes"]
 _ALONE: Final = 8
 """After this number of consecutive statements with one job, the next job is sent without waiting for further jobs."""
 _PATIENCE_S: Final = 0.25
-"""If a statement takes more than this number of seconds, threads send the jobs that wait for its end."""
+"""If a statement takes more than this number of seconds, threads send the jobs that wait for the
+statement."""
 
 
 class LoopLanes:
@@ -88,8 +89,8 @@ class _Lane:
         self._jobs: list[_Job] = []
         """The jobs of the current statement."""
         self._fd = -1
-        """The socket of the current statement. After an error, libpq closes the socket before the event loop forgets
-        the number."""
+        """The descriptor of the socket on which the current statement was sent. After an error, libpq closes
+        the socket, but the event loop needs the number to stop watching it."""
         self._is_writing = False
         self._deadline = 0.0
         """The latest deadline of the jobs of the current statement, on the clock of `time.monotonic`."""

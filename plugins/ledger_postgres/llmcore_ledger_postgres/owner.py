@@ -24,7 +24,7 @@ __all__ = ["Owner"]
 
 _log: Final = logging.getLogger("llmcore.ledger_postgres")
 _REMEMBER_S: Final = 60.0
-"""The seconds before a failover whose rows the new server may lack."""
+"""After a failover, the new server may lack the rows of this many seconds before the failover."""
 _AGAIN_S: Final = 15.0
 """This many seconds after a failover was noticed, this process has handled every answer of the old server."""
 _ABANDONED: Final = 1000
@@ -55,10 +55,12 @@ class Owner:
         self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
             deque()
         )
-        """The closed rows, and when they were closed. Few are ever read, so they are encoded by `recall`."""
+        """The time at which each row was closed, and the row. `recall` encodes the rows, because most are
+        never sent again."""
         self._stopped: threading.Event | None = None
         self.timeline: str | None = None
-        """The timeline of the server that was last given the rows of this process. A failover starts another one."""
+        """The timeline of the server that last got the rows of this process. A failover begins a new
+        timeline."""
         self._again_at: float | None = None
 
     def start(self, timeline: str) -> bool:
@@ -145,7 +147,7 @@ class Owner:
 
     def recall(self) -> list[Any]:
         """Return the rows that the server may have lost, for `restate`."""
-        opened = self.open.copy()  # first, so that a row that is closed meanwhile is in one of the two
+        opened = self.open.copy()  # copied first, so that a row that is closed meanwhile is in both copies
         with self._lock:
             self._forget()
             closed = self._closed.copy()
@@ -177,6 +179,6 @@ def _run(beat: weakref.WeakMethod[Callable[[], object]], stopped: threading.Even
             method()
         except LLMCoreError:
             pass  # the next beat may succeed; calls report the fault
-        except Exception:  # noqa: BLE001 - without the heartbeat, others settle the open rows
+        except Exception:  # noqa: BLE001 - go on: without a heartbeat, other processes settle the open rows
             _log.warning("the heartbeat failed; it is tried again in %g s", interval_s, exc_info=True)
         del method

@@ -166,7 +166,7 @@ class PostgresLedger(Runs):
             self.owner.follow(timeline)
 
     def _beat(self, timeout_s: float) -> tuple[str, bool]:
-        """Return the server's timeline, and whether its counters must be rebuilt."""
+        """Send the heartbeat. Return the timeline of the server, and whether the counters must be rebuilt."""
         statement = "SELECT {s}.current_timeline(), {s}.beat(%s)"
         timeline, is_stale = self._read(statement, (self.owner.name,), timeout_s)[0]
         return timeline, is_stale

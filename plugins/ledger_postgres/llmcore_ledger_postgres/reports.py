@@ -1,4 +1,4 @@
-"""Sums of rows by dimensions, and whole rows page by page."""
+"""Read reports: sums of rows by dimensions, and single rows page by page."""
 
 from __future__ import annotations
 

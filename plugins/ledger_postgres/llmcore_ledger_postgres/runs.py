@@ -62,7 +62,7 @@ class Runs:
         self._call("forget_run", run, timeout_s=timeout_s)
 
     def _get_owner_name(self, timeout_s: float) -> str:
-        """Return the name of this process, whose heartbeat runs."""
+        """Start the heartbeat of this process, unless it runs. Return the name of the process."""
         raise NotImplementedError
 
     def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:

@@ -15,7 +15,7 @@ __all__ = ["VERSION", "check_name", "prepare"]
 
 VERSION: Final = 10
 """The version of tables and functions. Every migration replaces all functions. The versions after 1 added only an
-index, the tables of runs, the tokens of claims and the time of a rebuild.
+index, tables and columns, and the files with the functions create them if they are missing.
 """
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used, because the session's cache may lack a table that another
@@ -63,7 +63,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         if version is None:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
             session.execute(_read_file("tables.sql", schema))
-        else:  # `reserve` locks tables in another order
+        else:  # wait for running requests, because `reserve` locks the tables in another order
             session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{schema}.counters",))
         session.execute(_read_file("functions.sql", schema))
         session.execute(_read_file("leases.sql", schema))

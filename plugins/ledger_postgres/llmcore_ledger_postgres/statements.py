@@ -41,7 +41,9 @@ class Statement(Protocol):
         ...
 
     def execute(self, items: Sequence[Any], timeout_s: float) -> Sequence[Any]:
-        """Send the statement, blocking, and what else is needed. Return one result per item.
+        """Send the statement, and further statements if the answer requires them. Return one result per item.
+
+        This method blocks.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used, or did not answer in time.
@@ -116,7 +118,10 @@ class Reserve:
     def _decode(
         self, items: Sequence[ReserveRequest], numbers: Iterable[int], raw: bytes, answers: list[Any]
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Write the results of the items *numbers* to *answers*. Return the numbers and answers of the others."""
+        """Write the results of the items *numbers* to *answers*.
+
+        Return the number and the raw answer of each item without a result.
+        """
         again = []
         for number, answer in zip(numbers, encoding.decode(raw), strict=True):
             request = items[number]
