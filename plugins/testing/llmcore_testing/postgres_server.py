@@ -116,7 +116,10 @@ class PostgresServer:
     @classmethod
     @contextmanager
     def in_reachable_folder(cls, **settings: str) -> Iterator[Self]:
-        """Start a server in a temporary folder that the user of the server can reach, and remove both at the end."""
+        """Start a server in a temporary folder to which the user of the server has access.
+
+        Remove the folder at the end.
+        """
         with tempfile.TemporaryDirectory(prefix="llmcore-postgres-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             folder.chmod(0o755)

@@ -9,11 +9,11 @@ import pytest
 __all__ = ["shorten_repeat"]
 
 _FIRST: Final = pytest.StashKey[dict[tuple[str, int, str], str]]()
-"""The first test that failed with an exception, by its place and message."""
+"""Path, line and message of an exception -> the first test that failed with it."""
 
 
 def shorten_repeat(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Replace the traceback of a test of a kit by one line if an earlier test raised the same exception in the same place."""
+    """Replace the traceback of a kit's test by one line if an earlier test raised the same exception there."""
     crash: Any = getattr(report.longrepr, "reprcrash", None)
     if crash is None or not hasattr(getattr(item, "cls", None), "lacks"):
         return

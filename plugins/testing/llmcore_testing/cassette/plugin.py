@@ -31,11 +31,12 @@ class CassetteOptions(Options):
     """replay: answer from the file alone. record: call the provider and write a new file, which all cassettes of this
     process with the same path share. auto: call the provider for requests that the file lacks, and add these calls."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The options of the recorded provider. If empty, they are read from its own table in `llmcore.toml`."""
+    """The options of the recorded provider. If empty, they are read from the provider's table in
+    `llmcore.toml`."""
 
 
 class _AnyParameter(frozenset[str]):
-    """Accepts every parameter, because the recorded provider is not known here."""
+    """The names of parameters: contains every name, because the recorded provider is not known here."""
 
     def issuperset(self, names: Iterable[object], /) -> bool:  # noqa: ARG002 - every name is accepted
         return True

@@ -54,7 +54,7 @@ class Cassette:
     """Record the calls of a provider of *kind*, or replay them.
 
     Raises:
-        ConfigError: The file is not a cassette; to replay, it must exist.
+        ConfigError: The file is not a cassette, or the file to replay does not exist.
     """
 
     def __init__(self, kind: str, options: CassetteOptions) -> None:
@@ -90,7 +90,7 @@ class Cassette:
         return lambda *args, **named: make(base, kind, inner, args, named)
 
     def close(self) -> None:
-        """Write what is not written yet, and close the provider."""
+        """Write the calls that are not in the file yet, and close the provider."""
         self._tape.flush()
         if self._backend is not None:
             run(_close(self._backend))

@@ -134,7 +134,7 @@ class Tape:
         clean: Returns a JSON value without secrets. Requests are cleaned before they are written and before they are compared.
 
     Raises:
-        ConfigError: The file is not a cassette; to replay, it must exist.
+        ConfigError: The file is not a cassette, or the file to replay does not exist.
     """
 
     def __init__(self, path: Path, kind: str, mode: str, clean: Callable[[Any], Any]) -> None:
@@ -182,7 +182,7 @@ class Tape:
                 self._file.add_local(call)
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write the calls that are not in the file yet."""
         self._file.flush()
 
     def list_requests(self, *methods: str) -> list[Any]:
@@ -198,7 +198,7 @@ class Tape:
     def make_mismatch(self, method: str, request: Any) -> BadRequest:
         """Return the error for a request that was not recorded.
 
-        It shows the difference from the most similar recorded request.
+        The error shows the difference from the most similar recorded request.
         """
         wanted = _render(self._clean(request))
         recorded = [_render(call["request"]) for call in self._list_calls() if call["method"] == method]

@@ -73,7 +73,10 @@ class BrokenServer(CanaryTests):
         raise NotImplementedError
 
     def make_other_calls(self, key: str) -> Sequence[Call]:
-        """Return calls of all other operations that need the server. An operation that the backend lacks is left out."""
+        """Return calls of all other operations that need the server.
+
+        The tests skip operations that the backend lacks.
+        """
         raise NotImplementedError
 
     @requires("upstream", "broken")

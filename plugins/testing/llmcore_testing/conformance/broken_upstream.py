@@ -52,7 +52,8 @@ _CUT: Final = {
     "empty": Fault.empty_body(),
     "login_page": Fault.html(),
 }
-"""Faults that make an incomplete answer: its status is 200, or the connection ends before the status."""
+"""Faults that make an incomplete answer: the answer's status is 200, or the connection ends before the
+status."""
 _CUT_STREAMS: Final = {
     "reset": Fault.reset(after=2),
     "closed_within": Fault.cut_stream(after=2, clean=False),

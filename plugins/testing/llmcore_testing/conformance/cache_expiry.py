@@ -80,7 +80,10 @@ class ExpiryTests(CacheAbilities):
         return count
 
     def _expire(self, *keys: str) -> None:
-        """Let *keys* expire unread: wait until an entry with the same ttl that was set last has expired."""
+        """Set *keys* with a short ttl, and wait until they have expired, without reading them.
+
+        The test reads only one more entry, which is set last and thus expires last.
+        """
         for key in (*keys, "witness"):
             self.call("set", key, b"value", _MOMENT_S)
         assert self._wait_until(lambda: self.call("get", "witness") is None), (

@@ -1,4 +1,4 @@
-"""The part of the kit of ledgers that tests reports, bulk rows, pruning and API keys."""
+"""The part of the ledger kit that tests reports, rows of batches, pruning and API keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EDGE: Final = _MIDNIGHT + 18 * 3600
 
 
 class ReportTests(LedgerCalls):
-    """Tests the methods that are not part of a model call."""
+    """Tests the methods that are not called during a call of a model."""
 
     def test_a_batch_is_recorded_once_and_counted(self) -> None:
         request = make_request(0, limit(ALL, 100))

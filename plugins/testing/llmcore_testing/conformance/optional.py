@@ -1,6 +1,6 @@
-"""Optional tests of a kit: tests of abilities that a backend may lack, and tests that need a fixture of the author.
+"""Optional tests of a kit: they need an ability that a backend may lack, or a fixture that the author defines.
 
-The author is the author of the plugin. A test whose fixture is not defined is skipped with a reason that begins with
+The author is the author of the plugin. Without the fixture, the test is skipped with a reason that begins with
 `NOT_CHECKED`. The attribute `lacks` of the test class excludes tests of both kinds.
 """
 

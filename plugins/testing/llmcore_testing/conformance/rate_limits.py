@@ -30,13 +30,16 @@ _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
 _MOMENT_S: Final = 0.5
 _SLOW: Final = 0.01
-"""Units per minute. The next one comes after 100 minutes, so a slow machine does not see it."""
+"""Units per minute. The next unit comes after 100 minutes, so even on a slow machine it cannot disturb a
+test."""
 _QUICK: Final = 600.0
 _numbers: Final = itertools.count(1)
 
 
 class RateLimitConformance(Conformance):
-    """Tests the contract `llmcore.contracts.CacheRateLimits`. Each test uses scopes of its own, so the store need not be empty.
+    """Tests the contract `llmcore.contracts.CacheRateLimits`.
+
+    Each test uses new scopes, so the store does not have to be empty.
 
     Override the fixture `twin` too: a second instance on the same server, as another process opens it.
     """
@@ -45,7 +48,7 @@ class RateLimitConformance(Conformance):
     must: ClassVar[tuple[str, ...]] = ("request_permit",)
     example: ClassVar[str] = "MyCache(tmp_path)"
     expiry_timeout_s: ClassVar[float] = 60.0
-    """How long to wait for the end of a short lease."""
+    """The maximum time in seconds until a short lease has ended."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
@@ -211,7 +214,7 @@ class RateLimitConformance(Conformance):
         )  # fmt: skip
 
     def send(self, request: PermitRequest) -> PermitAnswer:
-        """Call `request_permit`, and check the form of the answer."""
+        """Call `request_permit`, and check the type of the answer."""
         __tracebackhide__ = True
         answer = self.call("request_permit", request, _TIMEOUT_S)
         assert isinstance(answer, PermitAnswer), (

@@ -161,7 +161,10 @@ class LoopWatch:
 
 
 def _is_waiting(thread: threading.Thread) -> bool:
-    """Return whether *thread* is sleeping: it neither computes nor waits for a disk. Always True if unknown."""
+    """Return whether *thread* sleeps.
+
+    A thread that computes or waits for a disk does not sleep. Without /proc, return True.
+    """
     try:
         status = Path(f"/proc/self/task/{thread.native_id}/stat").read_text(encoding="utf-8")
     except OSError:  # only Linux has /proc

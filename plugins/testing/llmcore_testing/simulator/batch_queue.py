@@ -42,7 +42,7 @@ class Result:
 
 
 _LATE_S: Final = 3.0
-"""The seconds until a new batch is in lists, for the fault "listed_late" of `Fault.batch`."""
+"""With the fault "listed_late" of `Fault.batch`, lists contain a new batch only after this many seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Batch:
     window_s: float = 86400.0
     fault: Fault | None = None
     tokens: int = 0
-    """The prompt tokens of a batch in progress. A finished batch has 0."""
+    """The prompt tokens of the batch, for the limit of enqueued tokens."""
     created_at: float = field(default_factory=time.time)
     state: str = "validating"
     """Validating, in_progress or cancelling; then completed, failed, expired or cancelled."""

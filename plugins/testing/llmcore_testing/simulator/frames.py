@@ -16,7 +16,7 @@ _ADTS_RATES: Final = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16
 _SILENT_AAC: Final = bytes.fromhex("00c800802380")
 _SILENT_OPUS: Final = b"\xf8\xff\xfe"
 _OPUS_FRAME: Final = 960
-"""Samples of 20 ms at 48 kHz."""
+"""The number of samples in a packet: 20 ms at 48 kHz."""
 _OPUS_SKIP: Final = 312
 _PER_PAGE: Final = 50
 _FLAC_BLOCK: Final = 4096

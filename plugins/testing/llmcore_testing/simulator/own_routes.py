@@ -16,7 +16,7 @@ Handler = Callable[[RecordedRequest], Any]
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _REWRITES: Final = frozenset({"wrong_schema"})
-"""The only fault of content that works without knowledge of the protocol."""
+"""The content faults that these routes support. Other content faults depend on the format of the answer."""
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 

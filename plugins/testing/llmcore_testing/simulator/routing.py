@@ -28,7 +28,7 @@ class Settings:
     reply: Scripted | None = None
     synthesizer: Synthesizer = TONE
     holds_batches: bool = False
-    """True if batches wait for the call that finishes them."""
+    """True if batches do not end before `Simulator.finish_batches` is called."""
     batch_window_s: float = 86_400.0
     """Seconds after which a batch expires."""
     batch_tokens: int | None = None

@@ -32,8 +32,9 @@ class Planned:
     ) -> bool:
         """Return whether the fault matches *request* and can apply to its route.
 
-        *rewrites* lists the kinds of fault that change an answer's content and that the route can simulate. *streams*
-        is true if the answer is a stream. If it is None, the field `stream` of the request body decides.
+        *rewrites* lists the kinds of fault that change an answer's content and that the route can simulate.
+        *streams* is true if the answer is a stream. None means that the field `stream` of the request body
+        decides.
         """
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:

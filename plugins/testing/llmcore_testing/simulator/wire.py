@@ -46,7 +46,7 @@ class RecordedRequest:
     path: str
     """Percent-decoded, without the query."""
     query: Mapping[str, str] = field(repr=False)
-    """If a name occurs several times, its last value. `query_pairs` has all."""
+    """The last value of each name. `query_pairs` has all values."""
     headers: Mapping[str, str] = field(repr=False)
     """Lower-case names. The repr omits headers because they contain the API key."""
     body: Any = field(repr=False)
@@ -65,7 +65,7 @@ class Answer:
 
     status: int = 200
     pieces: Iterable[bytes] = (b"",)
-    """The body. A stream sends each piece in its own write."""
+    """The body. A stream sends each piece in a separate write."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
@@ -76,7 +76,7 @@ class Answer:
     counted: str | None = None
     """The count to increase after the complete answer."""
     error_event: Callable[[str, str | None], bytes] | None = None
-    """Makes the error event of a stream from a message and a code; None if it is OpenAI's event."""
+    """Makes the error event of a stream from a message and a code. None means OpenAI's event."""
 
 
 def encode(value: Any) -> bytes:

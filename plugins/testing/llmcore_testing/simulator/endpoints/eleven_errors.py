@@ -58,7 +58,7 @@ _KNOWN: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "voice_not_found": ("not_found", "voice_not_found", "A voice with that voice_id was not found."),
 }
-"""By `status`: the `type`, the `code` and the default message."""
+"""Value of `status` -> the `type`, the `code` and the default message."""
 
 
 def make_eleven_refusal(

@@ -1,4 +1,7 @@
-"""POST /v1/responses, plain and streaming. The simulator answers the same conversation as a chat and translates."""
+"""POST /v1/responses, plain and streaming.
+
+The simulator makes a chat completion, and translates it to a response.
+"""
 
 from __future__ import annotations
 
