@@ -102,7 +102,8 @@ class Connections:
     def _connect(self) -> Client:
         """Return a new connection to the first address of the host that accepts it, authenticated.
 
-        pymemcache tries the first address only, which may be an IPv6 address for `localhost`.
+        pymemcache would try only the first address. For `localhost`, this may be an IPv6 address, on which
+        memcached may not listen.
         """
         if not self.address.port:
             return self._greet(self.address.host)

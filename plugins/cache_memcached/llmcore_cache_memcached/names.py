@@ -44,14 +44,14 @@ class Names:
         """The key of the generation: entries of other generations are misses."""
 
     def of(self, key: str) -> bytes:
-        """Return the key of an entry."""
+        """Return the key under which the server stores the entry *key*."""
         name = self._base + b"k:" + key.encode("utf-8", "surrogatepass")
         if len(name) <= _MAX_BYTES and not name.translate(None, _PRINTABLE):
             return name
         return self._base + b"h:" + _digest(key).encode()
 
     def lease(self, key: str) -> bytes:
-        """Return the key of the lease on an entry."""
+        """Return the key under which the server stores the lease on *key*."""
         return self._base + b"l:" + _digest(key).encode()
 
 

@@ -24,7 +24,7 @@ __all__ = ["MemcachedCache"]
 _BATCH: Final = 64
 _TRIES: Final = 8
 _OVERHEAD_BYTES: Final = 1024
-"""An upper bound for the size of the key, the header of an entry and the server's own header."""
+"""An upper bound for the bytes that an item of the server has besides the value: its key and two headers."""
 _NO_GENERATION: Final = bytes(GENERATION_BYTES)
 
 
@@ -149,7 +149,7 @@ class MemcachedCache:
         return {}
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close idle connections now, and busy connections after their command."""
         for server in self._servers:
             server.close()
 

@@ -39,7 +39,7 @@ class Address(NamedTuple):
     """The address of one server."""
 
     host: str
-    """A host; a path if the port is 0."""
+    """The host name. If the port is 0, the path of a Unix socket."""
     port: int
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Target:
     master: str
     """The name of the master, for Sentinels."""
     shown: str
-    """The address without the password."""
+    """The address without the password, for errors."""
 
 
 class _Unreadable(Exception):
@@ -154,5 +154,5 @@ def _parse_db(path: list[str], given: dict[str, str], kind: Kind) -> int:
     if path or not text.isdecimal():
         raise _Unreadable("the path must be the number of a database", "redis://host:port/0")
     if kind == "cluster" and int(text):
-        raise _Unreadable("a Cluster has the database 0 alone", "redis+cluster://host:port")
+        raise _Unreadable("a Cluster has only the database 0", "redis+cluster://host:port")
     return int(text)

@@ -131,7 +131,7 @@ class _Internet(_Aborting, Connection):
         except BaseException:
             plain.abort()
             raise
-        if encrypted is None:  # raised by uvloop if the connection has been lost
+        if encrypted is None:  # the connection was lost: uvloop returns None
             raise ConnectionResetError
         protocol.connection_made(encrypted)  # `start_tls` leaves this to its caller
         return reader, asyncio.StreamWriter(encrypted, protocol, reader, loop)
@@ -254,7 +254,7 @@ class AsyncLink:
         if self._expired:
             self.generation = -1  # the connection was aborted when the last reply arrived
         if then is not None:
-            self.used = False  # a failure after this point is not a stale connection
+            self.used = False  # the server has just answered, so a later failure is not a stale connection
             replies += await self.ask(*then(replies), timeout)
         return replies
 
@@ -268,7 +268,8 @@ class AsyncLink:
 
     def _abort(self) -> None:
         self._expired = True
-        writer = self._connection._writer  # noqa: SLF001 - not by `abort`, which removes the reader of the waiting task
+        # `_Aborting.abort` is not called: it would remove the reader on which a task still waits.
+        writer = self._connection._writer  # noqa: SLF001 - redis-py has no public name for it
         if writer is not None:
             writer.transport.abort()
 

@@ -43,7 +43,8 @@ class AsyncPool:
         """The time since which at least one caller has been waiting."""
         self._generation = 0
         self._slow: Broken | ReplyError | None = None
-        """The fault of the last connection that was too slow."""
+        """The fault of the last connection attempt, if the attempt was too slow and `_add` ignored the
+        fault."""
 
     async def ask(
         self,

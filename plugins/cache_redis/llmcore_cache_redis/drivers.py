@@ -1,4 +1,7 @@
-"""Run plans, over blocking connections or over connections of the running event loop."""
+"""Run plans over blocking connections, or over connections of the running event loop.
+
+A plan is a generator of requests to servers; see `routes.Plan`.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ _BY_TEXT: Final = (
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
     ("unknown command", ("the server does not support a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
-"""Error messages without an error code."""
+"""Errors that the code does not identify: words of the lower-case message, and the refusal."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
 """Error codes that affect every command."""

@@ -63,7 +63,10 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Tcp(Connection):
-    """Connects to the first address of its host that accepts it. The look-up of the name has a time limit of its own."""
+    """Connects to the first address of the host that accepts a connection.
+
+    The look-up of the name has a separate timeout.
+    """
 
     def _connect(self) -> socket.socket:
         host: str = self.host
@@ -213,7 +216,7 @@ class Link:
         if self._reader.has_data():
             self.generation = -1  # an extra reply: the next user of the connection must not read it
         if then is not None:
-            self.used = False  # a failure after this point is not a stale connection
+            self.used = False  # the server has just answered, so a later failure is not a stale connection
             replies += self.ask(*then(replies), timeout)
         return replies
 

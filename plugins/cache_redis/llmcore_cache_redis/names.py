@@ -1,4 +1,4 @@
-"""Names on the server.
+"""The names under which a server stores entries, leases and rate limits. Redis calls these names keys.
 
 An entry is `llmcore:<namespace>:v1:<key>`, a lease is `llmcore:<namespace>:lease:<key>`, and the state of a rate limit is
 `llmcore:<namespace>:rate:{<provider>}:<part>:<model>`.
@@ -36,23 +36,23 @@ class Names:
         self._rate: Final = f"{base}rate:".encode()
 
     def of(self, key: str) -> bytes:
-        """Return the name of a key."""
+        """Return the name of the entry *key*."""
         return self.prefix + key.encode("utf-8", "surrogatepass")
 
     def lease(self, key: str) -> bytes:
-        """Return the name of the lease on a key."""
+        """Return the name of the lease on *key*."""
         return self._lease + key.encode("utf-8", "surrogatepass")
 
     def rate(self, provider: str) -> bytes:
         """Return the prefix of the names of a provider's rate limits.
 
-        Its hash tag puts them into one slot of a Cluster.
+        The prefix contains a hash tag, so a Cluster stores all these names in one slot.
         """
         tag = quote(provider, safe="", errors="surrogatepass").encode()
         return b"%s{%s}:" % (self._rate, tag)
 
     def key(self, name: bytes) -> str | None:
-        """Return the key of a name; None if the name does not belong to this namespace."""
+        """Return the key of the entry *name*; None if *name* is not an entry of this namespace."""
         if not name.startswith(self.prefix):
             return None
         try:
@@ -61,7 +61,10 @@ class Names:
             return None
 
     def glob(self, pattern: str = "*") -> bytes:
-        """Return the server's pattern for *pattern*. The result may match more names; see `matcher`."""
+        """Return the server's pattern for *pattern*.
+
+        It may match too many names, so check each key with `matcher`.
+        """
         # The server's `?` matches one byte, but the `?` of *pattern* matches one character. Other special characters
         # are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))

@@ -48,7 +48,7 @@ class Operations:
         self._max_value = max_value
 
     def get(self, name: bytes, data: object = None) -> Plan[bytes | None]:
-        """Return the value; *data* is the reply to `first_look`, if there was one."""
+        """Return the value. *data* is the reply to `first_look`; None if the caller has not sent it."""
         try:
             if data is None:
                 data = yield from call(self._route, name, first_look(name))

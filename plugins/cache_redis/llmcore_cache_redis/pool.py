@@ -43,8 +43,8 @@ class Bounds(NamedTuple):
 class Pool:
     """A pool with one connection per caller. The most recently used connection is taken first.
 
-    Taking an idle connection needs no lock, because operations at the end of a list are atomic. A caller without an
-    idle connection opens one, or waits if the maximum number of connections is being opened.
+    Taking an idle connection needs no lock, because operations at the end of a list are atomic. If no
+    connection is idle, the caller opens one. If the bounds do not allow another connection, the caller waits.
 
     Args:
         make: Establishes a connection.
@@ -60,7 +60,8 @@ class Pool:
     def after_fork(self) -> None:
         """Drop the connections in a forked child, because they belong to the parent.
 
-        See `forks.ForkAware`. redis-py does not shut them down.
+        See `forks.ForkAware`. redis-py then closes the child's descriptors, without a shutdown of the
+        connections.
         """
         self._start()
 
@@ -159,7 +160,7 @@ class Pool:
 
         Raises:
             Broken: No connection became free before *deadline*, or other callers failed to connect.
-            ReplyError: As above.
+            ReplyError: The server refuses connections.
         """
         with self._changed:
             slow, failures = self._slow, self._failures

@@ -233,7 +233,8 @@ class RedisCache:
     def _try_at_once(self, name: bytes, payload: bytes) -> Any:
         """Send one request to the server that is known to have *name*, and return its reply.
 
-        None if the caller must run the whole operation with `_run`, for example because that server is unknown.
+        Return None if the caller must run the whole operation with `_run`, for example if the server is not
+        known.
         """
         address = self._route.at(name)
         if address is None:

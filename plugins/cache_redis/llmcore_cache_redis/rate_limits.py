@@ -1,4 +1,6 @@
-"""Rate limits that processes share: the plans of `CacheRateLimits`, each a Lua script that the server runs atomically.
+"""Rate limits that processes share: the methods of `CacheRateLimits`, as plans (see `routes.Plan`).
+
+Each plan runs a Lua script, which the server executes atomically.
 
 The keys of one provider contain the hash tag `{provider}`, so in a Cluster they are in one slot.
 """

@@ -1,6 +1,6 @@
 """Find the server of a name, which is a key in Redis.
 
-This is the single server, the master that Sentinels report, or a node of a Cluster.
+The server is the single server, the master that Sentinels report, or a node of a Cluster.
 
 A plan is a generator of steps, so sync and async callers share the code.
 """

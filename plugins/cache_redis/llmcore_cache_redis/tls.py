@@ -23,7 +23,7 @@ _PEM_KEY: Final = b"PRIVATE KEY-----"
 
 
 class TLS:
-    """Builds the context of the options.
+    """Builds the TLS context that the options describe.
 
     Raises:
         ConfigError: A file is missing, is not in PEM format, or does not match another file.

@@ -35,7 +35,7 @@ class Watcher:
     """A connection with a thread that listens on it until `close`.
 
     Args:
-        where: Returns the server to listen to; raises the errors of connections.
+        where: Returns the server to listen to; raises `Broken` or `ReplyError` if no server is found.
         doubt: Called with a server that failed.
         connect: Makes a connection.
         names: The names of the namespace to watch.

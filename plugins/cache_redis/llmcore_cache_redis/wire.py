@@ -42,7 +42,7 @@ class Step(NamedTuple):
     then: Callable[[list[Any]], Request] | None = None
     """A function that receives the replies and returns the next commands for the same connection, for transactions.
 
-    The replies to the next commands are appended.
+    The replies to the next commands are appended to the earlier replies.
     """
 
 
@@ -73,7 +73,7 @@ class _Credentials(CredentialProvider):
 
     async def get_credentials_async(
         self,
-    ) -> tuple[str] | tuple[str, str]:  # redis-py's own implementation logs a warning
+    ) -> tuple[str] | tuple[str, str]:  # defined here, because the method of redis-py logs a warning
         return self.get_credentials()
 
 

@@ -109,7 +109,7 @@ def test_addresses_are_read(  # noqa: PLR0917 - columns
         ("redis://:canary@h/0?timeout=1", "unknown parameters"),
         ("redis://:can#ary@h", "parameters after"),
         ("redis+sentinel://:canary@h:1", "which master"),
-        ("redis+cluster://:canary@h/1", "database 0 alone"),
+        ("redis+cluster://:canary@h/1", "only the database 0"),
     ],
 )
 def test_an_address_that_cannot_be_read_shows_no_password(url: str, said: str) -> None:
