@@ -21,7 +21,7 @@ class Series(NamedTuple):
 
     name: str
     style: str
-    """The class of its colour."""
+    """The CSS class that gives the series its colour."""
     values: Sequence[float | None]
 
 
@@ -87,7 +87,7 @@ def draw_share(part: float) -> str:
     )
 
 
-def _frame(  # noqa: PLR0917 - the parts of one drawing
+def _frame(  # noqa: PLR0917 - each argument is one part of the drawing
     title: str,
     names: Sequence[str],
     drawing: str,

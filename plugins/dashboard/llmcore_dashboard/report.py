@@ -26,7 +26,7 @@ _STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_
 _AUTO_HOURS_S: Final = 50 * _HOUR_S
 """The longest range with hourly bars."""
 _FIRST_PART: Final = 0.01
-"""The part of the month that must have passed before the page shows a pace."""
+"""The page estimates the cost of the month only after this fraction of the month has passed."""
 
 
 class Bucket(NamedTuple):
@@ -34,9 +34,9 @@ class Bucket(NamedTuple):
 
     name: str
     total: Any
-    """The row of the bucket; an empty row without calls."""
+    """The sums of the bucket; all 0 if it has no calls."""
     parts: dict[str, Any]
-    """Name of a series -> its row."""
+    """Name of a series -> the sums of the series in this bucket."""
 
 
 class Report(NamedTuple):
@@ -113,7 +113,7 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     group = view.group
     cells = read(step, group)
     models = read("model", percentiles=True)
-    # The total is the sum of the models, because a call with two tags would count twice in the cells.
+    # The total is the sum of the models: in `cells`, a call with two tags has two rows and would count twice.
     total = usage.sum(models)
     measured = read("total", percentiles=True)
     if measured:
@@ -241,7 +241,7 @@ def _find_keys(core: Core, users: Sequence[Any]) -> list[Any]:
 
 
 def _find_budgets(states: Sequence[Any], filters: dict[str, Any]) -> list[Any]:
-    """Return the budgets with a limit whose scope is within the filters."""
+    """Return the budgets that have a limit and count only calls that pass the filters."""
     scopes = ("model", "tag", "user")
     return [
         state

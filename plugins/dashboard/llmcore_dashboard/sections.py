@@ -166,12 +166,12 @@ def _part(bucket: Bucket, name: str | None, report: Report) -> float | None:
 
 
 def _find_cost(bucket: Bucket, name: str | None, report: Report) -> Decimal:
-    """Return the cost of a series in a bucket. The series None is all groups without a series."""
+    """Return the cost of a series in a bucket. The series None has the groups that no other series shows."""
     if name is not None:
         row = bucket.parts.get(name)
         cost: Decimal = Decimal(0) if row is None else row.cost
         return cost
-    if report.view.group == "tag":  # a call may count for several tags, so the difference is wrong
+    if report.view.group == "tag":  # a call may count for several tags, so total minus series would be wrong
         return Decimal(0)
     rest: Decimal = bucket.total.cost - sum((row.cost for row in bucket.parts.values()), Decimal(0))
     return rest

@@ -30,7 +30,7 @@ def create_app(core: Core, options: GatewayOptions | None = None) -> Application
 
 
 class Application:
-    """A plain ASGI 3 application with one dispatcher; see `Turn`."""
+    """A plain ASGI 3 application. A `Turn` processes each request."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway

@@ -38,7 +38,10 @@ class Watch:
             self._watcher.cancel()
 
     def forgive(self) -> None:
-        """Undo the cancellation. It was meant for the work that has now ended, not for the rest of the task."""
+        """Undo the cancellation of the task.
+
+        Only the work for the client had to end, not the rest of the task.
+        """
         self._task.uncancel()
 
     def _start(self) -> None:

@@ -101,8 +101,8 @@ _ANTHROPIC_KINDS: Final = {
 def describe(error: BaseException) -> Fault:
     """Return *error* as the client sees it.
 
-    The result has the message, and the call that would still fit into a budget. It does not have the place and the fix,
-    which are for the operator.
+    The result has the message, which also names the call that would still fit into a budget. The place and
+    the fix are left out, because they are for the operator.
     """
     if isinstance(error, Refused):
         return error.fault

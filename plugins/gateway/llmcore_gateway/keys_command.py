@@ -194,7 +194,7 @@ def _make_parser() -> argparse.ArgumentParser:
     create = actions.add_parser("create", parents=[common], help="create a key and print it, once")
     create.add_argument("name", metavar="NAME")
     create.add_argument(
-        "--budget", metavar="AMOUNT", help='the most that its calls may cost, such as "5 USD"'
+        "--budget", metavar="AMOUNT", help='the most that calls with the key may cost, such as "5 USD"'
     )
     create.add_argument(
         "--per",
@@ -202,10 +202,12 @@ def _make_parser() -> argparse.ArgumentParser:
         help="the period of the budget; default: total",
     )
     create.add_argument(
-        "--models", metavar="NAME,...", help="the names that it may request, as in [models]; default: all"
+        "--models", metavar="NAME,...", help="the names that the key allows, as in [models]; default: all"
     )
     create.add_argument("--requests-per-minute", type=int, metavar="N")
-    create.add_argument("--expires", metavar="DURATION", help='when it ends, such as "30d"; default: never')
+    create.add_argument(
+        "--expires", metavar="DURATION", help='the lifetime, such as "30d"; default: unlimited'
+    )
     actions.add_parser("list", parents=[common], help="list the keys")
     revoke = actions.add_parser("revoke", parents=[common], help="refuse a key within a second")
     revoke.add_argument("name", metavar="NAME")

@@ -45,14 +45,14 @@ class Metrics:
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a finished request. *path* is the path of the route, so clients cannot create new names."""
         self._requests[method, path, status] += 1
-        self._seconds[path] += seconds  # type: ignore[assignment]  # a Counter of floats
+        self._seconds[path] += seconds  # type: ignore[assignment]  # typed for int, but floats work
 
     def count_disconnect(self, path: str) -> None:
         """Count a client that disconnected before the end of its answer."""
         self._disconnects[path] += 1
 
     def publish(self) -> None:
-        """Write the counters of this process for the other workers, if they have changed."""
+        """If the counters of this process have changed, write them for the other workers."""
         if self.folder is None or (samples := self._collect()) == self._published:
             return
         new = self.folder / f"{os.getpid()}.new"
@@ -94,7 +94,7 @@ class Metrics:
 
 
 def _read(file: Path) -> dict[str, float]:
-    """Return the samples of another worker. If that worker is dead, leave out its number of requests in progress."""
+    """Return the samples of another worker. If the worker is dead, it has no requests in progress."""
     samples = _decode(file.read_bytes())
     try:
         os.kill(int(file.stem), 0)

@@ -25,7 +25,7 @@ class ModelNames:
         return [name for name in self.names if "*" not in name and _matches(name, caller.models)]
 
     def serves(self, pattern: str) -> bool:
-        """Return whether a client whose key has only *pattern*, a name or a pattern, may request any model."""
+        """Return whether at least one model of this gateway matches *pattern*, a pattern or a name in a key."""
         return any(fnmatchcase(name, pattern) or fnmatchcase(pattern, name) for name in self.names)
 
     def check(self, name: object, caller: Caller) -> str | None:
@@ -58,7 +58,7 @@ class ModelNames:
         None is the configured model; keys call this model "default".
 
         Raises:
-            Refused: The models of the key do not include it.
+            Refused: The key of *caller* does not allow this model.
         """
         wanted = name or "default"
         if not _matches(wanted, caller.models):

@@ -1,6 +1,6 @@
 """`/openapi.json`: the description of all routes, as OpenAPI 3.1.
 
-Fields that the description does not name are passed on.
+The gateway also passes on fields that the description does not name.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ _SUMMARIES: Final = {
     "/v1/models": "The models that the caller may request",
     "/v1/models/{id}": "One of them",
 }
-_ERROR: Final = {"description": "An error, in the shape of the API that was called"}
+_ERROR: Final = {"description": "An error, in the format of the API that was called"}
 
 
 def make_document(routes: Mapping[str, Any]) -> dict[str, Any]:

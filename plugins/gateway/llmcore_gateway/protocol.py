@@ -1,6 +1,6 @@
 """The HTTP protocol of a connection: uvicorn's, with limits on heads and bodies.
 
-HTTP/1.0 clients and HTTP/2 upgrade offers are supported.
+HTTP/1.0 clients are supported. Offers to upgrade to HTTP/2 are ignored.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Protocol(HttpToolsProtocol):
         if self.scope.get("http_version") == "1.0":
             _OldCycle.convert(self.cycle)
         if self.scope["method"] != "HEAD":  # an answer to HEAD has no body
-            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # a cycle uses only these methods
+            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # has what a cycle calls
 
     def on_message_complete(self) -> None:
         self._is_between_messages = True

@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK_S)
             if self._application.state.is_idle and loop.time() - begun >= options.drain_delay:
                 break
-        # uvicorn waits once more for answers in progress: for the rest of the time
+        # uvicorn waits once more for answers in progress: allow it the rest of `drain`
         self.config.timeout_graceful_shutdown = max(1, int(options.drain - (loop.time() - begun)))
         self.should_exit = True
 

@@ -76,7 +76,7 @@ class Supervisor:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         try:
-            worker = subprocess.Popen(  # noqa: S603 - this interpreter and our module
+            worker = subprocess.Popen(  # noqa: S603 - the command is this interpreter with our module
                 [
                     sys.executable,
                     "-m",

@@ -294,7 +294,7 @@ def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     for raw_name, value in pairs:
         name = raw_name.decode("latin-1")
         if name in headers and name in _ONCE:
-            raise Refused(400, "invalid_request_error", f"the header `{name}` is there twice")
+            raise Refused(400, "invalid_request_error", f"the header `{name}` must not occur twice")
         headers[name] = value.decode("latin-1")
     return headers
 
