@@ -89,7 +89,7 @@ class DaskEngine:
         with self._lock:
             self._client = None if self._client is client else self._client
         if client is not None:
-            with contextlib.suppress(Exception):  # the scheduler is away
+            with contextlib.suppress(Exception):  # the scheduler may not answer
                 client.close(timeout=1)
 
     def _make_client(self) -> Any:
@@ -129,7 +129,7 @@ class _TaskFuture(Future[bytes]):
 
     def cancel(self) -> bool:
         """Ask the scheduler to withdraw the task. Return False, because a worker may already run it."""
-        with contextlib.suppress(Exception):  # the scheduler may be away
+        with contextlib.suppress(Exception):  # the scheduler may not answer
             self._task.cancel()
         return False
 

@@ -49,9 +49,9 @@ class Connection:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[bool]:
-        """Prevent changes of the connection in the block.
+        """Keep other threads from changing the connection during the `with` block.
 
-        Yield whether it is open, because Ray opens a new one for a call without a connection.
+        Yield whether the connection is open. Without an open connection, a call of Ray would open a new one.
         """
         with _state.lock:
             yield self is _state.current and ray.is_initialized()
@@ -67,7 +67,7 @@ class Connection:
         """End the connection if an engine made it, even if the connection is broken. Its tasks are lost."""
         _state.current = None
         if self.is_ours:
-            with contextlib.suppress(Exception):  # the cluster may be away
+            with contextlib.suppress(Exception):  # the cluster may not answer
                 ray.shutdown()
         self._lose_tasks()
 
@@ -122,7 +122,10 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
 
 
 def release(engine: object) -> None:
-    """End the connection if no engine except *engine* uses it, unless the application made it."""
+    """Stop using the connection for *engine*.
+
+    If no other engine uses it, close it; see `Connection.close`.
+    """
     with _state.lock:
         _state.engines.discard(id(engine))
         if not _state.engines and _state.current is not None:

@@ -33,7 +33,7 @@ class TaskFuture(Future[bytes]):
 
     def cancel(self) -> bool:
         """Ask Ray to withdraw the task. Return False, because a worker may already run it."""
-        # Use another thread, because this one may run an event loop, and Ray waits for a cluster that does not answer.
+        # Use another thread: this thread may run an event loop, and Ray blocks while the cluster is silent.
         submit(self.withdraw, otherwise=lambda: None)
         return False
 
@@ -41,7 +41,7 @@ class TaskFuture(Future[bytes]):
         """Ask Ray to withdraw the task. This call blocks."""
         with self._connection.hold() as is_open:
             if is_open and not self.done():
-                with contextlib.suppress(Exception):  # the cluster may be away
+                with contextlib.suppress(Exception):  # the cluster may not answer
                     ray.cancel(self._task)
 
     def lose(self, reason: str) -> None:

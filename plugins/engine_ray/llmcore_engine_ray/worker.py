@@ -15,7 +15,7 @@ def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
     Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a
     running task with SIGINT. The task ignores the signal, because the requests in flight are paid.
     """
-    with contextlib.suppress(ValueError):  # not the main thread: SIGINT does not reach it
+    with contextlib.suppress(ValueError):  # raised in other threads, which SIGINT does not interrupt
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return function(data), ""

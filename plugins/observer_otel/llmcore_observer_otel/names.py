@@ -26,11 +26,11 @@ FIRST_CHUNK_S: Final = "gen_ai.response.time_to_first_chunk"
 """Seconds."""
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
-TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - tokens of a model
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - not a password: a token is a unit of text
 ERROR: Final = "error.type"
 
 DURATION: Final = "gen_ai.client.operation.duration"
-TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - tokens of a model
+TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - not a password: a token is a unit of text
 
 COST: Final = "llmcore.cost"
 """USD. The conventions have no name for a cost yet."""

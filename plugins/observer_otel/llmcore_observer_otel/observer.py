@@ -29,7 +29,7 @@ class OtelObserver(Observer):
     """
 
     def __init__(self, options: OtelOptions) -> None:
-        self.receives_content = options.content  # type: ignore[misc]  # the options decide, not the class
+        self.receives_content = options.content  # type: ignore[misc]  # set for each observer, by its options
         self._propagates = options.propagate
         self._exporter = None if options.endpoint is None else open_exporter(options.endpoint)
         tracers = trace if self._exporter is None else self._exporter.tracers

@@ -66,7 +66,7 @@ def walk_files(
 
 
 def _get_rest(base: str, after: str) -> str:
-    """Return what follows *base* in the key *after*; "" if *after* is not below *base*, so that no name is left out."""
+    """Return the part of the key *after* that follows *base*. Return "" if *after* is not below *base*."""
     return after[len(base) :] if after.startswith(base) else ""
 
 

@@ -180,7 +180,7 @@ class Root:
     def keys(self, parts: Parts, beginning: str) -> list[str]:
         """Return the keys in and below the folder *parts*.
 
-        The first component below this folder begins with *beginning*.
+        Return only keys whose first component below this folder begins with *beginning*.
         """
         with self.walk(parts) as folder:
             skipped = Skipped()

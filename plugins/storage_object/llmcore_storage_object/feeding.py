@@ -62,7 +62,7 @@ class _PieceFeed:
             yield piece
 
     def stop(self) -> None:
-        """Raise Stopped if the SDK waits for a piece, otherwise when the SDK requests the next piece."""
+        """Make `pieces` raise Stopped: at once if the SDK waits for a piece, otherwise at the next request."""
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())

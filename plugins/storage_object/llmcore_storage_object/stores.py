@@ -56,7 +56,8 @@ def s3(options: S3Options) -> SigningStorage:
         return S3Store(options.bucket, **_drop_none(arguments | changed))
 
     def address() -> str:
-        # The SDK derives the address from options and variables. Signing with a dummy key needs no request.
+        # The SDK derives the address from the options and from environment variables. A signed URL shows the
+        # address, and signing with a dummy key sends no request.
         named = S3Store(options.bucket, **_drop_none(arguments | _DUMMY_KEYS))
         return str(obstore.sign(named, "GET", "x", _RETRY_TIMEOUT)).partition("/x?")[0]
 
@@ -177,7 +178,7 @@ def _make_common_options(options: CommonOptions, endpoint: str | None) -> dict[s
 def _build(
     name: str, secrets: Iterable[Secret | None], kind: Callable[..., Any], *args: Any, **options: Any
 ) -> tuple[Any, Any]:
-    """Return the store twice: with retries and without retries.
+    """Return two stores: the first with retries, the second without retries.
 
     Options that are None are omitted, so the SDK's defaults apply.
     """

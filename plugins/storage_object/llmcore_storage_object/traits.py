@@ -17,7 +17,7 @@ from llmcore_storage_object.steps import Work, ask
 __all__ = ["Traits"]
 
 _NOT_NOW: Final = (408, 429, 503)
-"""Statuses that do not depend on the object's name."""
+"""Statuses of temporary failures. They say nothing about the name of the object."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 

@@ -174,9 +174,9 @@ class Bucket:
         raise faults.make_unstable_error(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
-        """Return whether *data* is complete: if the ETag is a digest, it must match.
+        """Return whether *data* is complete. If the ETag is a digest, it must be the digest of *data*.
 
-        A mixture of two versions never matches.
+        The digest of a mixture of two versions never equals the ETag.
         """
         if not self._digests or not _MD5.fullmatch(etag):
             return True

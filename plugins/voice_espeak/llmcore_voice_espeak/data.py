@@ -17,7 +17,7 @@ _LONGEST_PATH: Final = 150
 
 def get_library_path() -> str:
     """Return the absolute path of the library."""
-    return os.path.abspath(str(espeakng_loader.get_library_path()))  # noqa: PTH100 - do not resolve links
+    return os.path.abspath(str(espeakng_loader.get_library_path()))  # noqa: PTH100 - keep links
 
 
 @cache

@@ -100,8 +100,8 @@ def start_thread(work: Callable[[], object]) -> threading.Thread:
 def run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
     """Run *work* in a thread and return its result.
 
-    A Ctrl-C during a callback from C is lost. The waiting caller receives the Ctrl-C, and the work ends at its next
-    check.
+    Python would lose a Ctrl-C that arrives during a callback from C. Here the waiting caller receives the
+    Ctrl-C, and *work* ends at its next check of the deadline.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -129,7 +129,7 @@ def run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
 def _wait(done: threading.Event, deadline: Deadline) -> None:
     """Wait until *done* is set; on an interrupt, cancel the work and wait for its end.
 
-    Not `Thread.join`: after an interrupt, some versions of Python treat the thread as ended.
+    `Thread.join` is not used: after an interrupt, some versions of Python treat the thread as ended.
     """
     try:
         done.wait()

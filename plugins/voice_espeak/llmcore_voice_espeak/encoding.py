@@ -34,7 +34,10 @@ def to_little_endian(samples: bytes) -> bytes:
 
 
 def encode_audio(samples: bytes, kind: AudioFormat, look: Callable[[], object]) -> bytes:
-    """Return little-endian *samples* as a file of *kind*; call *look*, which may raise, between slices."""
+    """Return little-endian *samples* as a file of *kind*.
+
+    Call *look* between slices; its exception ends the encoding.
+    """
     if kind == "pcm":
         return samples
     if kind == "wav":

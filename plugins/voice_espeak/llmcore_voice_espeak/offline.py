@@ -1,4 +1,4 @@
-"""Abilities without the library: checked settings, traits, price."""
+"""The abilities that work without the C library: settings, traits and price."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def create(options: EspeakOptions) -> EspeakVoice:
 
 
 def offline(options: EspeakOptions) -> EspeakOffline:
-    """Return the abilities without the library."""
+    """Return the abilities that work without the C library."""
     from llmcore_voice_espeak.offline import EspeakOffline
 
     return EspeakOffline(options)

@@ -186,7 +186,10 @@ class WorkerPool:
         self._end(worker)
 
     def _serve(self, worker: Worker | None) -> None:
-        """Give *worker*, or a free slot for None, to the first waiter. The caller holds the lock."""
+        """Give *worker* to the first waiter, or a free slot if *worker* is None.
+
+        The caller holds the lock.
+        """
         if self._waiters:
             waiter = self._waiters.popleft()
             waiter.worker = worker

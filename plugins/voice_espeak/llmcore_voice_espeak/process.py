@@ -167,7 +167,7 @@ def _start() -> tuple[subprocess.Popen[bytes], int, int]:
     try:
         theirs_in, ours_out = _open_pipe(opened)
         ours_in, theirs_out = _open_pipe(opened)
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and our module
+        process = subprocess.Popen(  # noqa: S603 - the command is this interpreter with our module
             [_find_interpreter(), "-P", "-S", "-s", "-c", _CODE.format(str(Path(__file__).parent.parent))],
             stdin=theirs_in,
             stdout=theirs_out,

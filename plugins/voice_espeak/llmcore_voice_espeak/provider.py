@@ -123,7 +123,7 @@ class EspeakVoice:
         get_shared_pool().leave(self)
 
     async def aclose(self) -> None:
-        """See `close`. Closing takes a few milliseconds."""
+        """See `close`. It blocks the event loop for only a few milliseconds."""
         self.close()
 
     def _list_voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:

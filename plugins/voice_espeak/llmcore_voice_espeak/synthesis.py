@@ -61,7 +61,7 @@ def read_voices(deadline: Deadline) -> list[RawVoice]:
 def speak(
     text: str, file: str, *, speed: float, pitch: int, take: Callable[[bytes], object], deadline: Deadline
 ) -> list[Word]:
-    """Speak *text* with the voice *file*; return the times of its words.
+    """Speak *text* with the voice *file*. Return the words of *text* with their times.
 
     *take* receives non-empty chunks of little-endian 16-bit samples.
 

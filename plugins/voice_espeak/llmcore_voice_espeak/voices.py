@@ -115,4 +115,4 @@ def _make_not_found(voice_id: str, suggestion: str | None) -> VoiceNotFound:
 def _format_bcp47(language: str) -> str:
     """Return "en-us" as "en-US", and other forms unchanged."""
     head, dash, tail = language.partition("-")
-    return f"{head}{dash}{tail.upper()}" if len(tail) == 2 else language  # noqa: PLR2004 - letters of a country
+    return f"{head}{dash}{tail.upper()}" if len(tail) == 2 else language  # noqa: PLR2004 - such as US

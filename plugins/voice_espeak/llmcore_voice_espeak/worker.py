@@ -95,7 +95,7 @@ def _answer(request: list[bytes], reply: _Reply) -> None:
 
 
 class _Reply:
-    """Frames to the parent."""
+    """Writes the frames of one reply to the parent."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -62,7 +62,8 @@ _MODERATED: Final = "moderation"
 _SUCCESSES: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 _API_PATH: Final = re.compile(r"/v\d+(?:/.*)?$")
-"""A path that the vendor's client adds."""
+"""Matches a path in `base_url` that the vendor's client adds too, such as /v1. Requests then go to a wrong
+address."""
 
 
 class Errors:

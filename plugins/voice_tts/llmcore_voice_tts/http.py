@@ -1,4 +1,7 @@
-"""The vendor's client on HTTP clients that add the key and enforce the deadline when a request is sent."""
+"""The vendor's client, with our HTTP clients below it.
+
+They add the key and enforce the deadline of each request.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Abilities without SDK, key and network: traits and price of a speech."""
+"""The abilities that need no SDK, key or network: the traits and the price of a speech."""
 
 from __future__ import annotations
 

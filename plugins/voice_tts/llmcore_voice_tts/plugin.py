@@ -29,7 +29,7 @@ def create(options: ElevenLabsOptions) -> ElevenLabsVoice:
 
 
 def offline(options: ElevenLabsOptions) -> Offline:
-    """Return the offline abilities; no key is needed."""
+    """Return the abilities that need no SDK, key or network."""
     from llmcore_voice_tts.offline import Offline
 
     return Offline(options)

@@ -110,7 +110,7 @@ class ElevenLabsVoice(Offline):
     ) -> VoiceInfo:
         """See `VoiceCloningProvider.clone_voice`. The description of the voice includes the consent."""
         plan = voices.clone_voice(name, samples, consent, description, labels)
-        del samples  # a traceback shows the locals of its frames
+        del samples  # otherwise a traceback would show the recordings, because it shows local variables
         return _unwrap(self._run(plan, timeout_s))
 
     def delete_voice(self, voice_id: str, *, timeout_s: float = _LISTS_S) -> bool:

@@ -48,7 +48,7 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Any]
     """The body fields that affect the audio, without text and model."""
     context: Mapping[str, Any]
-    """The text or request ids before and after."""
+    """The surrounding texts, or the ids of the requests before and after this one."""
     timeout_s: float | None
     idle_s: float | None
 
@@ -232,7 +232,8 @@ def _make_context(given: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the surrounding pieces, as text or request ids, as the model requires.
 
     If request ids are sent, the vendor ignores the surrounding text, but would count its characters. `next_request_ids`
-    are requests after the whole text, so only its last piece, which has no `next_text`, gets them.
+    belong to requests after the whole text. So only the last piece of the text gets them; this piece has no
+    `next_text`.
     """
     before, after = _check_ids("previous_request_ids", given), _check_ids("next_request_ids", given)
     joins = get_model(model).stitching

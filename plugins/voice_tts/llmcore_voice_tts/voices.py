@@ -33,7 +33,7 @@ Ask = Callable[[Any], Any]
 Plan = Generator[Ask, Any, T | LLMCoreError]
 
 ONCE: Final[Any] = {"max_retries": 0}
-"""The host retries."""
+"""Options of a request that the vendor's client must not retry, because the host retries."""
 FILTERS: Final = (
     "accent", "age", "category", "collection_id", "fine_tuning_state", "gender", "high_quality", "language", "sort",
     "sort_direction", "use_cases", "voice_ids", "voice_type",
@@ -196,6 +196,6 @@ def _find_clone_fault(name: str, samples: Sequence[bytes], consent: str) -> LLMC
 
 
 def _is_recording(sample: bytes) -> bool:
-    if sample.startswith(codecs.BOM_UTF16_LE):  # text; an MP3 frame begins with 0xFF too
+    if sample.startswith(codecs.BOM_UTF16_LE):  # UTF-16 text, which begins with 0xFF as an MP3 frame does
         return False
     return sample.startswith(_SAMPLE_SIGNS) or sample[4:8] == _MP4
