@@ -6,11 +6,17 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.support.limit_values import LimitScope, PermitAnswer, PermitRequest, PermitReturn, ProcessReport
+from llmcore.support.limit_values import (
+    LimitScope,
+    PermitAnswer,
+    PermitRequest,
+    PermitReturn,
+    ProcessReport,
+)
 from llmcore_testing import RateLimitConformance
 
 PAUSE_S = 600.0
@@ -34,6 +40,8 @@ class Place:
 class Limits:
     """Correct: buckets, slots and queues in memory."""
 
+    pause_s: ClassVar[float] = PAUSE_S
+
     def __init__(self, place: Place | None = None) -> None:
         self.place = Place() if place is None else place
 
@@ -56,8 +64,8 @@ class Limits:
             wait_s = max(known) if len(known) == len(waits) else None
             if wait_s is None or wait_s <= request.patience_s:
                 for scope in request.scopes:
-                    self.place.queues.setdefault(scope.name, {})[request.id] = arrived, now + 2 * PAUSE_S
-            return PermitAnswer(granted=False, wait_s=wait_s, pause_s=PAUSE_S, arrived=arrived)
+                    self.place.queues.setdefault(scope.name, {})[request.id] = arrived, now + 2 * self.pause_s
+            return PermitAnswer(granted=False, wait_s=wait_s, pause_s=self.pause_s, arrived=arrived)
         for scope in request.scopes:
             self.take(scope, request, now)
         return PermitAnswer(granted=True, ticket=next(self.place.numbers), arrived=arrived)
@@ -131,6 +139,25 @@ class Limits:
             )
 
 
+class OnASlowMachine(Limits):
+    """Correct. The machine stops once before a queue moves on."""
+
+    pause_s = 0.2
+
+    def __init__(self, place: Place | None = None) -> None:
+        super().__init__(place)
+        self.stops = {"return_permits"}
+
+    def stop(self, what: str, seconds: float) -> None:
+        if what in self.stops:
+            self.stops.remove(what)
+            time.sleep(seconds)
+
+    def return_permits(self, returns: Sequence[PermitReturn]) -> None:
+        self.stop("return_permits", 0.5)
+        super().return_permits(returns)
+
+
 class GrantsEverything(Limits):
     """stefanprodan/AspNetCoreRateLimit#83: the counter is written back late, so each caller finds room."""
 
@@ -201,6 +228,18 @@ class ServesTheLast(Limits):
 
     def is_before(self, place: int, arrived: int) -> bool:
         return place > arrived
+
+
+class ServesTheLastSlowly(ServesTheLast):
+    """The newest caller goes first, on a machine that always asks again too late."""
+
+    pause_s = 0.01
+
+    def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
+        try:
+            return super().request_permit(request, timeout)
+        finally:
+            time.sleep(2 * self.pause_s)
 
 
 class KeepsWhoLeft(Limits):
@@ -294,7 +333,13 @@ class TestLimits(Kit):
     """Correct."""
 
 
-for _backend in Limits.__subclasses__():
+class TestOnASlowMachine(Kit):
+    backend = OnASlowMachine
+
+
+_BROKEN: list[type[Limits]] = [ServesTheLastSlowly, *Limits.__subclasses__()]
+_BROKEN.remove(OnASlowMachine)
+for _backend in _BROKEN:
     globals()[f"Test{_backend.__name__}"] = type(
         f"Test{_backend.__name__}", (Kit,), {"backend": _backend, "expiry_timeout_s": 2.0}
     )

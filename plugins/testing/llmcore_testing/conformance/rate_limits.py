@@ -29,6 +29,8 @@ __all__ = ["RateLimitConformance"]
 _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
 _MOMENT_S: Final = 0.5
+_ROUNDS: Final = 20
+"""How often two calls wait, if the machine is so slow that they lose their places in the queue."""
 _SLOW: Final = 0.01
 """Units per minute. The next unit comes after 100 minutes, so even on a slow machine it cannot disturb a
 test."""
@@ -116,21 +118,27 @@ class RateLimitConformance(Conformance):
         assert not self.ask(scope).granted, "a permit that is returned twice must free one slot only"
 
     def test_waiting_calls_are_served_in_the_order_of_their_arrival(self) -> None:
-        for turn in range(10):  # a machine that is slower than pause_s loses the places in the queue
+        for turn in range(_ROUNDS):
             scope = self.scope(str(turn), concurrency=1)
             holder, first, second = (self.make(scope) for _ in range(3))
             held = self.send(holder)
-            began = time.monotonic()
             places = [self.send(request) for request in (first, second)]
             assert 0 < places[0].arrived < places[1].arrived, (
                 "a later call must have a later place in the queue"
             )
+            asked = time.monotonic()
+            keeps_s = self.send(self.again(first, places[0])).pause_s
             self.give_back(holder, held)
             late, early = (self.send(self.again(*each)) for each in ((second, places[1]), (first, places[0])))
-            if time.monotonic() - began < places[0].pause_s:
-                assert not late.granted, "the call that arrived first must be served first"
-                assert early.granted, "the call that arrived first must be served next"
+            if early.granted and not late.granted:
                 return
+            # A slow machine asks again too late, and the call may have lost its place.
+            has_place = time.monotonic() - asked < keeps_s
+            assert not (has_place and late.granted), "the call that arrived first must be served first"
+            assert not has_place, "the call that arrived first must be served next"
+        pytest.fail(
+            f"the call that arrived first must be served first, but was not in any of {_ROUNDS} rounds"
+        )
 
     def test_a_call_that_stops_waiting_leaves_the_queue(self) -> None:
         scope = self.scope(concurrency=1)
