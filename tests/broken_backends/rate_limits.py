@@ -16,6 +16,7 @@ from llmcore.support.limit_values import (
     PermitRequest,
     PermitReturn,
     ProcessReport,
+    ScopeReport,
 )
 from llmcore_testing import RateLimitConformance
 
@@ -140,18 +141,34 @@ class Limits:
 
 
 class OnASlowMachine(Limits):
-    """Correct. The machine stops once before a queue moves on."""
+    """Correct. The machine stops once before a report, until the leases have ended, and once before a queue moves on."""
 
     pause_s = 0.2
 
     def __init__(self, place: Place | None = None) -> None:
         super().__init__(place)
-        self.stops = {"return_permits"}
+        self.stops = {"report_process", "return_permits"}
 
     def stop(self, what: str, seconds: float) -> None:
         if what in self.stops:
             self.stops.remove(what)
             time.sleep(seconds)
+
+    def report_process(self, report: ProcessReport) -> int:
+        if report.scopes and report.scopes[0].held:
+            self.stop("report_process", 0.6)
+        with self.place.lock:  # a slot whose lease has ended is not renewed
+            now = time.monotonic()
+            scopes = tuple(
+                ScopeReport(
+                    each.scope,
+                    tuple(name for name in each.held if self.place.slots[each.scope.name][name] > now),
+                )
+                for each in report.scopes
+            )
+            return super().report_process(
+                ProcessReport(report.process, report.provider, scopes, report.lease_s)
+            )
 
     def return_permits(self, returns: Sequence[PermitReturn]) -> None:
         self.stop("return_permits", 0.5)

@@ -28,7 +28,8 @@ __all__ = ["RateLimitConformance"]
 
 _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
-_MOMENT_S: Final = 0.5
+_LEASES_S: Final = (0.5, 2.0, 30.0)
+"""Short leases. A machine that stops for longer than one of them needs the next one."""
 _ROUNDS: Final = 20
 """How often two calls wait, if the machine is so slow that they lose their places in the queue."""
 _SLOW: Final = 0.01
@@ -149,11 +150,25 @@ class RateLimitConformance(Conformance):
         assert self.send(self.again(last, place)).granted, "a call that has left must not hold back the next"
 
     def test_a_slot_that_is_not_renewed_becomes_free(self) -> None:
-        lost, kept = self.scope("lost", concurrency=1), self.scope("kept", concurrency=1)
-        requests = [self.make(scope, lease_s=_MOMENT_S) for scope in (lost, kept)]
-        assert all(self.send(request).granted for request in requests)
-        self.report("p", ScopeReport(kept, (requests[1].id,)))
-        waiting = self.make(lost)
+        for lease_s in _LEASES_S:
+            kept = self.scope(f"kept{lease_s:g}", concurrency=1)
+            request, asked = self.make(kept, lease_s=lease_s), time.monotonic()
+            assert self.send(request).granted
+            self.report("p", ScopeReport(kept, (request.id,)))
+            was_renewed = time.monotonic() - asked < lease_s  # otherwise the lease may have ended before
+            self._wait_for_the_end_of_a_lease(self.scope(f"lost{lease_s:g}", concurrency=1), lease_s)
+            if not self.ask(kept).granted:
+                return
+            assert not was_renewed, "report_process must renew the slots that it names"
+        pytest.fail(
+            f"report_process must renew the slots that it names, but renewed no lease of {_LEASES_S} s"
+        )
+
+    def _wait_for_the_end_of_a_lease(self, scope: LimitScope, lease_s: float) -> None:
+        """Take the only slot of *scope*, and wait until it is free. An older lease of *lease_s* has ended then, too."""
+        __tracebackhide__ = True
+        assert self.ask(scope, lease_s=lease_s).granted
+        waiting = self.make(scope)
         answers = [self.send(waiting)]
 
         def ask_again() -> bool:
@@ -162,10 +177,9 @@ class RateLimitConformance(Conformance):
             answers.append(self.send(self.again(waiting, answers[-1])))
             return answers[-1].granted
 
-        assert self._wait_until(ask_again), (
+        assert self._wait_until(ask_again, lease_s), (
             "a slot must become free after its lease, or a process that died blocks it for ever"
         )
-        assert not self.ask(kept).granted, "report_process must renew the slots that it names"
 
     def test_living_processes_are_counted(self) -> None:
         scope = ScopeReport(self.scope(concurrency=1))
@@ -253,8 +267,13 @@ class RateLimitConformance(Conformance):
         assert callable(method), f"{type(caller.provider).__name__} has no method {name!r}"
         return caller.run_bounded(lambda: method(*args), name)
 
-    def _wait_until(self, condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + self.expiry_timeout_s
-        while not (met := condition()) and time.monotonic() < deadline:
+    def _wait_until(self, condition: Callable[[], bool], longer_s: float) -> bool:
+        """Wait until *condition* holds, for `expiry_timeout_s` and *longer_s*. Return whether it holds."""
+        deadline = time.monotonic() + self.expiry_timeout_s + longer_s
+        while True:
+            is_last = time.monotonic() >= deadline  # a machine may stop here until the deadline has passed
+            if condition():
+                return True
+            if is_last:
+                return False
             time.sleep(0.02)
-        return met
