@@ -83,7 +83,7 @@ def read_listing(document: Any, errors: Errors) -> tuple[list[BatchStatus], str 
 
 
 def read_result(line: bytes, requests: Mapping[str, ChatRequest], errors: Errors) -> BatchResult | None:
-    """Return the result in one line; None if it cannot be read, or the request is not in *requests*."""
+    """Return the result in one line; None if the line cannot be read, or its request is not in *requests*."""
     try:
         found = _decode_line(line)
     except ValueError:

@@ -116,7 +116,7 @@ class AnthropicBillReader:
                 code="LC201",
                 where=f"[{TABLE}] admin_key",
                 expected=f"an admin key of the organisation in the environment variable {KEY_VARIABLE}",
-                notes=("an admin creates it: platform.claude.com, Settings, Admin keys",),
+                notes=("an admin creates the key: platform.claude.com, Settings, Admin keys",),
                 fix=f"export {KEY_VARIABLE}=sk-ant-admin-...",
             )
         url = (options.base_url or OFFICIAL).strip().rstrip("/").removesuffix("/v1")

@@ -64,7 +64,7 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def make_settings(self) -> dict[str, Any]:
-        """Return the arguments that make an HTTP client ignore the environment."""
+        """Return the arguments that set proxy and certificates of an HTTP client, so that it ignores the environment."""
         context = httpx2.create_ssl_context() if self._has_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         settings: dict[str, Any] = {
             "verify": context,

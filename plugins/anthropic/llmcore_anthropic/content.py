@@ -114,7 +114,7 @@ def _translate_part(part: Any, where: str) -> Block:
 
 
 def _add_rest(block: Block, part: Mapping[str, Any], known: set[str]) -> Block:
-    """Add fields of the Messages API, such as `cache_control`, to fields of Chat Completions."""
+    """Return *block* with the other fields of *part*, such as `cache_control`, which are fields of the Messages API."""
     return {**block, **{name: value for name, value in part.items() if name not in known}}
 
 

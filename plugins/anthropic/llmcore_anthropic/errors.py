@@ -43,7 +43,7 @@ _BY_TYPE: Final[Mapping[str, type[ProviderError]]] = {
     "api_error": Unavailable,
     "overloaded_error": Unavailable,
 }
-"""Source: https://platform.claude.com/docs/en/api/errors"""
+"""Type of error -> class. Source: https://platform.claude.com/docs/en/api/errors"""
 _NO_CREDIT: Final = re.compile(r"credit balance is too low|usage limit", re.IGNORECASE)
 """Matches the message for an account without credit. The status of this answer is 400, as for an invalid request."""
 _TOO_LONG: Final = re.compile(

@@ -26,7 +26,7 @@ _BYTES_PER_TOKEN: Final = 2.0
 """The number of bytes per token in text outside of ASCII."""
 _MESSAGE: Final = 4
 _TOOLS: Final = 400
-"""An upper bound for the text that introduces tools, which has 380 to 540 tokens in recorded answers."""
+"""An estimate for the text that introduces tools, which has 380 to 540 tokens in recorded answers."""
 _IMAGE: Final = 1_600
 
 
@@ -41,7 +41,7 @@ class Offline:
     ) -> TokenCount:
         """See `TokenCounter.count_tokens`.
 
-        The count is an estimate. The count of a prompt that is only text has a bound.
+        The count is an estimate. It has a bound, unless the prompt contains documents or server tools.
         """
         if isinstance(content, str):
             size = len(content.encode("utf-8", "replace"))

@@ -58,7 +58,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     key: Secret | None
     key_source: str
-    """The place of the key, or the variable that should contain it."""
+    """The option or variable that contains, or should contain, the key."""
     headers: Mapping[str, str]
     url_variable: str | None = None
     """The environment variable that sets the address; None if the address is an option or the default."""

@@ -19,9 +19,10 @@ _PROCESSING: Final = {"batch": {"processing": "batch"}, "fast": {"service_tier":
 _STANDARD: Final = frozenset({None, "standard", "standard_only", "auto"})
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs of a minimum number of input tokens and a price.
+"""Pairs of a number of input tokens and a price.
 
-The last pair whose minimum is reached sets the price of the whole request.
+The last pair with a number below the input tokens of a request sets the price of all its tokens. The first pair has
+the number 0.
 """
 
 

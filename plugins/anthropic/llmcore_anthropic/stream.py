@@ -1,4 +1,4 @@
-"""Read the events of a streamed message into deltas, and assemble the whole message. No I/O."""
+"""Read the events of a streamed message into deltas, and assemble the whole message. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmcore_anthropic.usage import estimate_usage, read_limits, read_usage
 __all__ = ["StreamError", "StreamReader"]
 
 _APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
-"""The kinds of delta whose text is appended to a field of the block."""
+"""Kind of delta -> the field of its block to which its text is appended."""
 
 
 class StreamError(Exception):
@@ -104,7 +104,7 @@ class StreamReader:
         try:
             delta = self._read_known(kind, document)
         except (LookupError, TypeError, AttributeError):
-            what = f"an event `{self._errors.scrub(str(kind))}` of another shape"
+            what = f"an event `{self._errors.scrub(str(kind))}` with missing or wrong fields"
             error = self._errors.make_malformed(what, self._headers, partial=self.text)
         else:
             yield msgspec.structs.replace(delta, raw=data, event_name=name or None)

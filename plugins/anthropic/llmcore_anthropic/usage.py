@@ -47,7 +47,7 @@ def read_usage(document: Any) -> Usage | None:
 
 
 def estimate_usage(sent: int, received: int) -> Usage:
-    """Return an estimate for an answer without usage, from the bytes of the request and of the answer's content."""
+    """Return an estimate for an answer without usage, from the bytes of the request and of the answer."""
     return Usage(
         input_tokens=sent // _BYTES_PER_TOKEN + 1,
         output_tokens=received // _BYTES_PER_TOKEN + 1,

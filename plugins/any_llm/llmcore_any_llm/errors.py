@@ -75,14 +75,14 @@ class Facts:
         return scrub(text, self.key)
 
 
-def convert_error(  # noqa: PLR0911 - one for each kind of exception
+def convert_error(  # noqa: PLR0911 - one return for each kind of exception
     raised: Exception, facts: Facts, *, begun: bool = False
 ) -> LLMCoreError:
     """Return the error for *raised*. The error keeps no reference to *raised*.
 
     Args:
         raised: The exception that any-llm raised.
-        facts: The client that raised it.
+        facts: The facts of the client that raised the exception.
         begun: True if a part of the answer had arrived.
     """
     if isinstance(raised, LLMCoreError):

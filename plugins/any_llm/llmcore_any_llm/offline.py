@@ -52,8 +52,7 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        The price list of a vendor applies only to the vendor's address. The user's own server on this machine costs
-        0.
+        A server of the user costs 0 on this machine; on another machine the price is unknown.
         """
         target = self._split(model)
         if target is None:
@@ -77,7 +76,7 @@ class Offline:
         answers = limit * get_answer_count(request.parameters)
         return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=prompt, estimated=True)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models are equal
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models have the same limits
         """See `EmbeddingBounds.embedding_limits`."""
         return _LIMITS
 

@@ -50,7 +50,7 @@ class _Vendor:
         self._options = options
         variable = str(kind.ENV_API_KEY_NAME or "").replace(
             "None", ""
-        )  # any-llm's text for vendors without keys
+        )  # any-llm writes "None" for vendors without keys
         key = options.api_key.reveal() if options.api_key else os.environ.get(variable)
         self.facts = Facts(name, (options.api_base or name).partition("?")[0], key, variable)
         self.is_openai = issubclass(kind, BaseOpenAIProvider)
@@ -214,7 +214,7 @@ class AnyLLMProvider(Offline):
         found = self._vendors.get(name)
         if found is not None:
             return found
-        try:  # the import of a vendor's SDK can take seconds
+        try:  # in a thread, because the import of a vendor's SDK can take seconds
             kind = await run_in_thread(AnyLLM.get_provider_class, name)
             made = _Vendor(name, kind, self._options)
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore

@@ -31,7 +31,7 @@ PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",
     "xai": "x-ai",
 }  # fmt: skip
-"""The vendors that have another name in genai-prices."""
+"""Vendor -> its name in genai-prices, where the names differ."""
 
 
 class VendorModel(NamedTuple):

@@ -50,7 +50,7 @@ def _read_host(text: str, server: Server) -> str:
     host, colon, port = place.rpartition(":")
     if not colon or place.endswith("]"):
         host, port = place, "" if found else str(server.default_port)
-    if host in {"", "0.0.0.0", "[::]"}:  # noqa: S104 - the server listens there; a client asks this machine
+    if host in {"", "0.0.0.0", "[::]"}:  # noqa: S104 - the addresses on which a server listens; a client connects to this machine
         host = "127.0.0.1"
     return f"{scheme}://{host}{':' if port else ''}{port}{slash}{path}"
 

@@ -1,4 +1,4 @@
-"""Count, bound and price without the SDK, a key or the network."""
+"""Count tokens, and compute bounds and prices, without a key or the network."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ class Offline:
         written = 0 if self._is_free else prompt
         return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=written, estimated=True)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models are equal
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models have the same limits
         """See `EmbeddingBounds.embedding_limits`."""
         return _LIMITS

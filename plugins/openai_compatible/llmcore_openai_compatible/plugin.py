@@ -1,4 +1,4 @@
-"""Register one language model provider per server. Creating a provider imports the SDK."""
+"""Register one language model provider per server. Creating a provider imports the HTTP client."""
 
 from __future__ import annotations
 

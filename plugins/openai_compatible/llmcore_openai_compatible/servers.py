@@ -47,7 +47,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     has_developer: bool = False
     """True if the server knows the role `developer`. For other servers, such a message gets the role `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
-    """The way in which the server reports the context length of a model; see `context`.
+    """The way in which the server reports the context length of a model; see `context.make_query`.
 
     None if the server reports no context length.
     """

@@ -240,7 +240,7 @@ def make_identity(account: Account, headers: Mapping[str, str]) -> dict[str, str
 
 
 def find_key(configured: Secret | None, vendor: Vendor) -> tuple[Secret | None, str]:
-    """Return the key and its source; without a key, the variable to set."""
+    """Return the key and its source. Without a key, return None and the variable to set."""
     if configured is not None and configured.reveal().strip():
         return Secret(configured.reveal().strip()), f"[llm.{vendor.name}] api_key"
     variables = vendor.key_variables

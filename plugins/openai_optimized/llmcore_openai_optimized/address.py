@@ -25,7 +25,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
 }
-"""Vendors whose path for this protocol is not `/v1`, with their paths."""
+"""Host -> path of the protocol, for vendors that do not use `/v1`."""
 
 _PLACE: Final = r"(?!(?:sk|pk|key|eyJ)[\w-])(?:localhost|[0-9.]{7,15}|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?::[1-9][0-9]{0,4})?"
 """A host name with an optional port.

@@ -11,7 +11,7 @@ __all__ = ["find_error"]
 
 
 def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
-    """Return the error document in a completion or a chunk; None if it does not report an error.
+    """Return the error document in a completion or a chunk; None if there is no error.
 
     Args:
         chunk: The decoded payload; None if the payload cannot be decoded.
@@ -21,7 +21,7 @@ def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
     if event == b"error":
         return parse_body(payload)
     if chunk is not None and chunk.choices and not chunk.error and not any(map(_has_failed, chunk.choices)):
-        # An answer. Error documents are rare, so the code below decodes them again, with all fields.
+        # This is an answer. Error documents are rare, so decoding them a second time, with all fields, costs little.
         return None
     document = parse_body(payload)
     return document if is_error(document) else None

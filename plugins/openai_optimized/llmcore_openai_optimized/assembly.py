@@ -212,7 +212,7 @@ class Assembly:
     def _find_first(self) -> int:
         """Return the index of the choice that is the reply.
 
-        This is the expected index, or the lowest index if no choice has it.
+        This is the expected index, or the lowest index if no choice has the expected one.
         """
         index = 0 if self._first is None else self._first
         return index if index in self._choices else min(self._choices)
@@ -298,7 +298,7 @@ class Assembly:
 
 
 def _join(deltas: list[Delta], event: Delta) -> list[Delta]:
-    """Return the deltas of one event; deltas of the same choice are joined. The first has the event in `raw`."""
+    """Join successive deltas of the same choice. The first delta gets `raw` and `event_name` of *event*."""
     joined = deltas[:1]
     for delta in deltas[1:]:
         before = joined[-1]

@@ -93,7 +93,10 @@ def encode_upload(requests: Sequence[BatchRequest], *, azure: bool = False) -> t
 
 
 def encode_creation(file: str, endpoint: str, metadata: Mapping[str, str], *, azure: bool = False) -> bytes:
-    """Return the body that creates a batch from an uploaded file. Results at OpenAI expire; results on Azure do not."""
+    """Return the body that creates a batch from an uploaded file.
+
+    Results at OpenAI expire after 30 days; results on Azure do not expire.
+    """
     lifetime = {"output_expires_after": {"anchor": "created_at", "seconds": _LIFETIME_S}}
     return msgspec.json.encode(
         {
@@ -147,7 +150,7 @@ def find_result_files(document: Any) -> list[str]:
 
 
 def read_result(line: bytes, requests: Mapping[str, ChatRequest], errors: Errors) -> BatchResult | None:
-    """Return the result in one line of a file; None if it cannot be read, or the request is not in *requests*."""
+    """Return the result in one line of a file; None if the line cannot be read, or its request is not in *requests*."""
     try:
         found = _decode_line(line)
     except ValueError:

@@ -29,7 +29,7 @@ _USAGE: Final = {
     "organization/usage/embeddings": ("project_id", "api_key_id", "model"),
     "organization/usage/audio_speeches": ("project_id", "api_key_id", "model"),
 }
-"""Path -> the groups of its rows."""
+"""Path of a usage report -> the fields by which its rows are grouped."""
 _MOST_COST_DAYS: Final = 180
 _MOST_USAGE_DAYS: Final = 31
 """The largest number of days in one page."""
@@ -108,7 +108,9 @@ class OpenAIBillReader:
                 code="LC201",
                 where=f"[{TABLE}] admin_key",
                 expected=f"an admin key of the organisation in the environment variable {KEY_VARIABLE}",
-                notes=("an owner of the organisation creates it: platform.openai.com, Settings, Admin keys",),
+                notes=(
+                    "an owner of the organisation creates the key: platform.openai.com, Settings, Admin keys",
+                ),
                 fix=f"export {KEY_VARIABLE}=sk-admin-...",
             )
         url = (options.base_url or OFFICIAL).strip().rstrip("/")

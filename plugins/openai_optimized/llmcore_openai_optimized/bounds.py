@@ -15,7 +15,7 @@ __all__ = ["bound_prompt", "most_usage"]
 
 
 def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
-    """Return the most expensive usage that *request* can have; None if it has no bound.
+    """Return the most expensive usage that *request* can have; None if the usage has no bound.
 
     All input tokens are counted at the highest price: as audio if the request contains audio, otherwise as writes to
     the vendor's cache if these are billed.

@@ -32,7 +32,7 @@ class TranslatedRequest(ChatRequest, frozen=True, kw_only=True):
 class TranslatedReader(ResponsesReader):
     """Reads the answer to a translated chat.
 
-    The deltas have no `raw`, because the events have the other API's format.
+    The deltas have no `raw`, because the events have the format of the Responses API.
     """
 
     def feed(self, data: bytes) -> list[Delta]:

@@ -211,7 +211,7 @@ class Choice:
             merge(self._extra, {name: value})
 
     def _read_content(self, content: Any, piece: Piece) -> None:
-        """Read the content: text, or parts as some servers send it."""
+        """Read the content: text, or the list of parts that some servers send."""
         if isinstance(content, str):
             piece.text += content
             if not content and not self.texts:
@@ -240,7 +240,7 @@ class Choice:
         return True
 
     def _read_reasoning(self, name: str, value: Any) -> str:
-        """Return the reasoning in *value*. An unknown shape is not an error, because `raw` contains the value."""
+        """Return the reasoning in *value*. An unknown shape is not an error, because `Reply.raw` contains the value."""
         try:
             thought = _read_text(name, value)
         except UnknownShape:

@@ -46,7 +46,7 @@ _CHOICE_FIELDS: Final = SentChoice.__struct_fields__
 _encode = msgspec.json.Encoder().encode
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
-"""Decode a chunk; raise ValueError for a chunk that perhaps only `decode_odd_chunk` can decode."""
+"""Decode a chunk. If this raises ValueError, `decode_odd_chunk` may still decode the chunk."""
 
 
 def decode_odd_chunk(payload: bytes) -> tuple[Chunk, bytes]:

@@ -1,4 +1,4 @@
-"""A client for every server of the protocol: chats, streams, embeddings and the list of models, sync and async.
+"""A client for every server with OpenAI's protocol: chats, streams, embeddings and the list of models, sync and async.
 
 The provider `openai` is this client with the prices and token counts of OpenAI. Plugins for other servers also use
 this class.
@@ -43,8 +43,9 @@ __all__ = ["OpenAIClient"]
 Reader: TypeAlias = AnswerReader | ResponsesReader
 
 _LISTING_S: Final = 10.0
-"""Timeout in seconds for the list of models. `llmcore doctor` and errors that suggest a model request the list while a
-user waits."""
+"""Timeout in seconds for the list of models. A user waits for the list in `llmcore doctor`, and before an error
+that suggests the name of a model.
+"""
 
 
 class OpenAIClient:
@@ -127,7 +128,7 @@ class OpenAIClient:
         self._clients.close()
 
     def _complete(self, request: ChatRequest, content: bytes) -> Reply | ProviderError:
-        """Return the answer to a chat, or the error; see `answers`."""
+        """Return the answer to a chat, or the error; the module `answers` explains why errors are returned."""
         reader: Reader | None = None
         timeout = _make_timeout(request)
         try:

@@ -20,7 +20,7 @@ __all__ = ["OptimizedOpenAIProvider"]
 _TEMPERATURE: Final = 0.7
 """The default temperature of existing code.
 
-The code compares it by identity, to detect whether the caller passed a temperature.
+`_make_parameters` compares the temperature with it by identity, to detect whether the caller passed one.
 """
 
 
@@ -31,7 +31,7 @@ class OptimizedOpenAIProvider:
     next call uses the new values.
     """
 
-    def __init__(  # noqa: PLR0917 - existing code passes all of them by position
+    def __init__(  # noqa: PLR0917 - existing code passes all arguments by position
         self,
         api_key: str | None = None,
         model: str = "gpt-5.6-luna",
@@ -81,13 +81,13 @@ class OptimizedOpenAIProvider:
         }
         with _load(model, openai, cache) as core:
             options: OpenAIOptions = core.backend("llm", "openai").options
-        # A Core reads key and address at its first request; keep the current ones.
+        # A Core reads the key and the address at its first request, so pass the current values to it.
         self._core = _load(model, openai | _pin_account(options), cache)
 
     def __repr__(self) -> str:
         return f"OptimizedOpenAIProvider(model={self.model!r}, pricing_tier={self.pricing_tier!r})"
 
-    # -- what existing code reads
+    # -- the attributes that existing code reads
 
     @property
     def model_name(self) -> str:

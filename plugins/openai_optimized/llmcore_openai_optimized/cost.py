@@ -31,8 +31,8 @@ _SHORTEST: Final = len(_LITELLM)
 def read_cost(usage: Mapping[str, Any], headers: Mapping[str, str], tokens: int) -> Decimal | None:
     """Return the cost in USD; None if it is missing or implausible.
 
-    A cost in `usage` is final. LiteLLM sends its header before a stream begins, and sends 0 for a model without a price,
-    so 0 in the header means unknown.
+    A cost of 0 in `usage` is a cost. A cost of 0 in LiteLLM's header means unknown: LiteLLM sends this header with
+    0 for a model without a price, and before a stream begins.
 
     Args:
         usage: The `usage` of the answer.

@@ -80,7 +80,7 @@ class DirectClient:
     def _take(self, endpoint: Endpoint) -> _Connection | None:
         """Return the most recently used connection that can send to *endpoint*; return None if there is none.
 
-        Close the unusable connections that are found before.
+        Close unusable connections that were used more recently.
         """
         while True:
             with self._lock:
@@ -215,7 +215,7 @@ class _Connection:
         """The timeout of the socket."""
         self.idle_since = 0.0
         self.is_intact = True
-        """True if all requests were sent to their end."""
+        """True if all requests were sent completely."""
 
     def send(self, message: bytes, timeout: Timeouts) -> None:
         """Report that the request leaves, then send *message*."""
@@ -225,7 +225,7 @@ class _Connection:
             self._socket.sendall(message)
         except TimeoutError as error:
             raise httpx2.WriteTimeout(str(error)) from error
-        except OSError:  # a server may answer before it has read the whole request
+        except OSError:  # read the answer: a server may answer before it has read the whole request
             self.is_intact = False
 
     def receive(self, timeout: Timeouts) -> bytes:
@@ -245,7 +245,7 @@ class _Connection:
         return not is_readable(self._socket.fileno())
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         self._socket.close()
 
     def _set_timeout(self, seconds: float | None) -> None:

@@ -81,7 +81,7 @@ class AsyncDirectClient:
     def _take(self, endpoint: Endpoint) -> _Connection | None:
         """Return the most recently used connection that can send to *endpoint*; return None if there is none.
 
-        Close the unusable connections that are found before.
+        Close unusable connections that were used more recently.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -91,7 +91,7 @@ class AsyncDirectClient:
         return None
 
     async def _connect(self, request: Request) -> _Connection:
-        # asyncio's own address race (`happy_eyeballs_delay`) leaves a socket open after a cancellation.
+        # aiohappyeyeballs, because asyncio's own `happy_eyeballs_delay` leaves a socket open after a cancellation.
         scheme, host, port = request.endpoint.address
         secure: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if scheme == "https" else {}
         try:
@@ -249,13 +249,13 @@ class _Connection(asyncio.Protocol):
         """Return whether the connection leads to *endpoint*, is recent and open, and has no unread data."""
         if self._address != endpoint.address or self._loop.time() - self.idle_since > IDLE_S:
             return False
-        # The loop may have been too busy to notice the end, so ask the socket.
+        # The loop may have been too busy to notice the end of the connection, so ask the socket.
         descriptor = self.transport.get_extra_info("socket").fileno()
         return not self.transport.is_closing() and descriptor >= 0 and not is_readable(descriptor)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol.connection_made`."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports have no common base class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are not derived from it
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol.data_received`."""
@@ -296,5 +296,5 @@ class _Connection(asyncio.Protocol):
             return
         if self._loop.time() >= self._ends:
             self._waiter.set_exception(httpx2.ReadTimeout("no byte arrived in time"))
-        else:  # bytes arrived since the timer was set
+        else:  # bytes arrived after the timer was set, so the deadline is later
             self._timer = self._loop.call_at(self._ends, self._check_time)

@@ -42,7 +42,7 @@ def _drain_httpx(response: httpx2.Response, pieces: Iterator[bytes]) -> None:
     def read_soon(max_bytes: int, timeout: float | None = None) -> Any:  # noqa: ARG001 - the transport's signature
         return read(max_bytes, max(ends - time.monotonic(), 0.001))
 
-    # The transport reads the timeout once, before the body, so replace its read function.
+    # The transport reads the timeout once, before the body, so replace the read function of the network stream.
     stream.read = read_soon
     try:
         for _ in pieces:

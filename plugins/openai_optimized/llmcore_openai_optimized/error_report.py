@@ -136,7 +136,7 @@ def _has_failed(choice: Any) -> bool:
 
 
 def _reports_anything(value: Any) -> bool:
-    """Return whether *value* reports an error: some servers add `"error": {}` or `"code": 0` to every answer."""
+    """Return whether *value* reports an error. Some servers add `"error": {}` or `"code": 0` to every answer."""
     if isinstance(value, Mapping):
         named = [value[name] for name in ("code", "status_code") if value.get(name) is not None]
         if named and all(str(each).lower() in _SUCCESS for each in named):

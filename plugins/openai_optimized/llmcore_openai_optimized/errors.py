@@ -209,7 +209,7 @@ class Errors:
     def _suggest_key(self) -> str | None:
         """Return the command that sets another key, if the key came from a variable.
 
-        The host handles all other cases.
+        In all other cases, the host adds the fix.
         """
         source = self._account.key_source
         return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None

@@ -8,7 +8,7 @@ from typing import Any, Final
 __all__ = ["SurrogateBuffer", "as_index", "as_text", "join_surrogates", "merge", "repair_texts"]
 
 _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "type"})
-"""Texts that are complete in one chunk; some servers repeat them in every chunk. Other texts come in pieces."""
+"""Fields with a text that is complete in one chunk; some servers repeat it in every chunk. Other texts come in pieces."""
 
 
 def as_text(value: Any) -> str:

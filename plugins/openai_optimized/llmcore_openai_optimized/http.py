@@ -1,6 +1,7 @@
 """Request templates, request timeouts, and the holders of the HTTP clients.
 
-Address and headers are made once for each kind of request. All later requests are copies of this template.
+The address and the headers are made once for each kind of request, as a template. Each request is made from a
+template.
 """
 
 from __future__ import annotations

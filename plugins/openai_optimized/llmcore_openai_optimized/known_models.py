@@ -208,7 +208,7 @@ MODELS: Final = frozenset(
 def known_models(table: Mapping[str, Any]) -> frozenset[str]:
     """Return OpenAI's models if *table*, a table of the configuration, names OpenAI's server; otherwise an empty set.
 
-    The owner of an Azure deployment or of another server chooses its model names.
+    The list does not apply to Azure and to other servers, because their owners choose the names of models.
     """
     if table.get("azure_endpoint") or table.get("api_version"):
         return frozenset()

@@ -17,10 +17,10 @@ def read_partial(body: bytes) -> str | None:
     if found is None:
         return None
     text = found[1].decode(errors="ignore")
-    for end in (None, -1, -2, -3, -4, -5):  # an escape may be cut
+    for end in (None, -1, -2, -3, -4, -5):  # drop a last escape that was cut
         try:
             begun: str = json.loads(f'"{text[:end]}"', strict=False)
         except ValueError:
             continue
-        return begun.encode(errors="ignore").decode()  # one of two surrogate escapes may be missing
+        return begun.encode(errors="ignore").decode()  # drop half of a cut surrogate pair
     return None

@@ -1,4 +1,4 @@
-"""Register the LLM provider and the voice `openai`; the SDK is imported at first use."""
+"""Register the LLM provider and the voice `openai`. Their modules are imported at first use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def offline(options: OpenAIOptions) -> Offline:
 
 
 def identity(options: OpenAIOptions) -> Mapping[str, str]:
-    """Return address and account of *options*. No key is needed, so cached answers work without one."""
+    """Return address and account of *options*. No key is needed, so cached answers work without a key."""
     return get_identity(options)
 
 

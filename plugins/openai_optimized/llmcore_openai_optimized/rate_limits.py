@@ -47,7 +47,7 @@ def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
 @lru_cache(maxsize=256)
 def parse_duration(text: str) -> float | None:
     """Return the seconds in a duration such as "20ms", "1.2s", "6m0s" or "60"; None if *text* is not a duration."""
-    text = text.partition(",")[0].strip()  # two headers of one name are joined by a comma
+    text = text.partition(",")[0].strip()  # read the first of two headers, which are joined by a comma
     total, at = 0.0, 0
     while match := _PART.match(text, at):
         total += float(match[1]) * _SECONDS[match[2]]
@@ -65,7 +65,7 @@ def _parse_count(value: bytes) -> int | None:
 
 
 def get_raw_headers(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
-    """Return names (in any case) and values as received."""
+    """Return names and values as received. Names may be in upper or lower case."""
     raw: Iterable[tuple[bytes, bytes]] | None = getattr(
         headers, "raw", None
     )  # far faster than lookups by name

@@ -38,7 +38,8 @@ Such a request costs 2 times as much for the input, and 1.5 times as much for th
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
 """Pairs of a number of input tokens and a price.
 
-The last pair whose number is exceeded sets the price of all tokens. If there is none, it is the first pair, whose number is 0.
+The last pair with a number below the input tokens of a request sets the price of all its tokens. The first pair has
+the number 0.
 """
 
 

@@ -31,5 +31,5 @@ class ReadTimeout:
         await self._limit.__aexit__(kind, error, trace)
 
     def reset(self) -> None:
-        """Restart the wait: bytes were received."""
+        """Restart the timeout, because bytes were received."""
         self._limit.reschedule(self._loop.time() + (self._timeout.get("read") or 0))

@@ -114,7 +114,7 @@ class AnswerReader:
         """Return the complete reply; call `end` first."""
         return self._answer.reply()
 
-    # -- the shape of the body
+    # -- the format of the body
 
     def _detect_format(self, data: bytes) -> bytes:
         """Return the body without byte order mark and leading white space; decide whether it is a stream."""
@@ -161,7 +161,7 @@ class AnswerReader:
             raise AnswerError(self._make_malformed("a completion without a choice", body))
         self._finish(deltas)
 
-    # -- the shape of a chunk
+    # -- the events of a stream
 
     def _read_events(self, events: list[tuple[bytes, bytes]], deltas: list[Delta]) -> None:
         answer = self._answer

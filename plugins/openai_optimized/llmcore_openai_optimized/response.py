@@ -27,7 +27,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """The error to raise when all pieces that arrived before it have been taken."""
+        """The error to raise when all pieces that arrived before the error have been taken."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False
@@ -72,7 +72,7 @@ class ResponseParser:
             self.is_complete = True
 
     def fail(self, failure: httpx2.TransportError) -> None:
-        """End the response with *failure*, unless it has ended."""
+        """End the response with *failure*, unless the response has already ended."""
         self.is_reusable = False
         if not self.is_complete and self.failure is None:
             self.failure = failure

@@ -20,7 +20,7 @@ SEPARATOR: Final = "\n\n"
 _CALLS: Final = {"function_call": "function", "custom_tool_call": "custom"}
 """Kind of item that the application carries out -> the type of its `ToolCall`.
 
-All other items are the server's own tools.
+The server itself carries out all other kinds of call.
 """
 _REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _encode = msgspec.json.Encoder().encode

@@ -31,7 +31,7 @@ class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
 
 
 def make_speech_account(options: SpeechOptions) -> Account:
-    """Return the account; its errors name the settings of the voice, not the settings of the language model.
+    """Return the account. Errors name the settings of the voice, not the settings of the language model.
 
     Raises:
         ConfigError: The Azure options are incomplete, or used together with `base_url`.

@@ -22,7 +22,7 @@ __all__ = ["count"]
 def count(
     content: str | Sequence[Message] | ChatRequest | Mapping[str, Any], model: str | None = None
 ) -> TokenCount:
-    """Count a text, messages, a request, or a body of either API.
+    """Count a text, messages, a request, or a body of Chat Completions or Responses.
 
     The count is exact only if the server is known to count the same. An estimate has a bound if a bound is known.
 

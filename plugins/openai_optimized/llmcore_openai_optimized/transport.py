@@ -71,7 +71,7 @@ def sync_client(route: Route) -> SyncHttpClient:
 
 
 def async_client(route: Route) -> AsyncHttpClient:
-    """Return an asynchronous client for the running loop that does not follow redirects."""
+    """Return an asynchronous client, for the running loop, that does not follow redirects."""
     context = route.ssl_context()
     if route.proxy is None:
         return AsyncDirectClient(context)

@@ -38,8 +38,8 @@ def make_usage(
     Args:
         reported: The `usage` of the answer, of any type.
         request: The request.
-        model: The model that answered. Numbers above the context window of this model or of the requested model are
-            ignored.
+        model: The model that answered. Numbers above the larger of the context windows of this model and of the
+            requested model are ignored.
         messages: Returns the messages of all choices, whose tokens are counted if the server reports no usage.
         has_content: True if the messages have content, so that 0 tokens is implausible.
         headers: The headers of the answer, where gateways report the cost.
@@ -128,7 +128,7 @@ def _get_details(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _read_count(value: Any, most: int) -> int | None:
     """Return a number of tokens; None if *value* is not a valid number."""
-    if type(value) is int:  # the common case: an answer reports up to a dozen
+    if type(value) is int:  # the common case comes first, because an answer reports up to a dozen numbers
         return value if 0 <= value <= most else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None

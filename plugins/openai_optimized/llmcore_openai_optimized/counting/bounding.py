@@ -81,7 +81,11 @@ def _bound_item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
 
 
 def _bound_tools(whole: ParsedRequest) -> int | None:
-    """Return the bound of the tools: JSON is longer than TypeScript, except for indents, line ends and references."""
+    """Return an upper bound of the tokens of the tools, from their JSON.
+
+    The server writes the tools as TypeScript, which is shorter than JSON except for indents, line ends and
+    references.
+    """
     written = to_json(whole.functions)
     sum_ = _TOOLS + _FUNCTION * len(whole.functions) + 2 * count_bytes(written)
     if '"$ref"' in written:

@@ -41,7 +41,7 @@ tokens.
 
 
 class ChatSum(Sum):
-    """Chat Completions."""
+    """Counts the tokens of a body of Chat Completions."""
 
     def count(self) -> int:
         """Return the tokens of the prompt."""
@@ -64,7 +64,7 @@ class ChatSum(Sum):
         return sum_ + (MESSAGE + self.tokens(tail.lstrip("\n")) if tail else 0)
 
     def _group_items(self) -> Iterator[tuple[Item, list[ResultItem]]]:
-        """Yield the items, and the results of parallel calls with the calls."""
+        """Yield each item, with the results if the item is parallel calls. Other items have an empty list of results."""
         items = self.whole.items
         at = 0
         while at < len(items):

@@ -47,7 +47,7 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
         return "", _read_picture(part, whole)
     if (
         kind in _FILES
-    ):  # each page costs the tokens of its text and of an image; a file may also be stored on the server
+    ):  # no bound: each page costs the tokens of its text and of an image, and the server may store the file
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None

@@ -1,4 +1,4 @@
-"""Count messages and requests, and whether the count is exact."""
+"""Count the tokens of messages and requests, and report whether the count is exact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["count_prompt", "count_request"]
 def count_request(
     content: Sequence[Message] | ChatRequest | Mapping[str, Any], model: str | None = None
 ) -> TokenCount:
-    """Count messages, a request, or a body of either API. *model* is used if the body does not name a model."""
+    """Count messages, a request, or a body of Chat Completions or Responses. *model* is for a body without a model."""
     body: Mapping[str, Any]
     if isinstance(content, Mapping):
         body = content

@@ -29,7 +29,7 @@ _REASONING: Final = (
     "computer-use",
 )
 _MEASURED: Final = ("gpt-3.5-turbo", "gpt-35-turbo", "gpt-4-", "gpt-4o", "gpt-4.1", "gpt-5", "o3-", "o4-")
-"""Models for which these rules for plain messages were measured."""
+"""Models for which the rules for plain messages were measured."""
 _OTHER_KINDS: Final = ("audio", "search", "realtime", "transcribe", "tts", "image")
 """Names of models that belong to a family but take another kind of input."""
 

@@ -22,7 +22,7 @@ def render_calls(called: CallsItem) -> str:
 
 
 def render_results(texts: Sequence[str], family: Family) -> str:
-    """Return the text of the results: a list, in ASCII for the older encoding (one row, with an emoji)."""
+    """Return the text of the results: a list as JSON, in ASCII for the older encoding (confirmed by one row)."""
     import json
 
     return json.dumps(texts, ensure_ascii=family.encoding == "cl100k_base")

@@ -1,4 +1,4 @@
-"""Parse request bodies of either API."""
+"""Parse request bodies of Chat Completions and Responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["parse_request"]
 
 
 def parse_request(body: Mapping[str, Any], model: str | None = None) -> ParsedRequest:
-    """Parse *body*, an arbitrary value; unknown parts become doubts."""
+    """Parse *body*, whose values may have any type. Unknown parts are added to `doubts`."""
     name = body.get("model") or model
     whole = ParsedRequest(model=name if isinstance(name, str) else None, responses="messages" not in body)
     if whole.responses:

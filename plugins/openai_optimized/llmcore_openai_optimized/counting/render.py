@@ -35,7 +35,7 @@ _KNOWN: Final = frozenset(
 """
 
 _NESTED: Final = 2
-"""Depth of nested objects up to which counts are correct (3 schemas). One more level occurs in only one schema."""
+"""Depth of objects, with the root as 1, up to which counts are correct (3 schemas). One schema is one level deeper."""
 
 
 class TooLarge(Exception):
@@ -95,7 +95,7 @@ def _render_function(function: Mapping[str, Any], renderer: _Schema) -> list[str
     lines, about = renderer.properties(schema, 0), _render_about(schema)
     if about:
         return [f"type {name} = (_: {about[0]}", *about[1:], "{", *lines, "}) => any;"]
-    if _is_plain(lines):  # a function without any comment is on one line: 150 functions
+    if _is_plain(lines):  # a function without any comment is on one line (confirmed by 150 functions)
         return [f"type {name} = (_: {{ {' '.join(lines).rstrip(',')} }}) => any;"]
     return [f"type {name} = (_: {{", *lines, "}) => any;"]
 
@@ -125,7 +125,7 @@ class _Schema:
             optional = "" if name in required else "?"
             text = self._render_type(value, depth)
             if self._repeats and text.startswith("{ ") and text.endswith(" }") and ", " in text:
-                self.doubts.add("tools")  # in chats, two such objects have one token less: 2 schemas
+                self.doubts.add("tools")  # in chats, two such objects have one token less (2 schemas)
             lines += [*_render_about(value), f"{name}{optional}: {text},{_render_default(value)}"]
         return lines
 
@@ -204,7 +204,7 @@ class _Schema:
         return "\n".join(["{", *lines, "}"])
 
     def _resolve(self, schema: Any) -> Any:
-        """Return the target of a reference within the root."""
+        """Return *schema*, with a reference replaced by its target within the root."""
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
         if not isinstance(reference, str) or not reference.startswith("#/"):
             return schema

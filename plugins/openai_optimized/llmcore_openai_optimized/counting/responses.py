@@ -25,7 +25,8 @@ _CALL: Final = 9
 Confirmed by 45 rows.
 """
 _RETURNED: Final = 3
-"""The additional tokens of a call that has its `id`; confirmed by 20 rows. gpt-4o-mini has no such tokens (14 rows).
+"""The additional tokens of a call with the `id` of its item; confirmed by 20 rows. gpt-4o-mini has no such tokens
+(14 rows).
 """
 _CALL_GPT5: Final = 12
 """The tokens of a call and its result for gpt-5; confirmed by 15 rows.
@@ -33,11 +34,11 @@ _CALL_GPT5: Final = 12
 Before gpt-5.4, a call without an `id` has three tokens less (3 calls).
 """
 _RESULT_GPT5: Final = 6
-"""The tokens of a result for gpt-5; confirmed by the same rows."""
+"""The tokens of a result for gpt-5; confirmed by the rows of `_CALL_GPT5`."""
 _PARALLEL_GPT5: Final = 16
 """The tokens of parallel calls of gpt-5 without the JSON; confirmed by 2 rows, with two and four calls."""
 _TOOLS_GPT5: Final = 4
-"""The tokens of the introduction of tools for gpt-5; confirmed by 130 rows, including other recordings."""
+"""The tokens of the introduction of tools for gpt-5; confirmed by 130 rows, some of them from other recordings."""
 _REQUIRED: Final = 9
 """The tokens of a required call; confirmed by 3 rows. After instructions there is one token less (1 row)."""
 _FORM: Final = 3
@@ -48,7 +49,7 @@ Reasoning models have one token less. Confirmed by 40 rows.
 
 
 class ResponsesSum(Sum):
-    """Responses."""
+    """Counts the tokens of a body of Responses."""
 
     def count(self) -> int:
         """Return the tokens of the prompt."""

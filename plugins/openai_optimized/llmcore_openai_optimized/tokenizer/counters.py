@@ -21,8 +21,8 @@ __all__ = ["Counter", "get_counter"]
 
 _DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is slow to import
 _LONGEST_TEXT: Final = 32_768
-"""The maximum number of characters that the table counts. tiktoken counts longer texts, and all texts after `_MOST`
-characters.
+"""The maximum number of characters of a text that the table counts. tiktoken counts longer texts, and all texts
+after `_MOST` characters.
 """
 _LONGEST_PIECE: Final = 400
 """The maximum number of bytes in a piece. Merging pairs in Python takes quadratic time."""

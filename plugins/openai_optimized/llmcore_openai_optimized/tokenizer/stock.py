@@ -32,7 +32,7 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
     import tiktoken
 
     pattern = STOCK[name]
-    # cl100k_base already has this part; in o200k_base, `\s+(?!\S)` matches the same piece.
+    # `_AT_END` changes no piece: cl100k_base has it already, and in o200k_base `\s+(?!\S)` matches the same piece.
     if _AT_END not in pattern:
         pattern = pattern.replace(r"|\s+(?!\S)|", _AT_END + r"\s+(?!\S)|")
     return tiktoken.Encoding(
@@ -63,10 +63,10 @@ def count(encoding: tiktoken.Encoding, text: str) -> int:
 
 
 def split(text: str, long: int) -> list[str]:
-    """Split *text* around runs of *long* or more blanks, where the encoding ends a piece.
+    """Split *text* before and after runs of *long* or more blanks, at ends of pieces.
 
-    A run that is not followed by an end of line begins a piece. The run is one piece without its last character, which belongs
-    to the next piece.
+    A run that is not followed by an end of line begins a piece. This piece has all characters of the run except the
+    last one, which belongs to the next piece.
     """
     # A long run covers at least one of these slices, and checking the slices is faster than a search.
     half = long // 2

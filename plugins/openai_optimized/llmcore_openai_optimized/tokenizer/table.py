@@ -121,7 +121,7 @@ class Table:
         return list(self._settled)
 
     def iterate_tokens(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each token and its rank, in no order."""
+        """Yield each token and its rank, in no particular order."""
         records = bytes(self._records)
         at = 0
         while at < len(records):
