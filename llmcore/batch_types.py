@@ -53,7 +53,11 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     state: Literal["running", "ended", "refused"]
-    """`ended`: the vendor will execute no further request, for any reason. `refused`: no request was executed."""
+    """`running`, `ended` or `refused`.
+
+    `ended`: the vendor executes no further request: all are done, or the batch expired or was cancelled.
+    `refused`: no request was executed.
+    """
     created_at: float = 0.0
     """The time of creation in seconds since 1970. `expires_at` has the same unit."""
     expires_at: float | None = None
@@ -64,7 +68,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     faults: Sequence[BatchFault] = ()
     """The reasons for the rejection."""
     metadata: Mapping[str, str] | None = None
-    """The metadata of `submit`; None if the vendor does not store it."""
+    """The metadata that `submit` passed to the vendor; None if the vendor does not store it."""
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):

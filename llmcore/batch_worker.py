@@ -72,7 +72,7 @@ class _Worker:
         self._start()
 
     def run(self, chunk: Chunk) -> ChunkResult:
-        """Run *chunk*, blocking."""
+        """Run *chunk* and return its result. The calling thread waits."""
         with self._lock:
             if self._loop is None:
                 self._loop = LoopThread()

@@ -211,7 +211,7 @@ def _before_fork() -> None:
                 first = missing
             else:
                 time.sleep(_QUIET_S if ready else 0.001)
-    except BaseException:  # such as Ctrl-C; Python prints an exception of a fork hook and forks anyway
+    except BaseException:  # such as Ctrl-C; release the locks, because Python forks in spite of the exception
         _release_all()
         raise
 
@@ -255,7 +255,7 @@ def _stop_imports(waited_s: float) -> bool:
 
 
 def _count_slow_imports(waited_s: float) -> int:
-    """Return the number of other threads whose import the fork waits for longer than *waited_s*."""
+    """Return the number of other threads for whose imports the fork still waits after *waited_s* seconds."""
     me = threading.get_ident()
     return sum(
         thread != me and _get_import_timeout(frame) > waited_s for thread, frame in get_frames().items()

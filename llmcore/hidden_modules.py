@@ -1,7 +1,8 @@
 """Find a file that hides a package from a plugin, such as `redis.py` next to the user's program.
 
-Python imports the first module on the path that has the name. The plugin then fails with an AttributeError that does not name the
-file. This module is used only after a failure, because reading the metadata of distributions takes tens of milliseconds.
+Python imports the first module on the path that has the package's name. The plugin then fails with an
+AttributeError that does not name the file. This module is used only after a failure, because reading the
+metadata of distributions takes tens of milliseconds.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Loader:
             self._manager = pluggy.PluginManager("llmcore")
             self._manager.add_hookspecs(hookspecs)
         manager = self._manager
-        if manager.is_registered(module):  # two distributions share one module
+        if manager.is_registered(module):  # another distribution has registered the same module
             return module
         try:
             manager.register(module, f"{claim.owner}: {claim.module}")

@@ -88,7 +88,7 @@ def make_import_timeout(claim: Claim, where: str | None = None) -> Timeout:
 
 
 def _list_changes(version: int) -> list[str]:
-    """Return what changed in the hooks after *version*."""
+    """Return the changes of the hooks after *version*."""
     return [
         f"version {number}: {change}" for number, change in sorted(API_CHANGES.items()) if number > version
     ]

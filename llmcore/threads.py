@@ -44,7 +44,7 @@ OWN_THREADS: Final = "llmcore-"
 """The prefix of the names of llmcore's own threads."""
 
 _SHORTEST_S: Final = 0.001
-"""The shortest wait for a lock; `acquire` takes negative seconds as no limit."""
+"""The shortest wait for a lock. It replaces negative seconds, which `acquire` takes as no limit."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 
 T = TypeVar("T")

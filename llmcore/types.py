@@ -234,7 +234,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     raw: bytes | None = None
     """The data of the event that contained the piece, without `data: `.
 
-    Empty if an earlier piece has the same event. None in a replay, or if the backend sends no events.
+    Empty if an earlier piece has the same event. None if the answer is from the cache, or if the backend sends
+    no events.
     """
     event_name: str | None = None
     """The name of the event in `raw`."""

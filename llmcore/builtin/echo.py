@@ -77,14 +77,14 @@ class EchoProvider:
         """See `EmbeddingProvider.embed`."""
         return echo_embedding.embed(request)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models have one limit
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models have the same limit
         """See `EmbeddingBounds.embedding_limits`."""
         return EmbeddingLimits(max_texts=2048)
 
     def count_tokens(
         self,
         content: str | Sequence[Message] | ChatRequest,
-        model: str | None = None,  # noqa: ARG002 - all models have one tokenizer
+        model: str | None = None,  # noqa: ARG002 - all models have the same tokenizer
     ) -> TokenCount:
         """See `TokenCounter.count_tokens`; the rule is `echo_answer.count`."""
         return echo_answer.count(content)

@@ -43,7 +43,7 @@ _CLOCK_SLACK_NS: Final = 10**9
 
 
 def name_prefix(namespace: str) -> bytes:
-    """Return the prefix of the names in *namespace*; the key's bytes follow."""
+    """Return the prefix of the names in *namespace*. In a name, the bytes of the key follow the prefix."""
     return _MAGIC + namespace.encode() + b"\0"
 
 

@@ -20,7 +20,7 @@ _PREFIX: Final = b"\0lease\0"
 
 
 def make_lease_slot(namespace: str, key: str) -> bytes:
-    """Return the slot of the lease on *key*. The slot is outside of the slots of all entries."""
+    """Return the slot of the lease on *key*. No entry has the slot of a lease."""
     return _PREFIX + start_sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 
 

@@ -55,7 +55,7 @@ class Sweeper:
                 for slot, data in islice(cursor.iternext(), _WINDOW):
                     if _is_expired(slot, data, now):
                         expired.append(bytes(slot))
-                at = bytes(cursor.key())  # the slot is empty at the end: continue at the beginning
+                at = bytes(cursor.key())  # empty at the end, so the next scan starts at the beginning
             self._at = (at + b"\0")[:MAX_SLOT_BYTES]
         return expired
 

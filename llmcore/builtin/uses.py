@@ -90,7 +90,7 @@ class Uses:
         self._cells = memoryview(bytes(_CELL)).cast("Q")
         self._mask = 0
         wanted = min(max(_FEWEST, 2 ** (max_size // _BYTES_A_CELL).bit_length()), _MOST)
-        if sys.platform != "win32":  # Windows has no `pwrite`, so entries are ranked by the time of writing
+        if sys.platform != "win32":  # Windows has no `pwrite`, so uses are not recorded there
             with contextlib.suppress(OSError, ValueError):
                 self._open(folder / NAME, wanted)
         self._age = _AGE_NS

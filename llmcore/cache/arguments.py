@@ -32,7 +32,7 @@ class NotDataError(TypeError):
 
 
 def to_canonical_bytes(value: Any) -> bytes:
-    """Return canonical bytes: equal if and only if values and types are equal. The order of dicts is ignored.
+    """Return canonical bytes, which are equal if and only if values and types are equal. The order of dicts is ignored.
 
     Raises:
         NotDataError: The value is or contains an object that is not data.

@@ -254,7 +254,7 @@ def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> A
 
     try:
         return Outcome((yield Step(blocking, awaiting if awaits else None)))
-    except Exception as error:  # noqa: BLE001 - raised to the caller later
+    except Exception as error:  # noqa: BLE001 - the error is raised to the caller later
         return Outcome(error=error)
 
 
@@ -265,7 +265,7 @@ def _copy_error(error: Exception) -> Exception:
     """
     try:
         copied = copy.copy(error)
-    except Exception:  # noqa: BLE001 - a third-party constructor
+    except Exception:  # noqa: BLE001 - the constructor of a foreign exception may fail
         return error
     copied.__dict__.update(error.__dict__)
     return copied.with_traceback(None) if type(copied) is type(error) else error

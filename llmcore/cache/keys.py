@@ -62,7 +62,7 @@ def make_backend_key(key: str) -> str:
 
 
 def make_stamp_key(tag: str) -> str:
-    """Return the backend key of the stamp of *tag*. Raises as `make_backend_key`."""
+    """Return the backend key of the stamp of *tag*. Raises the same errors as `make_backend_key`."""
     return STAMP_PREFIX + _shorten(tag, "tag")
 
 

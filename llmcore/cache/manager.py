@@ -178,7 +178,7 @@ class CacheManager(ProcessBound):
         return await arun(self._values.invalidate(pattern, tags))
 
     def clear(self) -> None:
-        """Remove everything in the namespace of this cache, including replies. Raises as `invalidate`."""
+        """Remove everything in the namespace of this cache, including replies. Raises the same errors as `invalidate`."""
         run(self._values.invalidate(None, None))
 
     async def aclear(self) -> None:

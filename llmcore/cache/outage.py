@@ -21,7 +21,7 @@ _NEW: Final = "\0"
 
 
 class Outage:
-    """The entries that are served during one outage. The end of the outage drops them all.
+    """The entries that are served during one outage. All entries are dropped when the outage ends.
 
     Older entries and new entries share the size of one memory cache.
 

@@ -93,7 +93,7 @@ class Pieces:
                 else:
                     values.append(piece)
                     yield piece
-        except Exception as error:  # noqa: BLE001 - raised to the callers later
+        except Exception as error:  # noqa: BLE001 - the error is raised to the callers later
             yield source.make_close_step(awaits=self._awaits)
             return Outcome(error=error)
         except GeneratorExit:
@@ -118,7 +118,7 @@ class Pieces:
             if type(item) is Step:
                 try:
                     value = yield item
-                except BaseException as raised:  # noqa: BLE001 - passed into the run
+                except BaseException as raised:  # noqa: BLE001 - the exception is thrown into the run
                     failure = raised
 
     def _decode(self, piece: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The shared cache. There is one per process, chosen by the first call."""
+"""The shared cache. Each process has one, which the first call of `get_cache` chooses."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _POSTPONED: Final = "the entries were removed from memory; the backend removes t
 class CacheStore:
     """One configured cache: memory tier, backend, circuit breaker and health.
 
-    Failures of the backend are counted and logged once per change of state; calls continue.
+    A failure of the backend is counted, and logged if its cause is new. Calls continue.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class CacheStore:
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The last key that failed. Probes use this key, because other nodes of a cluster may still answer for other keys."""
+        """The key of the last failure. Probes use it, because other nodes of a cluster may still answer for other keys."""
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(

@@ -130,7 +130,7 @@ class Tier:
             value: The value in the backend.
             expires: Expiry in seconds since 1970; 0 for never.
             epoch: The result of `epoch` before the backend was called. If the state has changed since then,
-                the value may be outdated.
+                the value may be outdated, so it is not stored.
         """
         ttl = expires - time.time() if expires else None
         with self._lock:

@@ -28,7 +28,7 @@ class Backoff:
     def __init__(
         self, attempts: int, left: Callable[[], float], jitter: Callable[[], float] | None = None
     ) -> None:
-        """Prepare.
+        """Prepare for the attempts of one call.
 
         Args:
             attempts: The maximum number of attempts, including the first.

@@ -24,7 +24,7 @@ Left = Callable[[], float | None]
 RETRIES: Final = 1
 """The number of retries that the waiting callers make together after a failure.
 
-All of them receive the error of the last retry.
+If the last retry fails, all of them receive its error.
 """
 
 
@@ -124,7 +124,7 @@ class Flight:
                     failure = owner.translate(raised)
         except StopIteration as stop:
             self._end(stop.value)
-        except Exception as error:  # noqa: BLE001 - the callers raise it
+        except Exception as error:  # noqa: BLE001 - the callers raise the error
             self._fail(error)
         except BaseException as error:
             # SystemExit or KeyboardInterrupt ends only the caller that began the call

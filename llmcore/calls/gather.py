@@ -66,7 +66,7 @@ def _run_in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
         while (item := queue.next()) is not None:
             try:
                 queue.results[item[0]] = run(item[1]())
-            except BaseException as error:  # noqa: BLE001 - `take_results` raises it
+            except BaseException as error:  # noqa: BLE001 - `take_results` raises the error
                 queue.fail(error)
 
     threads = [

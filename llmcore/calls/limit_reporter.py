@@ -41,7 +41,7 @@ class Reporter:
         A forked child calls this method, because the thread runs only in the parent.
         """
         self._lock = forks.lock()
-        # a SimpleQueue, because the garbage collector may call `post` while this thread uses the queue
+        # a SimpleQueue is reentrant: the garbage collector may call `post` in a thread that is using the queue
         self._returns: SimpleQueue[PermitReturn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._wanted = False

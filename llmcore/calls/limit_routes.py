@@ -32,7 +32,7 @@ class ScopeState:
         """The times at which the buckets of the scope will be full again, by the store's report at the time `seen_at`."""
         self.seen_at = float("-inf")
         self.spent_until = [0.0, 0.0]
-        """The times at which this process's share will be full again, after the calls that the process granted during an outage."""
+        """The times at which this process's share of each limit is full again, after its calls during an outage."""
 
     def record(self, debts_s: tuple[float, float], now: float) -> None:
         """Record a report of the store: the seconds until each bucket is full."""

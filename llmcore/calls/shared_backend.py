@@ -54,7 +54,7 @@ def make_shared_backend(settings: Settings, catalogue: Catalogue) -> Backend:
         PluginError: No plugin offers the cache, or the plugin is broken.
     """
     shared = settings.shared_limits
-    assert shared is not None  # noqa: S101 - the callers check it
+    assert shared is not None  # noqa: S101 - the callers check that it is set
     instances = settings.instances("cache")
     used = instances.get(shared.name)
     missing = None if used is not None else catalogue.find_missing("cache", shared.name, instances)
@@ -71,7 +71,7 @@ def make_shared_limits(settings: Settings, catalogue: Catalogue) -> SharedLimits
         ConfigError: The cache cannot share rate limits, or an option is invalid.
     """
     shared = settings.shared_limits
-    assert shared is not None  # noqa: S101 - the callers check it
+    assert shared is not None  # noqa: S101 - the callers check that it is set
     backend = make_shared_backend(settings, catalogue)
     if not all(has_method(backend.provider, name) for name in _METHODS):
         raise settings.fault(

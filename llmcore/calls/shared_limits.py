@@ -49,7 +49,7 @@ _REPORTS: Final = 4
 _PROBE_S: Final = 0.5
 """Seconds between two attempts to reach a store that does not answer."""
 _SHORT_S: Final = 2.0
-"""If a call has fewer seconds left, a timer ends its request to the store, because connecting may take longer than that."""
+"""If a call has fewer seconds left, a timer ends its request to the store, because connecting may take longer."""
 _LEAST_S: Final = 0.001
 _IDLE_S: Final = 60.0
 """After this many seconds without a call, a process does not count among those that share the limits."""
@@ -82,7 +82,7 @@ class SharedLimits:
         Args:
             rules: See `Limits`.
             backend: A cache with the methods of `CacheRateLimits`.
-            processes: The number of processes to assume until the store reports it.
+            processes: The number of processes to assume until the store reports the number.
             lease_s: Seconds after which a slot becomes free if its process does not report.
         """
         self._rules = rules
@@ -224,7 +224,7 @@ class SharedLimits:
         return True
 
     def _ask_store(self, permit: SharedPermit, route: Route, left: Callable[[], float]) -> Act[bool]:
-        """Ask until the store grants the permit. Return False if it does not answer."""
+        """Ask until the store grants the permit. Return False if the store does not answer."""
         self._backend.limit_creation(left)
         ask = self._backend.require("request_permit")
         self._used[route.provider] = time.monotonic()

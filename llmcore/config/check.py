@@ -51,7 +51,7 @@ class _Check:
 
     @cached_property
     def _tables(self) -> frozenset[str]:
-        """The tables of plugins. The check searches them if a name is not a section."""
+        """The names of the tables of plugins. They are read only if a name is not a section of the schema."""
         from llmcore.config.tables import list_table_names
 
         return list_table_names()

@@ -86,7 +86,8 @@ def _list_fields(structure: Any) -> list[Field]:
 def _is_required(hint: Any, *, default: bool) -> bool:
     """Return whether a key is required.
 
-    If annotations are text, `__required_keys__` ignores Required and NotRequired.
+    If annotations are text, `__required_keys__` ignores Required and NotRequired, so this function reads the
+    hint.
     """
     origin = typing.get_origin(hint)
     return origin is Required or (default and origin is not NotRequired)

@@ -125,7 +125,7 @@ class SharedLimitsSettings(msgspec.Struct, frozen=True):
 
 
 class LedgerSettings(msgspec.Struct, frozen=True):
-    """[ledger]."""
+    """The section [ledger]."""
 
     path: str | None
     """The absolute path; None if no path is configured and the user has no home directory."""
@@ -178,7 +178,7 @@ def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
             continue
         kind = (_read_unit(table["limit"]), table.get("per", "total"), *(table.get(key) for key in _SCOPES))
         if not all(part is None or isinstance(part, str) for part in kind):
-            continue  # already reported by the check of its layer
+            continue  # the check of the layer has already reported this error
         if kind in seen:
             faults.append(_make_duplicate_fault(layer, path, seen[kind], owner(seen[kind])))
         seen.setdefault(kind, path)
@@ -188,7 +188,7 @@ def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
 def _read_unit(limit: Any) -> str | None:
     try:
         unit: str = BUDGETS_KEYS["limit"].read(limit)[1]
-    except (TypeError, ValueError):  # already reported by the check of its layer
+    except (TypeError, ValueError):  # the check of the layer has already reported this error
         return None
     return unit
 

@@ -37,14 +37,14 @@ _FREE: Final = Decimal(0)
 
 
 class Llm(msgspec.Struct, frozen=True):
-    """[llm]."""
+    """The section [llm]."""
 
     provider: str
     model: str | None
 
 
 class Cache(msgspec.Struct, frozen=True):
-    """[cache]."""
+    """The section [cache]."""
 
     provider: str
     ttl: float | None
@@ -71,7 +71,7 @@ class Selected(msgspec.Struct, frozen=True):
 
 
 class Voice(msgspec.Struct, frozen=True):
-    """[voice]."""
+    """The section [voice]."""
 
     provider: str | None
     """None if nothing is configured."""
@@ -80,7 +80,7 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """[retry]."""
+    """The section [retry]."""
 
     attempts: int
     """The maximum number of attempts, including the first."""
@@ -110,7 +110,7 @@ class Explained(NamedTuple):
     layer: str
     source: str | None
     value: str
-    """As text, secrets hidden."""
+    """The value as text; secrets are hidden."""
     wins: bool
 
 
@@ -119,7 +119,7 @@ class Item(NamedTuple):
 
     key: str
     value: str
-    """As text, secrets hidden."""
+    """The value as text; secrets are hidden."""
     layer: str
     source: str | None
 

@@ -279,7 +279,7 @@ def _has_our_table(path: Path) -> bool:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError:
-        return True  # unknown; `read` reports the reason
+        return True  # the file may have the table; `read` reports why the file cannot be read
     if b"llmcore" not in data:
         return False
     import tomllib

@@ -110,7 +110,7 @@ class Kept:
         zone = _Zone(query.offsets)
         try:
             days = _find_days(self._db, query, zone, time.time())
-            if len(days) < 2:  # noqa: PLR2004 - reading the rows of one day is as fast
+            if len(days) < 2:  # noqa: PLR2004 - for one day, reading the rows is as fast
                 return None
             with self._open() as kept:
                 found = self._read_days(kept, query, zone, days, _name_shape(shape))
@@ -128,7 +128,7 @@ class Kept:
         zone = _Zone(query.offsets)
         try:
             days = _find_days(self._db, query, zone, time.time())
-            if len(days) < 2:  # noqa: PLR2004 - reading the rows of one day is as fast
+            if len(days) < 2:  # noqa: PLR2004 - for one day, reading the rows is as fast
                 return None
             with self._open() as kept:
                 found = self._read_days(kept, query, zone, days, _LATENCIES)
@@ -141,7 +141,7 @@ class Kept:
         return measure(query, parts)
 
     def store_days(self, most: int) -> bool:
-        """Store the sums of at most *most* finished days of this machine's zone. Return whether more days are missing."""
+        """Store the sums of up to *most* finished days, in this machine's time zone. Return whether more are missing."""
         now = time.time()
         first: int | None = self._db.execute("SELECT min(id) FROM calls").get
         if first is None:

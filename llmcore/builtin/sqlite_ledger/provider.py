@@ -205,7 +205,8 @@ class SqliteLedger(Runs):
         """See `LedgerKeys.read_keys`.
 
         Raises:
-            LedgerUnavailable: Also if the file was deleted while it was open. Without keys, a gateway would serve everybody.
+            LedgerUnavailable: See `LedgerKeys.read_keys`. The error is also raised if the file was deleted
+                while it was open: without keys, a gateway would serve everybody.
         """
         if not self.database.is_open:
             return self._read(keys.read_keys, timeout_s, [])

@@ -61,7 +61,7 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 _ID_STEP: Final = 86_400_000_000
-"""The number of ids of one day. Grouping the rows of one day after the other is faster than grouping all rows at once."""
+"""The number of ids in a day: ids are microseconds. Rows are grouped day by day, which is faster than all at once."""
 
 
 def aggregate(db: apsw.Connection, query: ReportQuery, path: Path) -> list[ReportRow]:

@@ -1,4 +1,4 @@
-"""The items of batches that several processes of this machine work on, in one file for each run; see `LedgerRuns`."""
+"""The items of batches that several processes of this machine work on; see `LedgerRuns`."""
 
 from __future__ import annotations
 
