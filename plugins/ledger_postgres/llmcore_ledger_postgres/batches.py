@@ -29,7 +29,10 @@ _LEAST_S: Final = 0.25
 
 
 class Job:
-    """An item whose caller waits for the result until the deadline, on the clock of `time.monotonic`."""
+    """An item for a statement.
+
+    The caller waits for the result until `deadline`, on the clock of `time.monotonic`.
+    """
 
     __slots__ = ("deadline", "done", "error", "is_taken", "item", "notify", "unknown", "value")
 

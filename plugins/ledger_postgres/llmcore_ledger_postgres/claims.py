@@ -10,7 +10,10 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """Gives each claim a random token. If the answer to a claim is lost, the repeated claim has the same token."""
+    """Gives each claim a random token.
+
+    A claim is repeated with the same token, so that the server recognizes it.
+    """
 
     def __init__(self) -> None:
         self._tokens: dict[tuple[Any, ...], str] = {}

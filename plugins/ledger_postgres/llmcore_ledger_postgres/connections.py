@@ -89,7 +89,10 @@ class Session(psycopg.Connection[Any]):
         return not self.pgconn.flush()
 
     def receive(self) -> bytes | None:
-        """Read what the server has sent. Return the value of the result; None if the answer is incomplete."""
+        """Read the bytes that have arrived.
+
+        Return the value of the result; None if the answer is incomplete.
+        """
         pgconn = self.pgconn
         pgconn.consume_input()
         while not pgconn.is_busy():
@@ -104,9 +107,9 @@ class Session(psycopg.Connection[Any]):
         return None
 
     def _await_socket(self, poll: select.poll) -> int:
-        """Return the events of the socket, or close the connection at the deadline."""
+        """Wait for events of the socket, and return them. At the deadline, close the connection and raise."""
         left = self.deadline - time.monotonic()
-        events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a deadline beyond one hour counts as none
+        events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - seconds of an hour
         if not events:
             self.pgconn.finish()
             raise TimeoutError(TIMED_OUT)
@@ -224,7 +227,10 @@ class Connections:
         self._permits.put(None)
 
     def end(self, session: Session | None, error: BaseException) -> None:
-        """Give a connection back after *error*, or close it."""
+        """End the use of *session* after *error*.
+
+        If the connection still works, keep it; otherwise close it.
+        """
         if session is None:
             return
         if isinstance(error, psycopg.Error) and session.pgconn.transaction_status == TransactionStatus.IDLE:

@@ -1,4 +1,4 @@
-"""Requests and answers of the functions in the database, as JSON."""
+"""Encode the arguments of the database's functions as JSON, and decode the results."""
 
 from __future__ import annotations
 

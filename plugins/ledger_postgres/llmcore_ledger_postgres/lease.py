@@ -30,7 +30,7 @@ _BLOCK: Final = 16
 _LONGEST_PAUSE: Final = 16.0
 """The maximum number of intervals before a group asks for a lease again."""
 _PAUSE_S: Final = 0.05
-"""Seconds between two early reports."""
+"""The minimum time in seconds between two reports that are sent before the interval ends."""
 _LOW: Final = 4
 """A block is refilled before the interval ends if less than 1 / _LOW of the block is free."""
 
@@ -95,7 +95,7 @@ class Group:
         self._resumes_at = now + self._pause
 
     def resume(self) -> None:
-        """Forget the pauses, because a lease was granted."""
+        """Begin with the shortest pause again, because a lease was granted."""
         self._pause = 0.0
 
 
@@ -122,8 +122,8 @@ class Lease:
         self.counters: Sequence[Counter] = ()
         """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
-        """The counters that no settlement has returned yet. A settlement returns them only once, because the host
-        checks each result for alerts."""
+        """The counters that no settlement has returned yet. Each counter is returned once, because the host
+        checks all returned counters for alerts."""
         self.in_flight = 0
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}

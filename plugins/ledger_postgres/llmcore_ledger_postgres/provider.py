@@ -196,7 +196,7 @@ class PostgresLedger(Runs):
         if self.is_owner and not self.owner.open:
             self.owner.stop()
             self.is_owner = False
-            with contextlib.suppress(LedgerUnavailable):  # other processes notice the end of the heartbeat
+            with contextlib.suppress(LedgerUnavailable):  # others notice later that the heartbeat has ended
                 self._call("leave", self.owner.name, timeout_s=1.0)
         self.connections.close()
 

@@ -29,7 +29,10 @@ class Statement(Protocol):
     """The statement. Its parameters are `$1`, `$2`."""
 
     def is_ready(self) -> bool:
-        """Return whether the statement may be sent. Otherwise, call `execute`."""
+        """Return whether the statement may be sent at once.
+
+        If not, `execute` must send another statement first.
+        """
         ...
 
     def encode(self, items: Sequence[Any], timeout_s: float) -> list[bytes]:
@@ -37,7 +40,7 @@ class Statement(Protocol):
         ...
 
     def decode(self, items: Sequence[Any], answer: bytes) -> Sequence[Any] | None:
-        """Return one result per item. None if further statements are needed: call `execute`."""
+        """Return one result per item. Return None if further statements are needed, which `execute` sends."""
         ...
 
     def execute(self, items: Sequence[Any], timeout_s: float) -> Sequence[Any]:
