@@ -1,4 +1,4 @@
-"""Remove secrets from what a cassette records: configured keys, texts that look like a key, and fields of requests such as password."""
+"""Remove secrets from recorded calls: configured keys, texts that look like a key, fields such as password."""
 
 from __future__ import annotations
 

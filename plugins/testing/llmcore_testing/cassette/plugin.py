@@ -28,8 +28,9 @@ class CassetteOptions(Options):
     path: str = "./cassette.json"
     """The file of the recorded calls. Commit it with the tests."""
     mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer from the file alone. record: call the provider and write a new file, which all cassettes of this
-    process with the same path share. auto: call the provider for requests that the file lacks, and add these calls."""
+    """replay: answer only from the file. record: call the provider and write a new file, which all cassettes
+    of this process with the same path share. auto: call the provider for requests that the file lacks, and
+    add these calls."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The options of the recorded provider. If empty, they are read from the provider's table in
     `llmcore.toml`."""

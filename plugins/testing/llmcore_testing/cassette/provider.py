@@ -1,4 +1,4 @@
-"""The provider of a cassette: each method of a contract, recorded or replayed, sync and async."""
+"""The provider of a cassette. It records or replays all methods of a contract, sync and async."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Cassette:
 
         def answer(*args: Any, **named: Any) -> Any:
             request: Any = _describe_local(signature.bind(None, *args, **named).arguments)
-            if is_optional:  # a hash, because the request may contain a whole conversation
+            if is_optional:  # store only a hash: the request may contain a whole conversation
                 text = json.dumps(self._cleaner.clean(request), sort_keys=True)
                 request = _hash(text.encode())
             found = None if self._mode == "record" else self._tape.find(name, request)

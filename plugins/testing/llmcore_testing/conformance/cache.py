@@ -42,7 +42,7 @@ _APART = (
     ("x" * 511, "x" * 512), ("x" * 511 + "a", "x" * 511 + "b"), ("a" + "\u6587" * 511, "b" + "\u6587" * 511),
 )  # fmt: skip
 _MAY_BE_REFUSED = 10**6 - 1
-"""A backend must accept values of up to this many bytes."""
+"""A backend may refuse only values of more than this many bytes."""
 _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
@@ -216,7 +216,7 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         self._wait_until_gone("moment")
         self._wait_until(
             lambda: time.monotonic() - started > _MOMENT_S
-        )  # also detects a ttl that counts milliseconds
+        )  # with this wait, the test also detects a backend that takes a ttl for milliseconds
         assert self.call("get", "minute") == b"value", (
             "a ttl is in seconds: a value with ttl=60 expired too early"
         )

@@ -51,7 +51,7 @@ class CacheAbilities(Abilities):
 
     expiry_timeout_s: ClassVar[float] = 10.0
     """The maximum time in seconds until an entry with a short ttl is gone. A backend with a ttl in whole seconds needs
-    up to 2."""
+    up to 2 seconds."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`

@@ -71,7 +71,10 @@ class ExpiryTests(CacheAbilities):
         assert left == [], f"clear must remove all of {count:,} entries, left {left[:3]}"
 
     def _fill(self) -> int:
-        """Set entries until there are `_MANY` or `_FILL_S` is over. Return their number."""
+        """Set entries until there are `_MANY`, or `_FILL_S` seconds have passed.
+
+        Return the number of entries.
+        """
         ends = time.monotonic() + _FILL_S
         count = 0
         while count < _MANY and (not count or time.monotonic() < ends):

@@ -134,7 +134,7 @@ class Caller:
                 source.close()
 
     def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
-        """Call a method that returns an iterator. Yield its items and close it."""
+        """Call a method that returns an iterator. Yield the items, and close the iterator."""
         source = self._get_method(name)(*args)
         try:
             for _ in range(_MAX_ITEMS):

@@ -11,6 +11,7 @@ def are_equal(found: bytes | Sequence[str], expected: bytes | Sequence[str]) -> 
     """Return whether the values are equal.
 
     pytest describes a failed `found == expected` line by line if the environment variable `CI` is set. For a few
-    megabytes, this description takes hours. pytest does not examine the arguments of a function.
+    megabytes, this description takes hours. pytest does not describe values that were compared inside of a
+    function.
     """
     return found == expected

@@ -76,7 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[:VALUE,NAME=VALUE,...]",
-        help="for example 429:retry_after=1,times=2 or cut_stream:after=3,times=always; default: times=1; repeatable",
+        help="a fault such as 429:retry_after=1,times=2 or cut_stream:times=always; default: times=1; repeatable",
     )
     parser.add_argument(
         "--hold-batches", action="store_true", help="let batches wait for POST /_simulator/finish_batches"

@@ -28,8 +28,8 @@ BATCH_FAULTS: Final = (
 class Fault:
     """A fault to inject. Create one with the static methods and pass it to `Simulator.fail`.
 
-    `after` counts the events of a stream, or the bytes of a plain answer's body. A stream breaks no later than before
-    the event with the finish_reason, so a broken answer never looks complete.
+    `after` counts the events of a stream, or the bytes of a plain answer's body. A stream always breaks
+    before the event with the finish_reason, so a broken answer never looks complete.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Fault:
     def trickle() -> Fault:
         """Send the head, then single bytes of white space until the client disconnects.
 
-        Each read of the client returns quickly.
+        Each read of the client returns quickly, so a timeout for single reads does not end the answer.
         """
         return Fault("trickle")
 
@@ -184,7 +184,10 @@ class Fault:
 
     @staticmethod
     def missing_usage() -> Fault:
-        """Answer without `usage`, or a token count without its number."""
+        """Leave `usage` out of the answer.
+
+        Leave the number out of the answer to a request for a token count.
+        """
         return Fault("missing_usage")
 
     @staticmethod
@@ -196,7 +199,7 @@ class Fault:
     def usage(**fields: Any) -> Fault:
         """Replace fields of `usage` by any JSON value or NaN.
 
-        The fields have their names in Chat Completions or in the endpoint's own API.
+        *fields* have the names of Chat Completions, or the names of the endpoint's own API.
         """
         return Fault("usage", fields)
 
@@ -232,7 +235,7 @@ class Fault:
     def parse(cls, text: str) -> tuple[Fault, int | None]:
         """Parse "NAME:VALUE,NAME=VALUE,..." or "STATUS". Return the fault and the number of requests to fail.
 
-        The setting `times` is a number or "always"; "always" returns None.
+        The setting `times` is this number. For `times=always`, the number is None.
 
         Raises:
             ConfigError: The name is unknown, or the fault does not accept these settings.

@@ -153,7 +153,7 @@ class Simulator:
 
     @property
     def in_flight(self) -> int:
-        """Requests that have arrived and are not answered yet."""
+        """The number of requests that have arrived and are not answered yet."""
         return self._script.in_flight
 
     @property
