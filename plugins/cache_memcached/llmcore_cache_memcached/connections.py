@@ -23,7 +23,7 @@ T = TypeVar("T")
 _LOOKUP_S: Final = 1.5
 """The time limit for looking up the name of the server."""
 _AUTH_KEY: Final = "llmcore"
-"""The key of the `set` that authenticates; the server ignores it."""
+"""The key of the `set` command that sends user name and password. The server ignores this key."""
 
 
 class Connections:

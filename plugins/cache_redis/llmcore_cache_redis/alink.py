@@ -43,7 +43,7 @@ class _Deadline:
         await self._limit.__aexit__(*raised)
 
     def allow(self, seconds: float) -> None:
-        """Allow *seconds* from now on."""
+        """Set the deadline to *seconds* from now."""
         if self._timer is not None:
             self._timer.cancel()
         self._limit.reschedule(None)
@@ -111,7 +111,8 @@ class _Internet(_Aborting, Connection):
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Do the TLS handshake on *connected*.
 
-        `asyncio.open_connection` would leave the connection open if it were cancelled before the handshake.
+        `asyncio.open_connection` is not used: if cancelled before the handshake, it would leave the
+        connection open.
         """
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in cast("dict[int, int]", self.socket_keepalive_options).items():

@@ -139,7 +139,8 @@ class AsyncPool:
             and self._open + len(self._making) < self._bounds.connections
         ):
             task = asyncio.get_running_loop().create_task(self._add())
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - a loop that the application closes destroys the task
+            # Without this, asyncio logs the task if the application closes the loop.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
             self._making.add(task)
             task.add_done_callback(self._finish_connecting)
 

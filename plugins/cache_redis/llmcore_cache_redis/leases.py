@@ -28,7 +28,7 @@ _RETRY_S: Final = 60.0
 
 
 def is_command_refused(error: ReplyError) -> bool:
-    """Return whether the server refuses a command, or a command in a script, for any key."""
+    """Return whether *error* means that the user may not run a command, or may not run it in a script."""
     text = str(error)
     return (
         bool(find_refused_command(error))
@@ -121,7 +121,8 @@ class Leases:
 def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
     """Delete the lease *name* in a transaction if *holder* has it.
 
-    Return the refusal if the user may not do that. A lease that cannot be deleted safely is left to expire.
+    Return the refusal if the user may not run a command of the transaction. If the lease cannot be deleted
+    safely, it stays until it expires.
     """
 
     def decide(replies: list[Any]) -> Request:

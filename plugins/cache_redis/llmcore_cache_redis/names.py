@@ -65,8 +65,8 @@ class Names:
 
         It may match too many names, so check each key with `matcher`.
         """
-        # The server's `?` matches one byte, but the `?` of *pattern* matches one character. Other special characters
-        # are escaped.
+        # The `?` of *pattern* matches one character, and the server's `?` only one byte, so `?` becomes `*`.
+        # Other special characters are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
         return self.prefix + text.encode("utf-8", "surrogatepass")
 

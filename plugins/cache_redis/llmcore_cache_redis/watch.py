@@ -118,7 +118,10 @@ class Watcher:
                 attempt += 1
 
     def _warn(self, refused: ReplyError) -> None:
-        """Log a refusal once, because without reports the memory tier cannot be used."""
+        """Log a refusal, because the memory tier cannot be used without reports.
+
+        Log the same refusal only once.
+        """
         error = self._explain(refused)
         if not refused.is_outage and error.message != self._refusal:
             self._refusal = error.message

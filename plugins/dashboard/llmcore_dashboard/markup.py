@@ -51,7 +51,7 @@ def money(amount: Decimal, *, prefix: str = "", has_tip: bool = True) -> str:
 
 
 def count(number: int) -> str:
-    """Return a count with its exact value; empty for 0."""
+    """Return *number* with separators of thousands, in a `data` element with the exact value."""
     return f'<data value="{number}">{number:,}</data>' if number else '<data value="0">0</data>'
 
 

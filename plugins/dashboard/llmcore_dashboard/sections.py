@@ -80,7 +80,7 @@ def _render_doubts(total: Any) -> str:
     notes = []
     if total.uncertain:
         notes.append(
-            f"<b>Uncertain:</b> requests with an unknown outcome, such as cancelled ones, may have cost up to {money(total.uncertain)} more. Budgets count it."
+            f"<b>Uncertain:</b> requests with an unknown outcome, such as cancelled ones, may have cost up to {money(total.uncertain)} more. Budgets count this amount."
         )
     if total.unpriced:
         notes.append(

@@ -89,10 +89,10 @@ def find_caller(
 ) -> tuple[Caller, ApiKey | None]:
     """Return the caller and the API key of a request.
 
-    The rate limit of the key is checked afterwards. If no key was ever created, all callers on this machine are
-    allowed. After the first key was created, or if *is_exposed* (other machines can reach the gateway), every request
-    needs a key, even after a reload or if the ledger is turned off. For a page (*is_page*), the key may also be the
-    password of HTTP Basic authentication, with any user name.
+    This function does not check the rate limit of the key. If no key was ever created, all callers on this
+    machine are allowed. After the first key was created, or if *is_exposed* (other machines can reach the
+    gateway), every request needs a key, even after a reload or if the ledger is turned off. For a page
+    (*is_page*), the key may also be the password of HTTP Basic authentication, with any user name.
 
     Raises:
         Refused: 401, the key is missing or wrong.

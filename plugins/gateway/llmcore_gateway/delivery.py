@@ -1,4 +1,4 @@
-"""Send a stream: the first event decides the status, and an error becomes the last event."""
+"""Send a stream. An error before the first event decides the status; a later error becomes the last event."""
 
 from __future__ import annotations
 

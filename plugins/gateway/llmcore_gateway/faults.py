@@ -83,7 +83,7 @@ _FAULTS: Final[tuple[tuple[type[LLMCoreError], int, str], ...]] = (
     (VoiceError, 400, "invalid_request_error"),
     (ProviderError, 502, "upstream_error"),
 )
-"""Error class -> fault; the first class that fits is used.
+"""Error class -> status and kind. The first class that matches is used.
 
 If the vendor rejects the gateway's own key, the client is not at fault, so the status is 502 and not 401.
 """
@@ -101,8 +101,8 @@ _ANTHROPIC_KINDS: Final = {
 def describe(error: BaseException) -> Fault:
     """Return *error* as the client sees it.
 
-    The result has the message, which also names the call that would still fit into a budget. The place and
-    the fix are left out, because they are for the operator.
+    The result has the message. If a budget was exceeded, the message also names a call that would still fit.
+    The place and the fix are left out, because they are for the operator.
     """
     if isinstance(error, Refused):
         return error.fault

@@ -43,7 +43,10 @@ class Metrics:
         self._published: Mapping[str, float] = {}
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a finished request. *path* is the path of the route, so clients cannot create new names."""
+        """Count a finished request.
+
+        *path* is the path of the route, so clients cannot create new counters.
+        """
         self._requests[method, path, status] += 1
         self._seconds[path] += seconds  # type: ignore[assignment]  # typed for int, but floats work
 

@@ -24,7 +24,7 @@ _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 
 
 def make_protocol(*, header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
-    """Return the class of connections."""
+    """Return a class of connections with these timeouts."""
 
     class Protocol(_Protocol):
         pass

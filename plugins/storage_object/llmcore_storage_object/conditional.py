@@ -12,7 +12,7 @@ from llmcore_storage_object.work import Bucket
 __all__ = ["save_if"]
 
 _MARK: Final = "llmcoresave"
-"""The metadata key of the mark. All vendors accept its form."""
+"""The metadata key of the mark. All vendors accept this key."""
 _FIRST_PAUSE_S: Final = 0.1
 
 

@@ -22,7 +22,7 @@ _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 
 class Traits:
-    """The behaviour of one server. Each question is probed at first use.
+    """The behaviour of one server. Each method sends probes only when it is first called.
 
     Args:
         store: The SDK's store.

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 class Cancelled(BaseException):
-    """The caller was cancelled. Raised only in the thread that works for the call, to end it."""
+    """The caller was cancelled.
+
+    The error is raised only in the thread that works for the call, to end the work.
+    """
 
 
 class Killable(Protocol):

@@ -124,7 +124,7 @@ def get_list(answer: Any, name: str) -> Sequence[Any]:
 def _compute_bill(
     headers: Mapping[str, str], text: str, request: SpeechRequest
 ) -> tuple[int, Decimal | None]:
-    """Return the billed characters and their cost in USD, by the credits in the headers."""
+    """Return the number of billed characters and their cost in USD, from the credits in the headers."""
     each = request.limits.credits_per_character
     try:
         taken = Decimal(headers.get("character-cost", ""))

@@ -36,7 +36,7 @@ def offline(options: ElevenLabsOptions) -> Offline:
 
 
 def known_models(table: Mapping[str, Any]) -> Iterable[str]:
-    """Return the models at the vendor's own addresses, of any region."""
+    """Return the known models if `base_url` is the vendor's own address, in any region."""
     from urllib.parse import urlsplit
 
     from llmcore_voice_tts.models import MODELS
