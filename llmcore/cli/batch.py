@@ -10,14 +10,14 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from llmcore.cli.batch_columns import check_columns
 from llmcore.cli.batch_engine import ENGINE, check_engine, make_engine_settings
 from llmcore.cli.batch_estimate import Forecast, show_estimate
 from llmcore.cli.batch_feed import Feed
-from llmcore.cli.batch_files import Row, count_rows, find_format
-from llmcore.cli.batch_output import Errors, Writer, check_paths
+from llmcore.cli.batch_files import count_rows, find_format
+from llmcore.cli.batch_output import Errors, Writer, check_paths, make_error_line
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
@@ -26,7 +26,7 @@ from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import LLMCoreError
-from llmcore.llm.batch.items import BatchItem, add_model
+from llmcore.llm.batch.items import add_model
 from llmcore.llm.batch.run import BatchRun, find_run, find_runs_folder
 from llmcore.llm.batch.store import RunStore
 
@@ -128,6 +128,8 @@ def _run(args: argparse.Namespace) -> int:
     find_format(args.input)
     if args.api == "embeddings" and args.lane not in {None, "now"}:
         raise UsageError(f"embeddings have no lane {args.lane}", where="--lane", expected="--lane now")
+    if args.api == "embeddings" and args.schema is not None:
+        raise UsageError("embeddings have no schema", where="--schema", expected="--api chat, or no --schema")
     if args.say:
         check_options(args)
     else:
@@ -147,11 +149,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _run_batch(args: argparse.Namespace, path: Path) -> int:
-    parameters = parse_values(args.parameter, "-p")
+    parameters, answer_type = parse_values(args.parameter, "-p"), None
     if args.schema:
-        from llmcore.cli.schema_file import read_schema
+        from llmcore.cli.batch_schema import read_format
 
-        parameters["response_format"] = read_schema(args.schema)
+        parameters["response_format"], answer_type = read_format(args.schema)
     feed = Feed(args, add_model(parameters, args.model))
     with (
         open_core(args, make_engine_settings(args)) as core,
@@ -169,6 +171,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),
+            answer_type=answer_type,
         )
         if args.dry_run:
             show_estimate(run.estimate(), run.id, as_json=args.json)
@@ -235,7 +238,7 @@ def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progre
             answer = save_audio(args.output, item, names) if args.say else None
             writer.write(row if isinstance(row, dict) else {}, item, answer)
             if item.error is not None:
-                errors.write(_make_error_line(row, item))
+                errors.write(make_error_line(row, item))
             progress.count(item)
     finally:
         results.close()
@@ -248,19 +251,6 @@ def _count_items(args: argparse.Namespace) -> int | None:
     """Return the approximate number of items; None if the number is unknown."""
     count = count_rows(args.input, find_format(args.input))
     return count if args.limit is None or count is None else min(count, args.limit)
-
-
-def _make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
-    error = item.error
-    assert error is not None  # noqa: S101 - only failed items come here
-    return {
-        "line": item.index + 1,
-        "id": item.id,
-        "code": error.code,
-        "error": error.message,
-        "where": error.where,
-        "input": row if isinstance(row, dict) else None,
-    }
 
 
 # -- runs

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.cli.batch_files import require_pyarrow
+from llmcore.cli.batch_files import Row, require_pyarrow
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import note
 from llmcore.cli.streams import get_stdout
@@ -19,7 +19,7 @@ from llmcore.llm.batch.items import BatchItem
 from llmcore.support.errors import raise_unchained
 from llmcore.types import Reply
 
-__all__ = ["Errors", "Writer", "check_paths"]
+__all__ = ["Errors", "Writer", "check_paths", "make_error_line"]
 
 _ADDED: Final = ("answer", "error", "cost")
 """The fields that an output row has in addition to the input fields."""
@@ -231,6 +231,20 @@ class ParquetRows:
                     [None if each is None else _format_cell(each) for each in values]
                 )
         return self._arrow.table(columns)
+
+
+def make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
+    """Return the line of a failed item for the file of the failed lines."""
+    error = item.error
+    assert error is not None  # noqa: S101 - only failed items come here
+    return {
+        "line": item.index + 1,
+        "id": item.id,
+        "code": error.code,
+        "error": error.message,
+        "where": "--schema" if error.code == "LC407" else error.where,
+        "input": row if isinstance(row, dict) else None,
+    }
 
 
 def _make_row(row: Mapping[str, Any], item: BatchItem, answer: str | None) -> dict[str, Any]:

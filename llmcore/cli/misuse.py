@@ -113,6 +113,8 @@ def make_command_error(
 def render_command(option: str, before: Sequence[str], name: str | None, after: Sequence[str]) -> str:
     """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that it corrects.
 
+    An option that corrects none of *after* comes first after the command.
+
     Args:
         option: The option of a fix. The value of the misspelt parameter replaces VALUE.
         before: The arguments before the command.
@@ -124,6 +126,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
     flag, _, value = option.partition(" ")
     kept: list[list[str]] = []
     for words in (list(before), list(after)):
+        place = 0
         at = 0 if value else len(words)
         if not value:
             words[:] = [word for word in words if word not in _ALIASES.get(flag, (flag,))]
@@ -134,11 +137,13 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
                 given = words[at + 1].partition("=")[2]
                 value = value.replace("=VALUE", f"={given}") if given else value
                 del words[at : at + 2]
+                place = at
             else:
                 at += 1
         kept.append(words)
     added = [flag, value] if value else [flag]
-    return f"llmcore {shlex.join([*kept[0], name or 'ask', *added, *kept[1]])}"
+    first, rest = kept[1][:place], kept[1][place:]
+    return f"llmcore {shlex.join([*kept[0], name or 'ask', *first, *added, *rest])}"
 
 
 def keep_common_options(fix: str, given: Sequence[str]) -> str:

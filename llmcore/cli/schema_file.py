@@ -18,7 +18,7 @@ from llmcore.support.errors import raise_unchained
 if TYPE_CHECKING:
     from llmcore.types import Reply
 
-__all__ = ["check_answer", "get_schema_name", "read_schema"]
+__all__ = ["check_answer", "get_schema_name", "is_wire_format", "read_schema"]
 
 _EXPECTED: Final = 'an object such as {"type": "object", "properties": {"name": {"type": "string"}}}'
 _INLINE: Final = "the schema"
@@ -114,7 +114,7 @@ def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | 
     Raises:
         MalformedReply: The answer is not JSON, or a part of it does not fit.
     """
-    if _is_wire_format(schema) or (not reply.text and (reply.tool_calls or reply.refusal)):
+    if is_wire_format(schema) or (not reply.text and (reply.tool_calls or reply.refusal)):
         return
     try:
         misfit = find_misfit(json.loads(reply.text), schema)
@@ -133,13 +133,13 @@ def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | 
     )
 
 
-def _is_wire_format(schema: dict[str, Any]) -> bool:
+def is_wire_format(schema: dict[str, Any]) -> bool:
     """Return whether the file contains a complete `response_format`, which is sent unchanged."""
     return "json_schema" in schema or schema.get("type") in {"json_schema", "json_object", "text"}
 
 
 def _check_types(schema: dict[str, Any], text: str, name: str) -> None:
-    wrong = None if _is_wire_format(schema) else find_wrong_type(schema)
+    wrong = None if is_wire_format(schema) else find_wrong_type(schema)
     if wrong is None:
         return
     value = json.dumps(wrong.value, ensure_ascii=False)[:_LONGEST]

@@ -68,6 +68,27 @@ def test_lines_become_audio_files_with_an_index(cli: CommandLine, upstream: Simu
     assert (again.returncode, "is finished" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("schema", ["mood str", "mood.json"])
+def test_answers_that_do_not_fit_the_schema_fail(cli: CommandLine, upstream: Simulator, schema: str) -> None:
+    properties = {"mood": {"type": "string"}}
+    Path("mood.json").write_text(
+        json.dumps({"type": "object", "properties": properties, "required": ["mood"]})
+    )
+    upstream.replies('{"mood": "glad"}', '{"mood": 5}')
+    options = ("-o", "out.jsonl", "--column", "text", "--schema", schema, "--concurrency", "1")
+    assert cli("batch", "run", "lines.csv", *options).returncode == 0
+    assert {each.body["response_format"]["type"] for each in upstream.requests} == {"json_schema"}
+    assert upstream.requests[0].body["response_format"]["json_schema"]["schema"]["properties"] == properties
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [line["answer"] for line in lines] == ['{"mood": "glad"}', None, '{"mood": "glad"}']
+    (failed,) = map(json.loads, Path("out.jsonl.errors.jsonl").read_text().splitlines())
+    assert (failed["code"], failed["where"]) == ("LC407", "--schema")
+    assert "$.mood must be string, got 5" in failed["error"]
+    upstream.replies('{"mood": "sunny"}')
+    assert cli("batch", "run", "lines.csv", *options, "--force").returncode == 0
+    assert upstream.counts["requests"] == 3, "an answer that does not fit is not cached"
+
+
 def run_json(cli: CommandLine, *arguments: str) -> dict[str, Any]:
     done = cli("batch", "run", "lines.csv", "--column", "text", *arguments, "--json")
     assert done.returncode == 0, done.stderr
@@ -122,6 +143,12 @@ def test_an_interrupted_run_keeps_its_estimate(cli: CommandLine, upstream: Simul
     assert Decimal(found["estimate_most"]) == Decimal(whole["cost_most"])
     assert found["part_cost"] == found["cost"], "the interrupted part is compared, too"
     assert upstream.counts["requests"] == 3
+
+
+def test_embeddings_have_no_schema(cli: CommandLine, upstream: Simulator) -> None:
+    done = cli("batch", "run", "lines.csv", "-o", "out.jsonl", "--api", "embeddings", "--schema", "mood")
+    assert (done.returncode, "embeddings have no schema" in done.stderr) == (2, True)
+    assert not upstream.requests
 
 
 @pytest.mark.usefixtures("upstream")

@@ -85,6 +85,9 @@ def test_the_fix_for_the_file_of_the_folder_needs_no_name() -> None:
 def test_an_option_replaces_its_opposite_and_its_other_spelling() -> None:
     assert render_command("--no-stream", [], "ask", ["--stream", "Hi"]) == "llmcore ask --no-stream Hi"
     assert render_command("--format wav", [], "say", ["-f", "wave", "Hi"]) == "llmcore say --format wav Hi"
+    given = ["run", "in.csv", "--schema", "mood", "-o", "out.csv"]
+    fixed = "llmcore batch run in.csv --schema mood.json -o out.csv"
+    assert render_command("--schema mood.json", [], "batch", given) == fixed
 
 
 @pytest.mark.parametrize(
