@@ -178,7 +178,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             return 0
         _remember(args, path)
         try:
-            forecast = Forecast(run, args, _count_items(args))
+            forecast = Forecast(run, args, _count_items(args), core.settings, feed.parameters)
             failed = _write(run, feed, args, progress)
         except (KeyboardInterrupt, LLMCoreError):
             progress.close()

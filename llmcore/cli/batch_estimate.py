@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -11,11 +14,13 @@ import msgspec
 
 from llmcore.cli.batch_files import stat_file
 from llmcore.cli.show import format_cost, put
+from llmcore.config.given_layer import copy_tree
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.store import RunStore
 
 if TYPE_CHECKING:
+    from llmcore.config.settings import Settings
     from llmcore.llm.batch.run import BatchRun
 
 __all__ = ["Forecast", "show_estimate"]
@@ -23,13 +28,15 @@ __all__ = ["Forecast", "show_estimate"]
 _NAMES: Final = ("at least", "likely", "at most")
 _MOST_ITEMS: Final = 10_000
 """A run with at most this many lines is estimated before it starts. An estimate takes about a second for 5,000 lines."""
+_TABLES: Final = ("llm", "voice", "models", "prices")
+"""The tables of the configuration that decide which model answers a line, and at which price."""
 
 
 class _Costs(msgspec.Struct, frozen=True):
     """An estimate in the file of the run."""
 
     scope: str
-    """The lines and the lane that the estimate covers."""
+    """A digest of everything that the estimate depends on; see `_compute_scope`."""
     before: Decimal
     """The cost of the run before the estimate."""
     costs: tuple[Decimal | None, Decimal | None, Decimal | None]
@@ -38,12 +45,27 @@ class _Costs(msgspec.Struct, frozen=True):
 class Forecast:
     """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate.
 
-    The file of the run keeps the estimate. A run that continues with the same lines is therefore not estimated again.
+    The file of the run keeps the estimate. A run that continues with the same lines, parameters and prices is therefore
+    not estimated again.
+
+    Args:
+        run: The run.
+        args: The arguments of the command.
+        count: The number of lines; None if the number is unknown.
+        settings: The configuration.
+        parameters: The parameters of every line, with the schema of the answers.
     """
 
-    def __init__(self, run: BatchRun, args: argparse.Namespace, count: int | None) -> None:
+    def __init__(
+        self,
+        run: BatchRun,
+        args: argparse.Namespace,
+        count: int | None,
+        settings: Settings,
+        parameters: Mapping[str, Any],
+    ) -> None:
         self._run = run
-        self._scope = repr((args.lane, count, stat_file(args.input)))
+        self._scope = _compute_scope(args, count, settings, parameters)
         self._before = run.summary.cost
         self._costs: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
         if count is None or count > _MOST_ITEMS or self._load():
@@ -60,7 +82,7 @@ class Forecast:
             store.set(forecast=msgspec.json.encode(_Costs(self._scope, self._before, self._costs)).decode())
 
     def _load(self) -> bool:
-        """Load the estimate from the file of the run. Return whether the file has an estimate for these lines and this lane."""
+        """Load the estimate from the file of the run. Return whether the file has an estimate of the same scope."""
         with closing(RunStore(self._run.path)) as store:
             text = store.get("forecast")
         stored = None if text is None else msgspec.json.decode(text, type=_Costs)
@@ -83,6 +105,17 @@ class Forecast:
             f"{_format_amount(amount)} {name}" for amount, name in zip(self._costs, _NAMES, strict=True)
         )
         return f"estimated {amounts}; it cost {format_cost(self._run.summary.cost - self._before)}"
+
+
+def _compute_scope(
+    args: argparse.Namespace, count: int | None, settings: Settings, parameters: Mapping[str, Any]
+) -> str:
+    """Return a digest of the lane, the lines, the parameters, and the models and prices of the configuration."""
+    tables = copy_tree(
+        {name: settings.get((name,)) for name in _TABLES if settings.where((name,)) is not None}
+    )
+    facts = [args.lane, count, stat_file(args.input), parameters, tables]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:

@@ -21,7 +21,8 @@ class Feed:
 
     def __init__(self, args: argparse.Namespace, parameters: dict[str, Any]) -> None:
         self._args = args
-        self._parameters = parameters
+        self.parameters = parameters
+        """The parameters of every row."""
         self.rows: deque[Row] = deque()
         """The rows that were read but not yet written."""
         self.has_changed = False
@@ -57,8 +58,8 @@ class Feed:
             self.rows.append(row)
         item = _make_item(make_prompt(row, args.prompt, args.column), args)
         if args.say:
-            return prepare_speech(number, item, self._parameters, args.voice)
-        return prepare(number, item, self._parameters, args.system, args.api)
+            return prepare_speech(number, item, self.parameters, args.voice)
+        return prepare(number, item, self.parameters, args.system, args.api)
 
 
 def _make_item(row: Row, args: argparse.Namespace) -> Any:

@@ -145,6 +145,27 @@ def test_an_interrupted_run_keeps_its_estimate(cli: CommandLine, upstream: Simul
     assert upstream.counts["requests"] == 3
 
 
+@pytest.mark.parametrize("edited", ["schema", "prices"])
+def test_an_estimate_is_made_again_if_what_it_depends_on_was_edited(
+    cli: CommandLine, upstream: Simulator, edited: str
+) -> None:
+    options = ("-o", "out.jsonl", "--schema", "schema.json", "-p", "max_tokens=50")
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
+    Path("schema.json").write_text(json.dumps(schema))
+    upstream.fail(Fault.status(401))
+    assert cli("batch", "run", "lines.csv", "--column", "text", *options).returncode == 4
+    if edited == "schema":
+        Path("schema.json").write_text(json.dumps({**schema, "description": "The mood of the line. " * 20}))
+    else:
+        with Path("llmcore.toml").open("a") as config:
+            config.write('\n[prices."openai:gpt-4o-mini"]\ninput = 30.0\noutput = 120.0\n')
+    whole = run_json(cli, *options, "--dry-run")
+    found = run_json(cli, *options)
+    assert [Decimal(found[f"estimate_{name}"]) for name in ("least", "likely", "most")] == [
+        Decimal(whole[f"cost_{name}"]) for name in ("least", "likely", "most")
+    ]
+
+
 def test_embeddings_have_no_schema(cli: CommandLine, upstream: Simulator) -> None:
     done = cli("batch", "run", "lines.csv", "-o", "out.jsonl", "--api", "embeddings", "--schema", "mood")
     assert (done.returncode, "embeddings have no schema" in done.stderr) == (2, True)
