@@ -20,7 +20,7 @@ _MEDIA: Final = ("audio", "images", "image")
 def is_cacheable(reply: Reply, *, several: bool = False) -> bool:
     """Return whether *reply* is complete and has content: text other than white space, a tool call, audio or an image.
 
-    Reasoning alone is not content.
+    A reply that has only reasoning has no content.
 
     Args:
         reply: The provider's answer.

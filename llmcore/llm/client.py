@@ -241,7 +241,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         reply = peek(calls[0], self._services)
         if kind is None:
             return with_fallback(calls, self._services) if reply is None else reply
-        from llmcore.llm.repair import parse_or_repair  # lazy, because a plain chat does not need it
+        from llmcore.llm.repair import parse_or_repair  # imported here: a plain chat does not need it
         from llmcore.llm.structured import parse_reply
 
         if reply is not None and not repairs:
@@ -304,7 +304,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def _prepare(
         self, prompt: Prompt, response_format: Any, options: ChatOptions, *, streaming: bool
     ) -> tuple[list[ChatCall], Any, int]:
-        """Check the arguments. Return one call for each model, the type to parse the answer into, and `repair`."""
+        """Check the arguments. Return the calls (one for each model), the type of the parsed answer, and `repair`."""
         given = cast("dict[str, Any]", options)
         take = given.pop
         messages = build_messages(prompt, take("messages", None), take("system", None))

@@ -70,7 +70,7 @@ UTF-16 and AAC begin with the same sync bits, but with another layer.
 def detect_type(content: bytes) -> ContentType | None:
     """Return the type of *content* by its first bytes.
 
-    The result is None for text and for types whose signature is not known here.
+    The result is None for text and for unknown signatures.
     """
     if content[:4] == b"RIFF" and content[8:12] in (b"WAVE", b"WEBP"):
         return _TYPES["wav" if content[8:12] == b"WAVE" else "webp"]

@@ -294,7 +294,7 @@ def _read_extra_body(backend: Backend) -> dict[str, Any]:
 
 
 def _count_content(target: Target, wanted: Countable) -> TokenCount:
-    """Count a text or a chat request. A count of other requests is marked as not exact."""
+    """Count a text or a request. The count of a request that is not a chat is marked as not exact."""
     counter = _find_counter(target.backend)
     if wanted.text is not None:
         return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)

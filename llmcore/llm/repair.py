@@ -61,8 +61,8 @@ def parse_or_repair(
     that fits is cached under this key.
 
     Raises:
-        MalformedReply: The last answer does not fit; or an answer was cut off. A repair would not help against this,
-            because the new answer would be cut off too.
+        MalformedReply: The last answer does not fit. Or an answer was cut off; no repair is tried then, because the
+            new answer would be cut off too.
     """
     deadlines = [call.deadline for call in calls]
     if reply is None:

@@ -21,7 +21,7 @@ _FENCE: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*)```", re.DOTALL)
 """Matches a code fence. The match is greedy, because texts in the JSON may contain code fences."""
 _CUT: Final[Mapping[str, tuple[str, str | None]]] = {
     "length": (
-        "it was cut off by max_tokens, or by the longest answer of the model",
+        "it was cut off by max_tokens, or by the output limit of the model",
         "chat(..., max_tokens=MORE)",
     ),
     "content_filter": ("it was cut off by the content filter of the server", None),

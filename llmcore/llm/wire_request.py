@@ -130,7 +130,7 @@ def check_arguments(options: Mapping[str, Any], known: frozenset[str]) -> None:
         where=name,
         expected=", ".join(sorted(known)),
         suggestion=near[0] if near else None,
-        notes=() if near else ("parameters of the model belong into the body",),
+        notes=() if near else ("parameters of the model belong in the body",),
         fix=f"send(body, {near[0]}=...)" if near else f'send({{**body, "{name}": ...}})',
     )
 

@@ -31,7 +31,7 @@ __all__ = ["Answer", "Call", "Entry", "Proceed", "RequestKind", "Services", "Sta
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The services that all requests of one Core share.
 
-    A service that a cached answer does not need is a function that creates the service at its first use.
+    Services that a cached answer does not need are functions, which create the service at the first call.
     """
 
     cache: CacheStore

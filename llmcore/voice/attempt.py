@@ -48,7 +48,7 @@ def split_bytes(audio: bytes) -> Generator[bytes, Any, None]:
 def _stream(
     call: SpeechCall, traits: VoiceTraits, settings: Mapping[str, Any]
 ) -> Generator[Any, Any, Speech]:
-    """Check that the stream begins with audio; then emit the following bytes as they arrive."""
+    """Emit the bytes of the stream as they arrive, after a check that the stream begins with audio."""
     received: list[bytes] = []
     held = b""
 

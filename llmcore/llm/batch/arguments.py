@@ -17,7 +17,7 @@ BatchApi = Literal["chat", "embeddings"]
 
 
 def read_budget(text: str, tag: str) -> Budget:
-    """Return the budget *text* for the calls with *tag*.
+    """Return the budget of the calls with *tag*, with the amount in *text*.
 
     Raises:
         BadRequest: *text* is not an amount.

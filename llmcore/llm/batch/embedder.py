@@ -140,5 +140,5 @@ def _divide(found: Embeddings) -> list[Reply]:
 
 
 def _share(total: int, parts: int, place: int) -> int:
-    """Divide *total* into *parts* whole numbers. Return the one with the index *place*. Their sum is *total*."""
+    """Divide *total* into *parts* whole numbers. Return the number with the index *place*."""
     return total // parts + (place < total % parts)

@@ -60,7 +60,7 @@ class SharedRun:
         spending = self._spending
         if not spending.is_enabled:
             raise EngineError(
-                "the workers of an engine need a ledger, and there is none",
+                "the workers of an engine need a ledger, but the ledger is disabled",
                 code="LC331",
                 where="[ledger] enabled",
                 expected="a ledger, which decides which worker sends a request",
@@ -165,9 +165,10 @@ class Engine:
         return (self._slots + self._slots // 2 + 1) * _SIZE
 
     async def _count_slots(self) -> None:
-        """Count the slots of the engine, unless they were counted a moment ago. An engine may have to start workers for this.
+        """Count the slots of the engine, at most every `_COUNT_S` seconds.
 
-        All chunks wait for the count, because the concurrency of the run is divided by the number of slots.
+        An engine may have to start workers first. All chunks wait for the count, because the concurrency of the run
+        is divided by the number of slots.
         """
         import asyncio
 

@@ -65,7 +65,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     """The input tokens of the requests to send. The following fields also describe these requests."""
     exact_share: float = 1.0
-    """The part of `input_tokens` that is counted exactly; the other tokens are estimated."""
+    """The share of `input_tokens` that is counted exactly, from 0 to 1; the other tokens are estimated."""
     output_least: int = 0
     output_likely: int = 0
     """The likely output tokens, from the mean of the model's last answers in the ledger, or 256 tokens per answer."""

@@ -229,8 +229,8 @@ class LiveLane:
         if batch.fresh and not self._add(batch):
             return
         if self._exhausted and self._stop is None and not self._is_complete:
-            # Mark the run as complete only after the last items are stored: after a crash in between, they would be
-            # lost.
+            # Mark the run as complete only after the last items are stored. Otherwise a crash in between would lose
+            # them.
             self._is_complete = self._try(lambda: self._store.set(complete="1"))
         if batch.failed or batch.done:
             self._save([], batch.done, batch.failed)
@@ -385,5 +385,5 @@ class LiveLane:
                 self._stop = LLMCoreError(
                     f"{self._failed} of {seen} items failed, more than max_failures allows",
                     code="LC322",
-                    expected="fewer failures; the error of each item is stored with it",
+                    expected="fewer failures; the file of the run contains the error of each item",
                 )

@@ -36,7 +36,7 @@ class Pace:
         self._fixed = fixed is not None
         self._clock = clock
         self._ceiling = float(_MOST)
-        """The concurrency up to which the concurrency grows quickly."""
+        """The limit below which the concurrency grows quickly."""
         self._slow = 0.0
         """The amount by which the concurrency has grown above the ceiling."""
         self._burst_from = self.limit

@@ -340,7 +340,7 @@ class QueueLane:
     def _save(self) -> None:
         """Store the answers, then delete their requests.
 
-        Results that are not stored yet are read from the vendor again after a crash.
+        In this order, a crash loses no answer: results that are not stored yet are read from the vendor again.
         """
         if self._answers or self._done:
             self._store.finish(self._answers, self._done, [])
@@ -381,5 +381,5 @@ class QueueLane:
             self._stop = LLMCoreError(
                 f"{self._failed} of {self._ended} items failed, more than max_failures allows",
                 code="LC322",
-                expected="fewer failures; the error of each item is stored with it",
+                expected="fewer failures; the file of the run contains the error of each item",
             )

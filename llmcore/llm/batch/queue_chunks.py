@@ -65,7 +65,7 @@ class Chunks:
         self._is_over = drains
         """True if no further batches are created."""
         self._unconfirmed: dict[int, float] = {}
-        """Id of a chunk whose batch may exist -> the time at which the search for the batch in the vendor's list ends."""
+        """Id of a chunk with a batch that may exist -> the monotonic time until which this batch is searched for."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
         self._failures = 0

@@ -25,7 +25,7 @@ _MOST_LOOKS: Final = 4
 
 
 class ChunkWork(NamedTuple):
-    """Functions of the lane that end requests."""
+    """The functions of the lane that the settlement calls."""
 
     find_call: Callable[[bytes], ChatCall | None]
     answer: Callable[[str, bytes, Reply, int], None]

@@ -51,7 +51,7 @@ class Source:
         return task.result()
 
     async def close(self) -> None:
-        """End an async generator."""
+        """Stop waiting for the next item, and close an async generator."""
         import asyncio
 
         if self._next is not None:

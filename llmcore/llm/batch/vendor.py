@@ -1,4 +1,4 @@
-"""Calls of a vendor's queue, for the lane `queue`."""
+"""Call the queue of a vendor, for the lane `queue`."""
 
 from __future__ import annotations
 

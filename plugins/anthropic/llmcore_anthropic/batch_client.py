@@ -29,7 +29,7 @@ class Batches(Transport):
 
     _max_tokens: int
 
-    def batch_limits(self, model: str) -> BatchLimits:  # noqa: ARG002 - the limits are those of all models
+    def batch_limits(self, model: str) -> BatchLimits:  # noqa: ARG002 - all models have the same limits
         """See `BatchBounds.batch_limits`."""
         return LIMITS
 
@@ -132,7 +132,7 @@ class Batches(Transport):
     def _add_page(
         self, headers: httpx2.Headers, body: bytes, found: list[BatchStatus], since: float
     ) -> str | None:
-        """Add the batches of a page that are new enough. Return the id with which the next page starts."""
+        """Add the batches of a page that are new enough. Return the id after which the next page begins."""
         page = read_listing(self._read_json(headers, body), self._errors)
         if isinstance(page, ProviderError):
             raise page

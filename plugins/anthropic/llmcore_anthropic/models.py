@@ -1,4 +1,4 @@
-"""The models of Anthropic's servers, with the sizes of their contexts and answers.
+"""The models of Anthropic's servers, with the sizes of their contexts.
 
 Sources, read 2026-11: the types of the vendor's SDK 2.14.0, and genai-prices 0.2.3.
 """

@@ -22,7 +22,7 @@ def read_reply(body: bytes, headers: Headers, sent: int, errors: Errors) -> Repl
     Args:
         body: The body of an answer with status 200.
         headers: The headers of the answer.
-        sent: The bytes of the request, for the estimate of a missing usage.
+        sent: The number of bytes of the request, for the estimate of a missing usage.
         errors: Makes the error.
     """
     try:

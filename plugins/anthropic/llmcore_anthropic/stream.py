@@ -34,7 +34,7 @@ class StreamReader:
 
     Args:
         headers: The headers of the answer.
-        sent: The bytes of the request, for the estimate of a missing usage.
+        sent: The number of bytes of the request, for the estimate of a missing usage.
         errors: Makes the errors.
         model: The requested model.
     """

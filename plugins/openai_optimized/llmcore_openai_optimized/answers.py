@@ -1,8 +1,8 @@
 """Read complete answers that are not chats. This module does no I/O.
 
-Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback
-contains the local variables of every frame. The variables of these functions contain the request and the answer; the
-variables of the public methods contain neither.
+Functions return errors instead of raising them, and the provider's public methods raise these errors. The reason: a
+traceback contains the local variables of every frame. The variables of these functions contain the request and the
+answer; the variables of the public methods contain neither.
 """
 
 from __future__ import annotations

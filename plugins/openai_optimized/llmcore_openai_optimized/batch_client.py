@@ -42,7 +42,7 @@ _CONFLICT: Final = 409
 class OpenAIBatches(OpenAIClient):
     """Implement the contracts of `llmcore.contracts.batches`."""
 
-    def batch_limits(self, model: str) -> BatchLimits:  # noqa: ARG002 - the limits are those of all models
+    def batch_limits(self, model: str) -> BatchLimits:  # noqa: ARG002 - all models have the same limits
         """See `BatchBounds.batch_limits`."""
         return LIMITS
 
@@ -261,7 +261,7 @@ def _make_page(after: str) -> str:
 def _add_page(
     page: tuple[list[BatchStatus], str | None] | ProviderError, found: list[BatchStatus], since: float
 ) -> str | None:
-    """Add the batches of *page* that are new enough. Return the start of the next page.
+    """Add the batches of *page* that are new enough. Return the id after which the next page begins.
 
     Raises:
         ProviderError: The page is an error.

@@ -130,7 +130,7 @@ def read_status(document: Any, errors: Errors) -> BatchStatus | ProviderError:
 
 
 def read_listing(document: Any, errors: Errors) -> tuple[list[BatchStatus], str | None] | ProviderError:
-    """Return the batches of one page and the start of the next page, or the error."""
+    """Return the batches of one page and the id after which the next page begins, or the error."""
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         return errors.make_malformed("a document that is not a list of batches", _NO_HEADERS)

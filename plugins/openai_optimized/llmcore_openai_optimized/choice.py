@@ -21,7 +21,7 @@ _THOUGHTS: Final = frozenset({"thinking", "reasoning"})
 
 
 class UnknownShape(Exception):
-    """A field of an answer has an unknown shape."""
+    """A field of an answer has a type or structure that the reader does not know."""
 
     def __init__(self, field: str, value: Any) -> None:
         super().__init__(field)

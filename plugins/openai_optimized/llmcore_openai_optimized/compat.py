@@ -20,7 +20,7 @@ __all__ = ["OptimizedOpenAIProvider"]
 _TEMPERATURE: Final = 0.7
 """The default temperature of existing code.
 
-`_make_parameters` compares the temperature with it by identity, to detect whether the caller passed one.
+`_make_parameters` compares by identity with this object, to detect whether the caller passed a temperature.
 """
 
 

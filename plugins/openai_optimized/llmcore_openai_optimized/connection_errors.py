@@ -53,7 +53,7 @@ def describe(  # noqa: PLR0911 - one return for each kind of failure
         return Timeout(f"{address} {did} ({type(raised).__name__})")
     if isinstance(raised, httpx2.DecodingError):
         return MalformedReply(f"the answer cannot be decompressed ({what})")
-    begun = begun or bool(_BAD_CHUNK.search(what))  # chunks follow the headers
+    begun = begun or bool(_BAD_CHUNK.search(what))  # a chunk proves that the headers have arrived
     if isinstance(raised, httpx2.RemoteProtocolError) and not begun and not _NO_ANSWER.search(what):
         return _make_malformed(what, address)
     # If TLS ends early, anyio raises EndOfStream, which httpcore does not translate.

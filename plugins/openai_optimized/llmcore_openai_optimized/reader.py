@@ -1,7 +1,7 @@
 """Parse answers of Chat Completions from bytes to deltas and a reply. This module does no I/O.
 
 One reader handles complete answers and streams. Some servers send a stream instead of an answer, or the reverse, with
-a wrong content type. The first byte of the body shows which of the two it is.
+a wrong content type. So the reader looks at the first byte of the body, and not at the content type.
 """
 
 from __future__ import annotations
