@@ -11,7 +11,7 @@ __all__ = ["CODES", "GROUPS", "Explanation", "render_page"]
 
 
 class Explanation(NamedTuple):
-    """The entry of one code."""
+    """The explanation of one code."""
 
     summary: str
     cause: str
@@ -171,9 +171,9 @@ CODES: Final[dict[str, Explanation]] = {
     "LC801": _E("a storage key is invalid", "The key is empty, absolute, leaves the storage, or has characters that a system forbids.",
                 "Use a relative path with `/` between its parts."),
     "LC802": _E("the storage key does not exist", "No file has this key.", "`llmcore store ls` lists the keys."),
-    "LC803": _E("the storage key exists already", "`overwrite=False` was set.", "Use another key, or allow overwriting."),
-    "LC804": _E("the storage is read-only", "The folder or the bucket may not be written.", "Set another place: `llmcore config set storage.fs.root ./data`."),
-    "LC805": _E("the storage is full", "There is no space left.", "Delete files, or use another place."),
+    "LC803": _E("the storage key exists already", "`save_if_absent` found a file under the key.", "Use another key, or replace the file with `save`."),
+    "LC804": _E("the storage is read-only", "The folder or the bucket may not be written.", "Set another folder: `llmcore config set storage.fs.root ./data`."),
+    "LC805": _E("the storage is full", "There is no space left.", "Delete files, or use another folder or bucket."),
     "LC806": _E("the stored file has changed", "A conditional write found another version.", "Load the file again, and repeat the change."),
     "LC807": _E("the storage cannot be reached", "The server of the storage is down, or does not answer in time.", "`llmcore doctor` contacts the server."),
     "LC808": _E("the storage refuses the credentials", "The credentials are missing or wrong, or lack a permission.", "Set the credentials that the vendor's tools read."),
@@ -185,7 +185,7 @@ CODES: Final[dict[str, Explanation]] = {
     "LC905": _E("the text cannot be spoken", "The text is invalid SSML, or contains a lone surrogate.", "Fix the part that the error shows."),
     "LC906": _E("the recordings for a voice are invalid", "Consent, name or audio is missing or of the wrong type.", "Pass what the error expects."),
 }  # fmt: skip
-"""Code -> entry, in order."""
+"""Code -> explanation, sorted by code."""
 
 
 def render_page() -> str:

@@ -1,4 +1,4 @@
-"""The hooks that a plugin implements, for a provider, an observer or a table: the first page that a plugin author reads.
+"""The hooks that a plugin implements, for a provider, an observer or a table. Plugin authors start here.
 
 A plugin is a distribution with one small module that imports no SDK, and an entry point that names this module.
 The group of the entry point is the kind of provider. The name of the entry point is the name of the
@@ -62,7 +62,7 @@ A plugin's module declares the version for which the plugin was written: `LLMCOR
 """
 
 OLDEST_API: Final = 1
-"""The oldest version of the hooks whose plugins this host still loads."""
+"""This host loads plugins that were written for this version of the hooks or a later one, up to `API_VERSION`."""
 
 API_CHANGES: Final[Mapping[int, str]] = {}
 """Version of the hooks, from version 2 on -> the changes in this version, each as an instruction to authors: "rename X to Y"."""
@@ -91,7 +91,7 @@ if TYPE_CHECKING:
 else:
 
     def hookspec(function: Any = None, **options: Any) -> Any:
-        """Mark a hook, as `pluggy.HookspecMarker("llmcore")`."""
+        """Mark a hook, as `pluggy.HookspecMarker("llmcore")` does."""
         if function is None or options:
             return _load_marker("HookspecMarker")(function, **options)
         function.llmcore_spec = {
@@ -103,7 +103,7 @@ else:
         return function
 
     def hookimpl(function: Any = None, **options: Any) -> Any:
-        """Mark an implementation of a hook, as `pluggy.HookimplMarker("llmcore")`."""
+        """Mark an implementation of a hook, as `pluggy.HookimplMarker("llmcore")` does."""
         if function is None or options:
             return _load_marker("HookimplMarker")(function, **options)
         function.llmcore_impl = {}  # pluggy adds its defaults
@@ -130,10 +130,10 @@ else:
     class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Base class of a provider's options. Each annotated field is one key of the table `[kind.name]`.
 
-        Besides plain types, `Duration` ("90s"), `Size` ("64MB") and `Secret` ("env:NAME") of `llmcore.types`
-        may be used, and `pathlib.Path`. A relative path in a configuration file is resolved from the folder
-        of that file. A path from a dict, an environment variable or a default stays relative. A frozen
-        dataclass may be used in place of this class.
+        A field has a plain type, `pathlib.Path`, or a type of `llmcore.types`: `Duration` ("90s"), `Size` ("64MB") or
+        `Secret` ("env:NAME"). A relative path in a configuration file is resolved from the folder of that file. A path
+        from a dict, an environment variable or a default stays relative. A frozen dataclass may be used in place of
+        this class.
         """
 
 
@@ -173,7 +173,7 @@ class BillSource(msgspec.Struct, frozen=True, kw_only=True):
     create: Callable[[Any], BillReader]
     """A function that takes the checked options of the table and returns the reader.
 
-    Before `fetch`, the reader needs no key.
+    The reader needs no key until `fetch` is called.
     """
 
 
@@ -204,7 +204,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     """
     apis: frozenset[str] | Callable[[OptionsT], frozenset[str]] = frozenset({"chat"})
     """llm: the APIs whose requests the provider accepts: "chat", "responses", "messages"; or a function that takes the checked
-    options and returns them.
+    options and returns the APIs.
 
     The host translates requests of other APIs.
     """
@@ -217,8 +217,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     create the provider and ask the provider itself.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
-    """llm: a function that returns everything that can change the answer besides the request, such as address and
-    account.
+    """llm: a function that returns the facts outside of the request that can change the answer, such as address and account.
 
     The result is part of the cache key. None means all options, which is always correct but causes unnecessary misses.
     """

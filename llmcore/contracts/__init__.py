@@ -1,7 +1,7 @@
 """The contracts of backends, one module for each kind.
 
 Each contract is a small Protocol. A backend must implement the first Protocol of its kind or that Protocol's async
-variant. All other protocols are optional abilities: the host checks whether the backend has their methods.
+variant. All other protocols are optional abilities: a backend has an ability if it has the methods of the protocol.
 """
 
 from llmcore.contracts.batches import (

@@ -32,13 +32,13 @@ class BatchLLMProvider(Protocol):
 
         Args:
             requests: Requests to one model, within the limits that `BatchBounds` reports.
-            metadata: At most four short texts to store with the batch, if the vendor supports that. `list_batches`
-                uses them to find a batch whose creation was not confirmed.
+            metadata: At most four short texts to store with the batch, if the vendor supports that. The host looks for
+                them in the result of `list_batches`, to find a batch whose creation was not confirmed.
 
         Raises:
             BadRequest: The vendor rejected the requests; nothing was created.
-            ProviderError: As in `LLMProvider.complete`. If `sent` is False, or the answer has an error status, no
-                batch was created. Otherwise the host looks for the batch with `list_batches`.
+            ProviderError: As in `LLMProvider.complete`. If the error's `sent` is False, or the answer has an error
+                status, no batch was created. After other errors, the host looks for the batch with `list_batches`.
         """
         ...
 

@@ -29,9 +29,7 @@ class BillReader(Protocol):
     def parse(self, documents: Sequence[Mapping[str, Any]]) -> Bill:
         """Return the bill in *documents*, which are decoded pages of `fetch` in any order.
 
-        Their numbers with a decimal point are `Decimal`.
-
-        No key and no network are needed.
+        Numbers with a decimal point were decoded as `Decimal`. Use no key and no network.
 
         Raises:
             BadRequest: A document is not a page of the vendor's reports, or it lacks the groups that `fetch` requests.

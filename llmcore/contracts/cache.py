@@ -54,7 +54,7 @@ class CacheProvider(Protocol):
         ...
 
     def clear(self) -> None:
-        """Delete all entries of caches with the same options. Keep all other entries."""
+        """Delete all entries that this cache, or another cache with the same options, has stored. Keep other entries."""
         ...
 
 
@@ -131,7 +131,7 @@ class CacheLeases(Protocol):
 
 @runtime_checkable
 class CacheVersion(Protocol):
-    """Detect at low cost that any process has written. The host then uses a memory tier."""
+    """Detect at low cost that any process has written to the cache. The host adds a memory tier to such a cache."""
 
     def version(self) -> int:
         """Return a number that changes with every write by any process."""
@@ -140,19 +140,19 @@ class CacheVersion(Protocol):
 
 @runtime_checkable
 class CacheHistory(CacheVersion, Protocol):
-    """Report which keys changed last. The memory tier then drops only these keys."""
+    """Report which keys changed last, so that the memory tier drops only these keys."""
 
     def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
         """Return the current version, and the keys that were written or deleted after *version*.
 
-        If any key may have changed, None stands in place of the keys. Leases are not changes.
+        None in place of the keys means that any key may have changed. Acquiring or releasing a lease is not a change.
         """
         ...
 
 
 @runtime_checkable
 class CacheChanges(Protocol):
-    """Report the keys that other processes write. The host then uses a memory tier."""
+    """Report the keys that other processes write. The host adds a memory tier to such a cache."""
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
         """Call *changed* from now on, from any thread, with the keys that any process wrote or deleted.

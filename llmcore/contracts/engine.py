@@ -1,4 +1,4 @@
-"""The contract of an engine. An engine runs parts of a batch in worker processes, on this machine or on a cluster."""
+"""The contract of an engine. An engine runs chunks of a batch in worker processes, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["EngineProvider"]
 class EngineProvider(Protocol):
     """Run functions in worker processes. Several threads may call at the same time.
 
-    An engine may lose a worker, and may run the same work twice. A repetition costs nothing, because the ledger decides
-    which worker sends a request.
+    An engine may lose a worker, and may run the same work twice. A repetition costs nothing, because the ledger lets only
+    one worker send a request.
     """
 
     def count_slots(self) -> int:
@@ -34,8 +34,8 @@ class EngineProvider(Protocol):
 
         *function* belongs to a module that the worker can import, so it can be pickled by name. The future raises only
         `EngineError`. Set `lost=True` if the worker ended or cannot be reached; the host then submits the work again.
-        If *function* raised, the message has the type and the text of its exception. `Future.cancel` withdraws work
-        that has not started. `cancel` returns True only if the work will not run.
+        If *function* raised an exception, the message of the `EngineError` has the type and the text of that exception.
+        `Future.cancel` withdraws work that has not started. `cancel` returns True only if the work will not run.
         """
         ...
 

@@ -44,7 +44,7 @@ class LedgerProvider(Protocol):
     """
 
     location: str
-    """The ledger's place, for errors: a path, or an address without its password."""
+    """Where the ledger is, for errors: a path, or an address without its password."""
 
     def prepare(self, timeout_s: float) -> bool:
         """Create or migrate the tables, and settle the rows of dead owners. Return whether the ledger has budgets.
@@ -86,15 +86,15 @@ class LedgerProvider(Protocol):
     def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
         """Insert closed rows: cache hits, and requests that were recorded during an outage of the ledger.
 
-        The counters add the cost of the rows. A second call with the same *batch* changes nothing. The host does not repeat
-        the batches in *forget*. The `id` of a row is ignored.
+        Add the cost of the rows to the counters. Store the name *batch*: a second call with the same name changes nothing.
+        Delete the stored names in *forget*, because the host does not repeat these batches. Ignore the `id` of a row.
         """
         ...
 
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
         """Return the counters of all budgets in the periods that contain *at*, sorted by text. Change nothing.
 
-        For a scope of *scopes* without a counter, sum the rows of its period.
+        For a scope of *scopes* without a counter, sum the rows of the scope's period that contains *at*.
         """
         ...
 
@@ -156,7 +156,7 @@ class LedgerBuffer(Protocol):
     """Keep rows in this process for a moment, and write them together."""
 
     def flush(self, timeout_s: float) -> None:
-        """Write the rows, and return what this process has reserved for future requests.
+        """Write the rows, and give back to the budgets what this process has reserved for future requests.
 
         The host calls this method when Python ends; `close` does the same.
         """
@@ -170,8 +170,8 @@ class LedgerImport(Protocol):
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """Add `counter.spent` to the counter with the same scope and period. Create a missing counter.
 
-        The other ledger has pruned the rows of this amount. A second call with the same *batch* changes nothing and
-        returns False.
+        The rows that make up this amount were pruned from the other ledger. A second call with the same *batch* changes
+        nothing and returns False.
         """
         ...
 
@@ -214,7 +214,7 @@ class LedgerKeys(Protocol):
 
 @runtime_checkable
 class LedgerRuns(Protocol):
-    """Decide which worker of an engine sends an item of a batch, and store its answer until the run has ended.
+    """Decide which worker of an engine sends an item of a batch, and store the item's answer until the run has ended.
 
     An item is a request, with its hash as the key. A claim belongs to this process: other processes can take over the
     items of the claim only after this process has ended, as for the open rows of
@@ -222,7 +222,7 @@ class LedgerRuns(Protocol):
     """
 
     def open_run(self, run: str, timeout_s: float) -> None:
-        """Allow claims for *run*. The answers of an earlier part of the run are kept."""
+        """Allow claims for *run*. Keep the answers that were stored before the run was interrupted."""
         ...
 
     def claim_items(

@@ -116,7 +116,7 @@ class StorageConditional(Protocol):
         ...
 
     def save_if_absent(self, key: str, data: bytes) -> str:
-        """Store *data* if no file is stored under *key*; return its ETag.
+        """Store *data* if no file is stored under *key*; return the ETag of the new file.
 
         Raises:
             StorageExists: A file is stored under *key*.

@@ -62,7 +62,8 @@ class VoiceProvider(Protocol):
             settings: The provider's settings, such as `speed`. Raise BadRequest for an unknown one.
 
         Raises:
-            VoiceNotFound: The voice does not exist. TextTooLong: The text is too long; nothing was sent.
+            VoiceNotFound: The voice does not exist.
+            TextTooLong: The text is too long; nothing was sent.
             BadRequest: A setting is not acceptable; nothing was sent.
             NotAudio: The answer cannot be played.
             ProviderError: The backend refused or failed.
@@ -218,7 +219,7 @@ class VoiceOffline(Protocol):
 
         Args:
             voice: A voice id; None for the configured one.
-            settings: The caller's settings, including `model` and `format`, without those of the host.
+            settings: The caller's settings, including `model` and `format`, without the settings that the host adds.
 
         Raises:
             BadRequest: A setting is unknown or not acceptable; the error has the nearest name.
