@@ -44,9 +44,9 @@ class AlertDelivery:
     """Sends alerts.
 
     Args:
-        observers: The observers, of which some have `on_alert`.
+        observers: The configured observers. Those without `on_alert` receive no alerts.
         get_smtp: Returns [smtp].
-        queue: Runs what may take seconds.
+        queue: Runs the deliveries that may take seconds.
     """
 
     def __init__(self, observers: Sequence[Any], get_smtp: Callable[[], Any], queue: AlertQueue) -> None:
@@ -54,10 +54,10 @@ class AlertDelivery:
         self._observers = [observer for observer in observers if getattr(observer, "on_alert", None)]
         self._get_smtp = get_smtp
         self._failing: set[tuple[str, str]] = set()
-        """The receivers whose last alert failed, by budget. Their next failure is not logged."""
+        """Pairs of budget and receiver whose last delivery failed. Their next failure is not logged."""
 
     def send(self, budget: Budget, event: AlertEvent) -> None:
-        """Log the alert and notify the observers; send it to the other receivers in a thread.
+        """Log the alert and notify the observers. Send the alert to the other receivers in a thread.
 
         Of consecutive failures of one receiver, only the first is logged.
         """
@@ -123,14 +123,15 @@ def _explain(error: BaseException) -> str:
 
 
 def _post_event(budget: Budget, event: AlertEvent) -> None:
-    assert budget.alert_url is not None  # noqa: S101 - the key is set
+    assert budget.alert_url is not None  # noqa: S101 - `list_receivers` lists only keys that are set
     _post(budget.alert_url.reveal(), msgspec.json.encode(event))
 
 
 def _post_message(budget: Budget, event: AlertEvent) -> None:
-    assert budget.alert_slack_url is not None  # noqa: S101 - the key is set
+    assert budget.alert_slack_url is not None  # noqa: S101 - `list_receivers` lists only keys that are set
     text = describe(event)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's own syntax for links
+    # Slack reads these characters as markup.
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(character, entity)
     _post(budget.alert_slack_url.reveal(), msgspec.json.encode({"text": f"llmcore: {text}"}))
 

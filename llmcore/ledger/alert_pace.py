@@ -35,7 +35,7 @@ _TIMEOUT_S: Final = 2.0
 
 
 class _State:
-    """The state of one budget today.
+    """The result of the last check of one budget. It is used until the day ends.
 
     Args:
         day: The number of the day since 1970.
@@ -96,7 +96,7 @@ class PaceWatch:
             self._waiting[counter.scope] = counter
             if self._is_running:
                 return
-            # This is not a daemon thread, because the last call of a program may cause the alert.
+            # Python waits for this thread at exit, because it is not a daemon: the last call may cause the alert.
             thread = threading.Thread(target=self._run, name="llmcore-alert")
             # Without a thread, a later call tries again: reading the ledger here would delay the call.
             self._is_running = start_thread(thread)

@@ -1,4 +1,7 @@
-"""Work of alerts that must not delay a call: it runs in a thread, or waits until one can be started or the program ends."""
+"""Run the work of alerts in threads, so that it delays no call.
+
+If no thread can be started, the work waits until a later call starts one, or until the program ends.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ __all__ = ["AlertQueue"]
 
 
 class AlertQueue:
-    """Runs work in threads that are not daemons, because the last call of a program may cause an alert."""
+    """Runs work in threads that Python waits for at exit, because the last call of a program may cause an alert."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], object]] = (
@@ -34,7 +37,7 @@ class AlertQueue:
             start_thread(threading.Thread(target=self.run, name="llmcore-alert"))
 
     def run(self, timeout_s: float = math.inf) -> None:
-        """Run the waiting work here. Begin none after *timeout_s*."""
+        """Run the waiting work in this thread. After *timeout_s* seconds, begin no further work."""
         ends = time.monotonic() + timeout_s
         while time.monotonic() < ends:
             try:

@@ -58,7 +58,7 @@ class Alerts:
 
     Args:
         budgets: The configured budgets.
-        observers: The observers, of which some have `on_alert`.
+        observers: The configured observers. Those without `on_alert` receive no alerts.
         operations: The ledger.
         get_smtp: Returns [smtp].
         clock: Returns seconds since 1970.
@@ -95,7 +95,7 @@ class Alerts:
         ]
 
     def find_due(self, counters: Iterable[Counter]) -> list[Alert]:
-        """Return the due alerts. The ledger lets exactly one process claim each alert."""
+        """Return the alerts that are due. The caller must claim an alert in the ledger before it sends the alert."""
         self._queue.retry()
         if not self._budgets:
             return []
@@ -112,7 +112,7 @@ class Alerts:
         return due
 
     def claim_later(self, alerts: Sequence[Alert]) -> None:
-        """Claim *alerts* in a thread, and send those that this process gets.
+        """Claim *alerts* in a thread, and send the alerts that this process has claimed.
 
         If the answer to a claim is lost, the claim is repeated: the ledger gives the same answer again, so only this
         process sends the alert.
@@ -121,7 +121,7 @@ class Alerts:
             self._queue.submit(partial(self._claim, alerts))
 
     def finish(self, timeout_s: float) -> None:
-        """Send what still waits for a thread, when the program ends. Begin nothing after *timeout_s*."""
+        """Send the alerts that still wait for a thread, when the program ends. Begin none after *timeout_s* seconds."""
         self._queue.run(timeout_s)
 
     def _claim(self, alerts: Sequence[Alert]) -> None:

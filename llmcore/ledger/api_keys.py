@@ -1,6 +1,6 @@
-"""`core.keys`: the API keys of a gateway's clients, hashed, in the file of the ledger.
+"""`core.keys`: the API keys of a gateway's clients. The ledger stores their hashes.
 
-A key's name is the `user` of its calls.
+A key's name is the `user` of the calls with this key.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ class ApiKeys(ProcessBound):
         return key, text
 
     def revoke(self, name: str) -> ApiKey:
-        """Revoke the key *name*; return it.
+        """Revoke the key *name*, and return the key. A key that is already revoked does not change.
 
         Raises:
-            LedgerError: No valid key has the name, or the ledger cannot be written.
+            LedgerError: No key has the name, or the ledger cannot be read or written.
         """
         keys = {key.name: key for key in self.all()}
         if name not in keys:
@@ -133,7 +133,7 @@ class ApiKeys(ProcessBound):
         return bool(self._refresh())
 
     def find(self, text: str) -> ApiKey | None:
-        """Return the valid key with the text *text*.
+        """Return the valid key with the text *text*; None if there is no such key.
 
         The keys in memory are at most half a second old. The comparison takes constant time.
         """

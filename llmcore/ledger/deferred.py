@@ -27,7 +27,9 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
 
 
 def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
-    """Import the rows of the file next to the ledger. Then return the call ids of the settled rows with *tag*, from *since* on.
+    """Return the call ids of the settled rows with *tag*, from *since* (seconds since 1970) on.
+
+    Before that, import the rows that wait in the file next to the ledger; see `Spool`.
 
     Raises:
         LedgerError: The ledger cannot be read or written.
@@ -40,7 +42,7 @@ def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
 def make_unbooked(charge: Charge, at: float) -> Reservation:
     """Return the reservation of a request that was sent at *at* without a row.
 
-    Its outcome is booked in the file next to the ledger.
+    Settling the reservation writes the row of the request to the file next to the ledger; see `Spool`.
     """
     found = Reservation(charge, at)
     found.is_unbooked = True

@@ -97,7 +97,11 @@ class Events:
 
 
 def _read_headers(observer: Any, start: Any) -> dict[str, str]:
-    """Return the headers of *observer*. Raise an error if they do not map text to text: a provider would fail on them later."""
+    """Return the headers of *observer*.
+
+    Raises:
+        TypeError: A name or a value is not text. A provider would fail on such a header later.
+    """
     headers = dict(observer.get_headers(start))
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):

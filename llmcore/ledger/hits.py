@@ -19,7 +19,7 @@ from llmcore.threads import start_thread
 __all__ = ["HitKey", "Hits"]
 
 _PAUSE_S: Final = 1.0
-"""The interval at which counted hits are written."""
+"""The interval in seconds at which counted hits are written."""
 
 _json: Final = msgspec.json.Encoder()
 
@@ -63,7 +63,7 @@ class Hits:
                 entry[1] += saved
             if self._timer is not None:
                 return
-            # the thread refers to this object even after the Core was dropped
+            # The thread keeps this object alive, so the hits are written even if the Core was dropped.
             timer = threading.Timer(_PAUSE_S, self.write)
             timer.daemon, timer.name = True, "llmcore-hits"
             if start_thread(timer):
@@ -89,7 +89,7 @@ class Hits:
 
     def at_exit(self, timeout_s: float) -> None:
         """Write the counted hits; see `exits.AtExit`."""
-        del timeout_s  # other processes lock the file only for microseconds
+        del timeout_s  # other processes lock the file only for microseconds, so no timeout is needed
         self.write()
 
     def after_fork(self) -> None:

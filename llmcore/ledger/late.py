@@ -19,7 +19,7 @@ __all__ = ["LateSettlements", "Settle"]
 Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
 """Records outcomes in one transaction within the given seconds. Returns the error if that fails."""
 _ATTEMPT_S: Final = 0.25
-"""The duration of one attempt in seconds. `Spending.close` gets the connection between two attempts."""
+"""The duration of one attempt in seconds. `Spending.closing` gets the connection between two attempts."""
 _ATTEMPTS: Final = round(LOCK_TIMEOUT_S / _ATTEMPT_S)
 
 
@@ -100,7 +100,7 @@ class LateSettlements:
         while True:
             ends = time.monotonic() + _ATTEMPT_S
             error = self._try(_ATTEMPT_S)
-            if error is not None:  # do not retry at once after a refused connection, which takes no time
+            if error is not None:  # a refused connection fails at once, so wait before the next attempt
                 time.sleep(max(0.0, ends - time.monotonic()))
             attempts = 0 if error is None else attempts + 1
             with self._lock:

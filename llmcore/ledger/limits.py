@@ -19,7 +19,7 @@ from llmcore.support.money import from_integer, to_integer
 __all__ = ["BudgetLimits"]
 
 _FIRST_PART: Final = 0.01
-"""The fraction of a period that must have passed before spending is projected to its end."""
+"""The fraction of a period that must have passed before spending is projected to the end of the period."""
 
 
 class BudgetLimits:
@@ -29,7 +29,7 @@ class BudgetLimits:
         self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
         """All budgets.
 
-        A withdrawn budget of a user stays in the list, because calls in progress may still refer to it.
+        A user's budget stays here after it was withdrawn, because calls in progress may still refer to it.
         """
         self._configured = [_make_limit(budget) for budget in configured]
         self._of_users: Mapping[str, tuple[Limit, ...]] = {}
@@ -51,7 +51,7 @@ class BudgetLimits:
         self.budgets = {**self.budgets, limit.scope: budget}
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
-        """Replace the budgets of users. The scope of such a budget is only `user`.
+        """Replace the budgets of users. Each of them limits all calls of one user.
 
         If the configuration has a budget for the same calls and period, both limits apply.
         """
@@ -66,7 +66,10 @@ class BudgetLimits:
         self.budgets, self._of_users = named, of_users
 
     def make_states(self, rows: Iterable[tuple[str, str, int, int]], at: float) -> list[BudgetState]:
-        """Return the states of budgets at the time *at* from rows of `read_budgets`."""
+        """Return the states of budgets at the time *at*.
+
+        Each row has the text of a scope, the period, and the spent and reserved amounts.
+        """
         states = []
         for text, period, spent, reserved in rows:
             scope = parse_scope(text)

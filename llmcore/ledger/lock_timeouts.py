@@ -24,12 +24,12 @@ INLINE_TIMEOUT_S: Final = 1.0
 DEFAULT_TIMEOUT_S: Final = 0.7
 """Timeout for a call that can be answered without the ledger.
 
-Together with `SETTLE_TIMEOUT_S`, the time is less than a second.
+Together with `SETTLE_TIMEOUT_S`, it delays a call by less than a second.
 """
 SETTLE_TIMEOUT_S: Final = 0.05
 """Timeout for settling.
 
-The time is short because the answer is complete. After the timeout, a thread writes the row.
+It is short because the caller waits for an answer that is already complete. After the timeout, a thread writes the row.
 """
 _PART: Final = 0.9
 FAILING_TIMEOUT_S: Final = 0.02
@@ -49,10 +49,10 @@ def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) 
 
 
 def limit_timeout(timeout_s: float, left_s: float) -> float:
-    """Return the minimum of *timeout_s* and most of *left_s*, which are the seconds until the call's deadline.
+    """Return *timeout_s*, but at most nine tenths of *left_s*, the seconds until the call's deadline.
 
-    The call must end with the error of the ledger, not with the timeout of its caller. A ledger that works gets the time to
-    answer even after the deadline.
+    So a call whose ledger does not answer ends with the ledger's error, not with a timeout. The result is at least
+    `SETTLE_TIMEOUT_S`, so that a ledger that works can answer even after the deadline.
     """
     return min(timeout_s, max(_PART * left_s, SETTLE_TIMEOUT_S))
 

@@ -58,8 +58,9 @@ class Meter:
             self._input += event.usage.input_tokens
             self._output += event.usage.output_tokens
             self._characters += event.characters
+            # A failed call may have a cost: the pieces before the failed piece were paid for.
             self._cost += event.cost or 0
-            if event.error is not None:  # the pieces before the failed piece were paid for
+            if event.error is not None:
                 self._failures += asked
                 return
             self._calls += 1

@@ -20,7 +20,7 @@ class Claims:
     """The days from which an earlier migration has already copied rows.
 
     Args:
-        location: The place of the source.
+        location: The location of the ledger from which rows are copied, the source.
         target: The ledger that gets the rows.
     """
 
@@ -30,7 +30,10 @@ class Claims:
         self._is_new: dict[int, bool] = {}
 
     def is_new(self, at: float) -> bool:
-        """Return whether no earlier migration copied rows of the day of *at* from this source."""
+        """Return False if an earlier migration has copied rows of this source from the day that contains *at*.
+
+        The first call for a day claims the day in the target.
+        """
         day = int(at // 86400)
         if day not in self._is_new:
             name = f"{self._location} day {day}"
@@ -45,8 +48,7 @@ class PrunedRows:
 
     Args:
         periods: The periods whose rows were pruned in the source.
-        is_new: Returns whether no earlier migration copied rows of the day of a moment. All rows of the target on such a
-            day come from calls of the target itself.
+        is_new: See `Claims.is_new`. On a new day, all rows of the target come from calls of the target itself.
     """
 
     def __init__(self, periods: Sequence[tuple[float, float]], is_new: Callable[[float], bool]) -> None:
@@ -72,7 +74,7 @@ class PrunedRows:
                 amounts[name] += getattr(row, name) or 0
 
     def add_sum(self, row: LedgerRow) -> None:
-        """Add a sum of the source. A period may have several sums with the same keys."""
+        """Add a sum of the source. Sums with the same period and keys are added up."""
         key = _identify(row, row.at)
         known = self._sums.get(key)
         if known is not None:

@@ -1,4 +1,4 @@
-"""Copy a ledger into another one: rows, API keys, and the amounts of budgets that no row explains any more."""
+"""Copy a ledger into another one: rows, API keys, and amounts of budgets whose rows no longer exist."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def migrate(source: Operations, target: Operations) -> Migrated:
     ]
     rows = 0
     for batch in _iter_batches(_iter_missing(source, target, left)):
-        # a sum keeps its id, and its count grows when more rows are pruned
+        # A sum keeps its id when its count grows, so the id alone does not identify its content.
         ids = [(row.id, row.count) if row.attempt == SUM_ATTEMPT else row.id for row in batch]
         numbers = hashlib.sha256(repr(ids).encode()).hexdigest()
         target.run("record", f"{source.provider.location} {numbers}", batch, [], LOCK_TIMEOUT_S)
@@ -94,7 +94,7 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
     pruned = PrunedRows(source.run("read_pruned", LOCK_TIMEOUT_S), claim.is_new)
     known: Counter[int] = Counter()
     replaced: dict[int, list[LedgerRow]] = {}
-    """Rows of *target* in pruned periods. If *source* no longer has such a row, its sums include the row."""
+    """Rows of *target* in pruned periods. If *source* no longer has such a row, the sums of *source* include it."""
     for row in target.run("iterate_rows", query, LOCK_TIMEOUT_S):
         if row.attempt == SUM_ATTEMPT:
             pruned.add_copied(row)
@@ -152,9 +152,9 @@ def _copy_keys(source: Operations, target: Operations) -> int:
 
 
 def _add_pruned(location: str, target: Operations, left: Sequence[Sequence[Any]]) -> int:
-    """Add to the counters of the target what no row of the source explains any more.
+    """Add the amounts in *left* to the counters of the target. No row of the source explains these amounts.
 
-    Add it only once for each counter: rows that are pruned later have been copied already.
+    Add them only once for each counter: rows that the source prunes later were copied before.
     """
     raised = 0
     for counter, amount in left:

@@ -41,7 +41,7 @@ class Operations:
 
     @property
     def is_created(self) -> bool:
-        """True if the ledger was used."""
+        """True after the first use of the ledger."""
         return self._provider is not None
 
     def step(self, name: str, *args: Any) -> Step:

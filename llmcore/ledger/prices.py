@@ -87,7 +87,8 @@ def is_free(price: PriceLike) -> bool:
 def compute_cost(price: PriceLike, usage: Usage) -> Decimal:
     """Return the cost of *usage* in USD at *price*.
 
-    Every token is priced once. Where kinds overlap, such as cached audio, the order is audio, cache write, cache read.
+    Every token is priced once. A token of several kinds, such as cached audio, has the price of the first of these kinds:
+    audio, cache write, cache read.
     """
     left = usage.input_tokens
     write_price = _find_first(price.cache_write, price.input)

@@ -1,4 +1,4 @@
-"""Prune a ledger by days, and check that a report does not divide a pruned day, of which only sums remain."""
+"""Prune a ledger by days, and check that a report does not divide a pruned day. Only the sums of such a day remain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY_S: Final = 86400
 
 
 def prune(operations: Operations, before: float, zone: ReportZone) -> int:
-    """Replace the closed rows older than *before* by the sums of days in UTC and in *zone*. Return their number."""
+    """Replace the closed rows older than *before* by sums of days in UTC and in *zone*. Return the number of rows."""
     days = operations.run("aggregate", ReportQuery(dimensions=("day",), until=before), LOCK_TIMEOUT_S)
     if not days:
         return 0
@@ -41,7 +41,7 @@ def _list_midnights(zone: ReportZone, start: float, end: float) -> list[float]:
 
 
 def check_answerable(query: UsageQuery, periods: Sequence[Period]) -> None:
-    """Check that the report divides none of *periods*, of which only sums exist.
+    """Check that the report divides none of *periods*. Only the sums of these periods exist.
 
     Raises:
         LedgerError: A bound or a dimension of the report divides a period.
@@ -68,7 +68,7 @@ def _make_error(what: str, start: float, end: float, bound: str) -> LedgerError:
         expected = f"since {_format(end)} or later; days in UTC and in the zone of `usage prune` are exact"
         fix = f"since={_format(end)!r}"
     return LedgerError(
-        f"{what}: of calls before `usage prune`, only the sums of whole days remain",
+        f"{what}: `usage prune` has kept only the sums of whole days",
         where=f"{_format(start)} to {_format(end)}",
         expected=expected,
         fix=fix,

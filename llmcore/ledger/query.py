@@ -51,8 +51,8 @@ class UsageQuery(NamedTuple):
 
     def make_report_query(self) -> ReportQuery:
         """Return the query for `LedgerProvider.aggregate`."""
-        # The offsets are needed even without a dimension of time: a ledger that has the sums of each local
-        # day adds those up.
+        # The offsets are needed even without a dimension of time: a ledger may add up stored sums of local days, and
+        # must know when each day begins.
         offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
         return ReportQuery(
             dimensions=self.dimensions,

@@ -15,7 +15,7 @@ class Quote(Protocol):
         """Return the maximum cost in USD.
 
         Args:
-            exact: False for an upper bound that is cheap to compute; True for the lowest bound.
+            exact: False for an upper bound that is cheap to compute; True for the lowest bound that can be computed.
 
         Raises:
             PriceUnknown: The price of the model is unknown.

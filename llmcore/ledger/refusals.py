@@ -1,7 +1,7 @@
 """The errors of calls that a budget refuses.
 
-Each error names the budget's place, the end of the period, and the spent amount. No fix raises a limit: otherwise a
-program that applies fixes would spend more than its budget.
+Each error names the line that configures the budget, the end of the period, and the spent amount. No fix raises a limit:
+otherwise a program that applies fixes would spend more than its budget.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     """USD, or characters."""
     limit: Decimal | None
-    """The limit in `unit`, as are all amounts. None for a budget that only another application has configured."""
+    """The limit in `unit`, like all amounts here. None for a budget that only another application has configured."""
     spent: Decimal
     reserved: Decimal
     """The amount that is reserved for requests in progress."""
@@ -145,4 +145,4 @@ def make_record(row: LedgerRow) -> dict[str, Any]:
 
 _LAST: Final = ("cost_source", "first_token_ms")
 _EXPORTED: Final = (*(name for name in LedgerRow.__struct_fields__ if name not in _LAST), *_LAST)
-"""The columns of an export. New columns are at the end, so that the order of the others stays."""
+"""The columns of an export. New columns are at the end, so that existing columns keep their positions."""

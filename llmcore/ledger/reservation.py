@@ -44,8 +44,8 @@ class Reservation:
         self.row, self.at, self.is_open = answer.row, answer.at, True
 
     def make_settlement(self, outcome: Outcome) -> Settlement:
-        """Return the settlement of a row that was requested."""
-        assert self.request is not None  # noqa: S101 - callers have made the request
+        """Return the settlement of the row with *outcome*."""
+        assert self.request is not None  # noqa: S101 - `Reserver.open_row` has set it
         return Settlement(self.request, self.row, self.at, outcome)
 
 
@@ -88,9 +88,9 @@ def make_local_row(reservation: Reservation, outcome: Outcome) -> LedgerRow:
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:
-    """Withdraw a request whose call can no longer end.
+    """Withdraw the request of a call that will not end, because Python exits.
 
-    Return the outcome: the maximum cost, or 0 if the request was not sent.
+    Return the outcome: the maximum cost, or `requested=False` if the request was not sent.
     """
     unsent = reservation.sending.withdraw()
     return Outcome(

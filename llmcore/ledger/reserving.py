@@ -33,7 +33,7 @@ from llmcore.support.money import USD, to_nano
 __all__ = ["Reserver"]
 
 MAX_WAIT_S: Final = 10.0
-"""Maximum seconds to wait until other calls release their reservations. The caller itself may hold some of them."""
+"""Maximum seconds to wait for the release of reservations. The wait must end, because the caller itself may hold some."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
@@ -66,7 +66,7 @@ class Reserver:
     ) -> Generator[Step, Any, Sequence[Counter]]:
         """Open the row of *reservation*. Return the counters of the budgets that count the request.
 
-        *left* returns the seconds until the call's deadline. With *waits*, wait for the reservations of other calls.
+        *left* returns the seconds until the call's deadline. With *waits*, wait until other calls release reservations.
 
         Raises:
             BudgetExceeded: A budget has less left than the maximum cost.

@@ -153,7 +153,7 @@ class Spending:
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = make_unavailable(error)
         except BaseException:
-            # The caller was cancelled, perhaps before the step began. A closed row stays as it is.
+            # The caller was cancelled, perhaps before the step began. If the row is already closed, this changes nothing.
             self._settle_soon(reservation, outcome)
             raise
         if failure is not None:
@@ -206,7 +206,7 @@ class Spending:
         self.alerts.claim_later(self.alerts.find_due(counters))
         return None
 
-    # -- management; all of these raise LedgerUnavailable
+    # -- management; if the ledger fails, these methods raise LedgerUnavailable, and `read` raises LedgerError
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
         """Replace the budgets of users; see `BudgetLimits.set_user_budgets`."""
@@ -317,7 +317,7 @@ class Spending:
     def _note_success(self, reservation: Reservation, charge: Charge) -> None:
         if self._failing:  # the next call imports the rows of the file next to the ledger
             self._failing, self.is_prepared = False, False
-        if charge.owner is None:  # the row of a vendor's batch outlives this process
+        if charge.owner is None:  # the row of a vendor's batch stays open when this process ends
             self._open.add(reservation)
 
     def _go_on_unbooked(
@@ -338,7 +338,10 @@ class Spending:
             self._settle_soon(reservation, _NOT_MADE)
 
     def _claim(self, reservation: Reservation, outcome: Outcome) -> bool:
-        """Remove the reservation from the open ones. Return whether this process has a row to settle in the ledger."""
+        """Remove the reservation from the open ones. Write an unbooked request to the file next to the ledger.
+
+        Return whether this process has a row to settle in the ledger.
+        """
         self._open.discard(reservation)
         if reservation.is_unbooked and reservation.pid == os.getpid():
             reservation.is_unbooked = False

@@ -22,14 +22,17 @@ from llmcore.support.ledger_rows import LedgerRow
 __all__ = ["Batch", "Spool"]
 
 _REMEMBER_S: Final = 60.0
-"""Seconds for which the ledger remembers a batch after its file was deleted: another process may have read the file before."""
+"""Seconds for which the ledger remembers a batch after its file was deleted.
+
+Another process may have read the file before, and would insert the same rows again.
+"""
 
 
 class Batch(NamedTuple):
     """The rows of one file."""
 
     name: str
-    """The identity of the batch: unique."""
+    """The unique name of the batch."""
     rows: Sequence[LedgerRow]
     path: Path
 
@@ -38,7 +41,7 @@ class Spool:
     """The file of one ledger. All processes on this machine share it."""
 
     def __init__(self, ledger: Path, server: str = "") -> None:
-        """Use the file next to *ledger*. If the ledger is on a *server*, only the users of that server share the file."""
+        """Use the file next to *ledger*. If the ledger is on a *server*, each server has a separate file."""
         name = ledger.name
         if server:
             import hashlib
@@ -148,7 +151,7 @@ def _is_at(file: int, path: Path) -> bool:
 def _lock(file: int) -> Any:
     try:
         import fcntl
-    except ImportError:  # Windows neither renames nor deletes an open file
+    except ImportError:  # Windows has no `fcntl`, but refuses to rename or delete an open file
         yield
         return
     with forks.delay():  # a forked child would inherit the open file together with its lock

@@ -143,7 +143,7 @@ class UsageBook(ProcessBound):
         return sum_rows([*rows], name)
 
     def zone(self, zone: Zone = None) -> ReportZone:
-        """Return the time zone that reports use: when its days and months begin.
+        """Return a time zone as reports use it. Its methods return when days and months begin.
 
         Raises:
             LedgerError: The zone is unknown.
@@ -178,7 +178,7 @@ class UsageBook(ProcessBound):
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query("total", since, until, zone, filters)
         rows = query.make_row_query(states=_REQUESTS, newest_first=True, limit=limit)
-        # Sums of pruned rows are older than all other rows.
+        # Sums of pruned rows are older than all other rows, so leaving them out only shortens the end of the list.
         return [make_record(row) for row in self._read("iterate_rows", rows) if row.attempt != SUM_ATTEMPT]
 
     def budgets(self) -> list[BudgetState]:
@@ -257,9 +257,10 @@ class UsageBook(ProcessBound):
     def reconcile(
         self, bill: Bill, providers: Sequence[str], *, since: date, until: date, read_at: float
     ) -> Reconciliation:
-        """Compare the rows of *providers* with the *bill* of their vendor, for the UTC days from *since* to before *until*.
+        """Compare the rows of *providers* with the *bill* of their vendor.
 
-        *read_at* is when the bill was read, in seconds since 1970: days that ended less than 24 hours before may be incomplete.
+        The period is the UTC days from *since* up to, but not including, *until*. The bill was read at *read_at*, in
+        seconds since 1970. Days that ended less than 24 hours before may be incomplete.
 
         Raises:
             LedgerError: The ledger cannot be read.

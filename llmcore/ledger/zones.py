@@ -130,7 +130,7 @@ class ReportZone:
         )
 
     def find_offsets(self, since: float, until: float) -> Sequence[tuple[int, int]]:
-        """Return the moments at which the offset changes between two moments, with the new offset, latest first."""
+        """See `utc_offsets.find_offsets`."""
         return find_offsets(self.get_offset, since, until)
 
     def format_hour(self, start: int) -> str:

@@ -92,7 +92,7 @@ class Booked:
     def _add_answered(self, row: LedgerRow) -> None:
         amounts = count_amounts(row)
         if not amounts and not row.cost:
-            return  # the server refused the request
+            return  # the server refused the request, so there is nothing to count
         self.estimated += row.count * row.estimated
         if row.cost is None:
             self.unpriced_requests += row.count
@@ -101,7 +101,7 @@ class Booked:
         self.requests += row.count
         cost = from_nano(row.cost)
         self.cost += cost
-        if row.attempt != SUM_ATTEMPT:  # a sum has no time of day
+        if row.attempt != SUM_ATTEMPT:  # a sum has no time of day, so it is never near midnight
             self._note_midnight(row, cost)
         self.amounts.update(amounts)
         self.bare += 0 if amounts else row.count

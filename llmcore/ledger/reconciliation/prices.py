@@ -20,7 +20,7 @@ _KEYS: Final[Mapping[str, str]] = {
     bills.CACHE_WRITE_LONG: "cache_write_12h", bills.AUDIO_INPUT: "audio_input", bills.AUDIO_OUTPUT: "audio_output",
     bills.CHARACTERS: "characters",
 }  # fmt: skip
-"""Kind -> key of [prices]."""
+"""Kind of token -> key of [prices]."""
 _MILLION: Final = 1_000_000
 _DIGITS: Final = Decimal("0.0001")
 

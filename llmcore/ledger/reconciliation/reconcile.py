@@ -118,7 +118,7 @@ _Cells = dict[tuple[date, str, str], _Cell]
 def reconcile(
     rows: Iterable[LedgerRow], bill: Bill, *, since: date, until: date, read_at: float
 ) -> Reconciliation:
-    """Compare *rows* with *bill*, for the UTC days from *since* to before *until*.
+    """Compare *rows* with *bill*, for the UTC days from *since* up to, but not including, *until*.
 
     A request belongs to the day on which it ended, or on which it was sent to a vendor's queue. Rows of other days, and hits,
     are ignored.
