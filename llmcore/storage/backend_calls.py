@@ -1,4 +1,4 @@
-"""Call the backend, and check arguments that every storage method has."""
+"""Call the backend, and check the arguments of storage methods."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _encode_text(text: str) -> bytes:
 
 
 def to_text(key: str, data: bytes) -> str:
-    """Decode *data*, the file *key*, as UTF-8.
+    """Decode *data*, the content of the file *key*, as UTF-8.
 
     Raises:
         StorageError: The file is not UTF-8.

@@ -13,7 +13,7 @@ __all__ = ["StorageClient"]
 class StorageClient(WholeFiles, StreamedFiles, ListedFiles, ProcessBound):
     """Store files under keys such as "reports/november.txt".
 
-    Each method has an async variant with the prefix `a`. Every method raises a `StorageError`:
+    Each method has an async variant with the prefix `a`. A method that fails raises a `StorageError`:
     `StorageKeyError` for a key that is not acceptable, `StorageNotFound`, `StorageReadOnly`, `StorageFull`,
     and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies, moves and file
     information work with every backend; without support in the backend, they read and write whole files. Conditional

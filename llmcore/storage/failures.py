@@ -1,6 +1,6 @@
 """Complete the errors of a storage server that is unreachable or rejects requests.
 
-The errors get the setting that names the server, and a command to continue with.
+The errors get the setting of the address or the credentials, and a fix.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["complete_server_error"]
 
 
 def complete_server_error(error: StorageUnavailable | StorageDenied, backend: Backend) -> None:
-    """Add the line of the address or the credentials to *error*.
+    """Set the place of *error* to the line of the configuration that sets the address or the credentials.
 
     The place that *error* already has becomes a note.
     """

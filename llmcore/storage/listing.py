@@ -24,7 +24,7 @@ _LARGEST_PAGE: Final = 64_000
 def page_sizes() -> Iterator[int]:
     """Yield the sizes of the pages to request.
 
-    The pages grow, because a disk reads all names of a folder for each page. With pages of a fixed size,
+    The pages grow, because a storage on a disk reads all names of a folder for each page. With pages of a fixed size,
     listing a large folder would take quadratic time.
     """
     size = _FIRST_PAGE
@@ -63,8 +63,8 @@ class ListedFiles(BackendCalls):
         Args:
             prefix: The beginning of the keys, such as a folder.
             pattern: A pattern for the key after *prefix*, as in `glob`. "*.txt" matches text files in the folder
-            *prefix*; "**/*.txt" also matches files in folders below. The "/" between
-                prefix and pattern may be omitted. None for all keys.
+                *prefix*; "**/*.txt" also matches files in folders below. The "/" between prefix and pattern may be
+                omitted. None for all keys.
         """
         return run(self._list_keys(prefix, pattern))
 

@@ -33,7 +33,7 @@ class PieceSource:
         self._source = source
         self._cancel: Callable[[], object] | None = None
         self.error: Exception | None = None
-        """The exception that the source raised. The error is the application's, not the backend's."""
+        """The exception that the source raised. The caller gets it unchanged, because the backend did not fail."""
         if isinstance(source, str | bytes) or not (
             hasattr(source, "read") or hasattr(source, "__iter__") or hasattr(source, "__aiter__")
         ):
@@ -99,8 +99,8 @@ class PieceSource:
     async def _save_in_thread(self, save: Callable[..., Any], key: str) -> None:
         """Save in a thread.
 
-        The thread fetches pieces of an async source from this loop. After a cancellation, wait for the
-        thread.
+        The thread fetches pieces of an async source from this loop. If this task is cancelled, wait until the thread has
+        ended.
         """
         import asyncio
 
@@ -155,7 +155,10 @@ class PieceSource:
 
 
 def _refuse() -> None:
-    """Raise the error for an async source on the same loop: a blocked loop cannot run the source."""
+    """Raise the error for an async source if no thread can be started.
+
+    Without a thread, `save` would block the loop, and the source could not run.
+    """
     raise StorageError(
         f"an asynchronous stream cannot be saved: {NO_THREAD}",
         expected="a free thread, or pieces from an iterable of bytes",
@@ -167,4 +170,4 @@ class _Cancelled(Exception):
 
     @staticmethod
     def mark() -> None:
-        """Do nothing. This method is called in place of a cancellation that has already happened."""
+        """Do nothing. After a cancellation, `PieceSource._cancel` is this method, so a second one does nothing."""

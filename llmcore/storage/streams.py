@@ -19,7 +19,7 @@ _PIECE: Final = 1 << 20
 
 
 class StreamedFiles(BackendCalls):
-    """Methods that transfer files in pieces, or without the application."""
+    """Methods that transfer files in pieces, or copy and move them inside of the backend."""
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from offset *start* to *stop*, or to the end, in pieces of at most 16 MiB.

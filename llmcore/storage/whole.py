@@ -100,7 +100,7 @@ class WholeFiles(BackendCalls):
         return await arun(self._load_with_etag(key))
 
     def save_if_absent(self, key: str, data: bytes | str) -> str:
-        """Store *data* if no file is stored under *key*, and return its ETag.
+        """Store *data* if no file is stored under *key*, and return the ETag of the new file.
 
         Among concurrent writers, exactly one succeeds.
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 INPUT: Final = "input"
-"""Input tokens of no other kind. Each token belongs to exactly one kind."""
+"""Input tokens that belong to none of the other kinds. Each token belongs to exactly one kind."""
 CACHED_INPUT: Final = "cached_input"
 CACHE_WRITE: Final = "cache_write"
 CACHE_WRITE_LONG: Final = "cache_write_long"
@@ -63,7 +63,7 @@ class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = True
     """True if the API key and its project or workspace are those of the configuration."""
     key: str | None = None
-    """The id of the API key; None if the vendor names none, as for requests from its web console."""
+    """The id of the API key; None if the vendor names no key, as for requests from a web console."""
     group: str | None = None
     """The id of the project or workspace."""
     requests: int | None = None
@@ -121,7 +121,7 @@ def parse_amount(value: Any) -> Decimal | None:
 def find_resolution(amount: Decimal) -> Decimal:
     """Return the largest rounding error of *amount*.
 
-    This is half a unit of its last digit, but at most half a unit of its second decimal.
+    This is half a unit of the last digit of *amount*, but at most half a cent.
     """
     exponent = amount.as_tuple().exponent
     return min(Decimal(5).scaleb(int(exponent) - 1), _HALF_CENT)

@@ -137,4 +137,4 @@ class BoundedEntries:
 
 
 def _get_cost(key: str, value: bytes) -> int:
-    return len(value) + 4 * len(key) + OVERHEAD_BYTES  # a character takes 1 to 4 bytes
+    return len(value) + 4 * len(key) + OVERHEAD_BYTES  # a character takes at most 4 bytes of memory

@@ -51,7 +51,7 @@ def get_reset_time(per: str, at: float) -> str | None:
 
 
 def get_elapsed(per: str, at: float) -> float | None:
-    """Return the part of the period that has passed at the time *at*, from 0 to 1; None for a total."""
+    """Return the fraction of the period that has passed at the time *at*, from 0 to 1; None for a total."""
     if per == TOTAL:
         return None
     now = time.gmtime(at)

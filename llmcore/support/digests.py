@@ -18,7 +18,7 @@ _LARGE: Final = 2**17
 
 
 def start_sha256(data: bytes, size: int = 0) -> _Hash:
-    """Return `hashlib.sha256(data)`, from Python's own module if hashlib is not loaded.
+    """Return `hashlib.sha256(data)`. If hashlib is not loaded and the data are small, use the module without OpenSSL.
 
     Args:
         data: The first bytes.
@@ -34,7 +34,7 @@ def start_sha256(data: bytes, size: int = 0) -> _Hash:
 
 
 def _find_own() -> Any:
-    """Return the constructor in Python's own module; None if this Python has none."""
+    """Return the constructor in Python's module without OpenSSL; None if this Python lacks the module."""
     for name in ("_sha256", "_sha2"):  # the first name up to Python 3.11, the second since 3.12
         try:
             return __import__(name).sha256

@@ -17,7 +17,7 @@ _LONGEST: Final = 80
 
 
 class Skipped:
-    """Counts the names that one list skips."""
+    """Counts the names that are skipped in one listing."""
 
     __slots__ = ("count", "first", "reason")
 

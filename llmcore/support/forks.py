@@ -4,7 +4,7 @@ A forked child has a copy of every lock, and one thread. In the child, a lock th
 released, and a connection must not be shared with the parent. Three rules:
 
 - Create locks with `lock()` instead of `threading.Lock()`: a fork waits until these locks are free.
-- Pass objects with connections or threads to `watch()`: their `after_fork()` replaces these in the child. Use
+- Pass an object with connections or threads to `watch()`. In the child, its method `after_fork()` must drop them. Use
   `call_in_child()` for the state of a module.
 - If closing or collecting an old object would affect the parent (event loops), pass it to `leave_to_parent()`. If an object
   must not be open during a fork (SQLite), pass it to `close_before()`.

@@ -47,7 +47,8 @@ class Frequencies:
 
         If several keys have it, return the least recently used one. There must be at least one key.
         """
-        while self._age not in self._by_worth:  # at most `_MOST` steps: no worth exceeds the age by more
+        # The loop has at most `_MOST` steps, because no worth exceeds the age by more than `_MOST`.
+        while self._age not in self._by_worth:
             self._age += 1
         return next(iter(self._by_worth[self._age]))
 

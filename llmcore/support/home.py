@@ -21,7 +21,7 @@ def find_home(env: Mapping[str, str]) -> Path | None:
     The user database is used only if *env* is `os.environ`.
     """
     home = env.get("HOME", "")
-    if os.path.isabs(home):  # noqa: PTH117 - the value may be empty
+    if os.path.isabs(home):  # noqa: PTH117 - the value may be empty, which `Path` reads as `.`
         return Path(home)
     if env is not os.environ:
         return None
@@ -34,7 +34,7 @@ def find_home(env: Mapping[str, str]) -> Path | None:
             path = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:  # the user id has no entry in the user database, as in some containers
             return None
-    return Path(path) if os.path.isabs(path) else None  # noqa: PTH117 - the value may be empty
+    return Path(path) if os.path.isabs(path) else None  # noqa: PTH117 - the value may be empty, which `Path` reads as `.`
 
 
 def expand_home(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Path:

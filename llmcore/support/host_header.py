@@ -27,7 +27,7 @@ def is_loopback(host: str) -> bool:
 
 
 def get_host_name(headers: Mapping[str, str]) -> str:
-    """Return the name in the header `host`, in lower case, without port and brackets; empty without the header."""
+    """Return the name in the header `host`, in lower case, without port and brackets; empty if there is no header."""
     given = headers.get("host", "")
     name, _, port = given.rpartition(":")
     if not port.isdigit():

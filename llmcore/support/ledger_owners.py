@@ -1,4 +1,7 @@
-"""Owners of open ledger rows that are not processes: a later process settles the requests of a vendor's batch."""
+"""Owners of open ledger rows: a row belongs to a process, or to a run with requests in a vendor's batch.
+
+A later process settles the requests of a vendor's batch, so their rows do not belong to the process that sent them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def make_owner(name: str, until: float) -> str:
 
 
 def make_key(owner: str, call: str) -> str:
-    """Return the key of a row with such an owner. A later process derives the key from the row."""
+    """Return the key of the row of *call* with *owner*. A later process derives the same key from the row."""
     return f"{owner}:{call}"
 
 

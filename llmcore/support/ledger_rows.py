@@ -12,7 +12,7 @@ __all__ = ["LedgerRow", "ReportQuery", "ReportRow", "RowQuery"]
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, or the hits of one second."""
+    """One request, the hits of one second, or a sum of pruned rows; see `ledger_sums`."""
 
     id: int = 0
     """A number that increases with time; unique in its ledger."""
@@ -24,7 +24,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     """open, done, failed, lost (its owner died) or hit (answered by the cache)."""
     count: int = 1
-    """More than 1 for hits, which are recorded in bulk."""
+    """The number of requests or hits. More than 1 only for hits, which are recorded in bulk, and for sums."""
     kind: str
     provider: str
     model: str
@@ -61,7 +61,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
-    """The process to which the open row belongs."""
+    """The owner of an open row: a process, or the run of a vendor's batch; see `ledger_owners`."""
     cost_source: str | None = None
     """server (the billed amount), config ([prices]) or provider (its price table)."""
 
@@ -72,7 +72,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     """The first matching time, in seconds since 1970."""
     until: float = math.inf
-    """The first time that no longer matches."""
+    """The end of the matching times, exclusive, in seconds since 1970."""
     filters: Mapping[str, str] = {}
     """The value that a row must have, by name: `kind`, `provider`, `model` (with or without its provider), `user` (empty text
     for none), `key` (the user is an API key of this name), `tag` (empty text for no tags) or `error`.
@@ -97,7 +97,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     offsets: tuple[tuple[int, int], ...] = ((0, 0),)
     """The offsets of the time zone from UTC: moment in seconds since 1970 -> seconds that local time is ahead from then on.
 
-    The latest moment comes first. The last offset also applies to earlier times.
+    The latest moment comes first. The offset of the earliest moment also applies to all times before it.
     """
     percentiles: bool = False
     """True to compute `ReportRow.percentiles`."""

@@ -2,8 +2,7 @@
 
 `LedgerProvider.prune` replaces the rows of each period by sums: one row for each combination of SUM_KEYS. A sum is a
 `LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` holds the period
-as text: see `format_period`.
-Reports and budgets count a sum like the rows that the sum replaces.
+as text: see `format_period`. Reports and budgets count a sum like the rows that the sum replaces.
 """
 
 from __future__ import annotations

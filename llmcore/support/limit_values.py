@@ -44,7 +44,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     provider: str
     """All scopes of a request belong to this provider."""
     scopes: tuple[LimitScope, ...]
-    """The scope of the model first, if it has one."""
+    """The scope of the model, the scope of the provider, or both, in this order."""
     tokens: int
     """The tokens to reserve."""
     patience_s: float
@@ -52,7 +52,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     lease_s: float
     """A slot of a concurrency limit becomes free if `report_process` does not renew it for this many seconds."""
     arrived: int = 0
-    """The place in the queue: the value that the first answer returned; 0 at first."""
+    """The place in the queue: 0 in the first request, then the value that the first answer returned."""
     debts_s: tuple[tuple[float, float] | None, ...] = ()
     """The debts of requests and of tokens that the process knows, for each scope that it used in the last
     `REMEMBERED_S`. A debt is the seconds until a rate is full again.
@@ -60,10 +60,10 @@ class PermitRequest(msgspec.Struct, frozen=True):
     A store that does not know such a scope has lost its data, and begins with empty buckets.
     """
     processes: int = 0
-    """The number of processes in the last report of the store; 0 if the store need not know this process any more.
+    """The number of processes that the store reported last; 0 if the store may have forgotten this process.
 
-    A store that does not know this process has lost its data. It then grants no slot until this number of processes
-    have reported the slots of their calls, or one lease has passed.
+    If the number is not 0, a store that does not know this process has lost its data. It then grants no slot until this
+    number of processes have reported the slots of their calls, or one lease has passed.
     """
 
 
@@ -106,8 +106,8 @@ class ScopeReport(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
     """The ids of the calls that have a slot of this scope."""
     debts_s: tuple[float, float] = (0.0, 0.0)
-    """Lower bounds, known to the process, of the debts in requests and in tokens. The store may have lost its own
-    values in a restart."""
+    """Lower bounds of the debts in requests and in tokens, in seconds, that the process knows. The store raises its own
+    values to them, because it may have lost the true ones in a restart."""
     spent_s: tuple[float, float] = (0.0, 0.0)
     """The amounts that the process used during an outage, in seconds of refill. The store adds them to the debts."""
 

@@ -1,4 +1,4 @@
-"""Look up the addresses of a host within a time limit, for blocking connections: `socket.getaddrinfo` has none."""
+"""Look up the addresses of a host within a time limit, for blocking connections. `socket.getaddrinfo` has no timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcore.threads import start_thread
 __all__ = ["look_up"]
 
 _KEPT_S: Final = 5.0
-"""Seconds for which a result is used. A caller that was too impatient for a slow look-up finds it at its next attempt."""
+"""Seconds for which a result is used. After the timeout of a slow look-up, the caller's next attempt finds the result."""
 
 _lock = forks.lock()
 _lookups: dict[tuple[str, int], tuple[Future[list[Any]], list[float]]] = {}
@@ -25,8 +25,8 @@ _lookups: dict[tuple[str, int], tuple[Future[list[Any]], list[float]]] = {}
 def look_up(host: str, port: int, timeout_s: float) -> list[Any]:
     """Return the addresses of *host* for TCP, as `socket.getaddrinfo` does.
 
-    A look-up that takes longer than *timeout_s* continues in its thread, and the next call waits for its result. A number is
-    not looked up. Without a further thread, there is no time limit.
+    A look-up that takes longer than *timeout_s* continues in its thread, and the next call waits for its result. A numeric
+    address is returned at once. If the system cannot start a thread, there is no time limit.
 
     Raises:
         OSError: The name is unknown, or its look-up takes too long.
@@ -54,7 +54,7 @@ def _resolve(host: str, port: int, found: Future[list[Any]], ended: list[float])
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        ended.append(0.0)  # the next call looks the name up again
+        ended.append(0.0)  # a time in the past, so that the next call looks the name up again
         found.set_exception(error)
     else:
         ended.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""Determine the kind of a path that is not a regular file: missing, a directory, a broken link or forbidden."""
+"""Determine the kind of a path: a file, a directory, absent, a broken link or forbidden."""
 
 from __future__ import annotations
 

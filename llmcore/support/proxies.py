@@ -33,7 +33,7 @@ class Proxy:
 
     @property
     def shown(self) -> str:
-        """The proxy without its password, and the variable that defines it."""
+        """The address of the proxy without its password, and the variable that names the proxy."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} (from {self.variable})"
 
@@ -50,7 +50,7 @@ def find_proxy(
     Args:
         url: The address of the server, http:// or https://.
         socks_package: The module that the HTTP client imports for SOCKS.
-        install: The command that installs it.
+        install: The command that installs *socks_package*.
 
     Raises:
         ConfigError: The variable does not contain the address of a usable proxy.
@@ -63,7 +63,7 @@ def find_proxy(
     variable = _find_variable(name)
     address = known[name].strip()
     address = address if "://" in address else f"http://{address}"
-    if address.startswith("socks://"):  # GNOME's scheme
+    if address.startswith("socks://"):  # the scheme that GNOME writes
         address = address.replace("socks://", "socks5://", 1)
     proxy = Proxy(address.rstrip("/"), variable)
     if not _is_usable(proxy.url):

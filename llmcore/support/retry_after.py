@@ -18,7 +18,7 @@ def parse_retry_after(headers: Mapping[str, str], clock: Callable[[], float] = t
     if there is one, because the server's clock may differ from ours.
 
     Args:
-        headers: With names in lower case, or of a type that ignores case.
+        headers: The headers of the answer, with names in lower case or in a mapping that ignores case.
         clock: Returns our time in seconds since 1970.
     """
     milliseconds = _parse_number(headers.get("retry-after-ms"))

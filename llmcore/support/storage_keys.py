@@ -90,7 +90,7 @@ def parse_prefix(prefix: object) -> tuple[tuple[str, ...], str]:
 def find_key_fault(key: str) -> str | None:
     """Return why *key* is not acceptable; None if it is acceptable.
 
-    Use it for lists that contain names from other programs.
+    Use this function for lists that contain names from other programs.
     """
     if len(key) <= _PLAIN_KEY_LENGTH and _PLAIN_KEY.fullmatch(key):
         return None
@@ -140,7 +140,7 @@ def _find_text_fault(text: str) -> str | None:
         if category in ("Cc", "Zl", "Zp"):
             return f"the control character {character!a} is not allowed in a key"
     if not unicodedata.is_normalized("NFC", text):
-        return f"{text!a} is not in the Unicode form NFC, so that another key looks the same"
+        return f"{text!a} is not in the Unicode form NFC, so another key can look the same"
     return None
 
 

@@ -26,12 +26,12 @@ def get_user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str,
     paths in XDG variables and HOME are ignored, because such a folder would depend on the working directory.
     """
     base = env.get(f"XDG_{kind.upper()}_HOME", "")
-    if os.path.isabs(base):  # noqa: PTH117 - the value may be empty
+    if os.path.isabs(base):  # noqa: PTH117 - the value may be empty, which `Path` reads as `.`
         return Path(base, "llmcore")
     home = find_home(env)
     if home is None:
         return None
-    if sys.platform == "linux" or env is not os.environ or not os.path.isabs(env.get("HOME") or "/"):  # noqa: PTH117 - the value is a text, which may be empty
+    if sys.platform == "linux" or env is not os.environ or not os.path.isabs(env.get("HOME") or "/"):  # noqa: PTH117 - the value may be empty, which `Path` reads as `.`
         return home / _DEFAULTS[kind] / "llmcore"
     import platformdirs
 
@@ -48,8 +48,8 @@ def get_working_folder() -> Path:
         return Path.cwd()
     path = ""
     with suppress(OSError):
-        path = os.readlink("/proc/self/cwd").removesuffix(_DELETED)  # noqa: PTH115 - the suffix is removed from a text
+        path = os.readlink("/proc/self/cwd").removesuffix(_DELETED)  # noqa: PTH115 - `removesuffix` needs a text
     path = path or os.environ.get("PWD", "")
-    if not os.path.isabs(path):  # noqa: PTH117 - the value is a text, which may be empty
+    if not os.path.isabs(path):  # noqa: PTH117 - the value may be empty, which `Path` reads as `.`
         raise FileNotFoundError(errno.ENOENT, "the working directory does not exist any more")
     return Path(path)

@@ -22,11 +22,13 @@ def get_local_offset(at: float) -> int:
 
 
 def find_offsets(get_offset: Callable[[float], int], since: float, until: float) -> Sequence[tuple[int, int]]:
-    """Return the moments at which the offset changes between two moments, with the new offset, latest first.
+    """Return the offsets from UTC in a period: pairs of a moment and the offset from then on, latest first.
+
+    The moments are the start of the period, in the last pair, and each change of the offset.
 
     Args:
         get_offset: Returns the offset in seconds at a moment.
-        since: The start of the period, in seconds since 1970. The last entry has the offset of this moment.
+        since: The start of the period, in seconds since 1970.
         until: The end of the period, in seconds since 1970.
     """
     start, end = int(max(since, _EARLIEST_S)), int(min(max(until, since, _EARLIEST_S), _LATEST_S)) + 1

@@ -124,7 +124,7 @@ class AudioValidator:
 
 
 def check_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
-    """Return the WAV file with its lengths in the header, and its duration in seconds.
+    """Return the WAV file with the right lengths in its header, and its duration in seconds.
 
     Raises:
         NotAudio: *audio* is not a WAV file, or ends before the samples.

@@ -66,7 +66,7 @@ def is_text(data: bytes) -> bool:
     if head.translate(None, _CONTROLS) != head or (len(set(head)) == 1 < len(head) and not head.isspace()):
         return False
     try:
-        codecs.utf_8_decode(head, "strict", False)  # noqa: FBT003 - False: the last character may be cut
+        codecs.utf_8_decode(head, "strict", False)  # noqa: FBT003 - False allows that the last character is cut
     except UnicodeDecodeError:
         plain = sum(byte < 128 for byte in head)
         return head.lstrip().startswith(_OPENING) and plain >= _MOSTLY * len(head)

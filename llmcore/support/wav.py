@@ -87,8 +87,7 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
         if name == b"fmt ":
             form = bytes(data[at : at + size])
         elif name == b"ds64" and len(data) >= at + 16:
-            # RF64 stores its two lengths here, with 64 bits each. A streaming encoder writes a length of 0 or of all
-            # ones.
+            # RF64 stores its two lengths here, with 64 bits each. A streaming encoder writes 0 or all ones.
             length = int.from_bytes(data[at + 8 : at + 16], "little")
             large = 0 if length == _ALL_ONES else length
         at += size + size % 2
@@ -96,7 +95,7 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
 
 
 def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
-    """Return the WAV file with its lengths in the header, and the parsed header.
+    """Return the WAV file with the right lengths in its header, and the parsed header.
 
     The `size` in the header is a multiple of the frame size.
 

@@ -1,11 +1,11 @@
-"""Parts for every provider that uses an HTTP API, for httpx, httpx2 and clients with the same interface.
+"""Tools for providers that use an HTTP API through httpx, httpx2 or a client with the same interface.
 
 - `RequestDeadline`, `get_deadline`: how long each step of one request may take, by `timeout_s` and `idle_s`.
 - `ThreadClient`, `LoopClients`: the blocking and the asynchronous client, safe over a fork and over several event loops.
 - `classify_status`, `describe_failure`, `was_sent`: errors of llmcore for statuses, codes and network failures.
 - `parse_retry_after`, `scrub`: the pause that the server asks for; texts without keys.
 - `report_sending`, `areport_sending`: report the first byte of a request; see `llmcore.support.sending`.
-- `EventParser`, `LineParser`: server-sent events, and lines such as those of JSON.
+- `EventParser`, `LineParser`: server-sent events, and lines, for example of JSON.
 """
 
 from llmcore.support.http.clients import LoopClients, ThreadClient

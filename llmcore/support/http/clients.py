@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when a provider is created
+import asyncio  # noqa: TID253 - this module is loaded only when a provider is created
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -18,7 +18,7 @@ class ThreadClient(Generic[T]):
 
     Args:
         create: Creates the client.
-        close: Closes its connections.
+        close: Closes the connections of the client.
     """
 
     def __init__(self, create: Callable[[], T], close: Callable[[T], None]) -> None:
@@ -43,7 +43,7 @@ class ThreadClient(Generic[T]):
         return client
 
     def close(self) -> None:
-        """Close its connections; a later `get` opens new ones."""
+        """Close the connections of the client. A later `get` creates a new client."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -57,7 +57,7 @@ class LoopClients(Generic[T]):
 
     Args:
         create: Creates the client. Called in the loop.
-        close: Closes its connections. Called in the loop.
+        close: Closes the connections of the client. Called in the loop.
     """
 
     def __init__(self, create: Callable[[], T], close: Callable[[T], Awaitable[None]]) -> None:
@@ -88,7 +88,7 @@ class LoopClients(Generic[T]):
         return client
 
     async def aclose(self) -> None:
-        """Close the clients of all loops that still run. The clients of other loops need no closing."""
+        """Close the clients of all loops that run. The client of another loop is closed when that loop is shut down."""
         here = asyncio.get_running_loop()
         for loop, keeper in self._get_keepers():
             if loop is here:
@@ -105,7 +105,7 @@ class LoopClients(Generic[T]):
                 loop.run_until_complete(keeper.aclose())
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, client: T) -> AsyncGenerator[None]:
-        """Hold the client open until the loop ends: `asyncio.run` closes asynchronous generators."""
+        """Hold the client open until the loop ends. Then `asyncio.run` closes this generator, which closes the client."""
         try:
             yield
         finally:

@@ -51,7 +51,7 @@ _NOTES: Final = (
 )
 
 
-def describe_failure(  # noqa: PLR0911 - one for each kind of failure
+def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
     raised: BaseException, *, provider: str, address: str, text: str, begun: bool, proxy: str = ""
 ) -> ProviderError:
     """Return the error to raise in place of *raised*.

@@ -30,7 +30,7 @@ class _Client(Protocol):
 
 
 class ReportServer:
-    """The facts about the server of the reports that errors show.
+    """Makes the errors for requests to the server of a vendor's reports.
 
     Args:
         provider: The provider's name.

@@ -24,7 +24,8 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     429: RateLimited, 498: Unavailable, 499: Unavailable, 501: BadRequest,
 }  # fmt: skip
 """405 is the answer of a wrong address to a POST. 409 is a lock that the server could not get in time: the SDKs of OpenAI and
-Anthropic retry it. 424 is a failed generation of text-generation-inference. 498 is Groq's tier without capacity."""
+Anthropic retry it. 424 is a failed generation of text-generation-inference. 498 means
+that a service tier of Groq has no capacity."""
 _SERVER_SIDE: Final = 500
 
 

@@ -49,7 +49,7 @@ def read_chat(body: Mapping[str, Any], target: str) -> Conversation:
     """Return the request in *body*; errors name *target*."""
     messages = as_list(body.get("messages"), "messages", target)
     settings = read_settings(body, "chat", _READ)
-    for name in ("max_tokens", "max_completion_tokens"):  # the newer name wins
+    for name in ("max_tokens", "max_completion_tokens"):  # the second, newer name takes precedence
         if name in body:
             settings["max_tokens"] = Setting(body[name], name)
     if body.get("n", 1) != 1:

@@ -179,7 +179,7 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
     if kind == "tool_use":
         direct = (
             {"caller"} if block.get("caller") == {"type": "direct"} else set()
-        )  # called by the model, not by a tool of the server
+        )  # `direct`: the model made the call, not a tool of the server
         _check(block, {"type", "id", "name", "input"} | direct, where, target)
         return ToolUse(
             id=as_text(block.get("id"), f"{where}.id", target),

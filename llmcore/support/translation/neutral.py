@@ -1,4 +1,4 @@
-"""The neutral form of a request: turns of a conversation, tools and settings, and the error for a field that the form cannot express."""
+"""The neutral form of a request, and the error for a field that cannot be translated."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ SAME: Final[Mapping[str, frozenset[str]]] = {
 def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[str]) -> dict[str, Setting]:
     """Return the parameters of *body* whose names are not in *read*.
 
-    A parameter that only this API has gets the name of the API as a prefix; such a name has no counterpart.
+    A parameter that only this API has gets the name of the API as a prefix. No writer knows such a name, so the field is
+    refused.
     """
     return {
         name if name in SAME[api] else f"{api}.{name}": Setting(value, name)
