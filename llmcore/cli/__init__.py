@@ -21,7 +21,7 @@ def main(arguments: "list[str] | None" = None) -> int:
 
 
 def _run(arguments: "list[str]", *, claim: bool = False) -> int:
-    # checked before the import of argparse, which takes as long as Python's own start
+    # Look for --version before the import of argparse, which takes as long as Python's own start.
     if arguments[:1] in (["--version"], ["-V"]):
         from llmcore import __version__
 

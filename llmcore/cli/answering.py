@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
 _ARGUMENT = r"^(?:chat\(\.\.\., |replace .* by )?(timeout|model|max_tokens)=([^()]+)\)?$"
-"""Finds, in a fix for Python code, an argument of `chat` for which the command line has an option."""
+"""Matches, in a fix that is Python code, an argument of `chat` that is an option of the command line."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
 
@@ -63,7 +63,7 @@ def read_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unfold_extra_body(given: dict[str, Any]) -> dict[str, Any]:
-    """Return *given* with `extra_body.top_k=5` as `extra_body={"top_k": 5}`."""
+    """Return *given* with names such as `extra_body.top_k` moved into a dict: `extra_body={"top_k": 5}`."""
     prefix = "extra_body."
     extra = {name[len(prefix) :]: value for name, value in given.items() if name.startswith(prefix)}
     if not extra:
@@ -212,6 +212,6 @@ def use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
 
 
 def _format_parameter(fix: str | None) -> str | None:
-    """Return a fix that uses `extra_body=` as a `-p` option."""
+    """Return *fix*, which is Python code with `extra_body=`, as a `-p` option."""
     name = (fix or "").partition("extra_body={'")[2].partition("'")[0]
     return f"-p extra_body.{name}=VALUE" if name else None

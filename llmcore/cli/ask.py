@@ -159,7 +159,7 @@ def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:
             parts.append(attach(each))
         except BadRequest as error:
             error.where = f"-a {each}"
-            if error.fix and error.fix.startswith("llmcore."):  # a fix for Python code
+            if error.fix and error.fix.startswith("llmcore."):  # the fix is Python code, not an option
                 error.fix = f"-a {error.suggestion}" if error.suggestion else None
             raise
     return [{"role": "user", "content": [{"type": "text", "text": prompt}, *parts]}]

@@ -124,7 +124,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Run a file."""
+    """Check the arguments, then run a file."""
     find_format(args.input)
     if args.api == "embeddings" and args.lane not in {None, "now"}:
         raise UsageError(f"embeddings have no lane {args.lane}", where="--lane", expected="--lane now")
@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     check_columns(args, lambda **changes: _render_command(argparse.Namespace(**{**vars(args), **changes})))
     path = _find_path(args)
-    if not (args.dry_run and args.say):  # a dry run makes no folder
+    if not (args.dry_run and args.say):  # `find_index` makes a folder, which a dry run must not do
         check_paths(args.input, find_index(args) if args.say else args.output)
     if not args.dry_run:
         _check_output(args, path)
@@ -193,7 +193,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             fix=_render_command(args),
         )
     if feed.is_cut:
-        args.limit = None  # a resumed run sends only the remaining items
+        args.limit = None  # without the limit, a resumed run sends the lines that were left out
         _remember(args, path)
     else:
         store = RunStore(path)

@@ -1,4 +1,4 @@
-"""Check, before anything is sent, that a table has the columns of which `llmcore batch run` makes prompts."""
+"""Check, before anything is sent, that a table has the columns that `llmcore batch run` needs for prompts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _read_names(path: str) -> list[str]:
     if kind != "csv":
         return []
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as read_rows
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as in `read_rows`
             return next(csv.reader(file), [])
     except (OSError, csv.Error):
         return []
@@ -85,7 +85,7 @@ def _iterate_fields(template: str) -> Iterator[str]:
     """Yield the names of the fields of *template*. Yield none if the template is malformed."""
     try:
         parts = list(Formatter().parse(template))
-    except ValueError:  # the result of each row has this error
+    except ValueError:  # the result of each row reports this error
         return
     for _, field, _, _ in parts:
         if field:
@@ -93,7 +93,7 @@ def _iterate_fields(template: str) -> Iterator[str]:
 
 
 def _find_nearest(name: str, names: list[str]) -> str:
-    """Return the column that was probably meant."""
+    """Return the column of *names* that the user probably meant by *name*."""
     lowered = {each.casefold(): each for each in reversed(names)}
     near = get_close_matches(name.casefold(), lowered, n=1)
     usual = [each for each in _USUAL if each in lowered]

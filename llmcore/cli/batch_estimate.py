@@ -92,7 +92,7 @@ class Forecast:
         return True
 
     def describe(self) -> dict[str, Any]:
-        """Return the cost of the run since its estimate, and the estimate, in USD; None for an unknown estimate."""
+        """Return the cost of the run since its estimate, and the costs of the estimate. In USD; None if unknown."""
         names = "estimate_least", "estimate_likely", "estimate_most"
         costs = dict(zip(names, self._costs or (None,) * 3, strict=True))
         return {"part_cost": self._run.summary.cost - self._before, **costs}

@@ -31,7 +31,7 @@ class Feed:
         """True if --limit excluded lines."""
 
     def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
-        """Return the request body of each row."""
+        """Return an iterator over the request bodies of all rows."""
         self.rows.clear()
         return self._stream() if self._args.input == "-" and not self._args.dry_run else self._read()
 
@@ -63,7 +63,10 @@ class Feed:
 
 
 def _make_item(row: Row, args: argparse.Namespace) -> Any:
-    """Return the item to send for *row*. For a row of a table, the item has only the prompt and the id."""
+    """Return the item to send for *row*.
+
+    With --prompt, with --column, and for tables, this is only `id`, `prompt` and `messages`.
+    """
     if isinstance(row, BadRequest) or "body" in row:
         return row
     if args.prompt is None and args.column is None and find_format(args.input) not in {"csv", "parquet"}:

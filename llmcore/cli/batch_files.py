@@ -53,7 +53,7 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
         yield from _read_parquet(path)
         return
     try:
-        file = open(  # noqa: SIM115 - closed below; it may be a number
+        file = open(  # noqa: SIM115 - the `with` block below closes the file
             0 if path == "-" else path,
             encoding="utf-8-sig",
             errors="surrogateescape",
@@ -79,7 +79,7 @@ def count_rows(path: str, kind: str) -> int | None:
         return None
     lines, last = 0, b"\n"
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as read_rows
+        with open(path, "rb") as file:  # noqa: PTH123 - as in `read_rows`
             while block := file.read(1 << 20):
                 lines += block.count(b"\n")
                 last = block
@@ -90,7 +90,7 @@ def count_rows(path: str, kind: str) -> int | None:
 
 
 def stat_file(path: str) -> tuple[int, ...] | None:
-    """Return the state that changes whenever the file *path* changes; return None for stdin and for a missing file."""
+    """Return numbers that change whenever the file *path* changes; return None for stdin and for a missing file."""
     try:
         found = None if path == "-" else Path(path).stat()
     except OSError:

@@ -101,7 +101,7 @@ class Errors:
 class Writer:
     """Writes the output rows in input order, with the added fields `answer`, `error` and `cost`.
 
-    A line of OpenAI's batch files becomes a line of its result files.
+    For a line of OpenAI's batch files, the output has a line of OpenAI's result files.
 
     Args:
         path: The file, or - for stdout.

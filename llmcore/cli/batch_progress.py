@@ -20,10 +20,10 @@ _LINE_S: Final = 10.0
 _NARROWEST: Final = 10
 """The least width of the bar."""
 _COLUMNS: Final = 80
-"""The width of a terminal that does not report it."""
+"""The width of a terminal that does not report its width."""
 _BAR: Final = "{percentage:3.0f}% |{bar}| {n:,}/{total:,}{postfix}"
 _OPEN_END: Final = "{n:,} done{postfix}"
-"""The form of the bar if the number of items is unknown."""
+"""The format of the bar if the number of items is unknown."""
 
 
 class Progress:
@@ -45,7 +45,7 @@ class Progress:
     def count(self, item: BatchItem) -> None:
         """Count a finished item, and show the progress if it is time."""
         now = time.monotonic()
-        if not self._done:  # a vendor's queue may take hours before it finishes the first item
+        if not self._done:  # count the rate from here: a vendor's queue may take hours for the first item
             self._began = self._shown_at = now
         self._done += 1
         if item.error is not None:
@@ -108,7 +108,7 @@ class Progress:
 
 
 def _fit(facts: list[tuple[int, str]], room: int) -> str:
-    """Return the facts as a text of at most *room* characters. If they do not fit, leave out those of the highest ranks."""
+    """Return the facts in at most *room* characters. If necessary, leave out those with the highest ranks."""
     kept = list(facts)
     while len(kept) > 1 and len(", ".join(text for _, text in kept)) > room:
         kept.remove(max(kept))

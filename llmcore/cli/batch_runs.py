@@ -23,7 +23,7 @@ def read_facts(path: Path) -> dict[str, str] | None:
 
 
 def cancel_run(args: argparse.Namespace) -> int:
-    """Cancel the vendor's batches of a run, and remove its file."""
+    """Cancel the vendor's batches of a run, and remove the file of the run."""
     path = find_run(args.id)
     store = RunStore(path)  # raises an error while another process works on the run
     is_queued, is_shared = has_open_chunks(store), bool(store.get("engine"))

@@ -68,7 +68,7 @@ def find_warnings(config: str | None, profile: str | None) -> list[str]:
 def hide_secrets(settings: Settings) -> None:
     """Hide in *settings* every value that a provider declares secret.
 
-    The names of such options need not look secret.
+    Values of options with names such as `api_key` are hidden in any case.
     """
     catalogue = Catalogue()
     hide_table_secrets(settings, catalogue)

@@ -56,7 +56,7 @@ def _collect_words() -> list[_Words]:
     for name in parsers.COMMANDS:
         parser = parsers.make_parser(name)
         kinds = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no public API for its tree of parsers
-        help_text = {choice.dest: choice.help or "" for kind in kinds for choice in kind._choices_actions}  # noqa: SLF001 - argparse has no public name for it
+        help_text = {choice.dest: choice.help or "" for kind in kinds for choice in kind._choices_actions}  # noqa: SLF001 - argparse has no public name for this attribute
         found.append(_Words((name,), help_text or _list_choices(parser), _list_options(parser)))
         found += [
             _Words((name, inner), {}, _list_options(kind.choices[inner]))
@@ -69,7 +69,7 @@ def _collect_words() -> list[_Words]:
 def _list_options(parser: argparse.ArgumentParser) -> dict[str, str]:
     return {
         option: action.help or ""
-        for action in parser._actions  # noqa: SLF001 - argparse has no public name for it
+        for action in parser._actions  # noqa: SLF001 - argparse has no public name for this attribute
         for option in action.option_strings
         if option.startswith("--")
     }
@@ -77,7 +77,7 @@ def _list_options(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 def _list_choices(parser: argparse.ArgumentParser) -> dict[str, str]:
     """Return the choices of the first argument of a command."""
-    plain = [action for action in parser._actions if not action.option_strings]  # noqa: SLF001 - argparse has no public name for it
+    plain = [action for action in parser._actions if not action.option_strings]  # noqa: SLF001 - argparse has no public name for this attribute
     choices = [str(choice) for choice in plain[0].choices or ()] if plain else []
     return {choice: "" for choice in choices if choice != _VALUES}
 

@@ -53,9 +53,9 @@ class Start(NamedTuple):
 
 
 def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:
-    """Return the `Start` with the first key whose provider is installed, and notes.
+    """Return the `Start` for the first key with an installed provider, or None, and notes for the user.
 
-    There is one note for each key whose provider is not installed.
+    There is a note for each earlier key whose provider is not installed.
     """
     from llmcore.install_lines import make_install_line
     from llmcore.missing_plugin import KNOWN
@@ -81,7 +81,7 @@ def find_servers(
 
     Args:
         servers: The provider and the address of each server.
-        timeout_s: Seconds for all servers together.
+        timeout_s: The timeout of each connection, in seconds.
     """
     answers: dict[str, list[str]] = {}
 
@@ -102,7 +102,7 @@ def find_server(address: str, models: Sequence[str], provider: str, catalogue: C
     """Return a `Start` for the server at *address*; None if no provider for this server is installed.
 
     Args:
-        address: The address of its API.
+        address: The address of the server's API.
         models: The models of the server.
         provider: The provider for this kind of server.
         catalogue: The installed plugins.

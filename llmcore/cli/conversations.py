@@ -55,7 +55,7 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 
 class Files(Protocol):
-    """The part of `StorageClient` that conversations need."""
+    """The methods of `StorageClient` that conversations need."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
         """See `StorageClient`."""
@@ -204,7 +204,7 @@ class Conversations:
         return True
 
     def discard(self, conversation: Conversation) -> None:
-        """Delete the file of a conversation that this process has begun, and whose first question was not answered."""
+        """Delete the file of a conversation that this process has begun, because no question was answered."""
         if self._etags.pop(conversation.name, None) is not None:
             self._files.delete(_get_key(conversation.name))
 
@@ -228,7 +228,7 @@ class Conversations:
             )
         found.name = name
         self._etags[name] = etag
-        # the last question was interrupted before it was answered
+        # A question without an answer was interrupted. It is not part of the conversation.
         if found.messages and found.messages[-1]["role"] == "user":
             del found.messages[-1]
         return found
@@ -333,14 +333,14 @@ def check_name(name: str) -> None:
 def _check_messages(messages: list[dict[str, Any]]) -> None:
     for number, message in enumerate(messages, start=1):
         if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str | list):
-            raise ValueError(f"message {number} has no role or content")  # noqa: TRY004 - the file has a wrong value, not the program
+            raise ValueError(f"message {number} has no role or content")  # noqa: TRY004 - the fault is in the file, so it is not a TypeError
 
 
 def _encode(conversation: Conversation) -> bytes:
     plain = {name: value for name, value in msgspec.to_builtins(conversation).items() if value is not None}
     try:
         return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # a lone surrogate
+    except UnicodeEncodeError:  # a text contains a lone surrogate
         return (json.dumps(plain, indent=2) + "\n").encode()
 
 

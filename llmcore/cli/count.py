@@ -63,9 +63,9 @@ def _render_bound(bound: int | None) -> str:
 
 
 def _read_content(words: Sequence[str]) -> str:
-    if len(words) == 1 and words[0] != "-" and os.path.isfile(words[0]):  # noqa: PTH113 - a text may be an invalid path
+    if len(words) == 1 and words[0] != "-" and os.path.isfile(words[0]):  # noqa: PTH113 - `Path.is_file` may raise for a long text
         return decode_utf8(read_file(words[0]), words[0])
-    if len(words) == 1 and os.path.splitext(words[0])[1][1:].isalnum() and not words[0].split()[1:]:  # noqa: PTH122 - a text may be an invalid path
+    if len(words) == 1 and os.path.splitext(words[0])[1][1:].isalnum() and not words[0].split()[1:]:  # noqa: PTH122 - the word may be a text, not a path
         note(f"note: file {words[0]} does not exist; its name was counted as text")
     return read_prompt(words, "llmcore count")
 

@@ -28,7 +28,7 @@ class Instance(NamedTuple):
 def find_instances(args: argparse.Namespace) -> list[Instance]:
     """Return the instances of the configuration.
 
-    Return nothing if the configuration has errors, which `config check` reports.
+    The list is empty if the configuration has errors, which `config check` reports.
     """
     try:
         settings = load_settings(args.config, profile=args.profile)

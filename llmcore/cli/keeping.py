@@ -34,7 +34,7 @@ def begin(
     Args:
         core: The Core.
         given: The arguments of `chat`. A model or system message in it replaces that of the conversation, and is stored
-            there. A missing one is added from the conversation.
+            there. If *given* lacks a model or a system message, that of the conversation is added to *given*.
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
@@ -61,7 +61,7 @@ def begin(
     elif again:
         found = kept.load_last()
     else:
-        kept.check()  # check this before the first call that costs money
+        kept.check()  # check the storage before the first call, which costs money
     return KeptConversation(kept, found or Conversation(name=new_name or ""), given)
 
 

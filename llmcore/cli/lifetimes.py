@@ -1,4 +1,4 @@
-"""Find configured models that were shut down or will be soon."""
+"""Find configured models that were shut down, or will be shut down soon."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ except ImportError:  # Windows: without a lock, one of two saves at the same mom
 
 
 class LocalFolder:
-    """Stores files with the methods of `StorageClient`. No other user can read them. No plugin is needed."""
+    """Stores files with the methods of `StorageClient`. Other users cannot read the files. No plugin is needed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -118,7 +118,7 @@ class LocalFolder:
             _raise_error(error, path.parent)
         try:
             if _fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
+                with contextlib.suppress(OSError):  # some file systems have no locks
                     _fcntl.flock(handle, _fcntl.LOCK_EX)
             yield path
         finally:

@@ -34,7 +34,7 @@ _ALIASES = {
 """The long and the short spelling of options that a fix may contain."""
 _REPEATABLE = ("-p", "-a", "--var")
 _COMMON = ("-h", "--json", "--no-color", "--profile NAME", "--config FILE")
-"""The options that every command has. Errors about other options omit these options from the usage line."""
+"""The options that every command has. The usage line in an error does not show them."""
 
 
 class UsageError(LLMCoreError):
@@ -82,7 +82,7 @@ def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Seque
             fix=_render_with(parser.prog, given, choice[1], near) if near else f"{parser.prog} --help",
         )
     fix = f"{parser.prog} --help"
-    # The error of a duration contains its own expectation.
+    # The message for an invalid duration already says what is expected.
     if stated := re.fullmatch(_WITH_EXPECTED, message):
         message, expected = stated[1], stated[2]
         if wrong := re.search(r"`(.*)`", message):
@@ -211,13 +211,13 @@ def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple
 
 
 def _get_actions(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    actions = parser._actions  # noqa: SLF001 - argparse has no public name for it
-    found = next((each for each in actions if isinstance(each, argparse._SubParsersAction)), None)  # noqa: SLF001 - argparse has no public name for it
+    actions = parser._actions  # noqa: SLF001 - argparse has no public name for this attribute
+    found = next((each for each in actions if isinstance(each, argparse._SubParsersAction)), None)  # noqa: SLF001 - argparse has no public name for this attribute
     return {} if found is None else found.choices
 
 
 def _list_options(parser: argparse.ArgumentParser) -> list[str]:
-    return [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public name for it
+    return [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public name for this attribute
 
 
 def _render_with(prog: str, given: Sequence[str], wrong: str, right: str) -> str:

@@ -99,14 +99,14 @@ def read_file(name: str) -> bytes:
         UsageError: The file cannot be read.
     """
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - the name as the shell passed it
+        with open(name, "rb") as file:  # noqa: PTH123 - open the name exactly as the shell passed it
             return file.read()
     except OSError as error:
         raise_unchained(make_read_error(name, error))
 
 
 def make_read_error(name: str, error: OSError) -> UsageError:
-    """Return the error for the file *name*. Its fix lists the nearest folder that exists."""
+    """Return the error for the file *name*. The fix lists the nearest folder that exists."""
     from pathlib import Path
     from shlex import quote
 

@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: Any = None) -> None:
         """Print the help to stdout."""
         out = file or get_stdout()
-        out.write(self.format_help())  # argparse ignores a write error
+        out.write(self.format_help())  # `super().print_help` would ignore a write error
         out.flush()
 
     def error(self, message: str) -> NoReturn:
@@ -119,7 +119,7 @@ def make_top_parser() -> Parser:
 
 
 def make_parser(name: str) -> Parser:
-    """Return the parser of the command *name*; its module adds the arguments."""
+    """Return the parser of the command *name*. The module of the command adds the arguments."""
     parser = Parser(prog=f"llmcore {name}", description=_format_sentence(COMMANDS[name]))
     import_module(f"llmcore.cli.{name}").configure(parser)
     add_common_options(parser)
@@ -145,7 +145,7 @@ def make_defaults() -> argparse.Namespace:
 
 
 def make_action_adder(parser: argparse.ArgumentParser) -> Callable[[str, str, Callable[..., Any]], Parser]:
-    """Return a function that adds an action (name, help text, function) to *parser* and returns its parser."""
+    """Return a function that adds an action (name, help text, function) to *parser* and returns a parser for it."""
     kinds = parser.add_subparsers(title="actions", metavar="ACTION", parser_class=Parser)
 
     def add(name: str, help_text: str, run: Callable[..., Any]) -> Parser:

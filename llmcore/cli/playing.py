@@ -68,7 +68,7 @@ class Player(NamedTuple):
         name = fitting[0]
         with tempfile.TemporaryDirectory(prefix="llmcore-say-") as folder:
             file = speech.save(Path(folder) / f"speech.{speech.format}")
-            done = subprocess.run([name, *_PLAYERS[name][0], str(file)], stdout=sys.stderr, check=False)  # noqa: S603 - a program of the table above
+            done = subprocess.run([name, *_PLAYERS[name][0], str(file)], stdout=sys.stderr, check=False)  # noqa: S603 - the program is one of `_PLAYERS`
         if done.returncode:
             raise UsageError(f"{name} failed with exit code {done.returncode}", where="--play")
 

@@ -1,6 +1,6 @@
 """Make the commands that errors of `llmcore plugins` propose.
 
-They repeat the arguments of the call, so that they can be pasted.
+The commands repeat the arguments of the call, so that they can be pasted.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ _KINDS: Final = {
     "storage": _Kind(
         "Storage",
         "Storage",
-        '    folder: Path = Path("@name@")\n    """The folder of the database. A relative path in llmcore.toml begins at its folder."""',
+        '    folder: Path = Path("@name@")\n    """The folder of the database. A relative path in llmcore.toml starts at the folder of that file."""',
         'folder = "./data"',
         fresh="folder=tmp_path",
     ),

@@ -149,7 +149,7 @@ class Subject:
                 run(_make_act(backend.require(name)(*arguments)))
             except _OUTAGES:
                 raise
-            except Exception:  # noqa: BLE001 - the tests report it
+            except Exception:  # noqa: BLE001 - the tests report this error
                 return
 
     def find_models(self) -> list[str]:
@@ -208,7 +208,7 @@ under_test: Subject | None = None
 
 def get_subject() -> Subject:
     """Return the subject for the tests that `check` wrote."""
-    assert under_test is not None  # noqa: S101 - `check` sets it
+    assert under_test is not None  # noqa: S101 - `check` has set the subject
     return under_test
 
 

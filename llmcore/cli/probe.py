@@ -36,7 +36,7 @@ def probe(kind: str, name: str, limit_s: float) -> ProbeResult:
         result = Path(folder, "result.json")
         env = os.environ | {_RESULT: str(result), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
-            child = subprocess.run(  # noqa: S603 - this module, by this interpreter
+            child = subprocess.run(  # noqa: S603 - the command is this module in this interpreter
                 [sys.executable, "-m", __name__, kind, name],
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
 """Templates: prompts that `ask --save NAME` stores and `ask -t NAME` uses, one TOML file each in the user's configuration folder.
 
 A variable is a name in braces, `{text}`. Braces with a name do not conflict with JSON, where a quote, a space or a
-line end follows a brace. The shell does not expand them, unlike `$text`. `{{text}}` produces the literal text
-`{text}`.
+line end follows a brace. The shell leaves `{text}` unchanged, but would replace `$text`. `{{text}}` produces the
+literal text `{text}`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load_template(name: str, *, fix: str = "llmcore templates show {}") -> Templ
     """Return the template. *fix* is the command in an error, with {} for the name of a similar template.
 
     Raises:
-        UsageError: No template has the name, or its file is not a template.
+        UsageError: No template has the name, or the file is not a template.
     """
     try:
         file = _get_file(name)

@@ -86,7 +86,7 @@ def _list_own_misfits(value: Any, schema: Mapping[str, Any], path: str) -> Itera
 
 
 def _list_parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield the schemas inside *schema*, each with its place."""
+    """Yield the schemas inside *schema*, each with its path in *schema*."""
     for keyword in _MANY:
         if isinstance(named := schema.get(keyword), dict):
             yield from ((f"{keyword}.{name}", part) for name, part in named.items())
@@ -97,7 +97,7 @@ def _list_parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _list_values(value: Any, schema: Mapping[str, Any], path: str) -> list[tuple[str, Any, Any]]:
-    """Return the place, the value and the schema of each property or element."""
+    """Return the path, the value and the schema of each property or element."""
     if isinstance(value, dict):
         known = schema.get("properties") or {}
         other = True if schema.get("patternProperties") else schema.get("additionalProperties", True)

@@ -99,7 +99,7 @@ def _find_open(text: str) -> str | None:
 
 
 def _make_excerpt(text: str, number: int, column: int) -> str:
-    """Return the line and a second one with a mark below the place."""
+    """Return the line *number* of *text*, and below it a line with a mark at *column*."""
     line = (text.splitlines() or [""])[number - 1] if number <= len(text.splitlines()) else ""
     start = max(0, column - 1 - _WIDEST // 2)
     shown = "".join(each if each.isprintable() else " " for each in line[start : start + _WIDEST])

@@ -262,7 +262,7 @@ def format_bytes(size: int) -> str:
 def strip_controls(text: str, stream: TextIO) -> str:
     """Remove control characters from *text* if *stream* is a terminal.
 
-    Control characters could change the terminal.
+    Control characters could change the settings of the terminal.
     """
     return text.translate(_CONTROLS) if stream.isatty() else text
 

@@ -234,7 +234,7 @@ def _chain(first: bytes, rest: _CountingStream) -> Iterator[bytes]:
 
 def _open(name: str) -> BinaryIO:
     try:
-        return open(name, "rb")  # noqa: PTH123 - the name as the shell passed it; the caller closes it
+        return open(name, "rb")  # noqa: PTH123 - open the name exactly as the shell passed it; the caller closes the file
     except OSError as error:
         raise_unchained(make_read_error(name, error))
 

@@ -86,7 +86,7 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
         **dict.fromkeys(_TEXTS, pa.string()),
         "tags": pa.list_(pa.string()),
     }
-    # Writing Parquet seeks in the file, which a pipe does not support.
+    # Write to memory first: writing Parquet seeks in the file, which a pipe does not support.
     buffer = io.BytesIO()
     writer: Any = None
     group: list[dict[str, Any]] = []

@@ -32,9 +32,9 @@ __all__ = ["show_overview"]
 _DAYS: Final = 30
 """The length of the sparkline without `--month`."""
 _MOST: Final = 10
-"""The maximum number of rows of a part."""
+"""The maximum number of rows in the table of one dimension."""
 _PARTS: Final = ("model", "user", "tag")
-"""The dimensions by which the month is divided."""
+"""The dimensions by which the month is divided, one table for each."""
 
 
 def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> None:

@@ -136,7 +136,7 @@ def parse_tolerance(text: str, billed: Decimal) -> Decimal:
 def _find_providers(
     core: Core, args: argparse.Namespace, period: tuple[date | None, date | None]
 ) -> dict[str, list[str]]:
-    """Return each provider whose bill is compared, with the names under which the ledger has its requests."""
+    """Return the providers whose bills are compared: provider -> the names that the ledger has for the provider."""
     since = period[0] or (None if args.files else _get_today() - timedelta(days=_DAYS - 1))
     names = [row.name for row in core.usage.by("provider", since=since, until=period[1], zone="UTC")]
     if args.provider is not None:
@@ -233,7 +233,7 @@ def _decode(text: bytes | str) -> Any:
 def _load(paths: Sequence[str]) -> _Reports:
     """Return the reports in files: those that `--save` wrote, or pages as the vendor sent them.
 
-    A page was read when its file was written.
+    The time of a page is the time at which its file was written.
     """
     documents: list[Any] = []
     moments: list[float] = []

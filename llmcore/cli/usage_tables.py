@@ -39,7 +39,7 @@ HEADERS: Final = (
 )
 """The columns after the dimensions."""
 _LEAST_IMPORTANT: Final = ("characters", "tokens in", "out", "cached", "failed", "saved")
-"""The columns that a narrow terminal does not show, in this order."""
+"""The columns that are left out in a narrow terminal, the first one first."""
 _WIDEST: Final = 10_000
 BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -112,9 +112,9 @@ def print_footnotes(rows: Sequence[UsageRow], models: Sequence[UsageRow] = ()) -
         names = [row.name for row in models if row.unpriced]
         where = f"of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""  # noqa: PLR2004 - at most three names are shown
         note(
-            f"+?: the cost of {unpriced} requests {where or '(llmcore usage model)'} is unknown. Without a price, set one for later "
-            f"calls: llmcore config set 'prices.\"{names[0] if names else 'PROVIDER:MODEL'}\"' '{{ input = 0.25, output = 2.00 }}'. "
-            "With a price, a process died before it knew the cost: llmcore usage open"
+            f"+?: the cost of {unpriced} requests {where or '(llmcore usage model)'} is unknown. If the model has no price, set one for "
+            f"later calls: llmcore config set 'prices.\"{names[0] if names else 'PROVIDER:MODEL'}\"' '{{ input = 0.25, output = 2.00 }}'. "
+            "If it has a price, a process died before it knew the cost: llmcore usage open"
         )
     if any(row.uncertain for row in rows):
         note("uncertain: requests with an unknown outcome, at their maximum cost; budgets count it")

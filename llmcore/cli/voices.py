@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="filter by a label, or by a filter that the provider has besides --language; repeatable",
+        help="filter by a label, or by another filter of the provider; repeatable",
     )
     parser.add_argument(
         "--limit",
