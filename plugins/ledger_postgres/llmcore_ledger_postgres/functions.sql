@@ -60,10 +60,16 @@ BEGIN
     ORDER BY b.period, b.scope FOR UPDATE;
 END $$;
 
--- Let a reservation and the settlement that abandons it follow each other. Transactions lock keys in order, before counters.
-CREATE OR REPLACE FUNCTION {s}.lock_key(key text) RETURNS void LANGUAGE sql VOLATILE AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended('{s}.calls ' || key, 0))
-$$;
+-- Let a reservation, its copies and the settlement that abandons it follow each other. Locks of single keys could fill the lock table of
+-- the server, so keys share 256 locks. Every transaction locks buckets in ascending order, then rows, then counters.
+CREATE OR REPLACE FUNCTION {s}.lock_buckets(keys text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    bucket integer;
+BEGIN
+    FOR bucket IN SELECT DISTINCT hashtext(key) & 255 FROM unnest(keys) key ORDER BY 1 LOOP
+        PERFORM pg_advisory_xact_lock(hashtext('{s}.calls'), bucket);
+    END LOOP;
+END $$;
 
 -- The answer to a repeated reservation: the row that the first one has opened; NULL if there is no such row.
 CREATE OR REPLACE FUNCTION {s}.find_row(r jsonb, since date, tag_list text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -92,7 +98,7 @@ BEGIN
         PERFORM {s}.make_partition(today);
     END IF;
     SELECT jsonb_agg(each || jsonb_build_object('at', request_at)) INTO requests FROM jsonb_array_elements(requests) each;
-    PERFORM {s}.lock_key(k.key) FROM (SELECT each->>'key' AS key FROM jsonb_array_elements(requests) each ORDER BY 1) k;
+    PERFORM {s}.lock_buckets(ARRAY(SELECT each->>'key' FROM jsonb_array_elements(requests) each));
     PERFORM {s}.lock_counters(requests);
     FOR r IN SELECT * FROM jsonb_array_elements(requests) LOOP
         tag_list := ARRAY(SELECT jsonb_array_elements_text(r->'tags'));
@@ -151,14 +157,15 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
     PERFORM pg_advisory_xact_lock_shared(hashtext('{s}.counters'));
+    -- A reservation that is abandoned may be under way: wait for its end, and let no copy follow.
+    PERFORM {s}.lock_buckets(ARRAY(SELECT e->>'key' FROM jsonb_array_elements(settlements) e WHERE e->>'state' IS NULL));
     FOR n IN SELECT * FROM jsonb_array_elements(settlements) e ORDER BY e->>'key' LOOP
         CONTINUE WHEN n->>'key' = last_key;  -- a settlement and its repetition may share a statement
         last_key := n->>'key';
         row_day := (n->>'row')::date;
         first_day := coalesce(row_day, {s}.day_of(extract(epoch FROM clock_timestamp())) - 1);
         last_day := coalesce(row_day, first_day + 2);
-        IF n->>'state' IS NULL THEN  -- the reservation may be under way: wait for its end, and let no copy follow
-            PERFORM {s}.lock_key(n->>'key');
+        IF n->>'state' IS NULL THEN
             INSERT INTO {s}.voided (key) VALUES (n->>'key') ON CONFLICT DO NOTHING;
         END IF;
         SELECT k.* INTO c FROM {s}.calls k WHERE k.key = n->>'key' AND k.day BETWEEN first_day AND last_day FOR UPDATE;

@@ -26,7 +26,9 @@ BEGIN
     SELECT jsonb_agg(each || jsonb_build_object('at', coalesce((each->>'at')::float8, (SELECT min(k.at) FROM {s}.calls k
         WHERE k.day IN (today - 1, today) AND k.key = each->>'key' AND k.kind = 'lease'), now_s))) INTO items
     FROM jsonb_array_elements(items) each;
-    -- Lock rows before counters, as `settle` and `recover` do.
+    -- Lock buckets, rows and then counters, as `settle` does.
+    PERFORM {s}.lock_buckets(ARRAY(SELECT n->>'key' FROM jsonb_array_elements(items) e, jsonb_array_elements(e->'settlements') n
+        WHERE n->>'state' IS NULL));
     PERFORM 1 FROM {s}.calls k WHERE k.key IN (SELECT e->>'key' FROM jsonb_array_elements(items) e) AND k.day >= today - 1
     ORDER BY k.day, k.key FOR UPDATE;
     PERFORM 1 FROM {s}.calls k JOIN (SELECT (n->>'row')::date AS day, n->>'key' AS key FROM jsonb_array_elements(items) e,
