@@ -89,7 +89,7 @@ def encode_request(request: ReserveRequest) -> dict[str, Any]:
 
 
 def encode_limits(limits: Sequence[Limit]) -> list[tuple[str, str, int, bool]]:
-    """Return the limits of an item."""
+    """Return *limits* for an item of `reserve`."""
     return [(_get_text(scope), scope.per, amount, refuses) for scope, amount, refuses in limits]
 
 
@@ -113,7 +113,7 @@ def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserve
 
 
 def decode_counter(values: Sequence[Any]) -> Counter:
-    """Return a counter."""
+    """Return the counter in a result of `reserve`, `settle` or `sync_leases`."""
     period, text, spent, reserved, alerted = values
     return Counter(period, parse_scope(text), text, spent, reserved, alerted)
 

@@ -185,11 +185,11 @@ class Lease:
 
     @property
     def is_finished(self) -> bool:
-        """True if the server has no block of this lease, and all its requests are reported."""
+        """True if the server has no block of this lease, and all requests of the lease are reported."""
         return not (self.has_report or self.in_flight)
 
     def find_addition(self, now: float, interval_s: float) -> Amount:
-        """Return the amount to ask for: a block lasts for about two intervals."""
+        """Return the amount by which the block must grow to last for about two intervals."""
         elapsed = max(now - self._reported_at, interval_s / 8)
         sizes = []
         for used, missed, largest, before, free in zip(
@@ -201,7 +201,7 @@ class Lease:
 
     @property
     def least(self) -> Amount:
-        """The amount that a sixteenth of each remaining budget must have. Below it, a limit is near."""
+        """A limit is near if a sixteenth of the remaining budget is less than this amount."""
         return Amount(*(_LEAST * each for each in self.group.largest))
 
     def report(self, now: float) -> Amount:

@@ -144,7 +144,7 @@ class Leases:
 
     @contextlib.contextmanager
     def note_failure(self, request: ReserveRequest) -> Iterator[None]:
-        """If the block fails, reserve *request* only on the server from now on: the server may have its row."""
+        """If the `with` block fails, reserve *request* only on the server: the server may have its row."""
         try:
             yield
         except BaseException:

@@ -51,7 +51,8 @@ class Owner:
         self.open: dict[str, Opened] = {}
         """The open rows by key."""
         self._abandoned: dict[str, None] = {}
-        """The keys of abandoned requests. The server may still answer their reservations."""
+        """The keys of abandoned requests. The server may still answer their reservations; `add` ignores these
+        rows."""
         self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
             deque()
         )
@@ -147,7 +148,7 @@ class Owner:
 
     def recall(self) -> list[Any]:
         """Return the rows that the server may have lost, for `restate`."""
-        opened = self.open.copy()  # copied first, so that a row that is closed meanwhile is in both copies
+        opened = self.open.copy()  # copied first: a row that is closed after this is in both copies
         with self._lock:
             self._forget()
             closed = self._closed.copy()
@@ -178,7 +179,7 @@ def _run(beat: weakref.WeakMethod[Callable[[], object]], stopped: threading.Even
         try:
             method()
         except LLMCoreError:
-            pass  # the next beat may succeed; calls report the fault
+            pass  # the next beat may succeed; calls report the error
         except Exception:  # noqa: BLE001 - go on: without a heartbeat, other processes settle the open rows
             _log.warning("the heartbeat failed; it is tried again in %g s", interval_s, exc_info=True)
         del method

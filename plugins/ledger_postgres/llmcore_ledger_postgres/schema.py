@@ -18,8 +18,8 @@ VERSION: Final = 11
 index, tables and columns, and the files with the functions create them if they are missing.
 """
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
-"""The query that finds the table. `to_regclass` is not used, because the session's cache may lack a table that another
-process has just created.
+"""The query that finds the table `state`. `to_regclass` is not used, because the session's cache may lack a
+table that another process has just created.
 """
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
