@@ -40,7 +40,7 @@ class BrokenServer(CanaryTests):
     """
 
     failure: ClassVar[type[LLMCoreError]] = LLMCoreError
-    """The class of each error."""
+    """The class of all errors that the backend may raise."""
     away: ClassVar[type[LLMCoreError]] = LLMCoreError
     """The class of the error if the server cannot be reached or does not answer."""
     refusal: ClassVar[type[LLMCoreError]] = LLMCoreError

@@ -330,7 +330,7 @@ async def _gather(scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
 
 
 def _discard(result: object) -> None:
-    """Close a coroutine that will not be awaited. Python would warn about it."""
+    """Close a coroutine that will not be awaited. Otherwise Python would warn about it."""
     if inspect.iscoroutine(result):
         result.close()
 

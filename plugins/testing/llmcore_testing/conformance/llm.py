@@ -132,7 +132,7 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
         ]
         tools = [TOOL]
         before = msgspec.json.encode([messages, tools])
-        with contextlib.suppress(BadRequest):  # a model without tools
+        with contextlib.suppress(BadRequest):  # raised for a model without tools
             self._complete(messages, tools=tools)
         assert msgspec.json.encode([messages, tools]) == before, "complete must not change the request"
 

@@ -65,7 +65,7 @@ class OptionalParts:
         left_out = dict(cls._left_out)
         for name in dir(cls):
             inherited, test = left_out.pop(name, None), getattr(cls, name)
-            test = inherited if test is None else test  # a subclass may lack less than its base
+            test = inherited if test is None else test  # a subclass may have abilities that its base lacks
             named = (getattr(test, "ability", None), *getattr(test, "required_fixtures", ()))
             lacking = not set(cls.lacks).isdisjoint(named)
             if lacking:

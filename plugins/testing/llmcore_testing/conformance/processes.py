@@ -26,17 +26,17 @@ def run_in_two_processes(
 ) -> tuple[str, T]:
     """Call *child* in a forked process and *parent* in this one, at the same time. Return both results.
 
-    The forked process first calls *probe*, while this process waits. *probe* returns "", or why the backend does not work
-    in a forked process. Such a reason skips the test, and so does a signal that ends the process in *probe*, because some
-    libraries do not work in a forked process. Afterwards, a child that raises, is ended by a signal or exceeds
-    *deadline_s* fails the test.
+    Some libraries do not work in a forked process. So the forked process first calls *probe*, while this
+    process waits. The test is skipped if *probe* returns a reason in place of "", or if a signal ends the
+    forked process during *probe*. After *probe*, the test fails if the forked process raises, is ended by a
+    signal or exceeds *deadline_s*.
     """
     __tracebackhide__ = True
     go_read, go_write = os.pipe()
     probed_read, probed_write = os.pipe()
     read, write = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the process has threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns: the process has threads
         pid = os.fork()
     if not pid:
         os.close(go_write)
@@ -73,7 +73,10 @@ def _skip_or_fail(probed: bytes | None, status: int, deadline_s: float) -> None:
 
 
 def _check(what: str, told: bytes | None, status: int, deadline_s: float) -> str:
-    """Return what the child has written; fail the test if the child did not return, was ended or raised."""
+    """Return the text that the child has written.
+
+    Fail the test if the child did not return, was ended or raised.
+    """
     __tracebackhide__ = True
     if told is None:
         pytest.fail(f"{what} did not return within {deadline_s:g} s")
@@ -97,7 +100,7 @@ def _run_child(
 
 
 def _describe(work: Callable[[], str]) -> bytes:
-    """Call *work*. Return its text after `_OK`, or its exception."""
+    """Call *work*. Return `_OK` and the result, or a description of the exception."""
     try:
         return _OK + work().encode()
     except BaseException as error:  # noqa: BLE001 - the parent reports it

@@ -29,9 +29,11 @@ __all__ = ["RateLimitConformance"]
 _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
 _LEASES_S: Final = (0.5, 2.0, 30.0)
-"""Short leases. A machine that stops for longer than one of them needs the next one."""
+"""The seconds of short leases. On a machine that stops for longer than one lease, the test tries the next
+lease."""
 _ROUNDS: Final = 20
-"""How often two calls wait, if the machine is so slow that they lose their places in the queue."""
+"""The maximum number of attempts, because on a slow machine waiting calls may lose their places in the
+queue."""
 _SLOW: Final = 0.01
 """Units per minute. The next unit comes after 100 minutes, so even on a slow machine it cannot disturb a
 test."""
@@ -155,7 +157,7 @@ class RateLimitConformance(Conformance):
             request, asked = self.make(kept, lease_s=lease_s), time.monotonic()
             assert self.send(request).granted
             self.report("p", ScopeReport(kept, (request.id,)))
-            was_renewed = time.monotonic() - asked < lease_s  # otherwise the lease may have ended before
+            was_renewed = time.monotonic() - asked < lease_s  # otherwise the renewal may have come too late
             self._wait_for_the_end_of_a_lease(self.scope(f"lost{lease_s:g}", concurrency=1), lease_s)
             if not self.ask(kept).granted:
                 return
@@ -268,7 +270,10 @@ class RateLimitConformance(Conformance):
         return caller.run_bounded(lambda: method(*args), name)
 
     def _wait_until(self, condition: Callable[[], bool], longer_s: float) -> bool:
-        """Wait until *condition* holds, for `expiry_timeout_s` and *longer_s*. Return whether it holds."""
+        """Wait until *condition* holds, at most `expiry_timeout_s` plus *longer_s*.
+
+        Return whether it holds.
+        """
         deadline = time.monotonic() + self.expiry_timeout_s + longer_s
         while True:
             is_last = time.monotonic() >= deadline  # a machine may stop here until the deadline has passed

@@ -40,7 +40,7 @@ class TimeTests(Conformance):
         self.call(name, *args)
 
     def test_a_second_event_loop_is_served_after_the_first_one(self) -> None:
-        """Asyncio's locks, queues and connections are bound to the first event loop on which a task waited for them."""
+        """Asyncio's locks and connections work only on the first event loop on which a task waited for them."""
         if self.caller.variant == "sync":
             return
         calls = [self.make_call() for _ in range(_CROWD)]

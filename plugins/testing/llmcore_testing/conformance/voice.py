@@ -57,7 +57,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     def find_cut_streams(self) -> Mapping[str, Fault]:
         """Return the faults of a stream that a voice can detect.
 
-        Audio often has neither an end marker nor error events.
+        Audio often has neither an end marker nor error events, so a voice cannot detect other faults.
         """
         return {name: fault for name, fault in super().find_cut_streams().items() if name in _CUT_AUDIO}
 

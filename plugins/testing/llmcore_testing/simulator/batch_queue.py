@@ -87,7 +87,7 @@ class Batch:
         return sum(result.kind == kind for result in self.results)
 
     def list_results(self) -> list[Result]:
-        """Return the results in the order for the client."""
+        """Return the results in the order in which the client gets them."""
         shown = list(self.results)
         if self.how == "results_twice":
             shown += shown

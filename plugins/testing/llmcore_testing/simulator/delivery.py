@@ -97,8 +97,8 @@ def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Fl
     else:
         held = out.head
         for data in out.frames:
-            # Each event is written one step late. The head and the first event are then one write, and the answer is
-            # counted before its last event is written.
+            # Each event is kept until the next event exists. So the head and the first event are one write,
+            # and the answer is counted before its last event is written.
             if held is not out.head:
                 if line.transport.is_closing():
                     flight.record_disconnect()

@@ -35,7 +35,7 @@ class Unreadable(Exception):
         self.request = RecordedRequest(
             method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
         )
-        """A placeholder. Its `keep_alive` of False closes the connection after the answer."""
+        """A placeholder. `keep_alive` is False, so the connection is closed after the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Answer:
     cut_before: int | None = None
     """The index of the first stream event that tells how the answer ends."""
     counted: str | None = None
-    """The count to increase after the complete answer."""
+    """The name of the count that a complete answer increases."""
     error_event: Callable[[str, str | None], bytes] | None = None
     """Makes the error event of a stream from a message and a code. None means OpenAI's event."""
 

@@ -1,4 +1,4 @@
-"""The usage and cost reports of OpenAI and Anthropic, in the documented forms, from the charges of the simulator.
+"""The usage and cost reports of OpenAI and Anthropic, in the documented formats, made from `Simulator.bill`.
 
 Sources: https://platform.openai.com/docs/api-reference/usage and https://platform.claude.com/docs/en/api/admin
 """
