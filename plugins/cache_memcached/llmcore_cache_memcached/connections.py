@@ -100,7 +100,7 @@ class Connections:
         return result
 
     def _connect(self) -> Client:
-        """Return a new connection to the first address of the host that accepts it, authenticated.
+        """Connect to the first address of the host that accepts a connection, and authenticate.
 
         pymemcache would try only the first address. For `localhost`, this may be an IPv6 address, on which
         memcached may not listen.

@@ -45,7 +45,10 @@ def compute_exptime(ttl: float | None) -> int:
 
 
 def pack(name: bytes, value: bytes, ttl: float | None, generation: bytes) -> bytes:
-    """Return the entry of *value*, which expires after *ttl* seconds; *name* is its key in the server."""
+    """Return the entry of *value*, which expires after *ttl* seconds.
+
+    *name* is the key of the entry in the server.
+    """
     expires = 0.0 if ttl is None else time.time() + ttl
     digest = sha256(name).digest()[:16]
     rest = _HEAD.pack(_MAGIC, 0, expires, generation, digest)[_CHECKED_FROM:]

@@ -50,7 +50,7 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
         error: The exception that pymemcache raised.
         server: The address.
         tls: True if the connection uses TLS.
-        timeout_s: The timeout that was in force.
+        timeout_s: The timeout, for the text of the error.
         size: The size in bytes of the value to write; 0 if the command writes no value.
     """
     if isinstance(error, MemcacheUnexpectedCloseError | ConnectionResetError):

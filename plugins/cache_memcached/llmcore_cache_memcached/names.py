@@ -1,4 +1,4 @@
-"""The keys of entries, leases and the generation of a namespace in the server.
+"""The keys under which the server stores entries, leases and the generation of a namespace.
 
 memcached accepts keys of 1 to 250 bytes without spaces and control characters. Other keys are hashed. The letter
 after the namespace distinguishes plain keys (`k`), hashed keys (`h`), leases (`l`) and the generation (`g`).
@@ -38,7 +38,7 @@ class Names:
             )
         part = quote(namespace, safe="", errors="surrogatepass")
         if len(part) > _MAX_QUOTED:
-            part = "#" + _digest(namespace)  # `quote` never returns a "#"
+            part = "#" + _digest(namespace)  # no other namespace has this part: `quote` never returns a "#"
         self._base: Final = f"llmcore:{part}:".encode()
         self.generation: Final = self._base + b"g"
         """The key of the generation: entries of other generations are misses."""

@@ -24,7 +24,7 @@ __all__ = ["MemcachedCache"]
 _BATCH: Final = 64
 _TRIES: Final = 8
 _OVERHEAD_BYTES: Final = 1024
-"""An upper bound for the bytes that an item of the server has besides the value: its key and two headers."""
+"""An upper bound for the bytes of the server's item in addition to the value: the key and two headers."""
 _NO_GENERATION: Final = bytes(GENERATION_BYTES)
 
 

@@ -84,7 +84,7 @@ _BY_TEXT: Final = (
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
     ("unknown command", ("the server does not support a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
-"""Errors that the code does not identify: words of the lower-case message, and the refusal."""
+"""Words of an error message, in lower case, and its refusal: for errors that have no specific error code."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
 """Error codes that affect every command."""
@@ -103,7 +103,7 @@ def make_refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
         error: The error of the server. The server's text may contain a key, so only the code and the command are
             shown.
         target: The server.
-        keys: The pattern of the keys of this cache in the server.
+        keys: The server's pattern for the keys of this cache.
     """
     what, expected, fix = (
         _find_sentinel_refusal(error)

@@ -32,7 +32,8 @@ __all__ = ["Link"]
 _READ_BYTES: Final = 2**16
 _MOMENT_S: Final = 0.001
 _LOOKUP_S: Final = 1.5
-"""The time limit for looking up the name of the server. The host allows two seconds for a new connection."""
+"""The time limit in seconds for looking up the name of the server. llmcore allows two seconds for a whole
+connection."""
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
@@ -140,7 +141,7 @@ class Link:
     Args:
         address: The address of the server.
         made: The arguments of redis-py's connection.
-        limits: Deadlines.
+        limits: The timeouts for TCP and TLS.
         tls: The TLS settings; None for plain text.
 
     Raises:

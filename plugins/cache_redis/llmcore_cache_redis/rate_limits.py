@@ -61,8 +61,8 @@ class _Scope(NamedTuple):
     keys: tuple[bytes, bytes, bytes, bytes]
     """The keys of the parts `state`, `slots`, `queue` and `absent`."""
     rates: tuple[bytes, ...]
-    """In microseconds of refill: the cost of a request, the burst of requests, the cost of a token and the burst of
-    tokens. Then the number of slots."""
+    """The cost of a request, the burst of requests, the cost of a token and the burst of tokens, each as the
+    microseconds in which the bucket refills this amount. Then the number of slots."""
 
 
 class RateLimits:

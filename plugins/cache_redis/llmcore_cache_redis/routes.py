@@ -217,7 +217,7 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
 
     Raises:
         Broken: The server did not answer.
-        ReplyError: The server refused.
+        ReplyError: The server refused the command.
     """
     stale = False
     address = route.at(name) or (yield from route.find(name))

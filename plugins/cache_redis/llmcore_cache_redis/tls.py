@@ -1,6 +1,7 @@
 """TLS settings of `[cache.redis]`: one context for every connection, built again when a certificate is renewed.
 
-Creating a context reads the system's certificates and takes as much CPU time as ten handshakes.
+Connections share the context, because creating one reads the system's certificates and takes as much CPU time
+as ten handshakes.
 """
 
 from __future__ import annotations

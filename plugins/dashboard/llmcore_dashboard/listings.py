@@ -94,7 +94,7 @@ def _link(report: Report, name: str, value: str, *, is_file: bool) -> str:
 
 
 def render_latency(report: Report) -> str:
-    """Return the percentiles of each model."""
+    """Return the table of latencies, with the percentiles of each model."""
     rows = [row for row in report.models if row.latency_p95_ms is not None]
     if not rows:
         return ""
@@ -120,7 +120,7 @@ def render_latency(report: Report) -> str:
 
 
 def render_errors(report: Report) -> str:
-    """Return the failed requests by error."""
+    """Return the table of failed requests, by error."""
     if not report.errors:
         return '<section><h2>Errors</h2><p class="note">No request failed in this range.</p></section>'
     columns = [
@@ -142,7 +142,7 @@ def render_errors(report: Report) -> str:
 
 
 def render_latest(report: Report) -> str:
-    """Return the latest requests with the reasons for failures."""
+    """Return the table of the latest requests. For a failed request, it shows the reason."""
     columns = [Column("Time", is_number=False), Column("Model", is_number=False), Column("User", is_number=False, is_wide=True), Column("Outcome", is_number=False),
                Column("Cost"), Column("Latency", is_wide=True), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
     rows = [

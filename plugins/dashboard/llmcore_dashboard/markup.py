@@ -56,7 +56,7 @@ def count(number: int) -> str:
 
 
 def amount(row: Any) -> str:
-    """Return the cost of a row with its uncertainty."""
+    """Return the cost of *row*, and by how much it may be too low."""
     # prevent a line break inside of "+ up to", and before "+ ?"
     doubts = [f"+&nbsp;up&nbsp;to {money(row.uncertain)}"] if row.uncertain else []
     if row.unpriced:

@@ -140,7 +140,7 @@ def _render_select(name: str, label: str, options: dict[str, str], chosen: str) 
 def _render_filters(view: View, fixed: frozenset[str], *, is_file: bool) -> str:
     shown = []
     for name, value in view.filters:
-        assert name in FILTERS  # noqa: S101 - names of a view are checked when it is parsed
+        assert name in FILTERS  # noqa: S101 - `parse_view` has checked the names
         label = f"{_GROUP_NAMES[name]}: <b>{escape(value[:80])}</b>"
         if name not in fixed and not is_file:
             label += f' <a href="{escape(view.make_query(**{name: ""}))}" aria-label="Remove the filter {name}">&times;</a>'

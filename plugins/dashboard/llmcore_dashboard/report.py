@@ -46,7 +46,7 @@ class Report(NamedTuple):
     zone: Any
     """The time zone; see `core.usage.zone`."""
     sum: Callable[[Sequence[Any]], Any]
-    """`core.usage.sum`."""
+    """The function `core.usage.sum`."""
     now: float
     step: str
     first: str
@@ -189,7 +189,8 @@ def _choose_step(step: str, length_s: float) -> str:
 def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
     """Return the names of all buckets between two moments, in the form of `core.usage.by`."""
     if step == "hour":
-        # Where clocks change by half an hour (Australia/Lord_Howe), an hour of the clock may last half an hour.
+        # Look at each half hour: where clocks change by half an hour (Australia/Lord_Howe), an hour may be
+        # half as long.
         moments = range(int(start), int(end), _HALF_HOUR_S)
         return list(dict.fromkeys(zone.format_hour(_find_hour(zone, moment)) for moment in moments))
     first, last = zone.find_date(start), zone.find_date(max(end - 1, start))
@@ -220,7 +221,7 @@ def _make_buckets(
 
 
 def _sum_by(usage: Any, rows: Sequence[Any], place: int) -> dict[str, Any]:
-    """Return the sums of *rows* by the dimension at *place*, in the order of the rows."""
+    """Return the sums of *rows* by the dimension at the index *place*, in the order of the rows."""
     found: dict[str, list[Any]] = {}
     for row in rows:
         found.setdefault(row.key[place], []).append(row)

@@ -25,7 +25,7 @@ _OTHERS: Final = ("range", "since", "until", "group", "step", "zone")
 
 
 class ViewError(Exception):
-    """The URL has an unknown part, which the message names."""
+    """The URL is not valid. The message says why."""
 
 
 class View(NamedTuple):

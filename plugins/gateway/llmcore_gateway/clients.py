@@ -80,7 +80,7 @@ class _AsyncTransport(httpx2.AsyncBaseTransport):
 
 
 class _Exchange:
-    """One request of an SDK, with the parts of its answer."""
+    """One request of an SDK: reads the call from the request, and makes the answer."""
 
     def __init__(self, gateway: Gateway, request: httpx2.Request) -> None:
         self._gateway = gateway

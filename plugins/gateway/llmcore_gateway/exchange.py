@@ -1,4 +1,4 @@
-"""Requests and answers as plain values. The ASGI application and the in-process clients share this logic."""
+"""Requests and answers as plain values. The ASGI application and the in-process clients share these types."""
 
 from __future__ import annotations
 

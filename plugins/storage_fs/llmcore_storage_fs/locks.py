@@ -36,7 +36,7 @@ def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
     """Lock the folder with the descriptor *fd* inside the context.
 
     Args:
-        fd: A descriptor that only this thread uses, because the lock belongs to the open file description.
+        fd: A descriptor that no other thread uses. Threads that share a descriptor would share the lock.
         must: True to raise an error if the file system has no locks; False to continue without a lock.
 
     Raises:

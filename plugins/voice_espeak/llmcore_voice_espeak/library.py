@@ -59,7 +59,7 @@ _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, c
 _UriCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
-@_UriCallback  # type: ignore[untyped-decorator]  # ctypes
+@_UriCallback  # type: ignore[untyped-decorator]  # ctypes has no types for callbacks
 def _refuse_uri(*_: object) -> int:
     """Return 1, "do not play": without this callback the library opens the files of <audio> elements."""
     return 1

@@ -39,7 +39,7 @@ class _Waiter:
 
 
 class WorkerPool:
-    """At most *limit* workers."""
+    """A pool of at most *limit* workers."""
 
     def __init__(self, limit: int = LIMIT, idle_s: float = IDLE_S) -> None:
         self._limit = limit

@@ -107,7 +107,10 @@ class Worker:
                 raise self._make_died(deadline, "sent what is not a frame")
 
     def _make_died(self, deadline: Deadline, how: str = "") -> WorkerDied:
-        """Wait for the end of the process and return its error. Raise `Cancelled` if the caller cancelled it."""
+        """Wait for the end of the process.
+
+        Return the error, or raise `Cancelled` if the call was cancelled.
+        """
         code = self.close()
         deadline.check()
         if how:

@@ -222,7 +222,7 @@ async def _run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
     except asyncio.CancelledError:
         deadline.cancel()
         await asyncio.wait([job])
-        job.cancelled() or job.exception()  # mark the exception as retrieved
+        job.cancelled() or job.exception()  # mark the exception as retrieved: otherwise asyncio logs it
         raise
 
 

@@ -31,7 +31,7 @@ __all__ = ["main"]
 _FRAME: Final = 8_192
 """Bytes of audio in a frame: 0.2 s."""
 _BATCH: Final = 4 * _FRAME
-"""Bytes of one write, except for the first frame of a reply.
+"""The minimum bytes of a write, except for the first frame of a reply, which is written at once.
 
 Each write wakes the parent, so a batch has several frames.
 """

@@ -1,4 +1,4 @@
-"""The options: server, account, and defaults for calls."""
+"""The account: the address of the server, and the key from the options or the environment."""
 
 from __future__ import annotations
 

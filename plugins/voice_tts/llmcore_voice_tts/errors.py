@@ -52,7 +52,7 @@ _BY_CODE: Final[Mapping[str, Kind]] = {
     "text_too_long": TextTooLong,
     "model_not_found": NotFound,
 }
-"""Values of `code` or the older `status` in `detail`.
+"""Value of `code`, or of the older `status`, in `detail` -> the class of the error.
 
 These values are more specific than the HTTP status: an exhausted quota, for example, has the status 401, like a wrong
 key.

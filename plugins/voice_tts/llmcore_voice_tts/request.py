@@ -201,7 +201,7 @@ def _check_normalization(value: Any) -> Any:
 
 
 def check_language(value: Any) -> str | None:
-    """Return the language of a BCP 47 tag, which the vendor accepts."""
+    """Return the language in a BCP 47 tag, without the region. The vendor accepts only the language."""
     if value is None:
         return None
     match = _LANGUAGE.fullmatch(value) if isinstance(value, str) else None

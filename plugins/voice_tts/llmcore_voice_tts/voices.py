@@ -29,7 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 Ask = Callable[[Any], Any]
-"""A call: a function of the vendor's client that returns an answer or an awaitable."""
+"""A function that gets the vendor's client, makes one request, and returns the answer or an awaitable."""
 Plan = Generator[Ask, Any, T | LLMCoreError]
 
 ONCE: Final[Any] = {"max_retries": 0}
