@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
 _ARGUMENT = r"^(?:chat\(\.\.\., |replace .* by )?(timeout|model|max_tokens)=([^()]+)\)?$"
-"""Matches, in a fix that is Python code, an argument of `chat` that is an option of the command line."""
+"""Matches an argument of `chat` in a fix that is Python code, if the command line has an option for the argument."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
 

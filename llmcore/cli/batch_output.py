@@ -184,7 +184,11 @@ class Writer:
 
 
 class ParquetRows:
-    """Writes a Parquet file: in groups of rows if the input is Parquet, otherwise all rows at the end."""
+    """Writes a Parquet file.
+
+    If the input is Parquet, the types of its columns are known, so groups of rows are written as they arrive. Otherwise
+    all rows are written at the end.
+    """
 
     def __init__(self, path: str, source: str) -> None:
         import pyarrow as pa

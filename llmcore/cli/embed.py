@@ -89,7 +89,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _read_texts(words: Sequence[str]) -> list[str]:
-    """Return the lines of a file or of stdin without blank lines, or the words as one text."""
+    """Return the lines of a file or of stdin, without blank lines. If *words* name neither, return them as one text."""
     if len(words) == 1 and words[0] != "-" and os.path.isfile(words[0]):  # noqa: PTH113 - `Path.is_file` may raise for a long text
         return _split_lines(decode_utf8(read_file(words[0]), words[0]), words[0])
     if list(words) == ["-"] or (not words and not sys.stdin.isatty()):

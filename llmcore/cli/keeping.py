@@ -38,8 +38,8 @@ def begin(
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
-        keep: False, or the setting `[chat] keep = false`, does not store a conversation that was not asked for by *name*,
-            *again* or *new_name*.
+        keep: If False, or if the setting `[chat] keep` is false, the conversation is stored only if *name*, *again* or
+            *new_name* is given.
 
     Raises:
         StorageError: The storage cannot be reached, or does not contain the conversation.

@@ -111,7 +111,7 @@ def make_command_error(
 
 
 def render_command(option: str, before: Sequence[str], name: str | None, after: Sequence[str]) -> str:
-    """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that it corrects.
+    """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that *option* corrects.
 
     An option that corrects none of *after* comes first after the command.
 
@@ -149,7 +149,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
 def keep_common_options(fix: str, given: Sequence[str]) -> str:
     """Return *fix*, one or several commands, with the `--config` and the `--profile` of the arguments *given*.
 
-    `config set` gets no profile, because it changes the file.
+    A `config set` command gets no profile, because the command changes the file itself.
     """
     import shlex
 

@@ -129,7 +129,7 @@ def make_parser(name: str) -> Parser:
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that are accepted before and after a command."""
     group = parser.add_argument_group("for every command")
-    # No default: the default of the second parser would overwrite a value that stands before the command.
+    # These options have no default: a default of the command's parser would overwrite a value given before the command.
     unset: Any = argparse.SUPPRESS
     group.add_argument("--json", action="store_true", help="print JSON, also for errors", default=unset)
     group.add_argument(

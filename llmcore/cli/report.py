@@ -107,7 +107,7 @@ def _render_json(error: LLMCoreError) -> str:
 
 
 def get_parts(error: LLMCoreError) -> dict[str, Any]:
-    """Return the parts of *error* under the names that `--json` prints."""
+    """Return the fields of *error* under the names that `--json` prints."""
     return {
         "code": error.code,
         "kind": type(error).__name__,

@@ -165,7 +165,7 @@ def _is_real_stdout(stream: TextIO | None) -> bool:
 
 
 class _Diagnostics(io.FileIO):
-    """A stream for output of plugins and libraries that ignores a full or closed stderr."""
+    """A stream for the output of plugins and libraries. Errors of a full or closed stderr are ignored."""
 
     def write(self, data: Any) -> int:
         """Write *data*; ignore errors."""
@@ -197,7 +197,7 @@ def _open_like_stdout(
 def _replace_closed() -> bool:
     """Open the null device in place of closed standard streams; return whether descriptor 1 is stdout.
 
-    If another file has taken a free descriptor in the meantime, this file is not replaced.
+    A file that another part of the program has opened under such a descriptor is not replaced.
     """
     is_ours = True
     for number, name in enumerate(("stdin", "stdout", "stderr")):

@@ -44,8 +44,8 @@ class CacheProvider(Protocol):
 
         Raises:
             CacheError: The value was not stored. If the value is too large, delete an older value of the key, name
-                the size in the message, and do not raise `CacheUnavailable`. The host then continues to use the
-                backend.
+                the size in the message, and do not raise `CacheUnavailable`, because the host would stop using the
+                backend for a while.
         """
         ...
 
@@ -115,7 +115,7 @@ class CacheMatching(Protocol):
 
 @runtime_checkable
 class CacheLeases(Protocol):
-    """Grant a lease to one of several processes. The holder may compute an entry."""
+    """Grant a lease to one of several processes. The holder computes an entry, and the others wait for the entry."""
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """Acquire the lease on *key* for *ttl* seconds, or renew it; return whether *holder* has it now.

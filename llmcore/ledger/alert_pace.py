@@ -48,7 +48,7 @@ class _State:
 
 
 class PaceWatch:
-    """The budgets with `alert_faster_than`.
+    """Watches the budgets with `alert_faster_than`, and sends their alerts.
 
     Args:
         budgets: The configured budgets.

@@ -1,4 +1,4 @@
-"""`core.keys`: the API keys of a gateway's clients. The ledger stores their hashes.
+"""`core.keys`: the API keys of a gateway's clients. The ledger stores hashes of the keys.
 
 A key's name is the `user` of the calls with this key.
 """

@@ -30,10 +30,10 @@ class Events:
         self._observers = list(observers)
 
     def record_start(self, start: Callable[[], CallStart]) -> Starts:
-        """Report the start of a call to the observers. *start* is called only if an observer has `on_start`.
+        """Report the start of a call to the observers. *start* makes the event, but only if an observer has `on_start`.
 
         Returns:
-            The values for the end event of the same call. Every started call has an end event.
+            The argument *starts* of `record_call` or `record_hit`. One of the two must be called at the end of the call.
         """
         starting = [each for each in self._observers if hasattr(each, "on_start")]
         if not starting:

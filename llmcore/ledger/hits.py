@@ -41,7 +41,7 @@ class Hits:
     """
 
     def __init__(self, spool: Spool | None, clock: Callable[[], float] = time.time) -> None:
-        """Append hits to *spool*. If it is None, hits are not counted."""
+        """Append hits to *spool*. If *spool* is None, hits are not counted."""
         self._spool = spool
         self._clock = clock
         self._lock = forks.lock()

@@ -51,7 +51,7 @@ class BudgetLimits:
         self.budgets = {**self.budgets, limit.scope: budget}
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
-        """Replace the budgets of users. Each of them limits all calls of one user.
+        """Replace the budgets of users. Such a budget limits all calls of one user.
 
         If the configuration has a budget for the same calls and period, both limits apply.
         """

@@ -33,7 +33,7 @@ from llmcore.support.money import USD, to_nano
 __all__ = ["Reserver"]
 
 MAX_WAIT_S: Final = 10.0
-"""Maximum seconds to wait for the release of reservations. The wait must end, because the caller itself may hold some."""
+"""Maximum seconds to wait until reservations are released. Otherwise a caller could wait for its own reservation."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0

@@ -17,7 +17,7 @@ LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches *host*."""
+    """Return whether *host* is the name or an address of this machine that other machines cannot reach."""
     if host.lower() == "localhost":
         return True
     try:

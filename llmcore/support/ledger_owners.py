@@ -1,6 +1,6 @@
 """Owners of open ledger rows: a row belongs to a process, or to a run with requests in a vendor's batch.
 
-A later process settles the requests of a vendor's batch, so their rows do not belong to the process that sent them.
+A later process settles the requests of a vendor's batch, so the rows of these requests do not belong to a process.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ class Booked:
         self.near_start, self.near_end = Decimal(0), Decimal(0)
         """USD of answered requests around the midnights at which the day begins and ends.
 
-        The vendor may count them on the day before or after. `near_end` includes all requests of a vendor's queue, because
-        the vendor may count them a day later.
+        The vendor may count these requests on the day before or after. `near_end` includes all requests of a vendor's
+        queue, because the vendor may count such a request a day later.
         """
 
     @property

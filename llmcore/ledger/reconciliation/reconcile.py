@@ -21,7 +21,7 @@ from llmcore.support.ledger_rows import LedgerRow, RowQuery
 __all__ = ["Cause", "KeyTotal", "Reconciliation", "Row", "iterate_period", "reconcile"]
 
 _SETTLED_S: Final = 24 * 3600
-"""The seconds after the end of a day during which the vendor may still add to its report."""
+"""The seconds after the end of a day during which the vendor may still add to the report of the day."""
 _LONGEST_S: Final = 24 * 3600
 """The maximum duration of a request in seconds. A request of a batch takes up to a day."""
 _DATED: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")

@@ -46,7 +46,7 @@ _DEFAULT_NAME: Final = "answer"
 
 
 def read_chat(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; errors name *target*."""
+    """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     messages = as_list(body.get("messages"), "messages", target)
     settings = read_settings(body, "chat", _READ)
     for name in ("max_tokens", "max_completion_tokens"):  # the second, newer name takes precedence

@@ -47,7 +47,7 @@ _CACHE_CONTROL: Final = "cache_control"
 _LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
 """Pairs of a number of thinking tokens and an effort.
 
-A budget below the number means this effort; a larger budget means "high".
+A smaller budget of tokens becomes the effort of the pair. A budget that is larger than all numbers becomes "high".
 """
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
 _TIERS: Final[Mapping[str, str]] = {"auto": "auto", "standard_only": "default"}
@@ -56,7 +56,7 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; errors name *target*."""
+    """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     settings = read_settings(body, "messages", _READ)
     if "max_tokens" in body:
         settings["max_tokens"] = Setting(body["max_tokens"], "max_tokens")

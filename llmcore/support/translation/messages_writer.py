@@ -39,7 +39,7 @@ _TIERS: Final[Mapping[Any, str]] = {"auto": "auto", "default": "standard_only"}
 def write_messages(request: Conversation) -> dict[str, Any]:
     """Return *request* as a body of the Messages API.
 
-    The API requires `max_tokens`, but the body has none if *request* has no limit.
+    The API requires `max_tokens`. If *request* has no limit, the body lacks `max_tokens`, and the caller must set it.
 
     Raises:
         BadRequest: The Messages API cannot express a part of *request*.

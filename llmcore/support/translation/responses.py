@@ -49,7 +49,7 @@ _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
 
 
 def read_responses(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; errors name *target*."""
+    """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     settings = read_settings(body, "responses", _READ)
     for name, values in _DEFAULTS.items():
         if name in body and body[name] not in values:
