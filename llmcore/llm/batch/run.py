@@ -62,7 +62,8 @@ class BatchRun:
     """A run of a batch.
 
     Iterate over it, with `for` or `async for`, to send the items and receive each item when it has finished.
-    Requests are sent only during the iteration. After leaving the iteration, the same run can be resumed.
+    Requests are sent only during the iteration. After leaving the iteration, the same run can be resumed: each
+    iteration is one execution of the run.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from llmcore_openai_optimized.counting.render import TooLarge, render_namespace
 __all__ = ["bound", "count_bytes", "sum_bounds"]
 
 _REQUEST: Final = 64
-"""The allowance for the start and end of a prompt. The largest measured excess was 18 tokens."""
+"""The allowance for the start and end of a prompt. The largest measured value was 18."""
 _ITEM: Final = 16
 """The allowance for the frame of a message, call or result. The largest measured value was 14."""
 _TOOLS: Final = 320

@@ -18,25 +18,25 @@ from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 __all__ = ["ChatSum"]
 
 _CALL: Final = 5
-"""The tokens of a call without name and arguments; confirmed by 430 rows."""
+"""The tokens of a call, in addition to its name and its arguments; confirmed by 430 rows."""
 _RESULT: Final = 7
-"""The tokens of a result without `functions.name` and text; confirmed by 440 rows."""
+"""The tokens of a result, in addition to `functions.NAME` and its text; confirmed by 440 rows."""
 _CALL_GPT5: Final = 10
-"""The tokens of a call for gpt-5, which writes `functions.name`; confirmed by 8 rows."""
+"""The tokens of a call for gpt-5, in addition to `functions.NAME` and its arguments; confirmed by 8 rows."""
 _PARALLEL: Final = 20
-"""The tokens of parallel calls and their results without the JSON; confirmed by 40 rows."""
+"""The tokens of parallel calls and their results, in addition to their JSON; confirmed by 40 rows."""
 _PARALLEL_GPT5: Final = 26
-"""The tokens of parallel calls for gpt-5; confirmed by 5 rows."""
+"""The tokens of parallel calls and their results for gpt-5, in addition to their JSON; confirmed by 5 rows."""
 _TOOLS_GPT5: Final = 80
-"""The tokens of the text about tools for gpt-5, without the tools; confirmed by 33 rows."""
+"""The tokens of the text about tools for gpt-5, in addition to the tools; confirmed by 33 rows."""
 _INSTRUCTIONS_GPT5: Final = 3
 """The tokens of a heading that is added if instructions precede the tools in the same message; confirmed by 13 rows.
 """
 _FORM: Final = 2
-"""The tokens of a response format without its text and its repeated name; 0 if the request has tools.
+"""The tokens of a response format, in addition to its text and its name; 0 if the request has tools.
 
-Confirmed by 100 rows. The format is repeated for each earlier reply; confirmed by 2 rows, with names of one and two
-tokens.
+Confirmed by 100 rows. These tokens and the name count once more for each earlier reply; confirmed by 2 rows, with
+names of one and two tokens.
 """
 
 

@@ -44,7 +44,7 @@ def count_request(
 
 
 def count_prompt(whole: ParsedRequest, kind: Family, tokens: Measure) -> int:
-    """Return the tokens of the prompt; if the count is an estimate, add the reasons to the doubts of *whole*."""
+    """Return the tokens of the prompt; if the count is an estimate, add the reasons to `whole.doubts`."""
     if whole.responses:
         from llmcore_openai_optimized.counting.responses import ResponsesSum
 

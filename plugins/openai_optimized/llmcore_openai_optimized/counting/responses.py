@@ -20,7 +20,7 @@ from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 __all__ = ["ResponsesSum"]
 
 _CALL: Final = 9
-"""The tokens of a call and its result, without the arguments, the text and `functions.name` (twice).
+"""The tokens of a call and its result, in addition to the arguments, the text and two times `functions.NAME`.
 
 Confirmed by 45 rows.
 """
@@ -29,20 +29,20 @@ _RETURNED: Final = 3
 (14 rows).
 """
 _CALL_GPT5: Final = 12
-"""The tokens of a call and its result for gpt-5; confirmed by 15 rows.
+"""The tokens of a call for gpt-5, in addition to `functions.NAME` and its arguments; confirmed by 15 rows.
 
 Before gpt-5.4, a call without an `id` has three tokens less (3 calls).
 """
 _RESULT_GPT5: Final = 6
-"""The tokens of a result for gpt-5; confirmed by the rows of `_CALL_GPT5`."""
+"""The tokens of a result for gpt-5, in addition to `functions.NAME` and its text; confirmed by the same 15 rows."""
 _PARALLEL_GPT5: Final = 16
-"""The tokens of parallel calls of gpt-5 without the JSON; confirmed by 2 rows, with two and four calls."""
+"""The tokens of parallel calls for gpt-5, in addition to their JSON; confirmed by 2 rows, with two and four calls."""
 _TOOLS_GPT5: Final = 4
 """The tokens of the introduction of tools for gpt-5; confirmed by 130 rows, some of them from other recordings."""
 _REQUIRED: Final = 9
-"""The tokens of a required call; confirmed by 3 rows. After instructions there is one token less (1 row)."""
+"""The tokens of `tool_choice="required"`; confirmed by 3 rows. After instructions there is one token less (1 row)."""
 _FORM: Final = 3
-"""The tokens of a response format without its text and name.
+"""The tokens of a response format, in addition to its text and its name.
 
 Reasoning models have one token less. Confirmed by 40 rows.
 """

@@ -28,20 +28,20 @@ MESSAGE: Final = 4
 """The tokens of the frame of a message. The number is exact in 700 rows of all families except gpt-3.5-turbo-0301."""
 
 LONGEST_FORM: Final = 2607
-"""Characters of the longest rendered response schema with a recorded count."""
+"""The number of characters in the longest response schema with a recorded count. Longer schemas are estimated."""
 
 _PAST_REPLY: Final = 2
-"""The tokens of the channel of a reasoning model's earlier reply."""
+"""The additional tokens of an earlier reply of a reasoning model, for its channel."""
 
 _CHOICE: Final = 7
-"""The tokens of a tool that must be called, without its name."""
+"""The tokens of a tool choice by name, in addition to the name."""
 
 _HIDDEN: Final = 8
-"""Approximate characters of encrypted reasoning for one token."""
+"""The approximate number of characters of encrypted reasoning that count as one token."""
 
 
 class Sum:
-    """Sum the tokens of one prompt; add the reasons for an estimate to the doubts of *whole*."""
+    """Sum the tokens of one prompt. If the sum is an estimate, add the reasons to `whole.doubts`."""
 
     def __init__(self, whole: ParsedRequest, family: Family, measure: Measure) -> None:
         self.whole = whole
@@ -49,7 +49,7 @@ class Sum:
         self.tokens = measure
 
     def count_frame(self) -> int:
-        """Return the tokens of the reply's opening and of unparsed parts."""
+        """Return the tokens of the opening of the reply, of hidden reasoning and of unparsed parts."""
         if not self.family.measured or self.family.early:
             self.whole.doubts.add("model")
         whole = self.whole
@@ -83,7 +83,7 @@ class Sum:
         return self.tokens(name) if name else 0
 
     def count_result_name(self, result: ResultItem) -> int:
-        """Return the tokens of the author of a result; add a doubt if its call is missing."""
+        """Return the tokens of `functions.NAME`, the author of a result. Add a doubt if the call is missing."""
         if not result.name:
             self.whole.doubts.add("result")
         return self.tokens("functions." + result.name)
