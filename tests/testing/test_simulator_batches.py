@@ -178,6 +178,8 @@ def test_every_fault_of_a_batch_is_tried() -> None:
     assert {*STATES, "lost", "listed_late"} == set(BATCH_FAULTS)
     with pytest.raises(ConfigError, match="`how` of the fault `batch` must be one of"):
         Fault.batch("late")
+    with pytest.raises(ConfigError, match="`then` of the fault `batch` must be a fault"):
+        Fault.batch("expired", then=Fault.reset())
 
 
 @pytest.mark.parametrize("how", STATES)

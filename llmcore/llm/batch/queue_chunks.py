@@ -99,7 +99,7 @@ class Chunks:
         if self.is_waiting:
             waits.append(self._paused_until - time.monotonic())
         if self._moves_tail and not self._is_over:
-            waits += [_get_tail(chunk) - time.time() for chunk in self._open]
+            waits += [_get_tail(chunk) - time.time() for chunk in self._open if chunk.batch is not None]
         now = time.monotonic()
         waits += [until - now for until in self._unconfirmed.values() if until > now]
         return max(0.05, min(waits))

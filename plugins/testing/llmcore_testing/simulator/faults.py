@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 
-__all__ = ["BATCH_FAULTS", "CREATING", "KINDS", "REWRITING", "Fault", "parse_times"]
+__all__ = ["BATCH_FAULTS", "CREATING", "KINDS", "LOST", "REWRITING", "Fault", "parse_times"]
 
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
 REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
@@ -22,6 +22,8 @@ BATCH_FAULTS: Final = (
     "validation_failed",
 )  # fmt: skip
 """The values of `how` in `Fault.batch`."""
+LOST: Final = ("lost", "listed_late")
+"""The values of `how` for a batch that is created, but whose creation is not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Fault:
         return Fault("no_finish_reason")
 
     @staticmethod
-    def batch(how: str = "expired") -> Fault:
+    def batch(how: str = "expired", *, then: Fault | None = None) -> Fault:
         """Make the next batch fail.
 
         Args:
@@ -174,13 +176,19 @@ class Fault:
                 the results are missing), "validation_failed", "results_twice", "reordered", "bad_line" (the first
                 result is truncated), "lost" (the batch is created, but the connection is reset before the answer), or
                 "listed_late" (as "lost", and the batch is missing in lists for three seconds).
+            then: For "lost" and "listed_late": another fault in place of the reset, such as `Fault.status(524)`.
         """
         if how not in BATCH_FAULTS:
             raise ConfigError(
                 f"`how` of the fault `batch` must be one of {', '.join(BATCH_FAULTS)}, got {how!r}",
                 expected=", ".join(BATCH_FAULTS),
             )
-        return Fault("batch", {"how": how})
+        if then is not None and (not isinstance(then, Fault) or how not in LOST):
+            raise ConfigError(
+                f"`then` of the fault `batch` must be a fault, and `how` one of {', '.join(LOST)}",
+                expected='Fault.batch("lost", then=Fault.status(524))',
+            )
+        return Fault("batch", {"how": how, "then": then})
 
     @staticmethod
     def missing_usage() -> Fault:

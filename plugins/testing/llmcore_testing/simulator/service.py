@@ -10,7 +10,7 @@ from typing import Final
 from llmcore_testing.simulator.broken import make_broken_answer
 from llmcore_testing.simulator.endpoints import ALL_ROUTES
 from llmcore_testing.simulator.endpoints.openai import GROUP as OPENAI
-from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.faults import LOST, Fault
 from llmcore_testing.simulator.refusals import Refused, make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route, Settings, Table
 from llmcore_testing.simulator.script import Script
@@ -100,8 +100,10 @@ class Service:
             fault = self._take_fault(request, route, streams=True)
             if fault is not None:
                 self._script.count("faults")
-        if fault is not None and fault.settings.get("how") in {"lost", "listed_late"}:
-            return answer, Fault.reset()
+        if fault is not None and fault.settings.get("how") in LOST:
+            then = fault.settings["then"] or Fault.reset()
+            broken = make_broken_answer(then, request, route)
+            return (answer, then) if broken is None else (broken, None)
         return answer, None if fault is None or fault.rewriting else fault
 
     def _take_fault(
