@@ -60,7 +60,7 @@ BEGIN
     ORDER BY b.period, b.scope FOR UPDATE;
 END $$;
 
--- Let a reservation, its copies and the settlement that abandons it follow each other. Locks of single keys could fill the lock table of
+-- Run a reservation, its copies and the settlement that abandons it one after the other. Locks of single keys could fill the lock table of
 -- the server, so keys share 256 locks. Every transaction locks buckets in ascending order, then rows, then counters.
 CREATE OR REPLACE FUNCTION {s}.lock_buckets(keys text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -71,7 +71,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- The answer to a repeated reservation: the row that the first one has opened; NULL if there is no such row.
+-- Return the answer to a repeated reservation: the row that the first reservation has opened, or NULL if it has opened no row.
 CREATE OR REPLACE FUNCTION {s}.find_row(r jsonb, since date, tag_list text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     existing record;
@@ -369,7 +369,7 @@ BEGIN
     RETURN deleted;
 END $$;
 
--- A heartbeat: the owner is alive. Returns whether the server has another timeline than the counters.
+-- Record the heartbeat of an owner. Return whether the counters belong to another timeline than the server's and must be rebuilt.
 CREATE OR REPLACE FUNCTION {s}.beat(owner text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -402,7 +402,7 @@ BEGIN
     FOR c IN SELECT * FROM jsonb_populate_recordset(NULL::{s}.calls, remembered) LOOP
         PERFORM {s}.make_partition(c.day);
         SELECT o.* INTO old FROM {s}.calls o WHERE o.day = c.day AND o.key = c.key;
-        -- A row that is settled or removed by now was recalled too early.
+        -- Skip a row that was settled or removed after the owner had recalled it.
         CONTINUE WHEN old.state NOT IN ('open', 'lost') OR old.attempt > c.attempt
             OR c.state = 'open' AND EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key);
         INSERT INTO {s}.calls (@columns@) SELECT @values@
@@ -414,7 +414,7 @@ BEGIN
             PERFORM {s}.count_change(c, 1), {s}.count_change(old, -1);
         END IF;
     END LOOP;
-    -- A lease that this owner has given back in the lost seconds.
+    -- Delete the leases that this owner has given back in the seconds that the failover lost.
     FOR old IN DELETE FROM {s}.calls o WHERE o.owner = restate.owner AND o.state = 'open' AND o.kind = 'lease'
             AND NOT EXISTS (SELECT 1 FROM jsonb_array_elements(remembered) r WHERE r->>'key' = o.key)
             AND (NOT is_rebuilt OR to_timestamp(o.at) < state_row.rebuilt) RETURNING o.* LOOP

@@ -99,7 +99,7 @@ class Leases:
         self._rows: dict[str, Row] = {}
         self._doubtful: dict[str, None] = {}
         self._number = 0
-        # Bounds of the difference: the server's time minus `_now()`.
+        # The lower and the upper bound of the server's time minus `_now()`.
         self._clock_low, self._clock_high = 0.0, 0.0
         self._reporting = threading.Lock()
         self._wake = threading.Event()

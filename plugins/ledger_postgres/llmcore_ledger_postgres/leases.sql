@@ -3,8 +3,8 @@
 -- is the number of the last statement that changed the lease.
 
 -- Insert the rows that a process opened or closed since its last statement, settle older rows, and change the blocks of its leases.
--- Every item has `free`, the unused part of its block; `more`, the amount to add; and `least`, the room that a sixteenth of every
--- limit must have, or else the answer is "near" and nothing is added. Each amount is a pair: nano-dollars and characters.
+-- Every item has `free`, the unused part of its block; `more`, the amount to add; and `least`. If a sixteenth of the remaining amount of
+-- a limit is less than `least`, nothing is added, and the answer is "near". Each amount is a pair: nano-dollars and characters.
 -- The answer has the state of each lease ("open", "near", "lost": settled by another process, "gone") and its new block.
 CREATE OR REPLACE FUNCTION {s}.sync_leases(owner text, number integer, items jsonb, wait text) RETURNS text LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -65,7 +65,10 @@ class Owner:
         self._again_at: float | None = None
 
     def start(self, timeline: str) -> bool:
-        """Start the heartbeat. Return False if the heartbeat already runs, or no thread can be started."""
+        """Start the heartbeat. Return False if the heartbeat already runs.
+
+        If no thread can be started, no heartbeat runs.
+        """
         with self._lock:
             if self._stopped is not None:
                 return False

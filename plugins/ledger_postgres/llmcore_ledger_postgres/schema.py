@@ -40,7 +40,7 @@ def check_name(schema: str) -> str:
 
 
 def prepare(session: Session, schema: str, *, migrate: bool) -> None:
-    """Create or migrate the tables unless they have this version.
+    """Create or migrate the tables, unless they have the version VERSION.
 
     Raises:
         LedgerUnavailable: The tables have another version, and *migrate* is false or the migration failed.

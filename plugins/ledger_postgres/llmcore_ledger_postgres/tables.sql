@@ -41,7 +41,7 @@ CREATE TABLE {s}.calls (
 ) PARTITION BY RANGE (day);
 CREATE INDEX ON {s}.calls (at, id);
 CREATE INDEX ON {s}.calls (owner) WHERE state = 'open';
-CREATE TABLE {s}.budgets (                   -- each the sum of the rows that it covers
+CREATE TABLE {s}.budgets (                   -- each is the sum of the rows that the scope covers
     period text NOT NULL,                    -- 2026-11-25, 2026-11 or total
     scope text NOT NULL,                     -- a JSON list: per, model, tag, user, unit
     provider text,                           -- the parts of the scope; NULL stands for all
@@ -61,7 +61,7 @@ CREATE TABLE {s}.owners (                    -- processes, by their heartbeat
     seen timestamptz NOT NULL,
     timeline text                            -- the last timeline for which this owner has sent its rows again
 );
-CREATE TABLE {s}.voided (                    -- requests that were abandoned before their row was seen
+CREATE TABLE {s}.voided (                    -- requests that were abandoned before their reservation arrived
     key text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now()
 );
