@@ -27,7 +27,7 @@ _FIX_TIMEOUT: Final = "llmcore config set cache.memcached.timeout 200ms"
 
 
 def make_too_large(size: int, limit: int) -> CacheError:
-    """Return the error for a value of *size* bytes where *limit* are allowed."""
+    """Return the error for a value of *size* bytes, which is more than *limit*."""
     return CacheError(
         f"a value of {size:,} bytes is too large for memcached: at most {limit:,} bytes are stored (max_value_bytes)",
         where="max_value_bytes in [cache.memcached]",

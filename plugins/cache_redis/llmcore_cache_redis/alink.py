@@ -253,7 +253,7 @@ class AsyncLink:
             raise fault
         self.used = True
         if self._expired:
-            self.generation = -1  # the connection was aborted when the last reply arrived
+            self.generation = -1  # the connection was aborted, so the pool must not reuse it
         if then is not None:
             self.used = False  # the server has just answered, so a later failure is not a stale connection
             replies += await self.ask(*then(replies), timeout)

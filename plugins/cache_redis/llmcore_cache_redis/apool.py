@@ -128,7 +128,7 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            # A failure of the next use may mean that the server has closed the idle connection.
+            # If the next command fails, the server may have closed the idle connection.
             link.used = True
             self._idle.append(link)
 

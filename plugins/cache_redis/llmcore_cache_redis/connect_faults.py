@@ -69,7 +69,7 @@ def explain(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
 
 def _find_cause(error: BaseException, attempt: Attempt) -> _Cause:
     link: BaseException | None = error
-    while link is not None:  # redis-py wraps the error of the operating system
+    while link is not None:  # look at the causes too: redis-py wraps errors of the system
         cause = _name_cause(link, attempt)
         if cause is not None:
             return cause

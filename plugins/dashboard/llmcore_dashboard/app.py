@@ -57,7 +57,7 @@ class Application:
 
     def _refuse(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> PageAnswer | None:
         """Return the error for a request that must not see the page; None for other requests."""
-        # With DNS rebinding, a web page could reach this server under the page's own name.
+        # Without this check, a web page could reach this server under the page's own name (DNS rebinding).
         if get_host_name(headers) not in LOOPBACK_NAMES:
             return _make_fault(403, "Not allowed", "The Host of the request is not a name of this server.")
         origin = headers.get("origin")

@@ -155,6 +155,6 @@ def _read(done: Any) -> bytes | EngineError:
         )
     try:
         value, error_text = done.result()
-    except Exception as error:  # noqa: BLE001 - the worker that has the result may end before it is read
+    except Exception as error:  # noqa: BLE001 - the worker may end before its result is read
         return EngineError(f"the result is lost: {type(error).__name__}: {error}", lost=True)
     return EngineError(f"a worker failed: {error_text}") if error_text else bytes(value)

@@ -44,7 +44,7 @@ class Connection:
         self.address = address
         self.is_ours = is_ours
         self.is_lost = False
-        """True if the cluster has ended. Ray does not always notice this, and every task would fail."""
+        """True if the cluster has ended. Ray may not notice the end, so `_connect` makes a new connection."""
         self.tasks: set[Task] = set()
 
     @contextlib.contextmanager

@@ -35,7 +35,7 @@ def find_hosts(options: GatewayOptions) -> frozenset[str]:
 def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
     """Reject a `Host` header that is not in *names*.
 
-    With DNS rebinding, a web page could reach this server under the page's own name.
+    Without this check, a web page could reach this server under the page's own name (DNS rebinding).
 
     Raises:
         Refused: 403.

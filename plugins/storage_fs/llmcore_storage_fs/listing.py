@@ -52,7 +52,7 @@ def walk_files(
         after: Yield only keys that sort after this key.
         depth: The maximum number of parts after *base*.
         skipped: Counts names that are not valid in a key. A folder with such a name is skipped with all its files.
-        few: True if the caller will stop early.
+        few: True if the caller will stop early. The entries are then sorted one at a time.
     """
     for name, is_file in _list_entries(folder, beginning, _get_rest(base, after), folders=depth > 1, few=few):
         key = base + name

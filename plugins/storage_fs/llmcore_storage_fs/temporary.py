@@ -59,7 +59,8 @@ class Writing:
         """Rename the file to its final name and flush it to disk.
 
         Raises:
-            OSError: Writing failed, or the flush may have failed. Either the old or the new file exists, complete.
+            OSError: Writing failed, or the flush may have failed. The old or the new file exists, and is
+            complete.
         """
         with self._unfinished as unfinished:
             described = unfinished.flush()

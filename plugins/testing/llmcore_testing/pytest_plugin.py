@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List the parts that the conformance kits did not check, because an optional fixture is not defined."""
+    """List the parts of the conformance kits that were skipped because an optional fixture is not defined."""
     from llmcore_testing.not_checked import list_not_checked
 
     list_not_checked(terminalreporter)

@@ -153,7 +153,7 @@ class RedisServer:
         """Stop the process with SIGSTOP: the kernel accepts connections, but the server does not answer."""
         process = self._get_process()
         process.send_signal(signal.SIGSTOP)
-        # The process counts as stopped when all of its threads have stopped.
+        # Wait until the process has stopped: its threads stop one after the other.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:

@@ -87,7 +87,7 @@ class WorkerPool:
             kept = True
         finally:
             deadline.attach(None)
-            if os.getpid() == owner:  # otherwise the block forked, and the worker belongs to the parent
+            if os.getpid() == owner:  # otherwise the `with` block forked, and the worker is the parent's
                 self._release(taken, keep=kept)
 
     def join(self, user: object) -> None:
@@ -160,7 +160,7 @@ class WorkerPool:
         try:
             with (
                 self._lock
-            ):  # prevent a fork while pipes are opened, because the child would not know these pipes
+            ):  # no fork while pipes are opened: the child could not close pipes that it does not know
                 worker = Worker()
                 self._workers.add(worker)
                 if not self._registered:

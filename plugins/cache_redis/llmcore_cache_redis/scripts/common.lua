@@ -21,7 +21,8 @@ local function get_time()
   return (time[1] - EPOCH) * 1000000 + time[2]
 end
 
--- Notes that the data were lost, if `process` is unknown although it had reported to a store with `known` processes (0: it had not).
+-- Records a loss of data if `process` is unknown here, although it has reported before. `known` is the number of processes in the answer
+-- to its last report; 0 if it has not reported.
 local function find_loss(processes, missing, process, known, now, lease)
   if known > 0 and not redis.call('ZSCORE', processes, process) then
     local wanted, ends = string.match(redis.call('GET', missing) or '', '(%d+) (%d+)')
