@@ -17,6 +17,7 @@ from llmcore.cli import plugin_subject
 from llmcore.cli.instances import find_used, load_entry
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.plugin_audit import Audit, find_slips
+from llmcore.cli.plugin_kits import list_not_run, render_tests
 from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.plugin_subject import Subject
 from llmcore.cli.show import Paint, note, print_json, put
@@ -27,51 +28,10 @@ from llmcore.plugins import Catalogue
 
 __all__ = ["check"]
 
-_KITS: Final = {
-    "llm": "LLM",
-    "cache": "Cache",
-    "storage": "Storage",
-    "voice": "Voice",
-    "ledger": "Ledger",
-    "engines": "Engine",
-}
 _FAILED: Final = 6
 _NAMES: Final = 4
 """The number of tests that are named for one cause of failures."""
-_NOT_CHECKED: Final = "not checked: "
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-_TESTS: Final = """\
-import pytest
-from llmcore.cli.plugin_subject import get_subject
-from llmcore_testing import {kit}Conformance
-
-
-class TestProvider({kit}Conformance):
-    {attributes}
-
-    @pytest.fixture
-    def provider(self, tmp_path):
-        with get_subject().open(tmp_path) as provider:
-            yield provider
-{more}"""
-_CANARY: Final = """
-    @pytest.fixture(params={names!r})
-    def canary(self, request):
-        return get_subject().find_secrets()[request.param]
-"""
-_SIBLING: Final = """
-    @pytest.fixture
-    def sibling(self, provider, tmp_path):
-        with get_subject().open(tmp_path, namespace="llmcore-check-sibling") as sibling:
-            yield sibling
-"""
-
-_TWIN: Final = """
-    @pytest.fixture
-    def twin(self, provider):
-        return get_subject().open_again()
-"""
-
 _INI: Final = """\
 [pytest]
 filterwarnings =
@@ -101,11 +61,15 @@ def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int
     model = _choose_model(subject, args) if kind == "llm" else None
     subject.probe(model)
     plugin_subject.under_test = subject
-    results, output = _run_tests(kind, _render_attributes(subject, model), _render_fixtures(kind, subject))
+    subject.vary()
+    results, output = _run_tests(render_tests(subject, model))
     if args.verbose:
         note(output)
     title = f"{name}, {kind} provider of {owner.distribution} {owner.version}".rstrip()
-    return _print_results(results, title, args, output, warnings)
+    skipped = [each["why"] for each in results if each["outcome"] == "skipped"]
+    return _print_results(
+        results, title, args, output, warnings=warnings, not_run=list_not_run(skipped, subject)
+    )
 
 
 def _find_warnings(audit: Audit, subject: Subject, module: str) -> list[str]:
@@ -116,18 +80,12 @@ def _find_warnings(audit: Audit, subject: Subject, module: str) -> list[str]:
         return audit.findings + find_slips(subject.kind, subject.entry, module.partition(":")[0], provider)
 
 
-def _render_fixtures(kind: str, subject: Subject) -> str:
-    names = sorted(subject.find_secrets())
-    sibling = _SIBLING if kind == "cache" and subject.has_namespace else ""
-    return sibling + (_TWIN if subject.has_twin else "") + (_CANARY.format(names=names) if names else "")
-
-
-def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]], str]:
+def _run_tests(source: str) -> tuple[list[dict[str, str]], str]:
     pytest: Any = importlib.import_module("pytest")
     results = _Results()
     with tempfile.TemporaryDirectory(prefix="llmcore-check-") as folder:
         file = Path(folder, "test_provider.py")
-        file.write_text(_TESTS.format(kit=_KITS[kind], attributes=attributes, more=more), encoding="utf-8")
+        file.write_text(source, encoding="utf-8")
         Path(folder, "pytest.ini").write_text(_INI, encoding="utf-8")
         options = ["-p", "no:cacheprovider", "--import-mode=importlib", "--tb=short", "-v"]
         place = [
@@ -183,7 +141,13 @@ class _Results:
 
 
 def _print_results(
-    results: list[dict[str, str]], title: str, args: argparse.Namespace, output: str, warnings: list[str]
+    results: list[dict[str, str]],
+    title: str,
+    args: argparse.Namespace,
+    output: str,
+    *,
+    warnings: list[str],
+    not_run: list[str],
 ) -> int:
     count = {
         outcome: sum(each["outcome"] == outcome for each in results)
@@ -191,16 +155,14 @@ def _print_results(
     }
     good = bool(count["passed"]) and not count["failed"]
     if args.json:
-        print_json(provider=title, ok=good, **count, warnings=warnings, tests=results)
+        print_json(provider=title, ok=good, **count, warnings=warnings, not_run=not_run, tests=results)
         return 0 if good else _FAILED
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     _print_failures(results, paint)
     if not results:
         put(output)
-    missing = sorted({each["why"] for each in results if each["outcome"] == "skipped"})
-    for why in missing:
-        label = "" if why.startswith(_NOT_CHECKED) else "skipped "
-        put(f"{paint('yellow', label)}{why}" if label else why)
+    for line in not_run:
+        put(line)
     for warning in warnings:
         put(f"{paint('yellow', 'warning')} {warning}")
     verdict = paint("green", "fulfils") if good else paint("red", "does not fulfil")
@@ -221,17 +183,6 @@ def _print_failures(results: list[dict[str, str]], paint: Paint) -> None:
         if len(names) > 1:
             shown = [*names[1:_NAMES], *(["..."] if len(names) > _NAMES else [])]
             put(f"        the same in {len(names) - 1} more: {', '.join(shown)}")
-
-
-def _render_attributes(subject: Subject, model: str | None) -> str:
-    """Return the class attributes of the tests as source code."""
-    lines = [] if subject.has_secret_options else ['lacks = ("canary",)']
-    if model is not None:
-        lines.append(f"model = {model!r}")
-    largest = subject.find_max_value() if subject.kind == "storage" else None
-    if largest is not None:
-        lines.append(f"max_value_bytes = {largest}")
-    return "\n    ".join(lines or ["pass"])
 
 
 def _choose_model(subject: Subject, args: argparse.Namespace) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from llmcore.calls.options import options_to_dict
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import parse_values
 from llmcore.cli.plugin_lines import make_plugins_line
+from llmcore.cli.voice_variations import Variations, find_variations
 from llmcore.config import load_settings
 from llmcore.config.fields import get_fields, mentions
 from llmcore.errors import (
@@ -69,8 +71,10 @@ class Subject:
         known = get_fields(entry.options)
         self._folder = next((name for name in _FOLDERS if name in known and name not in self._given), None)
         self._name = next((name for name in _NAMES if name in known and name not in self._given), None)
-        self._has_server = any(name in known for name in _SERVERS)
+        self._has_place = any(name in known for name in _FOLDERS + _SERVERS)
         self._opened: dict[str, Any] = {}
+        self.variations = Variations({})
+        """Other values of the options of a voice; see `vary`."""
 
     def check(self) -> None:
         """Check options, keys and the store before the tests run.
@@ -110,7 +114,10 @@ class Subject:
         try:
             yield backend.provider
         finally:
-            if self._folder is None:
+            if self.kind == "engines":  # its kit closes only the engines of `opener`
+                with contextlib.suppress(Exception):  # the tests report it
+                    _close(backend)
+            elif self._folder is None:
                 _empty(self.make_backend(options))  # a new provider, because the test has closed its own
 
     def _choose_store(self, folder: Path) -> dict[str, Any]:
@@ -126,6 +133,27 @@ class Subject:
     def open_again(self) -> Any:
         """Return a second provider with the options of the provider that was opened last."""
         return self.make_backend(self._opened).provider
+
+    def vary(self) -> None:
+        """Find options of a voice that change its audio; `variations` has the result."""
+        if self.kind != "voice":
+            return
+        backend = self.make_backend(self._given)
+        if not hasattr(backend.provider, "voice_traits"):
+            self.variations = Variations(
+                {}, reason="without `voice_traits`, the cache keeps all options apart"
+            )
+            return
+
+        def call(changed: Mapping[str, Any], name: str, *args: Any) -> Any:
+            return run(_make_act(self.make_backend(self._given | dict(changed)).require(name)(*args)))
+
+        places = frozenset(_FOLDERS + _SERVERS + _NAMES)
+        self.variations = find_variations(self.entry, options_to_dict(backend.options), places, call)
+
+    def open_variation(self, name: str) -> Any:
+        """Return a provider with another value of the option *name*, which makes other audio."""
+        return self.make_backend(self._given | {name: self.variations.values[name]}).provider
 
     def probe(self, model: str | None) -> None:
         """Make one call, so that a server that is down is reported once and not by each test.
@@ -188,7 +216,19 @@ class Subject:
     @property
     def has_twin(self) -> bool:
         """True if a second provider with the same options has the same entries."""
-        return self.kind in {"cache", "storage"} and (self._folder is not None or self._has_server)
+        return self.kind in {"cache", "storage"} and self._has_place
+
+    @property
+    def has_opener(self) -> bool:
+        """True if a second ledger has the same rows, or if the subject is an engine."""
+        return self.kind == "engines" or (self.kind == "ledger" and self._has_place)
+
+    @functools.cached_property
+    def shares_rate_limits(self) -> bool:
+        """True if the provider is a cache with the ability `CacheRateLimits`."""
+        return (
+            self.kind == "cache" and self.make_backend(self._given).find_ability("request_permit") is not None
+        )
 
     @property
     def has_namespace(self) -> bool:
@@ -222,8 +262,12 @@ def _empty(backend: Backend) -> None:
         elif backend.kind == "storage":
             for key in run(_make_act(backend.require("list_files")(""))):
                 run(_make_act(backend.require("delete")(key)))
-        if closing := backend.detach_close():
-            run(_make_act(closing()))
+        _close(backend)
+
+
+def _close(backend: Backend) -> None:
+    if closing := backend.detach_close():
+        run(_make_act(closing()))
 
 
 def _make_act(step: Any) -> Any:
