@@ -1,4 +1,4 @@
-"""Settle requests later if another process holds the ledger's lock."""
+"""Settle requests later if the ledger cannot be written: a lock is held, the server restarts, the disk is full."""
 
 from __future__ import annotations
 
@@ -19,20 +19,27 @@ __all__ = ["LateSettlements", "Settle"]
 Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
 """Records outcomes in one transaction within the given seconds. Returns the error if that fails."""
 _ATTEMPT_S: Final = 0.25
-"""The duration of one attempt in seconds. `Spending.closing` gets the connection between two attempts."""
-_ATTEMPTS: Final = round(LOCK_TIMEOUT_S / _ATTEMPT_S)
+"""The duration of the first attempt in seconds. `Spending.closing` gets the connection between two attempts."""
+_LONGEST_ATTEMPT_S: Final = 1.0
+"""The duration of the last attempts. Each attempt takes twice as long as the attempt before."""
+_REFUSED_PAUSE_S: Final = 1.0
+"""After the ledger has refused an outcome, `retry` does nothing for this many seconds."""
+_MOST: Final = 1000
+"""The maximum number of outcomes that wait after the ledger has refused them."""
 
 
 class LateSettlements:
     """Outcomes that wait for the ledger. One thread settles all of them.
 
-    The thread is a daemon, so Python does not wait for it at exit but calls `close` with a short timeout. The next process
-    settles rows that are still open; see `LedgerProvider.recover`.
+    The thread continues until the ledger works again. It ends if the ledger refuses an outcome, for example because the
+    disk is full; `retry` starts it again after the next success. The thread is a daemon, so Python does not wait for it at
+    exit but calls `close` with a short timeout. The next process settles rows that are still open; see
+    `LedgerProvider.recover`.
 
     Args:
         settle: Records outcomes.
-        report: A function that is called with the error if the thread gives up. The outcomes then wait for the next
-            `retry`.
+        report: A function that is called once with the error if the ledger refuses an outcome, or cannot be used for
+            `LOCK_TIMEOUT_S`.
     """
 
     def __init__(self, settle: Settle, report: Callable[[LedgerUnavailable], None]) -> None:
@@ -41,6 +48,7 @@ class LateSettlements:
         self._lock = forks.lock()
         self._waiting: dict[Reservation, Outcome] = {}
         self._is_running = self._is_closed = False
+        self._refused_at = -_REFUSED_PAUSE_S
         forks.watch(self)
 
     def __bool__(self) -> bool:
@@ -54,18 +62,30 @@ class LateSettlements:
         if self._is_closed:
             return
         self.put(reservation, outcome)
-        if not self.retry():
+        if not self._start():
             self._try(INLINE_TIMEOUT_S)
+
+    def add_refused(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Store an outcome that the ledger has refused for the next `retry`.
+
+        If too many outcomes wait, the row stays open until the end of this process.
+        """
+        self._refused_at = time.monotonic()
+        if len(self._waiting) < _MOST:
+            self.put(reservation, outcome)
 
     def put(self, reservation: Reservation, outcome: Outcome) -> None:
         """Store the outcome for `close` or the next `retry`."""
         with self._lock:
             self._waiting[reservation] = outcome
 
-    def retry(self) -> bool:
-        """Start the thread if outcomes wait; return False if a thread is needed and cannot be started."""
-        if not self._waiting:
-            return True
+    def retry(self) -> None:
+        """Start the thread if outcomes wait."""
+        if self._waiting and time.monotonic() - self._refused_at >= _REFUSED_PAUSE_S:
+            self._start()
+
+    def _start(self) -> bool:
+        """Start the thread, unless it runs. Return False if the system cannot start a thread."""
         with self._lock:
             if not self._is_running:
                 thread = threading.Thread(target=self._run, name="llmcore-settle", daemon=True)
@@ -88,24 +108,41 @@ class LateSettlements:
         """Settle all waiting outcomes. After a failure, they stay in the queue."""
         with self._lock:
             waiting = dict(self._waiting)
-        error = self._settle(waiting, timeout_s) if waiting else None
+        error = self._settle_group(waiting, timeout_s) if waiting else None
+        if error is not None and not error.busy:
+            self._refused_at = time.monotonic()
+            if len(waiting) > 1:  # an outcome that the ledger refuses must not delay the others
+                for reservation, outcome in waiting.items():
+                    self._settle_group({reservation: outcome}, timeout_s)
+        return error
+
+    def _settle_group(
+        self, group: Mapping[Reservation, Outcome], timeout_s: float
+    ) -> LedgerUnavailable | None:
+        error = self._settle(group, timeout_s)
         if error is None:
             with self._lock:
-                for reservation in waiting:
+                for reservation in group:
                     self._waiting.pop(reservation, None)
         return error
 
     def _run(self) -> None:
-        attempts = 0
+        began, attempt_s, is_reported = time.monotonic(), _ATTEMPT_S, False
         while True:
-            ends = time.monotonic() + _ATTEMPT_S
-            error = self._try(_ATTEMPT_S)
-            if error is not None:  # a refused connection fails at once, so wait before the next attempt
-                time.sleep(max(0.0, ends - time.monotonic()))
-            attempts = 0 if error is None else attempts + 1
+            ends = time.monotonic() + attempt_s
+            error = self._try(attempt_s)
+            was_refused = error is not None and not error.busy
             with self._lock:
-                if not self._waiting or attempts == _ATTEMPTS:
+                if not self._waiting or was_refused or self._is_closed:
                     self._is_running = False
                     break
-        if error is not None:
+            if error is None:
+                began, attempt_s = time.monotonic(), _ATTEMPT_S
+                continue
+            if not is_reported and time.monotonic() - began >= LOCK_TIMEOUT_S:
+                is_reported = True
+                self._report(error)
+            time.sleep(max(0.0, ends - time.monotonic()))  # a refused connection fails at once
+            attempt_s = min(2 * attempt_s, _LONGEST_ATTEMPT_S)
+        if error is not None and was_refused:
             self._report(error)

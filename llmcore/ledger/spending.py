@@ -190,7 +190,8 @@ class Spending:
     def _settle_later(self, reservation: Reservation, outcome: Outcome, error: LedgerUnavailable) -> None:
         if error.busy:  # another process must not delay the answer: a thread writes the row
             self._late.add(reservation, outcome)
-        else:  # the row stays open and counts at its maximum cost after the end of this process
+        else:  # the row is written after the ledger has accepted another one
+            self._late.add_refused(reservation, outcome)
             self._handle_write_error(error, ())
 
     def _settle_late(

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import llmcore
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.errors import BudgetError, LedgerUnavailable, Timeout
+from llmcore.ledger import late
 
 HOLD = """
 import sys, apsw
@@ -218,3 +219,43 @@ def test_the_ledger_gets_no_more_time_than_its_call_has(
                 asyncio.run(core.llm.achat("async", timeout=seconds, cache=False))
                 core.llm.embed([f"text {number}" for number in range(2049)], timeout=seconds, cache=False)
     assert max(asked.values()) <= seconds, asked
+
+
+@pytest.mark.timeout(120)
+def test_an_outcome_waits_for_the_lock_as_long_as_it_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "LOCK_TIMEOUT_S", 0.0)  # the thread reports its first failure
+    path = tmp_path / "ledger.sqlite3"
+    with llmcore.load(make_settings(path)) as core:
+        stream = core.llm.stream("a longer text")
+        next(iter(stream))
+        with hold_lock(path):
+            assert all(delta is not None for delta in stream)
+            while "another process holds the write lock" not in caplog.text:
+                time.sleep(0.01)
+        while core.usage.open():
+            time.sleep(0.01)
+        assert [row["state"] for row in core.usage.export()] == ["done"]
+
+
+@pytest.mark.timeout(120)
+def test_an_outcome_that_the_ledger_refused_is_booked_after_the_next_success(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    budgets = [{"limit": "1 USD", "tag": "team"}]
+    with (
+        llmcore.load(make_settings(path, budgets=budgets)) as core,
+        closing(apsw.Connection(str(path))) as other,
+    ):
+        streams = [core.llm.stream(f"a longer text {number}", tags=["team"]) for number in range(3)]
+        for stream in streams:
+            next(iter(stream))
+        other.execute("ALTER TABLE calls RENAME TO broken")
+        for stream in streams:
+            assert all(delta is not None for delta in stream)
+        other.execute("ALTER TABLE broken RENAME TO calls")
+        assert len(core.usage.open()) == len(streams)
+        while core.usage.open():
+            core.llm.chat("next", tags=["team"], cache=False)
+            time.sleep(0.05)
+        assert {row["state"] for row in core.usage.export()} == {"done"}

@@ -38,6 +38,8 @@ _PAUSE_S: Final = 0.05
 _WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
 TIMED_OUT: Final = "the server did not answer in time"
 _LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
+_STANDBY: Final = (errors.ReadOnlySqlTransaction, errors.ObjectNotInPrerequisiteState)
+"""The errors of a server that is a standby. It may be promoted soon, or a new connection may reach the primary."""
 
 
 class Session(psycopg.Connection[Any]):
@@ -167,7 +169,13 @@ class Connections:
             except _LOCKED as error:
                 message = f"a lock is held ({type(error).__name__})"
                 self.end(session, error)
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+            except (
+                psycopg.OperationalError,
+                psycopg.InterfaceError,
+                errors.ReadOnlySqlTransaction,
+                TimeoutError,
+                OSError,
+            ) as error:
                 maybe = maybe or session is not None
                 message = _describe(error)
                 self.end(session, error)
@@ -233,7 +241,8 @@ class Connections:
         """
         if session is None:
             return
-        if isinstance(error, psycopg.Error) and session.pgconn.transaction_status == TransactionStatus.IDLE:
+        is_idle = session.pgconn.transaction_status == TransactionStatus.IDLE
+        if isinstance(error, psycopg.Error) and is_idle and not isinstance(error, _STANDBY):
             self._idle.append(session)  # the statement failed, but the connection works
         else:
             session.close()

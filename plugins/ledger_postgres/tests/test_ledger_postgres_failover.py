@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -180,3 +181,25 @@ def test_a_stale_server_does_not_cancel_the_second_sending_of_rows(opener: Opene
     owner.follow("2")  # the next beat finds that other processes have not sent their rows
     assert not owner.is_behind("2")
     assert owner._again_at is not None
+
+
+def test_requests_wait_for_the_promotion_of_a_standby(server: PostgresServer, opener: Opener) -> None:
+    ours = opener(60.0, 600.0)
+    ours.prepare(T)
+    first, second = make_request("first", 30), make_request("second", 10)
+    kept = ours.reserve(first, T)
+    server.stop()
+    server.start_as_standby()
+    with ThreadPoolExecutor() as threads:
+        settled = threads.submit(settle, ours, first, kept, 20)
+        reserved = threads.submit(ours.reserve, second, T)
+        log = ""
+        while "recovery is in progress" not in log or "in a read-only transaction" not in log:
+            assert not settled.done(), settled.result()
+            assert not reserved.done(), reserved.result()
+            time.sleep(0.01)
+            log = server.read_log()
+        server.promote()
+        settled.result()
+        assert isinstance(reserved.result(), Reserved)
+    assert read(ours) == (20, 10)

@@ -175,8 +175,16 @@ class PostgresServer:
         """
         self.kill()
         self._copy(self._folder / "replica", self._data)
+        self.start_as_standby()
+        self.promote()
+
+    def start_as_standby(self) -> None:
+        """Start the stopped server as a replica, which refuses to write."""
         (self._data / "standby.signal").touch()
         self.start()
+
+    def promote(self) -> None:
+        """Let a replica become the primary."""
         self.execute("SELECT pg_promote()")
 
     def _copy(self, source: Path, target: Path) -> None:
