@@ -170,8 +170,9 @@ BEGIN
         END IF;
         SELECT k.* INTO c FROM {s}.calls k WHERE k.key = n->>'key' AND k.day BETWEEN first_day AND last_day FOR UPDATE;
         is_known := FOUND;
-        IF NOT is_known AND NOT is_lost THEN
-            SELECT s.timeline <> {s}.current_timeline() INTO is_lost FROM {s}.state s;
+        IF NOT is_known AND NOT is_lost THEN  -- a process may send its rows after the counters were rebuilt
+            SELECT s.timeline <> {s}.current_timeline() OR coalesce(s.rebuilt > clock_timestamp() - interval '1 minute', false)
+            INTO is_lost FROM {s}.state s;
         END IF;
         IF is_known AND c.state IN ('open', 'lost') THEN
             closing := closing || c;

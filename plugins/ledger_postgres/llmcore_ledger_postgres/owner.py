@@ -65,23 +65,19 @@ class Owner:
         self._again_at: float | None = None
 
     def start(self, timeline: str) -> bool:
-        """Start the heartbeat. Return False if the heartbeat already runs.
-
-        If no thread can be started, no heartbeat runs.
-        """
+        """Start the heartbeat, unless it runs. Return False if no thread can be started."""
         with self._lock:
-            if self._stopped is not None:
-                return False
-            self.timeline = self.timeline or timeline
-            stopped = threading.Event()
-            thread = threading.Thread(
-                target=_run,
-                args=(self._beat, stopped, self._interval_s),
-                name="llmcore-ledger-beat",
-                daemon=True,
-            )
-            self._stopped = stopped if start_thread(thread) else None
-            return True
+            if self._stopped is None:
+                self.timeline = self.timeline or timeline
+                stopped = threading.Event()
+                thread = threading.Thread(
+                    target=_run,
+                    args=(self._beat, stopped, self._interval_s),
+                    name="llmcore-ledger-beat",
+                    daemon=True,
+                )
+                self._stopped = stopped if start_thread(thread) else None
+            return self._stopped is not None
 
     def stop(self) -> None:
         """Stop the heartbeat."""
@@ -119,30 +115,32 @@ class Owner:
 
     def close(self, settlement: Settlement) -> None:
         """Remember that the server has settled a row."""
-        key = settlement.request.key
+        key, was_sent = settlement.request.key, settlement.outcome.requested
         with self._lock:
             opened = self.open.pop(key, None)
-            if opened is None and not settlement.outcome.requested:
+            if opened is not None and was_sent:
+                self._remember((opened, settlement))
+            if opened is None and not was_sent:
                 self._abandoned[key] = None
                 if len(self._abandoned) > _ABANDONED:
                     del self._abandoned[next(iter(self._abandoned))]
-        if opened is not None and settlement.outcome.requested:
-            self._remember((opened, settlement))
 
     def close_encoded(self, settlement: Mapping[str, Any]) -> None:
         """See `close`; *settlement* is encoded."""
-        opened = self.open.pop(settlement["key"], None)
-        if opened is not None and "state" in settlement:
-            self._remember((opened, settlement))
+        with self._lock:
+            opened = self.open.pop(settlement["key"], None)
+            if opened is not None and "state" in settlement:
+                self._remember((opened, settlement))
 
     def remember(self, row: msgspec.Raw) -> None:
         """Remember a closed row."""
-        self._remember(row)
+        with self._lock:
+            self._remember(row)
 
     def _remember(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> None:
-        with self._lock:
-            self._closed.append((time.monotonic(), closed))
-            self._forget()
+        """Add a closed row. The caller has the lock."""
+        self._closed.append((time.monotonic(), closed))
+        self._forget()
 
     def _forget(self) -> None:
         oldest = time.monotonic() - _REMEMBER_S
@@ -151,10 +149,9 @@ class Owner:
 
     def recall(self) -> list[Any]:
         """Return the rows that the server may have lost, for `restate`."""
-        opened = self.open.copy()  # copied first: a row that is closed after this is in both copies
         with self._lock:
             self._forget()
-            closed = self._closed.copy()
+            opened, closed = self.open.copy(), self._closed.copy()
         return [*(self._encode_closed(row) for _, row in closed), *map(self.encode_open, opened.values())]
 
     def encode_open(self, opened: Opened) -> dict[str, Any]:

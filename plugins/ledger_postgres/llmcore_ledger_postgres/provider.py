@@ -175,8 +175,7 @@ class PostgresLedger(Runs):
         """Begin the heartbeat, unless it has begun."""
         if not self.is_owner:
             timeline, _ = self._beat(timeout_s)
-            self.owner.start(timeline)
-            self.is_owner = True
+            self.is_owner = self.owner.start(timeline)
 
     def _get_owner_name(self, timeout_s: float) -> str:
         self.become_owner(timeout_s)

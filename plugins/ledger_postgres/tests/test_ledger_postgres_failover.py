@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.encoding import Opened, encode
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
@@ -120,6 +123,26 @@ def test_rows_of_a_process_that_was_silent_during_a_failover_are_booked_when_it_
     assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 40, 20}
 
 
+def test_a_settlement_after_the_counters_were_rebuilt_is_booked_at_once(
+    server: PostgresServer, opener: Opener
+) -> None:
+    ours, theirs = opener(60.0, 600.0), opener(0.05, 600.0)
+    ours.prepare(T)
+    theirs.reserve(make_request("theirs", 10), T)
+    server.take_snapshot()
+    pending = make_request("pending", 30)
+    kept = ours.reserve(pending, T)
+    recalled_early = encode(ours.owner.recall())
+    server.replace_by_snapshot()
+    while not theirs.restate(T):
+        time.sleep(0.01)
+    settle(ours, pending, kept, 20)
+    assert read(theirs) == (20, 10)
+    statement = b"SELECT llmcore.restate(%s, %s, '1 min')"
+    ours.connections.run(lambda session: session.execute(statement, (ours.owner.name, recalled_early)), T)
+    assert read(theirs) == (20, 10), "a message that was late has opened the row again"
+
+
 def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booked(
     server: PostgresServer, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,3 +226,48 @@ def test_requests_wait_for_the_promotion_of_a_standby(server: PostgresServer, op
         settled.result()
         assert isinstance(reserved.result(), Reserved)
     assert read(ours) == (20, 10)
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Let threads take turns as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("busy_threads")
+@pytest.mark.parametrize("_repetition", range(8))
+def test_each_row_is_recalled_while_another_thread_closes_rows(opener: Opener, _repetition: int) -> None:
+    owner = opener(60.0, 600.0).owner
+    requests = [make_request(f"{number}", 1) for number in range(200)]
+    for request in requests:
+        owner.add(Opened(request, "2026-11-30", 0.0))
+
+    def close_rows() -> None:
+        for request in requests:
+            owner.close(Settlement(request, "2026-11-30", 0.0, Outcome()))
+
+    with ThreadPoolExecutor() as threads:
+        closing = threads.submit(close_rows)
+        while not closing.done():
+            assert len({row["key"] for row in owner.recall()}) == len(requests)
+    assert len(owner.recall()) == len(requests)
+
+
+def test_a_heartbeat_without_a_thread_is_begun_by_the_next_request(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = opener(60.0, 600.0)
+    ours.prepare(T)
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert isinstance(ours.reserve(make_request("one", 5), T), Reserved)
+        assert not ours.is_owner
+    assert isinstance(ours.reserve(make_request("two", 5), T), Reserved)
+    assert ours.is_owner

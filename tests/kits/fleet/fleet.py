@@ -17,6 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
+from llmcore.types import Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
 from llmcore_testing.redis_server import RedisServer
 from llmcore_testing.simulator import Simulator
@@ -86,8 +89,9 @@ class Fleet:
             for member in self.members:
                 self._stack.callback(member.close)
                 member.start()
-            self.members[0].begin("first")  # creates the tables
-            self.members[0].finish()
+            ledger = PostgresLedger(PostgresOptions(url=Secret(self._database)))
+            ledger.prepare(PATIENCE_S)
+            ledger.close()
             self._stack = self._stack.pop_all()
         return self
 
