@@ -15,7 +15,7 @@ KITS: dict[str, type[Any]] = {
     "llm": LLMConformance, "cache": CacheConformance, "storage": StorageConformance, "voice": VoiceConformance,
 }  # fmt: skip
 KINDS = {"models": "llm", "caches": "cache", "storages": "storage", "voices": "voice"}
-OF_THE_KIT = {"must", "kind", "example", "failure", "away", "refusal", "stream_method", "keeps_deadlines"}
+OF_THE_KIT = {"must", "kind", "example", "failure", "away", "refusal", "stream_method"}
 """What only the kits set."""
 INNER = {"no_threads", "other"}
 """Fixtures that no author overrides."""

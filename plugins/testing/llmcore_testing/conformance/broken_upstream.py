@@ -64,6 +64,8 @@ _CUT_STREAMS: Final = {
     "empty": Fault.empty_body(),
 }
 _SHORT_S: Final = 0.5
+_DEADLINE_S: Final = 0.3
+_NEVER_S: Final = 3600.0
 _SLOW_S: Final = 0.3
 """The delay of a slow answer in seconds. A backend that mistakes a timeout of 30 s for 30 ms gives up before this
 answer."""
@@ -80,9 +82,6 @@ class BrokenUpstream(CanaryTests):
     """Endpoints of a protocol that the simulator does not have; see `Simulator(routes=...)`."""
     stream_method: ClassVar[str] = ""
     """The sync name of the streaming method; "" if this kind of backend has none."""
-
-    keeps_deadlines: ClassVar[bool] = True
-    """True if the provider enforces `timeout_s` itself. For speech, only the host enforces it."""
 
     @pytest.fixture
     def upstream(self) -> Iterator[Simulator]:
@@ -101,6 +100,20 @@ class BrokenUpstream(CanaryTests):
         """Return a call with these timeouts and its options; None if the backend does not accept timeouts."""
         del caller, timeout_s, idle_s
         return None
+
+    def make_timed_call_of(
+        self, method: str, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """Return `make_timed_call` for another method; "" means the same method."""
+        timed = self.make_timed_call(caller, timeout_s, idle_s)
+        if timed is None or not method:
+            return timed
+        (_, *args), options = timed
+        return (method, *args), options
+
+    def make_trickle(self, method: str) -> Fault:
+        """Return an answer to *method* without end: white space, which JSON permits anywhere. A stream has begun before."""
+        return Fault.trickle(2 if method == self.stream_method else 0)
 
     @requires("broken")
     def test_without_a_fault_the_server_answers(self, broken: Any, request: pytest.FixtureRequest) -> None:
@@ -241,22 +254,19 @@ class BrokenUpstream(CanaryTests):
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """`timeout_s` must end a call whose answer never ends, even if each read of the connection returns quickly."""
-        if not self.keeps_deadlines:
-            return
-        upstream = _find(request)
-        upstream.fail(Fault.trickle(), times=None)
-        with closing(self.another(broken)) as caller:
-            timed = self.make_timed_call(caller, _SHORT_S, 2 * self.deadline_s)
-            if timed is None:
-                return
-            call, options = timed
-            what = f"sends a byte at a time, without end, and timeout_s is {_SHORT_S}"
-            error = self._fail(caller, call, what, canary, caplog, **options)
-            self._check_class(error, (Timeout,), what)
-            is_gone = upstream.wait_for(lambda: upstream.in_flight == 0, self.deadline_s)
-            assert is_gone, (
-                "after its timeout, a call must close its connection, on which the server still sends"
-            )
+        self.check_deadline("", broken, canary, request, caplog)
+
+    @requires("broken")
+    def test_the_deadline_ends_a_stream_that_trickles(
+        self,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """`timeout_s` must also end a stream that has begun."""
+        if self.stream_method:
+            self.check_deadline(self.stream_method, broken, canary, request, caplog)
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
         """Return the faults of streams that this kind of backend can detect."""
@@ -268,6 +278,31 @@ class BrokenUpstream(CanaryTests):
         return True
 
     # -- checks
+
+    def check_deadline(
+        self,
+        method: str,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Check that *method*, or the method of `make_timed_call` if *method* is empty, ends at its deadline."""
+        __tracebackhide__ = True
+        upstream = _find(request)
+        upstream.fail(self.make_trickle(method), times=None)
+        with closing(self.another(broken)) as caller:
+            timed = self.make_timed_call_of(method, caller, _DEADLINE_S, _NEVER_S)
+            if timed is None or (method and not caller.has(method)):
+                return
+            call, options = timed
+            what = f"sends a byte at a time, without end, and timeout_s is {_DEADLINE_S}"
+            error = self._fail(caller, call, what, canary, caplog, **options)
+            self._check_class(error, (Timeout,), what)
+            is_gone = upstream.wait_for(lambda: upstream.in_flight == 0, self.deadline_s)
+            assert is_gone, (
+                "after its timeout, a call must close its connection, on which the server still sends"
+            )
 
     @staticmethod
     def _catch(work: Callable[[], Any]) -> Exception | None:
@@ -290,8 +325,9 @@ class BrokenUpstream(CanaryTests):
         __tracebackhide__ = True
         name, *args = call
         results: list[Any] = []
+        way = caller.collect if name == self.stream_method else caller.call
         with caplog.at_level(logging.DEBUG):
-            error = self._catch(lambda: results.append(caller.call(name, *args, **options)))
+            error = self._catch(lambda: results.append(way(name, *args, **options)))
         if error is None:
             pytest.fail(
                 f"{caller.get_name(name)} must raise a ProviderError if the server {what}, returned {results[0]!r:.100}"

@@ -12,11 +12,13 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import ChatRequest, Delta, Reply, ToolCall, Usage
+from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.batches import BatchCases
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
 from llmcore_testing.conformance.llm_counting import CountingTests
 from llmcore_testing.conformance.llm_samples import ODD_MESSAGES, TEXTS, TOOL
+from llmcore_testing.conformance.optional import requires
 
 __all__ = ["LLMConformance"]
 
@@ -59,6 +61,29 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
         del caller
         request = msgspec.structs.replace(self.request("Say something."), timeout_s=timeout_s, idle_s=idle_s)
         return ("complete", request), {}
+
+    def make_timed_call_of(
+        self, method: str, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """See `BrokenUpstream.make_timed_call_of`."""
+        timed = super().make_timed_call_of(method, caller, timeout_s, idle_s)
+        if timed is None or method != "embed":
+            return timed
+        request = msgspec.structs.replace(
+            self.embedding_request(["It rains."]), timeout_s=timeout_s, idle_s=idle_s
+        )
+        return ("embed", request), {}
+
+    @of("embed")
+    @requires("broken")
+    def test_the_deadline_ends_embeddings_that_trickle(
+        self,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        self.check_deadline("embed", broken, canary, request, caplog)
 
     def is_whole(self, items: list[Any]) -> bool:
         """Return whether a delta has a `finish_reason`. The host raises an error for a stream without one."""

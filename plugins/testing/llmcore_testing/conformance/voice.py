@@ -9,8 +9,10 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo
+from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.broken_upstream import BrokenUpstream
 from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.optional import requires
 from llmcore_testing.conformance.voice_check import check, check_joined
 from llmcore_testing.conformance.voice_content import VoiceContent
 from llmcore_testing.conformance.voice_hostile import HostileTexts
@@ -36,7 +38,6 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
 
     kind: ClassVar[str] = "voice"
     stream_method: ClassVar[str] = "stream_speech"
-    keeps_deadlines: ClassVar[bool] = False
     must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
@@ -53,6 +54,22 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
         if not hasattr(caller.provider, "voice_traits"):
             return None
         return self.make_call(), {"timeout_s": timeout_s, "idle_s": min(timeout_s, idle_s)}
+
+    def make_trickle(self, method: str) -> Fault:
+        """See `BrokenUpstream.make_trickle`. White space alone is not the beginning of an audio file."""
+        del method
+        return Fault.trickle(64)
+
+    @of("synthesize_with_timestamps")
+    @requires("broken")
+    def test_the_deadline_ends_timestamps_that_trickle(
+        self,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        self.check_deadline("synthesize_with_timestamps", broken, canary, request, caplog)
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
         """Return the faults of a stream that a voice can detect.

@@ -121,8 +121,8 @@ async def deliver(
     match fault.kind if fault else "":
         case "hang":
             await _wait_forever()
-        case "trickle":
-            await _trickle(line, request, answer)
+        case "trickle" if fault is not None:
+            await _trickle(line, request, answer, fault.settings["after"])
         case "reset" | "stall" | "cut_stream" if fault is not None:
             await _break_off(line, answer, out, flight, fault)
         case "slow" if fault is not None:
@@ -161,9 +161,12 @@ async def _send_all(
         line.transport.close()
 
 
-async def _trickle(line: Line, request: RecordedRequest, answer: Answer) -> None:
-    out = frame_answer(replace(answer, pieces=(), streamed=True), request)
+async def _trickle(line: Line, request: RecordedRequest, answer: Answer, after: int) -> None:
+    pieces = _cut_frames(answer, answer.pieces, after) if after else []
+    out = frame_answer(replace(answer, pieces=pieces, streamed=True), request)
     await line.send(out.head)
+    for data in out.frames:
+        await line.send(data)
     while True:
         await line.send(chunk(b" ") if request.chunked_answers else b" ")
         await asyncio.sleep(_TICK_S)

@@ -101,12 +101,13 @@ class Fault:
         return Fault("stall", {"after": after})
 
     @staticmethod
-    def trickle() -> Fault:
-        """Send the head, then single bytes of white space until the client disconnects.
+    def trickle(after: int = 0) -> Fault:
+        """Send the head and *after* events or bytes of the body, then single bytes of white space until the client disconnects.
 
         Each read of the client returns quickly, so a timeout for single reads does not end the answer.
         """
-        return Fault("trickle")
+        _check("trickle", "after", after, 0)
+        return Fault("trickle", {"after": after})
 
     @staticmethod
     def error_chunk(
