@@ -3,6 +3,7 @@
 Each one gets a fresh environment: its wheel and the host's, and every direct dependency at its lower bound. Its conformance kits
 run there, without the sources of our packages in sight; with `--all` also the other tests that use its dependencies.
 A bound is wrong if a test fails with it, if another version is installed for it, or if a supported Python has no wheel of it.
+A kit of which no test passes has not run, which is a failure too: the servers that it needs must be installed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from benchmarks.environments import ROOT, Environment, bare, build_wheels, find_uv, run_command
+from tests.kits.idle_kits import find_idle_kits
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS: Final = ("linux", "macos")
@@ -234,11 +236,13 @@ def run_suite(suite: Suite, wheels: Path, folder: Path, *, everything: bool) -> 
     began, tree = time.monotonic(), folder / "tree"
     environment = Environment.make(folder / suite.name)
     bounds, pinned = install_lowest(suite, environment, wheels, folder)
-    patterns = (*suite.kits, *suite.others) if everything else suite.kits
-    files = sorted({str(path.relative_to(tree)) for pattern in patterns for path in tree.glob(pattern)})
-    if not files:
-        return f"{suite.name}: no tests", [f"{suite.name}: no file matches {', '.join(patterns)}"]
+    kits, others = (_find_files(tree, patterns) for patterns in (suite.kits, suite.others))
+    files = sorted({*kits, *(others if everything else ())})
+    if not kits:
+        return f"{suite.name}: no tests", [f"{suite.name}: no file matches {', '.join(suite.kits)}"]
+    report = folder / f"{suite.name}.xml"
     command = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", suite.marks]
+    command += [f"--junitxml={report}"]
     left_out = [names for names in (suite.without, "" if everything else suite.servers) if names]
     command += ["-k", f"not ({' or '.join(left_out)})"] if left_out else []
     done = subprocess.run(
@@ -247,8 +251,14 @@ def run_suite(suite: Suite, wheels: Path, folder: Path, *, everything: bool) -> 
     problems = find_differences(bounds, pinned)
     if done.returncode:
         problems.append(done.stdout[-6000:] + done.stderr[-2000:])
+    else:
+        problems += find_idle_kits(report, kits)
     last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     return f"{suite.name}: {last}; {time.monotonic() - began:.0f} s in all", problems
+
+
+def _find_files(tree: Path, patterns: Sequence[str]) -> list[str]:
+    return sorted({str(path.relative_to(tree)) for pattern in patterns for path in tree.glob(pattern)})
 
 
 def install_lowest(
