@@ -47,14 +47,14 @@ class Target:
         backend: Backend,
         model: str,
         keys: Callable[[str | None], KeyMaker],
-        extra_body: Mapping[str, Any],
         path: tuple[str, ...] | None = None,
     ) -> None:
         self.backend = backend
         self.model = model
         self.path = path
         """The setting that names the model; None if the caller named the model."""
-        self._extra_body = extra_body
+        self._extra_body: Mapping[str, Any] | None = None
+        """The configured `extra_body`. The first request reads it, because the name of a model needs no API key."""
         self._keys = keys
         self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
         """Makes keys in the configured namespace; set at the first use."""
@@ -68,10 +68,14 @@ class Target:
 
         A later one of these overrides an earlier one. The cache key, the budgets and the provider treat parameters
         of `extra_body` like all others.
+
+        Raises:
+            ConfigError: An option of the provider is not valid, or contains a reference that cannot be resolved.
         """
-        if not self._extra_body and not extra:
-            return given
-        return {**self._extra_body, **given, **(extra or {})}
+        own = self._extra_body
+        if own is None:
+            own = self._extra_body = _read_extra_body(self.backend)
+        return {**own, **given, **(extra or {})} if own or extra else given
 
     def key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
         """Return the cache key of *request*; None if the answer depends on data that the server stores."""
@@ -198,9 +202,7 @@ class Models:
                 expected="the name of a model",
                 fix=backend.line_to_set(("llm", "model"), "NAME"),
             )
-        return Target(
-            backend, model, functools.partial(self._find_key_maker, backend), _read_extra_body(backend), path
-        )
+        return Target(backend, model, functools.partial(self._find_key_maker, backend), path)
 
     def _open_backend(self, provider: str, name: str) -> Backend:
         """Return the backend of *provider*, the first part of *name*.

@@ -16,7 +16,7 @@ from llmcore_gateway.options import GatewayOptions
 if TYPE_CHECKING:
     from llmcore import Core
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "find_model_names"]
 
 
 class UseCounter:
@@ -54,12 +54,9 @@ class Gateway:
         """Counts the requests in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()
         """Only one page of the dashboard is made at a time, because each page reads a part of the ledger."""
-        settings = core.settings
-        configured = core.llm.resolve()
-        defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]
-        if settings.llm.model:
-            defaults.insert(0, settings.llm.model)
-        self.models = ModelNames(self.options.models, defaults, settings.llm.model or configured[0])
+        self.models = find_model_names(core, self.options)
+        for provider in self._list_providers():
+            _ = core.backend("llm", provider).options  # raises an error for a missing API key
 
     async def wait_until_unused(self) -> None:
         """Wait for the requests in progress. No new requests may begin in the meantime."""
@@ -90,5 +87,19 @@ class Gateway:
         Raises:
             LLMCoreError: A language model cannot be created.
         """
-        for provider in {name.partition(":")[0] for name in self.core.llm.resolve()}:
+        for provider in self._list_providers():
             _ = self.core.backend("llm", provider).provider
+
+    def _list_providers(self) -> set[str]:
+        """Return the providers of the configured model and its fallbacks."""
+        return {name.partition(":")[0] for name in self.core.llm.resolve()}
+
+
+def find_model_names(core: Core, options: GatewayOptions) -> ModelNames:
+    """Return the models that *core* serves with *options*. No API key is needed."""
+    settings = core.settings
+    configured = core.llm.resolve()
+    defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]
+    if settings.llm.model:
+        defaults.insert(0, settings.llm.model)
+    return ModelNames(options.models, defaults, settings.llm.model or configured[0])

@@ -78,11 +78,11 @@ def _list_unknown(core: Core, names: Sequence[str]) -> list[str]:
 
     The list is empty if a voice is configured, because a name may be a model of the voice.
     """
-    from llmcore_gateway.gateway import Gateway
+    from llmcore_gateway.gateway import find_model_names
 
     if not names or core.settings.voice.provider is not None:
         return []
-    models = Gateway(core).models
+    models = find_model_names(core, core.table("gateway"))
     warnings = []
     for name in names:
         if not models.serves(name):

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -368,10 +368,21 @@ def test_mistakes_with_keys_are_told(
     assert json.loads(run("keys", "list", "--json", "--config", str(config)).stdout) == []
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def test_a_key_is_created_without_the_keys_of_the_providers(upstream: Simulator, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "llmcore.toml", upstream)
+    models = ("--models", "fast,other", "--config", str(config))
+    done = run("keys", "create", "ann", *models, env={})
+    assert done.returncode == 0, done.stderr
+    assert "no model of this gateway is named `other`; it serves " in done.stderr
+    assert "API key" not in done.stderr
+    refused = run("serve", "--port", "0", "--config", str(config), env={})
+    assert (refused.returncode, "UPSTREAM_KEY is not set" in refused.stderr) == (4, True), refused.stderr
+
+
+def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "llmcore", *arguments],
-        env={**os.environ, "UPSTREAM_KEY": KEY},
+        env={**os.environ, **({"UPSTREAM_KEY": KEY} if env is None else env)},
         check=False,
         capture_output=True,
         text=True,
