@@ -17,6 +17,7 @@ from typing import Final
 import httpx2
 
 from llmcore.support import forks
+from llmcore.support.name_lookup import connect
 from llmcore.support.sending import mark_sent
 from llmcore_openai_optimized.kept import IDLE_S, MAX_IDLE, is_readable
 from llmcore_openai_optimized.request import Endpoint, Request, Timeouts
@@ -257,9 +258,8 @@ class _Connection:
 def _connect(request: Request, context: ssl.SSLContext) -> _Connection:
     endpoint, opened = request.endpoint, None
     scheme, host, port = endpoint.address
-    seconds = request.timeout.get("connect")
     try:
-        opened = socket.create_connection((host, port), seconds)
+        opened = connect(host, port, lambda: request.timeout.get("connect"))
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if scheme == "https":
             opened = context.wrap_socket(opened, server_hostname=host)
