@@ -60,15 +60,15 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class _Exit(NamedTuple):
-    """Carries a SystemExit of a backend as a result. If it were raised in the loop, the loop's thread would end."""
+    """Carries an exception of a backend that would end the loop's thread if it were raised in the loop."""
 
-    error: SystemExit
+    error: SystemExit | KeyboardInterrupt
 
 
 async def _catch_exit(coroutine: Coroutine[Any, Any, T]) -> T | _Exit:
     try:
         return await coroutine
-    except SystemExit as error:
+    except (SystemExit, KeyboardInterrupt) as error:
         return _Exit(error)
 
 

@@ -152,3 +152,13 @@ def test_a_backend_that_is_collected_waits_for_nothing_that_the_same_thread_hold
         del backend
         assert not closed.is_set()
     assert closed.wait(60)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_backend_that_raises_an_exit_does_not_end_the_background_loop(error: type[BaseException]) -> None:
+    async def leave() -> None:
+        raise error
+
+    with pytest.raises(error):
+        run_in_loop(leave())
+    assert run_in_loop(OnlyAsync().atwice(21)) == 42

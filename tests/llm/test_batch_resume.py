@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 import llmcore
 from llmcore.core import Core
+from llmcore.llm.batch.queue_store import QueueStore
+from llmcore.llm.batch.store import RunStore
 from llmcore_testing.simulator import Fault, Simulator
 
 ITEMS = [{"prompt": f"q{number % 210}", "id": f"line {number}"} for number in range(260)]
@@ -105,3 +108,14 @@ def test_failed_items_are_sent_again_and_malformed_ones_fail_again(
     assert len(found) == 211
     assert (again.summary.done, again.summary.failed) == (210, 1)
     assert upstream.counts["requests"] == before + 3
+
+
+def test_a_cleared_run_counts_no_answers_of_the_old_one(tmp_path: Path) -> None:
+    with contextlib.closing(RunStore(tmp_path / "run.sqlite3")) as store:
+        for _ in range(2):
+            queue = QueueStore(store)
+            chunk = queue.add("openai:gpt-4o-mini", [(b"key", 0)], 10)
+            assert queue.count_billed(chunk) == 0
+            queue.remove_billed([queue.make_name(chunk.id, 0)])
+            assert queue.count_billed(chunk) == 1
+            store.clear()

@@ -149,10 +149,9 @@ class RunStore:
     def clear(self) -> None:
         """Delete everything in the file, to begin the run again."""
         with self._write(), self._db:
-            self._db.execute(
-                "DELETE FROM answers; DELETE FROM items; DELETE FROM meta; DROP TABLE IF EXISTS chunks;"
-                " DROP TABLE IF EXISTS queued; DROP TABLE IF EXISTS tries"
-            )
+            for (name,) in list(self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")):
+                self._db.execute(f"DROP TABLE {name}")
+            self._db.execute(_SCHEMA)
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
