@@ -175,13 +175,18 @@ class Fleet:
                 return
 
     def _read(self, tag: str) -> tuple[int, int, int, int]:
-        """Return what is spent, reserved, open and booked under *tag*."""
+        """Return what is spent, reserved, open and booked under *tag*.
+
+        A failover may lose the counter. The next reservation creates it from the rows, so they count until then.
+        """
         (row,) = self._ledger.execute(
-            f"SELECT (SELECT coalesce(sum(spent), 0) FROM llmcore.budgets WHERE tag = '{tag}'),"  # noqa: S608 - ours
-            f" (SELECT coalesce(sum(reserved), 0) FROM llmcore.budgets WHERE tag = '{tag}'),"
-            " count(*) FILTER (WHERE state = 'open'),"
-            " coalesce(sum(cost) FILTER (WHERE state <> 'open'), 0)"
-            f" FROM llmcore.calls WHERE '{tag}' = ANY (tags)",
+            "SELECT coalesce(counters.spent, calls.booked), coalesce(counters.reserved, calls.reserved),"  # noqa: S608 - ours
+            " calls.open, calls.booked"
+            f" FROM (SELECT sum(spent) AS spent, sum(reserved) AS reserved FROM llmcore.budgets WHERE tag = '{tag}') counters,"
+            " (SELECT count(*) FILTER (WHERE state = 'open') AS open,"
+            " coalesce(sum(reserved) FILTER (WHERE state = 'open'), 0) AS reserved,"
+            " coalesce(sum(cost) FILTER (WHERE state <> 'open'), 0) AS booked"
+            f" FROM llmcore.calls WHERE '{tag}' = ANY (tags)) calls",
             url=self._database,
         )
         spent, reserved, open_rows, booked = map(int, row)
