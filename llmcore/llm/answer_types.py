@@ -82,7 +82,7 @@ def _get_name(kind: Any) -> str:
 
 
 def _make_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of *kind*. Add to *definitions* each schema to which it refers."""
+    """Return the schema of *kind*. Put the schemas of nested types into *definitions*."""
     if get_origin(kind) is list:
         (item,) = get_args(kind)
         return {"type": "array", "items": _make_schema(item, definitions)}

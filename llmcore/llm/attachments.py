@@ -279,9 +279,9 @@ def _quote(source: object) -> str:
 
 
 def _count(content: bytes, most: int) -> str:
-    """Return the size as a text.
+    """Return the size of *content* as a text for an error.
 
-    The text is "more" for *most* + 1 bytes, because reading stops there.
+    If *content* has *most* + 1 bytes, the text is "more", because reading stopped there.
     """
     return "more" if len(content) == most + 1 else f"{len(content):,}"
 

@@ -137,8 +137,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         Args:
             body: A request body of *api*. All fields are sent, even parameters that the provider does not
                 declare; only `stream` is ignored. `model` is a model, `provider:model` or a name of
-                `[models]`; without this field, the configured model answers. `user` is sent, and not recorded
-                in the ledger.
+                `[models]`; without this field, the configured model answers. The field `user` is sent to the server;
+                only the option `user` is recorded in the ledger.
             api: The format of *body*: "chat", "responses", "messages" or "embeddings". If the model's
                 provider does not accept this format, the request and the answer are translated.
             options: As in `chat`: `model` (overrides the field in *body*), `cache`, `user`, `tags`,
@@ -236,7 +236,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     # -- shared by sync and async
 
     def _chat(self, prompt: Prompt, response_format: Any, options: ChatOptions) -> Reply | Act[Reply]:
-        """Return the answer if the memory tier has it; otherwise the call that requests it."""
+        """Return the answer from the memory tier; on a miss, return the call that requests the answer."""
         calls, kind, repairs = self._prepare(prompt, response_format, options, streaming=False)
         reply = peek(calls[0], self._services)
         if kind is None:

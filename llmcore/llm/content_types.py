@@ -58,12 +58,12 @@ _BEGINNINGS: Final = (
     (b"%PDF-", "pdf"),
 )
 _BRANDS: Final = {b"heic": "heic", b"heix": "heic", b"mif1": "heic", b"M4A ": "m4a"}
-"""Brands of the ISO container, at byte 8."""
+"""Brand of an ISO media file, in the bytes 8 to 11 -> the name of the type."""
 _MPEG_MASK: Final = 0b1110_0110
 _MPEG_LAYER_3: Final = 0b1110_0010
-"""The eleven sync bits and the layer.
+"""The second byte of an MP3 file under the mask: the last sync bits, and layer III.
 
-UTF-16 and AAC begin with the same sync bits, but with another layer.
+UTF-16 and AAC begin with the same sync bits, but have another layer.
 """
 
 

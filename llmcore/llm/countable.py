@@ -21,7 +21,7 @@ class Countable(NamedTuple):
     parameters: dict[str, Any]
     model: str | None
     chat: bool
-    """True if the content is a request of Chat Completions. The counting rules are known only for such requests."""
+    """True for a request of Chat Completions. The rules of counting are known only for these requests."""
 
 
 def find_body(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -112,7 +112,7 @@ def find_stop_reason(finish_reason: str | None, *, refused: bool) -> str | None:
 
 
 def read_arguments(call: ToolCall) -> Any:
-    """Return the arguments of *call* as a JSON value; as text if the model was cut off within its JSON."""
+    """Return the arguments of *call* as a JSON value, or as text if they are not valid JSON."""
     try:
         return msgspec.json.decode(call.arguments) if call.arguments else {}
     except (ValueError, RecursionError):

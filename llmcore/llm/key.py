@@ -32,7 +32,7 @@ NOT_IN_KEY: Final = frozenset(
 )  # fmt: skip
 """Parameters that change price, speed or bookkeeping, but not the answer.
 
-`service_tier` is one of them, because a cached reply names the tier that served the original request.
+`service_tier` may differ, because a cached reply names the tier that served the original request.
 """
 
 STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
@@ -43,9 +43,9 @@ A request with such a parameter is never answered from the cache.
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
-"""Matches, like `_POINT_ZERO`, a text that may contain a float equal to an integer, such as 1e3 or 1.0.
+"""If JSON matches this or `_POINT_ZERO`, it may contain a float equal to an integer, such as 1e3 or 1.0.
 
-Only in such texts is each number checked.
+Only then is each number checked.
 """
 
 _json = msgspec.json.Encoder(order="sorted", decimal_format="number")
@@ -78,9 +78,9 @@ class KeyMaker:
         return "r:" + digest.hexdigest()
 
     def _start(self, size: int) -> _Hash:
-        """Return the digest of the scope.
+        """Return a SHA-256 hash that has read the scope.
 
-        The first call uses a slower implementation, because importing hashlib takes longer than one digest.
+        The first call uses a slower implementation, because importing hashlib takes longer than computing one hash.
         """
         if not self._is_used:
             self._is_used = True

@@ -125,7 +125,8 @@ class MessagesWriter:
 def replay_message(reply: Reply) -> Iterator[WireEvent]:
     """Yield the events of *reply*, whose document is a message.
 
-    The delta of the first event has the content. The delta of the second last event has the other fields of the reply.
+    The delta of the first event has the content. The delta of the last event but one has the other fields of the
+    reply.
     """
     document = reply.raw
     content = Delta(

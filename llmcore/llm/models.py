@@ -66,8 +66,8 @@ class Target:
     def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*.
 
-        A later one of these overrides an earlier one. The cache key, the budgets and the provider treat parameters
-        of `extra_body` like all others.
+        Of two equal names, the later one in this list counts. The cache key, the budgets and the provider treat
+        parameters of `extra_body` like all others.
 
         Raises:
             ConfigError: An option of the provider is not valid, or contains a reference that cannot be resolved.

@@ -112,8 +112,8 @@ class ChatQuote:
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
         """Return the error for a request without an upper bound.
 
-        If the price is known, the fix is a limit of the answer, or None if the limit does not bound the request. If
-        the price is unknown, the fix is a price.
+        If the price is unknown, the fix sets a price. If the price is known, the fix limits the answer; it is None if
+        the cost would still have no upper bound.
         """
         name, limit = f"{self._backend.name}:{request.model}", f"chat(..., {self._limit_name}={_STEP})"
         fix: str | None = limit

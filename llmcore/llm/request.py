@@ -201,7 +201,7 @@ def _check_text(value: object, what: str) -> str:
             fix=f"str({what})",
         )
     if not value.strip():
-        raise BadRequest(f"the {what} is empty", code="LC303", expected="a text with at least one letter")
+        raise BadRequest(f"the {what} is empty", code="LC303", expected="a text that is not blank")
     text: str = normalise(value, f"the {what}", "LC303")
     return text
 
@@ -297,7 +297,7 @@ def _find_content_fault(role: Any, content: object) -> _Fault | None:
     if isinstance(content, str) and (content or role != "user"):
         return None
     if not content and isinstance(content, str | list):
-        return _Fault(".content must not be empty", "a text with at least one letter, or a part", ".content")
+        return _Fault(".content must not be empty", "a text that is not blank, or a part", ".content")
     if isinstance(content, list):
         return _find_part_fault(content)
     message = f".content must be text or a list of parts, got {_get_type_name(content)}"

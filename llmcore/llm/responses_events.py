@@ -15,9 +15,9 @@ _CALLS: Final = {
     "function_call": ("arguments", "function_call_arguments"),
     "custom_tool_call": ("input", "custom_tool_call_input"),
 }
-"""Kind of call item -> the field with the text of the call, and the name of the events with pieces of this text."""
+"""Type of a call -> the field with its text, and the name of the events that carry pieces of the text."""
 _TEXTS: Final = {"output_text": ("text", "output_text"), "refusal": ("refusal", "refusal")}
-"""Kind of message part -> the field with the text of the part, and the name of the events with pieces of this text."""
+"""Type of a message part -> the field with its text, and the name of the events that carry pieces of the text."""
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -25,7 +25,8 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 def replay_response(reply: Reply) -> Iterator[WireEvent]:
     """Yield the events of *reply*, whose document has the format of the Responses API.
 
-    The delta of the event before the items has the content. The delta of the last event has the other fields of the reply.
+    The delta of the last event before the items has the content. The delta of the last event of all has the other
+    fields of the reply.
     """
     document = reply.raw if isinstance(reply.raw, dict) else {}
     content = Delta(

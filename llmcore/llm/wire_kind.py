@@ -1,6 +1,6 @@
 """The kind of request for bodies in a vendor's format.
 
-Such a call is a chat. Its stream consists of events in the vendor's format.
+A call of `send` or `send_stream` is a chat, but its stream consists of events in the vendor's format.
 """
 
 from __future__ import annotations

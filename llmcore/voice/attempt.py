@@ -74,7 +74,7 @@ def _stream(
 
 
 def _check_beginning(call: SpeechCall, held: bytes, traits: VoiceTraits) -> None:
-    """Before the first byte is emitted: raise `NotAudio` if *held*, the beginning, is not audio."""
+    """If no byte was emitted yet, raise `NotAudio` unless *held*, the beginning of the stream, is audio."""
     if not call.has_emitted:
         call.first_at = time.monotonic()
         require_audio(call, lambda: check_beginning(held, traits.format))

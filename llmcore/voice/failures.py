@@ -1,4 +1,4 @@
-"""Add `where`, the attempts, the seconds and a fix to the errors of a voice provider."""
+"""Complete the errors of a voice provider: add the setting at fault, the number of attempts, and a fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["complete_provider_error", "complete_setting_error", "complete_unknow
 
 
 def complete_provider_error(call: SpeechCall, error: ProviderError) -> None:
-    """Add `where`, `expected`, the attempts, the seconds and a fix to *error*, as for a chat."""
+    """Add `where`, `expected`, the number of attempts, the elapsed seconds and a fix to *error*, as for a chat."""
     chosen = call.settings.get("model")
     complete_failure(
         error,

@@ -24,11 +24,11 @@ __all__ = ["with_fallback"]
 
 
 def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[Any, Any, Speech]:
-    """Run *texts* in order until one succeeds. Return its speech. One voice speaks the whole text.
+    """Let the provider of each of *texts* speak the text, in order, until one succeeds. Return the speech.
 
-    The next provider is tried only if it may succeed and the consumer has not received a byte. If all
-    providers fail, the error of the first provider is raised, because the application chose that provider.
-    The notes of this error report the errors of all other providers.
+    One provider speaks the whole text. The next provider is tried only if it may succeed and the consumer has not
+    received a byte. If all providers fail, the error of the first provider is raised, because the application chose
+    that provider. The notes of this error report the errors of all other providers.
     """
     for text in texts:
         text.deadline.start()  # restart: the reader may begin to read a stream long after calling `stream`

@@ -37,7 +37,7 @@ class SpeechKind:
     late_fix = "synthesize(..., timeout=seconds)"
 
     def run(self, call: SpeechCall, services: Services) -> Generator[Any, Any, Speech]:
-        """See `RequestKind.run`. All pieces of the text were looked up in the cache before this call."""
+        """See `RequestKind.run`. Skip the stage `look_up`, because `speak` has already looked up all pieces."""
         return carry_out(call, services, after=look_up)
 
     def decode(self, call: SpeechCall, data: bytes) -> Speech | None:
@@ -131,7 +131,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
     """Look for the piece in the cache entry of a call with timestamps. Return it without timestamps; None on a miss.
 
-    Called after a look-up without timestamps has missed. The two look-ups count as one in the statistics.
+    Call this function after the look-up of `call.key` has missed. The two look-ups count as one in the statistics.
     """
     key = call.timed_key
     if key is None or call.backend.find_ability("synthesize_with_timestamps") is None:

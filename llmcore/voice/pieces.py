@@ -30,7 +30,7 @@ AROUND_CHARACTERS: Final = 300
 class Pieces:
     """A divided text.
 
-    The joined `parts` are the text; `texts` are the spoken parts, without white space or SSML prologue.
+    The joined `parts` are the text; `texts` are the spoken parts, without surrounding white space and SSML prologue.
     """
 
     def __init__(self, parts: list[str], ssml: str | None = None) -> None:
@@ -72,7 +72,7 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
 
     Args:
         text: The text.
-        traits: None means that joining may not work, so the text stays one piece.
+        traits: None if they are unknown. Then joining may not work, so the text stays one piece.
         by_sentence: True if each sentence is a piece, so that only changed sentences are paid for again.
             Otherwise pieces are as long as possible.
 
@@ -123,7 +123,7 @@ def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: b
 
 
 def _merge_blank(parts: list[str]) -> list[str]:
-    """Return *parts* with each blank part merged into the part before it, or a leading one into the next part."""
+    """Merge each blank part into the part before it, and a blank part at the start into the next part."""
     kept: list[str] = []
     for part in parts:
         if kept and not part.strip():

@@ -107,7 +107,7 @@ def _has_speech(piece: str) -> bool:
 
 
 def _find_last(pattern: re.Pattern[str], text: str, limit: int) -> int:
-    """Return the end of the last match within *limit* that has text before it; 0 if nothing matches."""
+    """Return the end of the last match that begins in the second half of *limit* characters; 0 if there is none."""
     at = 0
     for match in pattern.finditer(text, limit // 2, limit + 1):
         if match.end() <= limit:

@@ -37,7 +37,7 @@ __all__ = ["TextCall", "divide", "speak"]
 Speaking: TypeAlias = Generator[Step | bytes, Any, Speech]
 
 _CHAIN: Final = 3
-"""Maximum number of previous request ids for a provider that stitches."""
+"""The maximum number of previous request ids in a request to a provider that stitches pieces together."""
 
 
 class TextCall(msgspec.Struct, kw_only=True):
@@ -215,7 +215,7 @@ def _emit(text: TextCall, body: Body, piece: bytes) -> Iterator[bytes]:
 
 
 def _link_requests(text: TextCall, at: int) -> None:
-    """Add the ids of this call's previous requests, for a provider that stitches.
+    """Add the ids of this call's previous requests, for a provider that stitches pieces together.
 
     Only the latest ids are sent, because the provider forgets older requests.
     """

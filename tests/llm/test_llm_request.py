@@ -25,8 +25,8 @@ def core(scripted: Any) -> llmcore.Core:
     ("given", "said", "expected"),
     [
         ((None,), "there is no message to answer", "a text, or a list of messages"),
-        (("",), "the prompt is empty", "a text with at least one letter"),
-        (("  \n",), "the prompt is empty", "a text with at least one letter"),
+        (("",), "the prompt is empty", "a text that is not blank"),
+        (("  \n",), "the prompt is empty", "a text that is not blank"),
         (([],), "there is no message to answer", "a text, or a list of messages"),
         ((42,), "messages must be a list of messages, got int", '[{"role": "user", "content": "Hello"}]'),
         (
@@ -52,7 +52,7 @@ def core(scripted: Any) -> llmcore.Core:
         (
             ([{"role": "user", "content": ""}],),
             "messages[0].content must not be empty",
-            "a text with at least one letter, or a part",
+            "a text that is not blank, or a part",
         ),
         (
             ([{"role": "user", "content": 7}],),

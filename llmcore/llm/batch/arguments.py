@@ -17,7 +17,7 @@ BatchApi = Literal["chat", "embeddings"]
 
 
 def read_budget(text: str, tag: str) -> Budget:
-    """Return the budget of the calls with *tag*, with the amount in *text*.
+    """Return a budget of the amount *text*, such as "5 USD", for all calls with *tag*.
 
     Raises:
         BadRequest: *text* is not an amount.
@@ -90,10 +90,10 @@ def check_items(items: object, lane: object, concurrency: object) -> None:
 
 
 def check_shared(run_id: str, engine: str | None) -> None:
-    """Raise BadRequest if a run that is resumed without an engine was begun on *engine*.
+    """Raise `BadRequest` if a run that was begun on *engine* is resumed without an engine.
 
-    The workers of *engine* may have answers that this process does not know. The requests of these answers would be
-    paid for twice.
+    The workers of *engine* may have answers that this process does not know. This process would send the requests
+    again, and they would be paid for twice.
     """
     if not engine:
         return

@@ -28,9 +28,9 @@ _CONFIRM_S: Final = 5.0
 A worker that was stopped for a while may have lost its claim to another worker.
 """
 _POLL_S: Final = 0.5
-"""Seconds until the worker asks the ledger again, if another worker has claimed items or the ledger did not answer."""
+"""Seconds between two calls of the ledger if other workers have claimed the items or the ledger does not answer."""
 _PATIENCE_S: Final = 60.0
-"""Seconds that the worker waits for a ledger that does not answer."""
+"""Seconds after which the chunk fails if the ledger has not answered."""
 
 Ask = Callable[..., Awaitable[Any]]
 """A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
@@ -68,7 +68,10 @@ class ChunkRun:
         self._is_closed = False
 
     async def run(self) -> ChunkResult:
-        """Send the requests, or wait for other workers that send them. Errors become a part of the result."""
+        """Send the requests, or wait for other workers that send them.
+
+        Errors are returned in the result, not raised.
+        """
         import asyncio
 
         try:
@@ -151,7 +154,10 @@ class ChunkRun:
             self._room.in_flight -= 1
 
     async def _save(self, ended: dict[bytes, asyncio.Future[Reply[Any]]]) -> None:
-        """Store the answers of ended requests. Errors are not stored, because another attempt may succeed."""
+        """Store the answers of ended requests in the ledger.
+
+        Errors are not stored, so another worker may try again.
+        """
         answers = []
         for key, task in ended.items():
             error = task.exception()
@@ -167,8 +173,8 @@ class ChunkRun:
                 self._stop = self._stop or error
             else:
                 self._errors[key] = encode_error(error)
-        # Keep the answers before calling the ledger, which may fail: the process that reads the result stores them
-        # in the run's file.
+        # Keep the answers in the result before calling the ledger, because that call may fail. The process that reads
+        # the result stores the answers in the run's file.
         self._replies.update(answers)
         if answers:
             await self._persist("finish_items", self._claim, answers)
@@ -178,7 +184,10 @@ class ChunkRun:
             self._room.pace.cut()
 
     async def _persist(self, name: str, *args: Any) -> Any:
-        """Call the ledger. While it does not answer, call it again, for at most `_PATIENCE_S` seconds."""
+        """Call the method *name* of the ledger.
+
+        If the ledger does not answer, repeat the call for `_PATIENCE_S` seconds.
+        """
         import asyncio
 
         deadline = time.monotonic() + _PATIENCE_S

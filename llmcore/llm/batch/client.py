@@ -299,7 +299,7 @@ class BatchMethods:
         """Return a function that sends request bodies.
 
         Args:
-            options: Arguments of `send`, with *tag* among the tags.
+            options: Arguments of `send`; their `tags` include *tag*.
             budget: The most that all requests with *tag* may cost.
             tag: The tag of the run.
             answer_type: The type of the answers; None for texts.
@@ -337,7 +337,7 @@ class BatchMethods:
         return self._get_engines().find(name)
 
     def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
-        """Return the calls that a body of Chat Completions would make, one for each model to try."""
+        """Return the calls that would send *body* of Chat Completions, one for each model to try."""
         raise NotImplementedError
 
     def _add_budget(self, budget: Budget) -> None:
@@ -352,7 +352,10 @@ class BatchMethods:
 
 
 def _set_up(answer_type: Any, on_failure: Callable[[ProviderError], None] | None, call: ChatCall) -> ChatCall:
-    """Set the callback and the type of the answer. With the type, an answer that does not fit is not cached."""
+    """Set the callback and the type of the answer in *call*.
+
+    The pipeline does not cache an answer that does not fit the type.
+    """
     call.answer_type, call.on_failure = answer_type, on_failure
     return call
 
@@ -377,11 +380,11 @@ def _make_reader(
         return made if answer_type is None else check_format(made, defaults["response_format"])
 
     def read() -> Iterator[Prepared]:
-        assert isinstance(items, Iterable)  # noqa: S101 - the last line selects the function by this type
+        assert isinstance(items, Iterable)  # noqa: S101 - `_make_reader` returns `read` only for this type
         return (make(index, item) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
-        assert isinstance(items, AsyncIterable)  # noqa: S101 - the last line selects the function by this type
+        assert isinstance(items, AsyncIterable)  # noqa: S101 - `_make_reader` returns `aread` only for this type
         index = 0
         async for item in items:
             yield make(index, item)

@@ -140,5 +140,5 @@ def _divide(found: Embeddings) -> list[Reply]:
 
 
 def _share(total: int, parts: int, place: int) -> int:
-    """Divide *total* into *parts* whole numbers. Return the number with the index *place*."""
+    """Divide *total* into *parts* nearly equal whole numbers. Return the number with the index *place*."""
     return total // parts + (place < total % parts)

@@ -93,8 +93,8 @@ class Engines:
     """The engines of a Core.
 
     Args:
-        get_provider: Takes the name of an engine. Returns its name and its provider, or None if this process sends the
-            requests.
+        get_provider: Takes the name of an engine, or None for the configured engine. Returns the name and the
+            provider of the engine, or None if this process sends the requests.
         get_settings: Returns the configuration for workers.
         run_chunk: The function that a worker calls.
         spending: Returns the ledger.
@@ -161,7 +161,7 @@ class Engine:
         self._counting: asyncio.Lock | None = None
 
     def count_requests(self) -> int:
-        """Return the number of requests for the engine: a chunk for each slot, and half as many that wait for a slot."""
+        """Return how many requests to give to the engine: a chunk for each slot, and half as many waiting chunks."""
         return (self._slots + self._slots // 2 + 1) * _SIZE
 
     async def _count_slots(self) -> None:

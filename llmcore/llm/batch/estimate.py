@@ -59,11 +59,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     cached: int = 0
     requests: int = 0
-    """The number of items that are not yet answered."""
+    """The number of requests that the run would send."""
     characters: int = 0
     """The characters to be spoken, in a batch of speech."""
     input_tokens: int = 0
-    """The input tokens of the requests to send. The following fields also describe these requests."""
+    """The input tokens of these requests."""
     exact_share: float = 1.0
     """The share of `input_tokens` that is counted exactly, from 0 to 1; the other tokens are estimated."""
     output_least: int = 0
@@ -79,7 +79,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     has_queue: bool = False
     """True if all models have a queue with known prices.
 
-    If so, the next three fields are the cost in the lane `queue`.
+    If True, `queue_least`, `queue_likely` and `queue_most` are the cost in USD in the lane `queue`.
     """
     queue_least: Decimal | None = Decimal(0)
     queue_likely: Decimal | None = Decimal(0)
@@ -104,7 +104,7 @@ def estimate_run(
 
     Args:
         items: All items of the run.
-        plan: Returns the call of a body.
+        plan: Returns the call for a request body.
         services: The services of the call.
         store: The answers of earlier executions of the run.
         measure: Measures the body of a text to be embedded or spoken.
@@ -177,7 +177,10 @@ class _Estimator:
             self._sums[kind] += 1
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
-        """Return the counter for *body*: answered, duplicates, cached or requests. A request is added to the sums."""
+        """Return the counter for *body*: answered, duplicates, cached or requests.
+
+        For "requests", add the tokens and the cost of the request to the sums.
+        """
         own = make_key(body)
         if store is not None and store.has_answer(own):
             return "answered"
@@ -196,7 +199,7 @@ class _Estimator:
         return "requests"
 
     def _sort_text(self, body: Mapping[str, Any]) -> Act[str]:
-        """Do what `_sort` does, for a text to be embedded or spoken."""
+        """Return the counter for the body of a text to be embedded or spoken; see `_sort`."""
         found = yield from self._measure(body)
         mark = hash(found.key)
         if mark in self._seen:
@@ -233,7 +236,7 @@ class _Estimator:
             Usage(input_tokens=tokens, output_tokens=likely),
             [
                 Usage(input_tokens=fewest, output_tokens=answers, cached_tokens=cached)
-                for cached in (0, fewest)  # the vendor's cache may contain the whole prompt
+                for cached in (0, fewest)  # none or all of the prompt is in the vendor's cache
             ],
         )
         costs = _price(ChatQuote(call.backend, call.request, self._services.prices), *usages)

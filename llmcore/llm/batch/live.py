@@ -39,20 +39,20 @@ STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, EngineError, 
 Such an error stops the run, and the remaining items stay pending.
 """
 _AHEAD: Final = 4
-"""For each request in flight: the maximum number of finished items that may wait for the reader.
+"""The number of finished items that may wait for the reader, for each request that may be in flight.
 
-At this number no new request is sent.
+While so many items wait, no new request is sent.
 """
 
 _WINDOW: Final = 1000
-"""The maximum number of items that were read and not yet given to the reader, including those that wait for other items."""
+"""The maximum number of items, in addition to those in flight, that were read and not yet given to the reader."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
 """A function that sends a body, and calls the given function with each failure that is retried."""
 
 
 class _Read:
-    """A group of items that were read together, sorted by their next action."""
+    """The items that one call of `LiveLane._fill` has read, grouped by what happens to them next."""
 
     def __init__(self) -> None:
         self.fresh: list[tuple[int, str | None, bytes | None, dict[str, Any] | None]] = []
@@ -73,7 +73,7 @@ class LiveLane:
         in_order: True returns the items in their order, from position *first*. A slow item then delays at most `_WINDOW`
             later items.
         max_failures: The run stops when more items than this have failed.
-        answer_type: Answers that do not fit this type fail; None for no type.
+        answer_type: An item fails if its answer does not fit this type; None for no type.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class LiveLane:
             completed, self._completed = self._completed, set()
             if completed:
                 self._settle(completed)
-            # before the return, to keep requests in flight while the reader works on the finished items
+            # send more before returning, so that requests are in flight while the reader works on the finished items
             self._fill()
 
     async def _wait_for_news(self) -> None:
@@ -247,7 +247,7 @@ class LiveLane:
         return int(self._pace.limit) if self._engine is None else self._engine.count_requests()
 
     def _read(self) -> Prepared | None:
-        """Return the next item; None at the end, or if the source does not have the item yet."""
+        """Return the next item; None if the source has no item yet, or has ended."""
         if self._exhausted:
             return None
         try:
@@ -262,7 +262,7 @@ class LiveLane:
         return item
 
     def _add(self, batch: _Read) -> bool:
-        """Store the items of *batch*; return whether the requests may be sent."""
+        """Store the new items of *batch*. If this fails, drop their requests and return False."""
         if self._try(lambda: self._store.add(batch.fresh)):
             return True
         for key, _ in batch.starting:
@@ -279,7 +279,7 @@ class LiveLane:
         return True
 
     def _save(self, answers: list[Answer], done: list[int], failed: list[tuple[int, LLMCoreError]]) -> None:
-        """Store the outcomes of items. If a full disk rejects an answer, try again later, because the answer is paid for."""
+        """Store the outcomes of items. If this fails, the next call tries again, because the answers are paid for."""
         self._unsaved.append((answers, done, failed))
         while self._unsaved and self._try(lambda: self._store.finish(*self._unsaved[0])):
             del self._unsaved[0]
@@ -335,7 +335,7 @@ class LiveLane:
                 if not reply.cached:
                     self._pace.grow()
                 for number, item in enumerate(items):
-                    own = share(reply) if number else reply  # an equal item that was not sent costs nothing
+                    own = share(reply) if number else reply  # only the first of equal items was sent
                     self._finish(BatchItem(index=item.position, id=item.id, reply=own))
             elif error is None:
                 continue  # the request was not sent

@@ -13,12 +13,11 @@ _MOST: Final = 256
 _BURST_S: Final = 1.0
 """Refusals within this many seconds after a cut are attributed to requests that were in flight at the cut."""
 _LEAST: Final = 0.25
-"""The smallest share of the concurrency that one burst of refusals leaves."""
+"""After a cut, the ceiling assumes that the server accepted at least this share of the earlier concurrency."""
 _BELOW: Final = 0.95
 """After a cut, the concurrency grows quickly up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""Above the ceiling, the concurrency grows by one in this many rounds. Growth becomes faster if the server refuses
-nothing.
+"""The number of rounds in which the concurrency would grow by one above the ceiling; see `Pace.grow`.
 """
 
 
@@ -38,19 +37,19 @@ class Pace:
         self._ceiling = float(_MOST)
         """The limit below which the concurrency grows quickly."""
         self._slow = 0.0
-        """The amount by which the concurrency has grown above the ceiling."""
+        """The amount by which the concurrency has grown above the ceiling since the last cut."""
         self._burst_from = self.limit
-        """The concurrency at the last cut."""
+        """The concurrency before the last cut."""
         self._refused = 0
-        """The refusals since the last cut."""
+        """The number of refusals since the last cut, including the one that caused it."""
         self._cut_at = float("-inf")
 
     def grow(self) -> None:
         """Raise the concurrency after an answer.
 
         A round is one answer for each request in flight. Below the ceiling, the concurrency grows by half with each
-        round. Above the ceiling, each round adds an eighth of a request. The step grows with each request that was
-        added without a refusal, because the server may accept more than before.
+        round. Above the ceiling, the first round adds about an eighth of a request. Later rounds add more while the
+        server refuses nothing, because it may accept more than before.
         """
         if self._fixed:
             return

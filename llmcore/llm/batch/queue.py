@@ -222,9 +222,9 @@ class QueueLane:
         return fresh, failed, count
 
     async def _fill(self) -> bool:
-        """Send the next chunk of the pool, and return whether anything was done.
+        """Send the next chunk from the pool, the pending requests that are in no chunk.
 
-        The pool is the pending requests that are in no chunk.
+        Return False if no request was sent and no item has finished.
         """
         import asyncio
 
@@ -254,7 +254,7 @@ class QueueLane:
         return found_any and (not plan.is_empty or bool(self._finished) or self._stop is not None)
 
     async def _offer(self, plan: ChunkPlan, key: bytes, position: int) -> bool:
-        """Add an unfinished request to *plan*. Return False if the request does not fit."""
+        """Add the request *key* to *plan*, unless the request has finished. Return False if it stays in the pool."""
         call = await self._prepare(key, position)
         if call is None:
             return True
@@ -273,7 +273,7 @@ class QueueLane:
             return False
 
     async def _prepare(self, key: bytes, position: int) -> ChatCall | None:
-        """Return the call to send for *key*; None if the request is already answered or has failed."""
+        """Return the call to send for *key*; None if there is nothing to send."""
         if key in self._buffered:
             return None
         reply = self._store.find_answer(key, position)

@@ -32,7 +32,7 @@ _LIFETIME_S: Final = 32 * 86_400.0
 
 
 class Booking:
-    """The ledger and the cache of one run.
+    """Books the requests of one run in the ledger, and caches their answers.
 
     Each request has a separate ledger row. The row is opened before the batch is created, and stays open when the
     process ends.

@@ -26,7 +26,7 @@ _MOST_CREATIONS: Final = 8
 _CONFIRM_S: Final = 60.0
 """Seconds after which a batch that the vendor does not list counts as not created.
 
-The vendor may still work on a request whose connection ended, and may list a new batch late.
+The vendor may still create a batch after the connection has ended, and may list a new batch late.
 """
 _ANSWERED_CONFIRM_S: Final = 2.0
 """Seconds after which a batch that is not listed counts as not created, if the vendor
@@ -74,7 +74,7 @@ class Chunks:
         """The number of batches that the vendor refused after their creation, since the last batch that it executed."""
         self._waits_for_room = False
         self._most_size: int | None = None
-        """A maximum number of requests below the vendor's limit, set after a whole chunk was rejected."""
+        """The maximum size of a chunk after the vendor has rejected one; None for the vendor's limit."""
         self._open = queue.list_open()
         self._vendors: dict[str, Vendor] = {}
 
@@ -94,7 +94,7 @@ class Chunks:
         return not self._is_over and time.monotonic() < self._paused_until
 
     def get_longest_pause(self) -> float:
-        """Return the seconds until the next action that is due even if no batch ends."""
+        """Return the maximum seconds to wait: then there is something to do even if no batch has ended."""
         waits = [_MOST_PAUSE_S]
         if self.is_waiting:
             waits.append(self._paused_until - time.monotonic())
@@ -109,7 +109,7 @@ class Chunks:
         self._waits_for_room = True
 
     async def begin(self) -> None:
-        """Find the chunks that an earlier process left."""
+        """Load the chunks and reservations that an earlier process left."""
         self._booking.load(self._queue.began)
         await self.release_unused()
         keys = {each.name: each.key for chunk in self._open for each in self._queue.list_requests(chunk)}
@@ -275,7 +275,7 @@ class Chunks:
             return False  # the next call of this method asks again
 
     async def _resolve_intent(self, chunk: Chunk, vendor: Vendor) -> bool:
-        """Determine whether a batch exists, or create it."""
+        """Create the batch of *chunk*, or find out whether an earlier attempt has created it."""
         if chunk.id in self._unconfirmed:
             return await self._confirm(chunk, vendor)
         if self._is_over:

@@ -45,7 +45,7 @@ class ChunkPlan:
         self._keys: set[bytes] = set()
         self._bytes = self._tokens = 0
         self.is_full = False
-        """True if a request did not fit any more."""
+        """True after a request did not fit into the chunk."""
 
     @property
     def is_empty(self) -> bool:
@@ -57,7 +57,7 @@ class ChunkPlan:
         return key in self._keys
 
     async def add(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """Reserve the cost of *call* and add the call. Return False if the call belongs to another chunk.
+        """Reserve the cost of *call* and add the call. Return False if the call does not fit into this chunk.
 
         Raises:
             BudgetError: A budget has too little left.

@@ -21,7 +21,7 @@ __all__ = ["ChunkWork", "OpenRequests", "Settlement"]
 _MOST_TRIES: Final = 4
 """A request fails after this many batches in which the vendor did not execute it."""
 _MOST_LOOKS: Final = 4
-"""The number of times to look for missing results."""
+"""A request without a result counts as lost after its chunk was read this many times."""
 
 
 class ChunkWork(NamedTuple):

@@ -267,7 +267,7 @@ class BatchRun:
     def _replay(self, store: RunStore, *, in_order: bool) -> Generator[BatchItem, None, None]:
         """Yield the items that earlier executions have finished.
 
-        Yield nothing if the lane yields these items: when input is read, or when items are in order.
+        Yield nothing if the input is read again or the items are in order, because then the lane yields these items.
         """
         if self._read is not None or in_order:
             return

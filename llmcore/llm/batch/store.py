@@ -84,7 +84,7 @@ class Stored(NamedTuple):
 
     @property
     def reply(self) -> Reply[Any] | None:
-        """The answer to the item. Its cost is 0 if an equal item was sent instead."""
+        """The answer to the item. The cost of the answer is 0 if an equal item was sent instead."""
         return None if self.data is None else _read_reply(self.data, is_paid=self.paid == self.position)
 
 
@@ -278,7 +278,7 @@ class RunStore:
     def find_answer(self, key: bytes, position: int) -> Reply[Any] | None:
         """Return the answer to the request *key* for the item at *position*.
 
-        Its cost is 0 if an equal item was sent instead.
+        The cost of the answer is 0 if an equal item was sent instead.
         """
         rows: list[Any] = _read_rows(self._db, "SELECT reply, position FROM answers WHERE key = ?", (key,))
         if not rows:

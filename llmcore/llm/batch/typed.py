@@ -32,9 +32,9 @@ def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any
 
 
 def check_format(item: Prepared, wire: object) -> Prepared:
-    """Return *item*.
+    """Return *item*, or a failed item if its `response_format` differs from *wire*, the format of the run.
 
-    If its `response_format` differs from that of the run, the item fails, because all answers have one type.
+    All answers of a run have one type.
     """
     if item.body is None or item.body.get("response_format") == wire:
         return item

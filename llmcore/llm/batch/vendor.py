@@ -22,7 +22,10 @@ _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
 """The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
 _FAILED: Final = frozenset({500, 503, 529})
-"""Statuses by which the vendor reports a failure. After other statuses, such as 504, it may still create the batch."""
+"""Statuses by which the vendor reports that the creation failed.
+
+After others, such as 504, the vendor may still create it.
+"""
 
 
 class Unconfirmed(Exception):
@@ -31,7 +34,7 @@ class Unconfirmed(Exception):
     def __init__(self, *, is_answered: bool) -> None:
         super().__init__()
         self.is_answered = is_answered
-        """True if the vendor answered with an error. Then it has stopped working on the request."""
+        """True if the vendor answered with an error, and so no longer works on the request."""
 
 
 class Vendor:

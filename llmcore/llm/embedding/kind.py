@@ -36,7 +36,7 @@ class EmbeddingKind:
     late_fix = "embed(..., timeout=seconds)"
 
     def run(self, call: EmbeddingCall, services: Services) -> Generator[Any, Any, Embeddings]:
-        """See `RequestKind.run`. The texts were looked up in the cache before this call."""
+        """See `RequestKind.run`. Skip the stage `look_up`, because `embed` has already looked up the texts."""
         return carry_out(call, services, after=look_up)
 
     def decode(self, call: EmbeddingCall, data: bytes) -> Embeddings | None:

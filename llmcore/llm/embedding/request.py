@@ -13,7 +13,7 @@ __all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"
 
 _NONE_LEFT: Final = "[]"
 _LONGEST: Final = 80
-"""Maximum number of characters of the texts in a fix."""
+"""The longest list of texts that a fix shows, in characters of its repr."""
 
 
 def check_texts(texts: object, name: str = "texts") -> list[str]:
@@ -83,7 +83,7 @@ def make_parameters(dimensions: int | None, extra: Mapping[str, Any]) -> dict[st
 
 
 def _find_fix(texts: Sequence[object]) -> str:
-    """Return the corrected call without the empty texts, for the fix. A long list of texts is abbreviated."""
+    """Return a call without the blank texts. A long list is not shown; then the call filters the list itself."""
     shown = repr([text for text in texts if isinstance(text, str) and text.strip()])
     if shown != _NONE_LEFT and len(shown) <= _LONGEST:
         return f"core.llm.embed({shown})"
@@ -100,7 +100,7 @@ def _check(text: object, name: str, texts: Sequence[object] = ()) -> str:
             f"{name} must not be empty",
             code="LC303",
             where=name,
-            expected="a text with at least one letter",
+            expected="a text that is not blank",
             fix=_find_fix(texts),
         )
     at = find_lone_surrogate(text)

@@ -55,7 +55,7 @@ class RawBody(Body):
 class WavBody(Body):
     """The filter for WAV.
 
-    The filter passes complete samples; of the first piece, it also passes a header with an unknown length.
+    The filter passes complete samples. For the first piece, it also passes a header that declares an unknown length.
     """
 
     def __init__(self, *, first: bool) -> None:

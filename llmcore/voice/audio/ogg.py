@@ -57,7 +57,7 @@ def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
             streams[page.stream] = _Stream(page.body)
         stream = streams.get(page.stream)
         if stream is None:
-            raise make_not_audio("the ogg file does not begin with its first page")
+            raise make_not_audio("the ogg file has a page before the first page of its stream")
         if page.time != _NO_TIME:
             stream.time = page.time
         stream.over = stream.over or bool(page.flags & _LAST)
