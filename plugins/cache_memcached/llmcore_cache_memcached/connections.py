@@ -32,7 +32,7 @@ class Connections:
     Args:
         address: The server.
         options: Timeouts, user name and password.
-        context: For TLS.
+        context: The TLS context; None for plain text.
     """
 
     def __init__(self, address: Address, options: MemcachedOptions, context: ssl.SSLContext | None) -> None:
@@ -48,7 +48,7 @@ class Connections:
         self._close_idle()
 
     def run(self, operation: Callable[[Client], T], size: int = 0) -> T:
-        """Return the result of *operation*, and repeat it once if the server had closed the idle connection.
+        """Run *operation* and return its result. Run it once more if the server had closed the idle connection.
 
         Args:
             operation: Sends commands that may be sent twice.
@@ -65,7 +65,7 @@ class Connections:
         try:
             return self._run(operation, client, size)
         except _StaleError:
-            self._close_idle()  # the server has probably closed these too
+            self._close_idle()  # the server has probably closed the other idle connections too
         return self._run(operation, None, size)
 
     def close(self) -> None:
@@ -102,8 +102,8 @@ class Connections:
     def _connect(self) -> Client:
         """Connect to the first address of the host that accepts a connection, and authenticate.
 
-        pymemcache would try only the first address. For `localhost`, this may be an IPv6 address, on which
-        memcached may not listen.
+        pymemcache would try only the first address. For `localhost`, this may be an IPv6 address on which
+        memcached does not listen.
         """
         if not self.address.port:
             return self._greet(self.address.host)
@@ -152,4 +152,4 @@ class Connections:
 
 
 class _StaleError(Exception):
-    """Raised if the server had closed an idle connection."""
+    """The server had closed an idle connection."""

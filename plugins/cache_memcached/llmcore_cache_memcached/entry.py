@@ -28,7 +28,7 @@ _HEAD: Final = Struct("<4sId16s16s")
 _CHECKED_FROM: Final = 8
 GENERATION_BYTES: Final = 16
 _MAX_RELATIVE_S: Final = 30 * 86_400
-"""The maximum relative time. The server reads a larger number as a Unix time."""
+"""The maximum expiration time in seconds from now. The server reads a larger number as a Unix time."""
 _MAX_TIME: Final = 2**31 - 1
 """The largest Unix time that every version of the server accepts."""
 

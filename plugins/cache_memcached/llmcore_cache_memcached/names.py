@@ -38,10 +38,10 @@ class Names:
             )
         part = quote(namespace, safe="", errors="surrogatepass")
         if len(part) > _MAX_QUOTED:
-            part = "#" + _digest(namespace)  # no other namespace has this part: `quote` never returns a "#"
+            part = "#" + _digest(namespace)  # unlike all short names: `quote` never returns a "#"
         self._base: Final = f"llmcore:{part}:".encode()
         self.generation: Final = self._base + b"g"
-        """The key of the generation: entries of other generations are misses."""
+        """The key under which the server stores the current generation. Entries of other generations are misses."""
 
     def of(self, key: str) -> bytes:
         """Return the key under which the server stores the entry *key*."""

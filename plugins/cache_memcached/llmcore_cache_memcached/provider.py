@@ -128,7 +128,7 @@ class MemcachedCache:
         def release(client: Client) -> None:
             data, token = client.gets(name)
             if data is not None and unpack(data, name, _NO_GENERATION) == holder.encode():
-                # the lease expires at once, unless another holder has it now
+                # the lease expires at once, unless another holder has acquired it since `gets`
                 client.cas(name, b"", token, -1, noreply=False)
 
         self._find(name).run(release)
@@ -136,7 +136,7 @@ class MemcachedCache:
     def unavailable(self) -> Mapping[str, str]:
         """See `CacheDiagnosis.unavailable`.
 
-        Reports sizes of values that a server rejects although `max_value_bytes` allows them.
+        Reports `set` if a server rejects sizes of values that `max_value_bytes` allows.
         """
         for server in self._servers:
             settings = server.run(lambda client: client.stats("settings"))
@@ -168,7 +168,7 @@ class MemcachedCache:
         return self._read_many(client, [name]).get(name)
 
     def _read_many(self, client: Client, names: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the existing values. One reply contains the entries and the generation."""
+        """Return the values of the existing entries. One request reads the entries and the generation."""
         data = client.get_many([self._names.generation, *names])
         generation = data.get(self._names.generation)
         values = {name: unpack(data.get(name), name, generation) for name in names}
@@ -184,7 +184,9 @@ class MemcachedCache:
                 client.add(name, _make_generation(), noreply=False)
             else:
                 client.set(name, _make_generation(), noreply=False)
-        raise CacheError("memcached evicts the generation of the namespace at once: its memory is too small")
+        raise CacheError(
+            "memcached evicts the generation of the namespace at once: the server's memory is too small"
+        )
 
 
 def _make_generation() -> bytes:

@@ -68,7 +68,8 @@ def build_context(options: MemcachedOptions) -> ssl.SSLContext | None:
 def _error(options: MemcachedOptions, name: str, reason: str) -> ConfigError:
     must = {
         "tls_ca_file": "a file of certificates in PEM format",
-        "tls_cert_file": "a certificate in PEM format, with its key there or in tls_key_file and the right tls_key_password",
+        "tls_cert_file": "a certificate in PEM format whose key is in the same file or in tls_key_file;"
+        " tls_key_password must open an encrypted key",
         "tls_key_file": "a key in PEM format",
     }[name]
     path = getattr(options, name)

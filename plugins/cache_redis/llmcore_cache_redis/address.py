@@ -39,7 +39,7 @@ class Address(NamedTuple):
     """The address of one server."""
 
     host: str
-    """The host name. If the port is 0, the path of a Unix socket."""
+    """The host name, or the path of a Unix socket if the port is 0."""
     port: int
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class _Unreadable(Exception):
         super().__init__(what)
         self.what, self.expected, self.near = what, expected, near
         self.address = address
-        """The address that was probably meant."""
+        """The address that the user probably meant, for the fix."""
 
 
 def parse(options: RedisOptions) -> Target:

@@ -1,4 +1,4 @@
-"""One asynchronous connection. An interrupted command closes its connection."""
+"""One asynchronous connection. A command that is cancelled or times out closes its connection."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Aborting(AbstractConnection):
-    """A connection that closes at once. redis-py would wait 30 seconds for the end of TLS, and forever for a full buffer."""
+    """A connection that closes at once.
+
+    To close a connection, redis-py would wait 30 seconds for the end of TLS, and forever if the write buffer is full.
+    """
 
     deadline: _Deadline | None = None
 
@@ -111,8 +114,8 @@ class _Internet(_Aborting, Connection):
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Do the TLS handshake on *connected*.
 
-        `asyncio.open_connection` is not used: if cancelled before the handshake, it would leave the
-        connection open.
+        `asyncio.open_connection` is not used: if it is cancelled before the handshake, it leaves *connected*
+        open.
         """
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in cast("dict[int, int]", self.socket_keepalive_options).items():
@@ -127,14 +130,15 @@ class _Internet(_Aborting, Connection):
                 protocol,
                 tls.context(),
                 server_hostname=self.host,
-                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends the wait earlier
+                ssl_handshake_timeout=2
+                * self._limits.tls,  # never reached, because `_Deadline` ends the wait earlier
             )
         except BaseException:
             plain.abort()
             raise
         if encrypted is None:  # the connection was lost: uvloop returns None
             raise ConnectionResetError
-        protocol.connection_made(encrypted)  # `start_tls` leaves this to its caller
+        protocol.connection_made(encrypted)  # `start_tls` does not call it
         return reader, asyncio.StreamWriter(encrypted, protocol, reader, loop)
 
 
@@ -225,7 +229,8 @@ class AsyncLink:
         """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
 
         Raises:
-            Broken: Not all replies arrived in time. The connection is closed, as after a cancellation.
+            Broken: The connection was lost, or not all replies arrived in time. The connection is closed, as after a
+                cancellation.
         """
         fault: Broken | ReplyError | None = None
         replies: list[Any] = []
@@ -255,7 +260,7 @@ class AsyncLink:
         if self._expired:
             self.generation = -1  # the connection was aborted, so the pool must not reuse it
         if then is not None:
-            self.used = False  # the server has just answered, so a later failure is not a stale connection
+            self.used = False  # the server has just answered, so the connection cannot be stale
             replies += await self.ask(*then(replies), timeout)
         return replies
 
@@ -269,7 +274,7 @@ class AsyncLink:
 
     def _abort(self) -> None:
         self._expired = True
-        # `_Aborting.abort` is not called: it would remove the reader on which a task still waits.
+        # Do not call `_Aborting.abort`: it also removes the reader, and a task still waits for data from the reader.
         writer = self._connection._writer  # noqa: SLF001 - redis-py has no public name for it
         if writer is not None:
             writer.transport.abort()

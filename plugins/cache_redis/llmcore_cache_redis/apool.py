@@ -43,8 +43,8 @@ class AsyncPool:
         """The time since which at least one caller has been waiting."""
         self._generation = 0
         self._slow: Broken | ReplyError | None = None
-        """The fault of the last connection attempt, if the attempt was too slow and `_add` ignored the
-        fault."""
+        """The fault of the last connection attempt if `_add` ignored the fault because the attempt was only
+        too slow."""
 
     async def ask(
         self,
@@ -133,13 +133,13 @@ class AsyncPool:
             self._idle.append(link)
 
     def _grow(self) -> None:
-        """Establish connections for the waiting callers, within the bounds."""
+        """Begin connections for the waiting callers, as many as `_bounds` allows."""
         while (
             len(self._making) < min(len(self._waiting), self._bounds.handshakes)
             and self._open + len(self._making) < self._bounds.connections
         ):
             task = asyncio.get_running_loop().create_task(self._add())
-            # Without this, asyncio logs the task if the application closes the loop.
+            # Otherwise asyncio logs "Task was destroyed" if the application closes the loop meanwhile.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
             self._making.add(task)
             task.add_done_callback(self._finish_connecting)

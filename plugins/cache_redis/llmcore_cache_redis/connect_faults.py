@@ -120,7 +120,7 @@ def _explain_certificate(error: ssl.SSLCertVerificationError) -> _Cause:
     if error.verify_code in _HOSTNAME_MISMATCH:
         return _Cause(
             text,
-            "the host name that the certificate was made for, in the address",
+            "an address with a host name of the certificate",
             "llmcore config set cache.redis.tls_check_hostname false",
         )
     if error.verify_code in _WRONG_TIME:

@@ -24,13 +24,15 @@ _PROBE: Final = "llmcore diagnosis "
 def find_unavailable(
     route: Route, names: Names, explain: Callable[[ReplyError], CacheError], *, watches: bool
 ) -> Plan[dict[str, str]]:
-    """Return the methods that the server refuses or limits, each with the reason in one line; see `CacheDiagnosis`.
+    """Return the methods of the cache that fail or are limited, because the server refuses their commands.
+
+    Each method has the reason in one line; see `CacheDiagnosis`.
 
     Args:
         route: The route to the server.
         names: The names of the namespace.
         explain: Returns the `CacheError` for a refusal.
-        watches: True if the kind of server can report changes.
+        watches: True if this kind of server can report changes, so that `watch` is checked too.
 
     Raises:
         Broken: The server does not answer.

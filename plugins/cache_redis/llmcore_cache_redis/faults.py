@@ -26,7 +26,7 @@ class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
 
     @property
     def is_outage(self) -> bool:
-        """True if the server refuses every command with this error."""
+        """True if the server answers every command with this error."""
         return self.code in _DOWN
 
 
@@ -49,7 +49,7 @@ class Broken(Exception):
         self.slow = slow
         """True if the connection attempt timed out. Other connections to the server may work."""
         self.stale = stale
-        """True if the server had closed the idle connection earlier, so that there is no partial reply."""
+        """True if the server had closed the connection while it was idle. The command may then be sent again."""
 
     def fault(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""
@@ -84,10 +84,10 @@ _BY_TEXT: Final = (
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
     ("unknown command", ("the server does not support a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
-"""Words of an error message, in lower case, and its refusal: for errors that have no specific error code."""
+"""Words of an error message in lower case, and the refusal for that error, which has no specific error code."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
-"""Error codes that affect every command."""
+"""Error codes with which a server answers every command."""
 
 
 class _Refusal(NamedTuple):
@@ -115,7 +115,7 @@ def make_refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
 
 
 def find_refused_command(error: ReplyError) -> str:
-    """Return the name of the command that the user may not run, such as `CLIENT TRACKING`; empty if none is named."""
+    """Return the name of the command that the user may not run, such as `CLIENT TRACKING`; empty if *error* names none."""
     found = _COMMAND.search(str(error)) if error.code == "NOPERM" else None
     return found[1].replace("|", " ").upper() if found else ""
 

@@ -24,7 +24,7 @@ RELEASE: Final = (
     b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 )
 _RETRY_S: Final = 60.0
-"""Seconds after which scripts are tried again, because the user may have received the right in the meantime."""
+"""Seconds from a refusal until scripts are tried again. The user may have received the right in the meantime."""
 
 
 def is_command_refused(error: ReplyError) -> bool:
@@ -40,25 +40,25 @@ def is_command_refused(error: ReplyError) -> bool:
 class Leases:
     """Acquires and releases the leases of one namespace. Each method returns a plan; see `routes.Plan`.
 
-    Without scripts, a lease still has one holder. Only the renewal is not atomic: if another holder acquires the
-    lease at that moment, the renewal may extend the lease of the other holder, by at most the TTL.
+    Without scripts, a lease still has only one holder, but a renewal is not atomic. If the lease expires during the
+    renewal and another holder acquires it, the renewal may extend the other holder's lease, by at most the TTL.
     """
 
     def __init__(
         self, route: Route, name: Callable[[str], bytes], explain: Callable[[ReplyError], CacheError]
     ) -> None:
-        """Create the leases. They use scripts until the server refuses a script.
+        """Use scripts until the server refuses a script.
 
         Args:
             route: The route to the servers.
-            name: Returns the name that the lease on a key has in the server.
+            name: Returns the name under which the server stores the lease on a key.
             explain: Returns the `CacheError` for a refusal.
         """
         self._route = route
         self._name = name
         self._explain = explain
         self._scripts_from = 0.0
-        """Scripts are tried from this time on, on the clock of `time.monotonic`. A refusal sets it to `_RETRY_S` from now."""
+        """The time from which scripts are tried, by `time.monotonic`. After a refusal, this is `_RETRY_S` in the future."""
         self._warned: set[str] = set()
 
     def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:
@@ -121,8 +121,8 @@ class Leases:
 def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
     """Delete the lease *name* in a transaction if *holder* has it.
 
-    Return the refusal if the user may not run a command of the transaction. If the lease cannot be deleted
-    safely, it stays until it expires.
+    Return the refusal if the user may not run a command of the transaction. If the transaction fails, the lease stays
+    until it expires.
     """
 
     def decide(replies: list[Any]) -> Request:

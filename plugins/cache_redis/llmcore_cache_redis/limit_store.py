@@ -1,4 +1,4 @@
-"""Rate limits on Redis, sync and async, with separate connections and timeouts."""
+"""Rate limits on Redis, sync and async, with other connections and timeouts than the cache."""
 
 from __future__ import annotations
 

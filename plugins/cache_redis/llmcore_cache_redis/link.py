@@ -32,8 +32,8 @@ __all__ = ["Link"]
 _READ_BYTES: Final = 2**16
 _MOMENT_S: Final = 0.001
 _LOOKUP_S: Final = 1.5
-"""The time limit in seconds for looking up the name of the server. llmcore allows two seconds for a whole
-connection."""
+"""The time limit in seconds for looking up the server's host name. llmcore allows two seconds for the look-up
+and the connection together."""
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
@@ -51,7 +51,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         if left <= 0:
             if self._late:
                 raise RedisTimeoutError
-            # Read once more: a busy process may be late to read bytes that arrived in time.
+            # Read once more: this process may have been too busy to read bytes that arrived in time.
             self._late, left = True, _MOMENT_S
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
@@ -187,7 +187,7 @@ class Link:
         self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - redis-py has no public name for it
         self._reader: Any = self._parser._reader  # noqa: SLF001 - redis-py has no public name for it
         self._gets: Callable[[], Any] = self._reader.gets
-        self._nothing: Final = self._gets()  # the value that means: no complete reply has arrived
+        self._nothing: Final = self._gets()  # the value while no complete reply has arrived
         self._buffer = bytearray(_READ_BYTES)
 
     def ask(
@@ -215,9 +215,9 @@ class Link:
             raise fault
         self.used = True
         if self._reader.has_data():
-            self.generation = -1  # an extra reply: the next user of the connection must not read it
+            self.generation = -1  # an extra reply has arrived, which the next user must not read
         if then is not None:
-            self.used = False  # the server has just answered, so a later failure is not a stale connection
+            self.used = False  # the server has just answered, so the connection cannot be stale
             replies += self.ask(*then(replies), timeout)
         return replies
 
@@ -272,7 +272,7 @@ class Link:
     def close(self) -> None:
         """Close the connection.
 
-        Any thread may call this method. In a forked child, it does not affect the parent's connection.
+        Any thread may call this method. A call in a forked child does not affect the parent's connection.
         """
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()
@@ -293,7 +293,7 @@ class Link:
         while len(replies) < count:
             reply = self._gets()
             if reply is self._nothing:
-                # The first wait already has the full timeout. Only later waits must be shortened.
+                # The first wait has the full timeout. Later waits have only the time until the deadline.
                 if self._started:
                     self._shorten(deadline)
                 self._receive()

@@ -63,7 +63,7 @@ class Names:
     def glob(self, pattern: str = "*") -> bytes:
         """Return the server's pattern for *pattern*.
 
-        It may match too many names, so check each key with `matcher`.
+        The server's pattern may match more names than *pattern*, so check each key with `matcher`.
         """
         # The `?` of *pattern* matches one character, and the server's `?` only one byte, so `?` becomes `*`.
         # Other special characters are escaped.

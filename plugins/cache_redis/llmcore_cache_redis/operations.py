@@ -25,7 +25,7 @@ _LAST: Final = str(values.FIRST_BYTES - 1).encode()
 
 
 def first_look(name: bytes) -> bytes:
-    """Return the command that reads the first bytes of an entry: for a small entry, these are all bytes."""
+    """Return the command that reads the first `FIRST_BYTES` bytes of an entry. A small entry is read completely."""
     return command((b"GETRANGE", name, b"0", _LAST))
 
 
@@ -48,7 +48,7 @@ class Operations:
         self._max_value = max_value
 
     def get(self, name: bytes, data: object = None) -> Plan[bytes | None]:
-        """Return the value. *data* is the reply to `first_look`; None if the caller has not sent it."""
+        """Return the value; None for a miss. *data* is the reply to `first_look` if the caller has sent that command."""
         try:
             if data is None:
                 data = yield from call(self._route, name, first_look(name))
@@ -113,7 +113,7 @@ class Operations:
         return count
 
     def _has_more(self, data: object, size: int) -> bool:
-        """Return whether *data* is the beginning of an entry that is small enough to be read completely."""
+        """Return whether *data* is only the beginning of an entry, and the size of the whole entry is allowed."""
         cut = type(data) is bytes and len(data) >= values.FIRST_BYTES and len(data) != size
         return cut and values.FIRST_BYTES < size <= self._max_value + values.HEADER_BYTES
 

@@ -31,15 +31,15 @@ class RedisOptions(Options, frozen=True):
     timeout: Duration = Duration(0.05)
     """Seconds for one command, plus 10 ms for each MB of the value."""
     connect_timeout: Duration = Duration(0.05)
-    """Seconds for a new connection, including the check of the password. With TLS, these are the seconds for TCP
-    alone."""
+    """Seconds for TCP and, without TLS, for the check of the password. With TLS, `tls_timeout` limits the
+    handshake and the password."""
     tls_timeout: Duration = Duration(0.5)
     """Seconds for the TLS handshake and the check of the password, after TCP is connected."""
     limit_timeout: Duration = Duration(0.5)
     """Seconds for one command of the rate limits, and for a new connection for these commands.
 
-    The default is longer than the default of `timeout`. If no answer arrives, this process uses its share of the limits
-    for a moment.
+    If no answer arrives, this process uses its share (each limit divided by the number of processes) until the store
+    answers again. So the default is longer than that of `timeout`.
     """
     max_connections: int = 64
     """Maximum connections to one server, per process and event loop."""

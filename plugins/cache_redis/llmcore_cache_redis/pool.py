@@ -31,17 +31,17 @@ class Bounds(NamedTuple):
     wait: float
     """Timeout in seconds for establishing a connection."""
     busy: float
-    """Extra seconds for a command during handshakes, because one thread of the server handles commands and
-    handshakes."""
+    """Extra seconds for a command during handshakes, because the server does handshakes and commands in one
+    thread."""
 
     @classmethod
     def of(cls, connections: int, limits: Limits) -> Bounds:
-        """Return the bounds for at most *connections* connections that must be opened within *limits*."""
+        """Return the bounds of a pool of *connections* connections, each established within *limits*."""
         return cls(connections, _HANDSHAKES if limits.tls else connections, limits.whole, limits.tls)
 
 
 class Pool:
-    """A pool with one connection per caller. The most recently used connection is taken first.
+    """A pool in which each connection has one caller at a time. The most recently used connection is taken first.
 
     Taking an idle connection needs no lock, because operations at the end of a list are atomic. If no
     connection is idle, the caller opens one. If the bounds do not allow another connection, the caller waits.
@@ -76,9 +76,9 @@ class Pool:
         self._epoch = 0
         """Increased by `close`. A connection that was begun before `close` is closed after its first use."""
         self._slow = 0
-        """Number of connections that were too slow while other connections worked or were being established."""
+        """Number of connection attempts that were too slow while other connections worked or were being established."""
         self._failures = 0
-        """Number of connections that failed for another reason."""
+        """Number of connection attempts that failed in any other case."""
         self._fault: Broken | ReplyError | None = None
         """The reason why the last connection attempt failed."""
         self._changed = threading.Condition(forks.lock())
@@ -156,7 +156,7 @@ class Pool:
     def _wait(self, deadline: float, fault: Broken | ReplyError | None) -> Link | None:
         """Return an idle connection, or None if the caller may establish one.
 
-        If the caller itself has tried to connect, *fault* is the error of this attempt.
+        *fault* is the error of the caller's own attempt to connect; None if the caller has not tried.
 
         Raises:
             Broken: No connection became free before *deadline*, or other callers failed to connect.
@@ -191,7 +191,7 @@ class Pool:
         return self._open < self._bounds.connections and self._making < self._bounds.handshakes
 
     def _add(self) -> Link:
-        """Establish a connection. The caller has already counted it.
+        """Establish a connection. The caller has already counted the connection in `_open`.
 
         Raises:
             Broken: The connection could not be established.
@@ -214,9 +214,9 @@ class Pool:
         return link
 
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
-        """Record a failed connection; return whether other connections may still work.
+        """Record a failed connection attempt; return whether other connections may still work.
 
-        If this connection was too slow and the pool has others, the others may still work. In all other cases, the
+        They may work if this attempt was only too slow and the pool has other connections. In all other cases, the
         waiting callers fail with the same fault, and the idle connections are dropped.
         """
         with self._changed:

@@ -124,7 +124,7 @@ class RedisCache:
         return self._limit_store.report_process(report)
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
-        """See `CacheChanges.watch`. A Cluster does not report changes. A new callback replaces the old one."""
+        """See `CacheChanges.watch`. For a Cluster, return False. A new callback replaces the old one."""
         if self._target.kind == "cluster":
             return False
         if self._watcher is not None:
@@ -139,7 +139,7 @@ class RedisCache:
         )
         if not watcher.start():
             return False
-        self._watcher = watcher  # set after start(), because close() needs a started thread
+        self._watcher = watcher  # only now, because close() waits for the thread
         return True
 
     def unavailable(self) -> Mapping[str, str]:
@@ -274,7 +274,7 @@ class RedisCache:
             raise_unchained(self._explain(error))
 
     def _make_fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
-        """Return the error for a failed server; None if the server had only closed an idle connection."""
+        """Return the error for a failed server; None to try again if the server had only closed an idle connection."""
         self._route.doubt(address)
         return None if isinstance(error, Broken) and error.stale else self._explain(error)
 

@@ -43,7 +43,7 @@ class _Script(NamedTuple):
     digest: bytes
 
     def make_command(self, keys: Sequence[bytes], values: Sequence[bytes], *, whole: bool = False) -> bytes:
-        """Return the command that runs the script: by its digest, or with *whole* by its text."""
+        """Return the command that runs the script. The command contains the script's digest, or its text if *whole*."""
         name = (b"EVAL", self.text) if whole else (b"EVALSHA", self.digest)
         return command((*name, b"%d" % len(keys), *keys, *values))
 

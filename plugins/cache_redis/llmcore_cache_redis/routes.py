@@ -45,7 +45,7 @@ class Route(Protocol):
         ...
 
     def doubt(self, address: Address) -> None:
-        """Record that the server does not answer, or has another role."""
+        """Record that the server does not answer or has changed its role, so that the next call finds a server again."""
         ...
 
 
@@ -205,7 +205,7 @@ def _check_master(address: Address) -> Plan[None]:
 
 
 def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
-    """Send one command to one server; raise its error."""
+    """Send one command to one server. Raise the error if the reply is one."""
     (reply,) = yield Step(address, payload, sentinel=sentinel)
     if isinstance(reply, ReplyError):
         raise reply

@@ -26,7 +26,7 @@ _head = _HEAD.unpack_from
 _CHECKED_FROM: Final = 8
 HEADER_BYTES: Final = _HEAD.size
 FIRST_BYTES: Final = 2**16
-"""Bytes of the first read: nearly every value fits, and a large foreign value is not fetched."""
+"""Number of bytes of the first read. Nearly every entry fits; of a large foreign value, no more is read."""
 
 
 def pack(name: bytes, value: bytes) -> bytes:
@@ -46,7 +46,7 @@ def unpack(data: object, name: bytes) -> bytes | None:
 
 
 def compute_size(data: object, name: bytes) -> int:
-    """Return the size in bytes of the entry that begins with *data*; 0 if it is not an entry of *name*."""
+    """Return the size in bytes of the entry that begins with *data*; 0 if *data* does not begin an entry of *name*."""
     if type(data) is not bytes or len(data) < HEADER_BYTES:
         return 0
     magic, _, length, digest = _head(data)

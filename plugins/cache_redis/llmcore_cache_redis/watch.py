@@ -32,7 +32,7 @@ _SILENCE_S: Final = 5.0
 
 
 class Watcher:
-    """A connection with a thread that listens on it until `close`.
+    """A thread that listens for reports on one connection until `close`.
 
     Args:
         where: Returns the server to listen to; raises `Broken` or `ReplyError` if no server is found.

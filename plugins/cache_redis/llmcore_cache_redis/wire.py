@@ -40,7 +40,7 @@ class Step(NamedTuple):
     sentinel: bool = False
     """True if the server is a Sentinel, which has another password and no database."""
     then: Callable[[list[Any]], Request] | None = None
-    """A function that receives the replies and returns the next commands for the same connection, for transactions.
+    """For transactions: receives the replies, and returns the next commands for the same connection.
 
     The replies to the next commands are appended to the earlier replies.
     """
@@ -78,7 +78,7 @@ class _Credentials(CredentialProvider):
 
 
 def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any]:
-    """Return the arguments of redis-py's connection to the server of *step*."""
+    """Return the arguments with which redis-py connects to the server of *step*."""
     name, password = target.username, target.password
     if step.sentinel:
         name, password = options.sentinel_username, options.sentinel_password

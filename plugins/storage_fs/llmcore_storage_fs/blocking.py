@@ -116,7 +116,7 @@ class BlockingFs:
                 for piece in pieces:
                     yield check_piece(piece)
             except Exception as error:
-                source_errors.append(error)  # a caller's OSError must pass through untranslated
+                source_errors.append(error)  # an OSError of the caller's source must not be translated
                 raise
 
         try:
@@ -246,7 +246,7 @@ def check_data(data: object) -> bytes:
 
 
 def check_etag(etag: object) -> None:
-    """Check that *etag* is text. Without this check, None would mean that no file may exist.
+    """Check that *etag* is text. Otherwise None would mean: save only if no file exists.
 
     Raises:
         StorageError: *etag* is not text.

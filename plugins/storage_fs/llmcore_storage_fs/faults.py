@@ -41,7 +41,7 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class InFolder(OSError):
-    """Listing failed at a subfolder. `filename` is the key of the subfolder."""
+    """A subfolder cannot be listed. `filename` is the key of the subfolder."""
 
 
 class RootError(OSError):

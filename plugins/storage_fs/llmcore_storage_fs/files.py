@@ -40,7 +40,7 @@ _KINDS: Final = (
 
 
 class NotAFile(OSError):
-    """The path is not a regular file with exactly this name. EISDIR means that the path is a folder."""
+    """The path is not a regular file with exactly this name. `errno` is EISDIR if the path is a folder."""
 
 
 def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:

@@ -1,4 +1,4 @@
-"""Folders without files, which remain after deletes. A save under the folder's name removes the folder."""
+"""Folders without files, which remain after deletes. A save removes such a folder if it has the file's name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def has_no_files(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
 
 
 def remove(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
-    """Remove the folder *name* and all folders below it. Return whether *name* no longer exists.
+    """Remove the folder *name* and all folders below it. Return whether the folder is gone.
 
     `rmdir` fails on a folder with files, so a file that another process creates at the same time is never lost.
     """

@@ -27,7 +27,7 @@ _UNSEEN: Final = re.compile(
 Keys may contain these characters, because emoji, Persian and Hindi need them.
 """
 _SHORT: Final = 256
-"""A key with at most this many characters needs no check of its size in bytes."""
+"""A key with at most this many characters needs no check of its size: a character has at most 4 bytes."""
 _Found: TypeAlias = tuple[str, str, bool]
 
 
@@ -48,7 +48,7 @@ def walk_files(
     Args:
         folder: The folder to list.
         base: The key of *folder*, ending in "/".
-        beginning: Yield only names with this prefix from *folder* itself. Names in subfolders are not restricted.
+        beginning: The prefix that names in *folder* itself must have. Names in subfolders are not restricted.
         after: Yield only keys that sort after this key.
         depth: The maximum number of parts after *base*.
         skipped: Counts names that are not valid in a key. A folder with such a name is skipped with all its files.
@@ -88,7 +88,7 @@ def _list_entries(
 
 
 def _iterate_sorted(found: list[_Found]) -> Iterator[_Found]:
-    """Yield the entries in order. Only the requested entries get sorted."""
+    """Yield the entries in order. Entries that the caller does not request are not sorted."""
     heapify(found)
     while found:
         yield heappop(found)
@@ -114,7 +114,7 @@ def _walk_folder(
 def _open_readable(folder: Folder, name: str) -> Folder:
     deeper = folder.child(name, create=False)
     try:
-        deeper.stat(".")  # a folder may be readable without permission to stat its files
+        deeper.stat(".")  # raises if the folder's names are readable, but its files are not
     except BaseException:
         deeper.close()
         raise

@@ -160,9 +160,10 @@ class Root:
     def _begin_in(
         self, parts: Parts, begin: Callable[[Folder], T], *, create: bool = True
     ) -> tuple[Folder, T]:
-        """Open the folder *parts* and call *begin*, which creates a temporary file there. That file keeps the folder in place.
+        """Open the folder *parts* and call *begin*, which creates a temporary file there.
 
-        If another process removes the empty folder before *begin* creates the file, repeat both steps.
+        Other processes remove only empty folders, so the folder stays while it has the file. If a process removes
+        the folder before *begin* creates the file, repeat both steps.
         """
         for left in reversed(range(_TRIES)):
             try:

@@ -37,7 +37,7 @@ async def load_in_thread(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]
 async def save_in_thread(
     save: Callable[[str, Iterable[bytes]], None], key: str, pieces: AsyncIterable[bytes]
 ) -> None:
-    """Call *save* in a thread. This task fetches the *pieces* that the thread requests."""
+    """Call *save* in a thread. The event loop fetches the *pieces* that the thread requests."""
     source = aiter(pieces)
     source_iterator = _ThreadedSource(asyncio.get_running_loop(), source)
     writing = asyncio.ensure_future(run_in_thread(save, key, source_iterator, otherwise=_refuse))
@@ -67,7 +67,7 @@ class _ThreadedSource:
     def __iter__(self) -> Iterator[bytes]:
         while True:
             self._request = asyncio.run_coroutine_threadsafe(self._fetch_next(), self._loop)
-            if self._stopped:  # `stop` ran before the request was stored
+            if self._stopped:  # `stop` ran before the request was stored, and could not cancel it
                 self._request.cancel()
             piece = self._request.result()
             if piece is _END:

@@ -37,8 +37,8 @@ class Writing:
     Args:
         folder: The folder of the file. The caller closes the folder.
         name: The final name of the file.
-        check_allowed: The last check before `publish` renames the file, called with the folder locked. It raises an
-            error to prevent the rename.
+        check_allowed: Called by `publish` right before the rename, with the folder locked. An exception prevents the
+            rename.
         must_lock: True if the file system must support locks, because *check_allowed* checks a condition.
     """
 
@@ -59,8 +59,8 @@ class Writing:
         """Rename the file to its final name and flush it to disk.
 
         Raises:
-            OSError: Writing failed, or the flush may have failed. The old or the new file exists, and is
-            complete.
+            OSError: The file could not be renamed, or a flush failed. The name has the old file or the new file,
+            and that file is complete.
         """
         with self._unfinished as unfinished:
             described = unfinished.flush()
@@ -106,7 +106,7 @@ class _Unfinished:
         self._renamed = False
 
     def try_claim(self) -> bool:
-        """Lock the file. Return False if another process has already locked or deleted it."""
+        """Lock the file. Return False if another process has already locked or deleted the file."""
         return try_lock(self._fd) is not False and (not AMONG_PROCESSES or os.fstat(self._fd).st_nlink > 0)
 
     def write(self, data: Buffer) -> None:

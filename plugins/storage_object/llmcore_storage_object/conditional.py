@@ -1,4 +1,4 @@
-"""Conditional saves with retries. Each save writes a unique mark, so that a retry can recognise its own success."""
+"""Conditional saves with retries. Each save writes a unique mark, which shows a retry that an earlier attempt succeeded."""
 
 from __future__ import annotations
 

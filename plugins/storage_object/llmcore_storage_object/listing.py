@@ -49,7 +49,7 @@ def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileI
 
 
 class _FromServer:
-    """Lists objects by the server's own answer, with unmodified names."""
+    """Lists objects with `wire.Lister`, which does not modify their names."""
 
     def __init__(self, lister: Lister, folder: str, start: str) -> None:
         self._make_lister = lister

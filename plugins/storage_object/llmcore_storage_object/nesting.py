@@ -12,7 +12,7 @@ __all__ = ["Nesting"]
 
 
 class Nesting:
-    """The keys that are being written. Writing a key excludes writing its folders and the keys below."""
+    """The keys that are being written. While "a/b" is written, neither "a" nor "a/b/c" can be written."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()

@@ -213,7 +213,7 @@ def _has_other_type(source: str, target: str) -> bool:
 
 
 def _check_etag(etag: object) -> str:
-    """Check that *etag* is text. Without this check, None would mean that no file may exist."""
+    """Check that *etag* is text. Otherwise None would mean: save only if no file exists."""
     if isinstance(etag, str):
         return etag
     raise StorageError(

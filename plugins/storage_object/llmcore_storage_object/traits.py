@@ -17,7 +17,7 @@ from llmcore_storage_object.steps import Work, ask
 __all__ = ["Traits"]
 
 _NOT_NOW: Final = (408, 429, 503)
-"""Statuses of temporary failures. They say nothing about the name of the object."""
+"""Statuses of temporary failures. They do not mean that the server rejects the object's name."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 

@@ -27,7 +27,7 @@ _LOOK_S: Final = 0.5
 
 
 def call_interruptibly(call: Callable[[], T]) -> T:
-    """Return the result of *call*. After an interrupt, return at once; *call* ends with the answer or a timeout."""
+    """Return the result of *call*. On Ctrl-C, raise at once; *call* continues in a thread until its answer or timeout."""
     if threading.current_thread() is not threading.main_thread():
         return call()
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()

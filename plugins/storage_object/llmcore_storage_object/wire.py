@@ -74,7 +74,7 @@ class Lister:
         elif start:
             query["start-after"] = _NOT_IN_XML.split(start)[
                 0
-            ]  # some servers repeat this character unescaped in their XML answer
+            ]  # some servers would repeat such a character unescaped in their XML
         self._address = self._address or self._find_address()
         words = (f"{name}={quote(value, safe='', errors='replace')}" for name, value in query.items())
         address = f"{self._address}?{'&'.join(words)}"

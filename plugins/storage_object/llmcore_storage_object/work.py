@@ -131,7 +131,7 @@ class Bucket:
             return (yield from self._put_unless_below_file(key, work))
 
     def _put_unless_below_file(self, key: str, work: Work[T]) -> Work[T]:
-        """Run *work*. If the server rejects *key* because a part of it is a file, raise StorageKeyError."""
+        """Run *work*. If the server rejects *key* because one of its folders is a file, raise StorageKeyError."""
         try:
             yield from self._check_not_folder(key)
             done = yield from work

@@ -12,7 +12,7 @@ import espeakng_loader
 __all__ = ["get_data_path", "get_library_path", "list_variants"]
 
 _LONGEST_PATH: Final = 150
-"""The maximum bytes of a path. The library truncates paths of more than 160 bytes."""
+"""The maximum length of the path of the data, in bytes. The library truncates paths of more than 160 bytes."""
 
 
 def get_library_path() -> str:

@@ -72,7 +72,7 @@ class WorkerPool:
 
     @contextmanager
     def worker(self, deadline: Deadline) -> Iterator[Worker]:
-        """Acquire a worker for one text. If the block raises, the worker is ended; otherwise it is reused.
+        """Acquire a worker for one text. If the `with` block raises, end the worker; otherwise reuse it.
 
         Raises:
             VoiceError: A worker cannot be started.
@@ -160,7 +160,7 @@ class WorkerPool:
         try:
             with (
                 self._lock
-            ):  # no fork while pipes are opened: the child could not close pipes that it does not know
+            ):  # prevents a fork until the pipes are recorded: a child closes only recorded pipes
                 worker = Worker()
                 self._workers.add(worker)
                 if not self._registered:

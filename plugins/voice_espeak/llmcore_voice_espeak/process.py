@@ -140,7 +140,7 @@ class Worker:
             os.close(self._stdout)
 
     def _has_ended(self) -> bool:
-        """Return whether the process has ended or is about to end, which closes its stdout."""
+        """Return whether the process has ended, or has closed its stdout because it is about to end."""
         import subprocess
 
         if self.is_running():

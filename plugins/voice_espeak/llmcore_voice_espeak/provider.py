@@ -48,7 +48,7 @@ class EspeakVoice:
         self._clock = clock
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        """See `VoiceProvider.synthesize`. Its settings are `format`, `speed`, `pitch` and `language`."""
+        """See `VoiceProvider.synthesize`. The settings are `format`, `speed`, `pitch` and `language`."""
         return self._synthesize(text, voice, settings, Deadline(settings, self._clock))[0]
 
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:

@@ -34,7 +34,7 @@ if sys.platform == "win32":
             time.sleep(_STEP_S)
 
     def wait_writable(descriptor: int, seconds: float) -> bool:
-        """Return True, because a write waits by itself on this system."""
+        """Return True: on this system, the write itself waits until the pipe takes data."""
         del descriptor, seconds
         return True
 

@@ -51,7 +51,7 @@ def make_timed_speech(answer: Any, headers: Mapping[str, str], text: str, reques
     """Return the speech of a JSON answer, with the time of each character.
 
     Raises:
-        MalformedReply: A part is missing, or the times belong to another text.
+        MalformedReply: The audio or the times are missing, or the times belong to another text.
         NotAudio: The file cannot be played.
     """
     encoded = getattr(answer, "audio_base_64", None)

@@ -62,8 +62,7 @@ _MODERATED: Final = "moderation"
 _SUCCESSES: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 _API_PATH: Final = re.compile(r"/v\d+(?:/.*)?$")
-"""Matches a path in `base_url` that the vendor's client adds too, such as /v1. Requests then go to a wrong
-address."""
+"""Matches a path in `base_url` such as /v1, which the vendor's client adds too. Requests to that address fail."""
 
 
 class Errors:

@@ -1,6 +1,6 @@
-"""The vendor's client, with our HTTP clients below it.
+"""The vendor's client, and the HTTP clients through which it sends its requests.
 
-They add the key and enforce the deadline of each request.
+The HTTP clients add the key and enforce the deadline of each request.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ W = TypeVar("W")
 DEFAULT_S: Final = 240.0
 """Seconds for a request without a deadline."""
 _MOST_BYTES: Final = 512_000_000
-"""Maximum bytes of an answer: more than the longest text in the largest format."""
+"""Maximum bytes of an answer. The longest text in the largest format needs fewer."""
 
 
 class Sdk(NamedTuple, Generic[S, W]):
-    """A client of the vendor, and the HTTP client below it."""
+    """A client of the vendor, and the HTTP client through which it sends its requests."""
 
     client: S
     web: W
 
 
 class _LimitedBody:
-    """Enforce the maximum size and the deadline of one body."""
+    """Enforce the maximum size and the deadline of one answer's body."""
 
     def __init__(self, deadline: RequestDeadline) -> None:
         self._deadline = deadline
@@ -120,7 +120,7 @@ class _AsyncWeb(httpx.AsyncClient):
 
 
 def make_sdk(account: Account) -> Sdk[ElevenLabs, httpx.Client]:
-    """Return the blocking client. The client does not get the key."""
+    """Return the blocking client. It does not get the key; `_sign` adds the key to each request."""
     web = _SyncWeb(account)
     return Sdk(ElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 
@@ -148,7 +148,7 @@ def _has_tls(url: str, proxy: Proxy | None) -> bool:
 
 
 def _make_network_arguments(url: str) -> dict[str, Any]:
-    """Return proxy and certificates for a client, which does not read the environment."""
+    """Return an HTTP client's arguments for proxy and certificates. The client itself does not read the environment."""
     proxy = find_route(url)
     context = httpx.create_ssl_context() if _has_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if proxy is None:

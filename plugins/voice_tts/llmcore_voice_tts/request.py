@@ -46,7 +46,7 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     format: Format
     body: Mapping[str, Any]
-    """The body fields that affect the audio, without text and model."""
+    """The body fields that affect the audio, except text and model."""
     context: Mapping[str, Any]
     """The surrounding texts, or the ids of the requests before and after this one."""
     timeout_s: float | None
