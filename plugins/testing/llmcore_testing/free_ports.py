@@ -17,8 +17,8 @@ _chance: Final = random.SystemRandom()
 def find_free_port() -> int:
     """Return a free port of 127.0.0.1 whose bus port for a Redis Cluster is free too.
 
-    Operating systems choose the ports of outgoing connections from higher numbers. The port therefore stays free until
-    the server starts, and while the server restarts.
+    The port stays free until the server starts, and while it restarts: outgoing connections have ports with higher
+    numbers.
     """
     while True:
         port = _chance.choice(_PORTS)

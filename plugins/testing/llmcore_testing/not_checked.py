@@ -9,7 +9,7 @@ import pytest
 __all__ = ["NOT_CHECKED", "list_not_checked"]
 
 NOT_CHECKED: Final = "not checked: "
-"""The text with which a skip's reason begins if the test class does not define an optional fixture."""
+"""The beginning of the reason of a skip, if the test class does not define an optional fixture."""
 
 
 def list_not_checked(reporter: pytest.TerminalReporter) -> None:

@@ -163,7 +163,7 @@ class PostgresServer:
         return (self._folder / "log").read_text(errors="replace")
 
     def take_snapshot(self) -> None:
-        """Copy the data. The copy is like a replica that receives no later writes. The server restarts."""
+        """Stop the server, copy its data, and start it. The copy is like a replica that receives no later writes."""
         self.stop()
         self._copy(self._data, self._folder / "replica")
         self.start()
@@ -200,7 +200,7 @@ class PostgresServer:
     def resume(self) -> None:
         """Continue a paused server."""
         for pid in self._find_processes():
-            with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
+            with contextlib.suppress(ProcessLookupError):  # the process has ended
                 os.kill(pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:

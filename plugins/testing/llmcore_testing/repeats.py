@@ -13,7 +13,7 @@ _FIRST: Final = pytest.StashKey[dict[tuple[str, int, str], str]]()
 
 
 def shorten_repeat(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Replace the traceback of a kit's test by one line if an earlier test raised the same exception there."""
+    """Replace the traceback of a kit's test by one line if an earlier test raised the same exception at the same line."""
     crash: Any = getattr(report.longrepr, "reprcrash", None)
     if crash is None or not hasattr(getattr(item, "cls", None), "lacks"):
         return

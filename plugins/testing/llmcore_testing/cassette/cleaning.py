@@ -19,7 +19,7 @@ _TEXTS: Final = ("text", "reasoning", "refusal")
 
 
 def encode(value: Any) -> Any:
-    """Return *value* as a JSON value, but leave its bytes unchanged."""
+    """Return *value* as a JSON value in which `bytes` stay `bytes`."""
     return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
@@ -57,8 +57,8 @@ class Cleaner:
     def clean_pieces(self, pieces: Sequence[Any]) -> list[Any]:
         """Return the *pieces* of a stream as JSON values without secrets.
 
-        If a secret is divided between pieces, the joined text moves to the first piece, and the server's own events are
-        dropped.
+        If a secret is divided between pieces, the first piece gets the joined text, and all pieces lose their
+        `_SERVER_BYTES` and logprobs.
         """
         encoded = [encode(piece) for piece in pieces]
         texts: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}

@@ -19,7 +19,7 @@ __all__ = ["Tape", "begin_recording"]
 
 _FORMAT: Final = 1
 _LINES: Final = 40
-"""The maximum number of lines of the difference in an error."""
+"""The maximum number of lines with which an error shows the difference between two requests."""
 
 
 class _File:
@@ -153,7 +153,7 @@ class Tape:
     def find(self, method: str, request: Any) -> dict[str, Any] | None:
         """Return the next recorded call with this request, or None.
 
-        If the same request was recorded several times, its answers come in order, and the last answer repeats.
+        If the same request was recorded several times, return its calls in order, then the last one again and again.
         """
         key = _render_key(method, self._clean(request))
         with self._lock:

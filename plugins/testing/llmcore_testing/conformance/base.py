@@ -179,9 +179,9 @@ class Conformance(OptionalParts):
         )
 
     def needs(self, *names: str, plain: bool = False) -> None:
-        """Skip the test if the backend lacks methods of an ability, given by their sync names.
+        """Skip the test if the backend lacks the methods *names* of an ability. Fail it if only some are missing.
 
-        *plain* methods have no async variant: `needs("count_tokens", plain=True)`.
+        *names* are sync names. With *plain*, the methods have no async variant: `needs("count_tokens", plain=True)`.
         """
         __tracebackhide__ = True
         provider = self.caller.provider

@@ -1,6 +1,7 @@
 """Tests of a cache or a storage whose server is gone, does not answer, cuts answers or refuses the credentials.
 
-The fixture `upstream` puts a `TcpProxy` in front of the real server, and `broken` builds the backend for it.
+The fixture `upstream` puts a `TcpProxy` in front of the real server, and `broken` returns a backend that connects to
+the proxy.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class BrokenServer(CanaryTests):
 
     @pytest.fixture
     def broken(self) -> Any:
-        """Return a second backend on the same entries or files, with the address of `upstream`, and timeouts below 2 s."""
+        """Return a second backend for the same entries or files. It connects to `upstream`, with timeouts below 2 s."""
         return None
 
     @pytest.fixture
@@ -230,7 +231,7 @@ class BrokenServer(CanaryTests):
     def _fail(
         self, caller: Caller, call: Call, what: str, canary: str | None, caplog: pytest.LogCaptureFixture
     ) -> LLMCoreError:
-        """Make the call and return its error. Check the class of the error, and that the key is not in it."""
+        """Make the call and return its error. Check the error's class, and that error and log do not contain *canary*."""
         __tracebackhide__ = True
         name, *args = call
         label = caller.get_name(name)

@@ -1,7 +1,7 @@
 """Tests of a backend whose HTTP server fails: unreachable, slow, an error status, or a broken connection.
 
-The kits of language models and voices include these tests. The kit starts a `Simulator`; the fixture `broken` creates a
-backend that uses it.
+The kits of language models and voices include these tests. The kit starts a `Simulator`; the fixture `broken` returns a
+backend that connects to it.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ _CUT: Final = {
     "empty": Fault.empty_body(),
     "login_page": Fault.html(),
 }
-"""Faults that make an incomplete answer: the answer's status is 200, or the connection ends before the
-status."""
+"""Faults that make an answer incomplete or unreadable, although its status is 200, or that end the connection
+before the status."""
 _CUT_STREAMS: Final = {
     "reset": Fault.reset(after=2),
     "closed_within": Fault.cut_stream(after=2, clean=False),
@@ -97,7 +97,7 @@ class BrokenUpstream(CanaryTests):
     def make_timed_call(
         self, caller: Caller, timeout_s: float, idle_s: float
     ) -> tuple[Call, dict[str, Any]] | None:
-        """Return a call with these timeouts and its options; None if the backend does not accept timeouts."""
+        """Return a call and its options, which set these timeouts; None if the backend does not accept timeouts."""
         del caller, timeout_s, idle_s
         return None
 
@@ -321,7 +321,7 @@ class BrokenUpstream(CanaryTests):
         caplog: pytest.LogCaptureFixture,
         **options: Any,
     ) -> _Failure:
-        """Make the call and return its error. Check the class of the error, and that the key is not in it."""
+        """Make the call and return its error. Check the error's class, and that error and log do not contain *canary*."""
         __tracebackhide__ = True
         name, *args = call
         results: list[Any] = []

@@ -46,12 +46,13 @@ _LONG_S = 3600.0
 class CacheAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.cache` that the backend implements.
 
-    `lacks` may name "keys", "get_many", "delete_matching", "acquire", "version", "watch", "unavailable".
+    A subclass sets `lacks` to the abilities that its backend does not have, from "keys", "get_many", "delete_matching",
+    "acquire", "version", "watch" and "unavailable".
     """
 
     expiry_timeout_s: ClassVar[float] = 10.0
-    """The maximum time in seconds until an entry with a short ttl is gone. A backend with a ttl in whole seconds needs
-    up to 2 seconds."""
+    """The maximum time in seconds until an entry with a short ttl is gone. With a ttl in whole seconds, this takes up to
+    2 seconds; the rest is for slow machines."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`

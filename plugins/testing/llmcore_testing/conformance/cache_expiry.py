@@ -18,7 +18,7 @@ _FILL_S: Final = 4.0
 
 
 class ExpiryTests(CacheAbilities):
-    """An expired entry must not exist for any method. Many caches remove it only in `get`."""
+    """Tests that an expired entry does not exist for any method. Many caches remove such an entry only in `get`."""
 
     def test_delete_misses_an_entry_that_expired_unread(self) -> None:
         self._expire("unread")

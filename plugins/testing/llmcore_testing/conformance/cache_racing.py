@@ -21,7 +21,7 @@ _LONG_S: Final = 3600.0
 
 
 class RacingTests(CacheAbilities):
-    """Tests that two instances keep each other's entries, and that only one of them gets a lease."""
+    """Tests that two instances do not lose each other's entries, and that only one of them gets a lease."""
 
     @requires("twin")
     def test_values_set_by_two_instances_at_once_are_all_kept(self, twin: Any) -> None:

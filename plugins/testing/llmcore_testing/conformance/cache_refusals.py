@@ -23,14 +23,14 @@ _LEASE_S: Final = 60.0
 
 
 class RefusedOperations(Abilities):
-    """A refused operation must raise `CacheError` or do its work in another way. It must not look like a miss or a success.
+    """A refused operation must raise `CacheError` or do its work in another way. It must not report a false miss or success.
 
     The tests need the fixture `restricted`.
     """
 
     @pytest.fixture
     def restricted(self) -> Mapping[str, Any]:
-        """Return caches with the entries of `provider`. Each key is the operation that the server refuses for that cache.
+        """Return caches that share the entries of `provider`, each under the operation that the server refuses to it.
 
         Example: `{"get": MyCache(user="writer")}`. Keys are "get", "set", "delete", "clear", "keys", "get_many",
         "delete_matching" and "acquire".

@@ -21,7 +21,7 @@ _TEXTS = [
     "\u4f60\u597d, \u4e16\u754c \U0001f600",
 ]
 _CLOSE = 1e-3
-"""The tolerance between vectors of equal texts. Servers compute with 16 to 32 bits."""
+"""The relative tolerance between vectors of equal texts. Servers compute with floats of 16 to 32 bits."""
 
 
 class EmbeddingCases(Abilities):

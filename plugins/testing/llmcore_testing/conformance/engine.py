@@ -42,7 +42,7 @@ class EngineConformance(OptionalParts):
     deadline_s: ClassVar[float] = 90.0
     """The timeout for each call, in seconds."""
     start_s: ClassVar[float] = 60.0
-    """The timeout for the start of calls in all slots, for `submit`, and for results after `close`, in seconds."""
+    """The timeout in seconds for calls to start in all slots, for `submit`, and for results after `close`."""
 
     @pytest.fixture
     def provider(self) -> Any:
@@ -76,7 +76,7 @@ class EngineConformance(OptionalParts):
         return future.result(self.deadline_s)
 
     def take_error(self, future: Future[bytes]) -> EngineError:
-        """Return the error of *future*, which must be an `EngineError` without a chain."""
+        """Return the error of *future*, which must be an `EngineError` that chains no other exception."""
         error = future.exception(self.deadline_s)
         assert isinstance(error, EngineError), (
             f"a failed call must raise EngineError, got {type(error).__name__}: {error}"

@@ -53,7 +53,7 @@ def fail_with_a_lock(data: bytes) -> bytes:
 
 
 def exit_python(_: bytes) -> bytes:
-    """Try to end the process as a script does."""
+    """Raise SystemExit, with which a script ends its process."""
     raise SystemExit(3)
 
 
@@ -64,7 +64,7 @@ def die(_: bytes) -> bytes:
 
 
 def wait_for_file(data: bytes) -> bytes:
-    """Wait until the file *data* exists, and create another one whose name ends with `.seen`."""
+    """Wait until the file *data* exists. Then create a file with the same name plus `.seen`."""
     path = Path(data.decode())
     _wait_until_all_exist([path], 60.0)
     path.with_name(f"{path.name}.seen").touch()

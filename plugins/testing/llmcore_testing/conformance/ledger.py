@@ -350,7 +350,7 @@ class LedgerConformance(ReportTests, LedgerRunsTests):
         other = open_again(opener)
         request = make_request(60, limit(ALL, 100))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns: the process has threads
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about a fork with threads
             pid = os.fork()
         if not pid:
             try:

@@ -23,7 +23,7 @@ _EDGE: Final = _MIDNIGHT + 18 * 3600
 
 
 class ReportTests(LedgerCalls):
-    """Tests the methods that are not called during a call of a model."""
+    """Tests the methods that no call of a model uses: reports, rows of batches, pruning and API keys."""
 
     def test_a_batch_is_recorded_once_and_counted(self) -> None:
         request = make_request(0, limit(ALL, 100))

@@ -86,7 +86,7 @@ class LedgerRunsTests(LedgerCalls):
         del runs
         other = open_again(opener)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns: the process has threads
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about a fork with threads
             pid = os.fork()
         if not pid:
             try:

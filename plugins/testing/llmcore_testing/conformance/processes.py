@@ -36,7 +36,7 @@ def run_in_two_processes(
     probed_read, probed_write = os.pipe()
     read, write = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns: the process has threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about a fork with threads
         pid = os.fork()
     if not pid:
         os.close(go_write)
@@ -75,7 +75,7 @@ def _skip_or_fail(probed: bytes | None, status: int, deadline_s: float) -> None:
 def _check(what: str, told: bytes | None, status: int, deadline_s: float) -> str:
     """Return the text that the child has written.
 
-    Fail the test if the child did not return, was ended or raised.
+    Fail the test if the child did not return in time, was ended by a signal, or raised.
     """
     __tracebackhide__ = True
     if told is None:

@@ -33,7 +33,7 @@ def call_all(calls: Sequence[Call]) -> Script:
 def race_instances(
     first: Caller, second: Caller, mine: Sequence[Call], theirs: Sequence[Call], *, errors: bool = False
 ) -> list[Any]:
-    """Make the calls *mine* with *first* and *theirs* with *second* at the same time. Return all results.
+    """At the same time, make the calls *mine* with *first*, and the calls *theirs* with *second*. Return all results.
 
     With *errors*, the result of a failed call is its exception. Without *errors*, the first exception is raised.
     """
@@ -49,10 +49,10 @@ def race_instances(
 def race_processes(
     first: Caller, second: Any, probe: Call, mine: Sequence[Call], theirs: Sequence[Call]
 ) -> tuple[list[Any], list[str]]:
-    """Make the calls *mine* with *first*, and *theirs* with the backend *second* in a forked process, at the same time.
+    """Make the calls *mine* with *first* in this process, while a forked process makes the calls *theirs* with *second*.
 
-    Return the results of this process, and the reprs of the other process's results. The forked process makes the
-    harmless call *probe* before the race. If the backend refuses *probe*, it does not work in a forked process, and the
+    Return the results of this process, and the reprs of the forked process's results. Before the race, the forked
+    process makes the harmless call *probe*. If *probe* fails, the backend does not work in a forked process, and the
     test is skipped. Any exception during the race fails the test.
     """
     __tracebackhide__ = True

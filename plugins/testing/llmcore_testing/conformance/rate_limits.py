@@ -29,14 +29,14 @@ __all__ = ["RateLimitConformance"]
 _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
 _LEASES_S: Final = (0.5, 2.0, 30.0)
-"""The seconds of short leases. On a machine that stops for longer than one lease, the test tries the next
-lease."""
+"""The lengths of short leases in seconds. If the machine stops for longer than one lease, the test tries the
+next one."""
 _ROUNDS: Final = 20
-"""The maximum number of attempts, because on a slow machine waiting calls may lose their places in the
-queue."""
+"""The maximum number of attempts. On a slow machine, waiting calls may lose their places in the queue, and the
+test tries again."""
 _SLOW: Final = 0.01
-"""Units per minute. The next unit comes after 100 minutes, so even on a slow machine it cannot disturb a
-test."""
+"""Units per minute. The next unit comes after 100 minutes, which is too late to disturb a test on a slow
+machine."""
 _QUICK: Final = 600.0
 _numbers: Final = itertools.count(1)
 
@@ -135,7 +135,7 @@ class RateLimitConformance(Conformance):
             late, early = (self.send(self.again(*each)) for each in ((second, places[1]), (first, places[0])))
             if early.granted and not late.granted:
                 return
-            # A slow machine asks again too late, and the call may have lost its place.
+            # On a slow machine, the first call may ask again too late and lose its place.
             has_place = time.monotonic() - asked < keeps_s
             assert not (has_place and late.granted), "the call that arrived first must be served first"
             assert not has_place, "the call that arrived first must be served next"
@@ -167,7 +167,7 @@ class RateLimitConformance(Conformance):
         )
 
     def _wait_for_the_end_of_a_lease(self, scope: LimitScope, lease_s: float) -> None:
-        """Take the only slot of *scope*, and wait until it is free. An older lease of *lease_s* has ended then, too."""
+        """Take the only slot of *scope*, and wait until it is free. Older leases of *lease_s* have then ended, too."""
         __tracebackhide__ = True
         assert self.ask(scope, lease_s=lease_s).granted
         waiting = self.make(scope)
@@ -276,7 +276,9 @@ class RateLimitConformance(Conformance):
         """
         deadline = time.monotonic() + self.expiry_timeout_s + longer_s
         while True:
-            is_last = time.monotonic() >= deadline  # a machine may stop here until the deadline has passed
+            is_last = (
+                time.monotonic() >= deadline
+            )  # before the condition, which is thus checked once more at the end
             if condition():
                 return True
             if is_last:

@@ -30,12 +30,12 @@ _PAGED = (
 class StorageAbilities(ConditionalSaving):
     """Tests the optional protocols of `llmcore.contracts.storage_abilities` that the backend implements.
 
-    `lacks` may name "create_directory", "get_file_info", "list_page", "copy", "load_stream", "save_if_absent" and
-    "sign_url".
+    A subclass sets `lacks` to the abilities that its backend does not have, from "create_directory", "get_file_info",
+    "list_page", "copy", "load_stream", "save_if_absent" and "sign_url".
     """
 
     stream_bytes: ClassVar[int] = 20_000_000
-    """The size of the large stream. A slow backend may set a smaller size."""
+    """The size of the large stream. Set a smaller size for a slow backend."""
     max_value_bytes: ClassVar[int | None] = None
     """The maximum size of a file of this backend; None if there is none. Without a maximum, tests use files of 9 MB."""
 

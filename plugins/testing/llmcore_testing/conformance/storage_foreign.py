@@ -17,12 +17,12 @@ _OURS = ("-first", "notes/-a", "notes/a.txt", "notes/b.txt", "notes/folder.txt",
 
 
 class ForeignFiles(Abilities):
-    """Tests a storage in a place that other programs write to. Override `plant` if that is possible."""
+    """Tests a storage next to files of other programs. Override `plant` if other programs can write there."""
 
     def plant(self, name: str, data: bytes) -> bool:
-        """Write *data* under *name* to the place of the storage's files, bypassing the storage.
+        """Write *data* under *name* next to the storage's files, bypassing the storage.
 
-        Return False if the place does not allow the name: a disk cannot have "a//b".
+        Return False if such a name is not possible there, as "a//b" on a disk.
         """
         del name, data
         return False
@@ -69,7 +69,7 @@ class ForeignFiles(Abilities):
             assert self.call("load", key) == key.encode(), "a listed file must be loadable"
 
     def _plant_one(self, name: str) -> bool:
-        """Plant *name* and save files next to it. Return False, without saving, if the place does not allow *name*."""
+        """Plant *name* and save files next to it. Return False, without saving, if *name* is not possible there."""
         if not self.plant(name, b""):
             return False
         for key in _OURS:

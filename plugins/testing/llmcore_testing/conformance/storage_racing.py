@@ -21,7 +21,7 @@ _ROUNDS: Final = 4
 
 
 class RacingTests(SharedTests):
-    """Tests that two instances keep each other's files.
+    """Tests that two instances do not lose each other's files.
 
     A backend may lose files if one instance overwrites an index of the other.
     """

@@ -101,7 +101,7 @@ class ConditionalSaving(Abilities):
         return str(results[won[0]])
 
     def holds_conditions(self) -> bool:
-        """Return whether the backend can check conditions. Check that it raises StorageError if it cannot."""
+        """Return whether the backend can check conditions. If it cannot, check that a save raises StorageError."""
         self.needs("load_with_etag", "save_if_absent", "save_if_match")
         try:
             self.call("save_if_absent", "holds", b"")

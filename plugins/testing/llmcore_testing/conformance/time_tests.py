@@ -16,11 +16,11 @@ __all__ = ["TimeTests"]
 _CROWD: Final = 4
 """The number of concurrent calls, enough to make them wait for each other."""
 _TURNS: Final = (0, 1, 3, 10, 30)
-"""The numbers of iterations of the event loop before the cancellation. Each number cancels the call at a different
-`await`."""
+"""How many iterations the event loop makes before a call is cancelled, so that calls are cancelled at different
+`await`s."""
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
-"""The interval between checks of a cancelled task. Counting checks instead of seconds tolerates a slow machine."""
+"""The seconds between checks of a cancelled task. The test counts checks, not seconds, so a slow machine may stop."""
 
 
 class TimeTests(Conformance):

@@ -23,8 +23,8 @@ _REFUSED = (VoiceError, BadRequest)
 class VoiceAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.voice` that the backend implements.
 
-    `lacks` may name "stream_speech", "synthesize_with_timestamps", "search_voices", "list_voice_models", "voice_traits"
-    and "clone_voice".
+    A subclass sets `lacks` to the abilities that its backend does not have, from "stream_speech",
+    "synthesize_with_timestamps", "search_voices", "list_voice_models", "voice_traits" and "clone_voice".
     """
 
     settings: ClassVar[Mapping[str, Any]] = {}

@@ -71,7 +71,7 @@ def _check_frames(audio: bytes) -> None:
 def check_joined(speeches: Sequence[Speech]) -> None:
     """Join *speeches*, once as a whole and once in chunks.
 
-    Check that each result lasts as long as all of them together.
+    Check that each result lasts as long as all *speeches* together.
     """
     __tracebackhide__ = True
     kind, rate = speeches[0].format, speeches[0].sample_rate_hz

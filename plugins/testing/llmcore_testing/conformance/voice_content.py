@@ -37,7 +37,7 @@ _NOT_AUDIO: Final = {
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4,
 }
 _LONGEST: Final = 10_000
-"""The maximum text length for tests of a limit."""
+"""The test of `max_characters` is skipped if this maximum is larger."""
 _SLACK_S: Final = 0.2
 
 

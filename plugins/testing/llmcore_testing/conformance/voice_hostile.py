@@ -42,7 +42,7 @@ HOSTILE_TEXTS: Final = {
     "format_strings": "%s%n%d" * 50,
     "phonemes": "[[" * 50 + "a" * 200 + "]]",
 }
-"""`{path}` becomes the path of a pipe. A process that opens the pipe blocks."""
+"""`{path}` becomes the path of a pipe. A process that opens the pipe blocks, and the test detects that."""
 
 _LOOK_S: Final = 0.005
 

@@ -18,7 +18,7 @@ __all__ = ["Batch", "BatchQueue", "Item", "Result", "answer_item", "find_queue",
 
 _EXPIRED: Final = frozenset({"expired", "half_done"})
 _ERROR: Final = 400
-"""A result with this status or a higher one is an error."""
+"""The lowest HTTP status of a result that is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class BatchQueue:
 
     @property
     def share(self) -> float:
-        """The share of each batch that may be answered. A share below 1 prevents batches from ending."""
+        """The share of each batch that may be answered. With a share below 1, no batch that has requests completes."""
         told = self._script.batch_share
         return (0.0 if self._holds else 1.0) if told is None else told
 
@@ -152,7 +152,7 @@ class BatchQueue:
             self._end(batch, "completed")
 
     def cancel(self, batch: Batch) -> None:
-        """Cancel *batch*. The next status request ends the batch; existing answers stay."""
+        """Cancel *batch*. The next request for its status or for a list ends the batch; existing answers stay."""
         if not batch.is_over:
             batch.state = "cancelling"
             self._count("batches_cancelled")
@@ -184,7 +184,7 @@ def find_queue(call: Call) -> BatchQueue:
 
 
 def answer_item(call: Call, path: str, answer: Callable[[Call], Any], body: Any) -> Result:
-    """Answer the request *body* with the endpoint function *answer* of *path*. Return the result."""
+    """Answer the request *body* by calling *answer*, the endpoint function of *path*. Return the result."""
     request = RecordedRequest(
         method="POST", path=path, query={}, headers=call.request.headers, body=body, raw=b""
     )
@@ -198,11 +198,11 @@ def answer_item(call: Call, path: str, answer: Callable[[Call], Any], body: Any)
 
 
 def read_page(query: Mapping[str, str], after: str, found: list[Batch]) -> tuple[list[Batch], bool]:
-    """Return one page of *found*, newest batch first, and True if more batches follow.
+    """Return one page of *found*, newest batch first, and whether more batches follow.
 
     Args:
         query: The query of the request, with `limit`.
-        after: The name of the query field with the id of the previous page's last batch.
+        after: The query field in which the client sends the id of the last batch that it got: "after" or "after_id".
         found: All batches, oldest first.
     """
     newest = [batch for batch in found[::-1] if batch.is_listed]

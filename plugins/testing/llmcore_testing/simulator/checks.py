@@ -151,7 +151,7 @@ def _check_tools(body: Mapping[str, Any]) -> None:
 
 
 def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
-    """Return the name of the tool that *choice* forces; None if it names no tool."""
+    """Return the name of the tool that *choice* forces; None if *choice* names no tool."""
     inner = choice.get(str(choice.get("type")))
     return inner.get("name") if isinstance(inner, dict) else None
 

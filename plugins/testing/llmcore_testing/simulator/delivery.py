@@ -73,7 +73,7 @@ class Flight:
         self._answer = answer
 
     def record_answer(self, *, whole: bool = True) -> None:
-        """Count the answer by status. If *whole*, also count it as complete and successful."""
+        """Count the answer by status. If *whole*, also increase the count that `Answer.counted` names."""
         status = f"status_{self._answer.status}"
         done = (self._answer.counted,) if whole and self._answer.counted else ()
         self._record(status, *done)

@@ -244,7 +244,7 @@ class Fault:
     def parse(cls, text: str) -> tuple[Fault, int | None]:
         """Parse "NAME:VALUE,NAME=VALUE,..." or "STATUS". Return the fault and the number of requests to fail.
 
-        The setting `times` is this number. For `times=always`, the number is None.
+        The setting `times` gives this number; for `times=always`, the number is None.
 
         Raises:
             ConfigError: The name is unknown, or the fault does not accept these settings.
@@ -271,7 +271,10 @@ class Fault:
 
     @property
     def rewriting(self) -> bool:
-        """True if the fault changes the content of the answer. Other faults affect the connection or the whole answer."""
+        """True if the fault changes the content of an answer or the outcome of a new batch.
+
+        Other faults affect the connection or replace the whole answer.
+        """
         return self.kind in REWRITING or self.kind in CREATING
 
 
@@ -280,7 +283,7 @@ KINDS: Final = tuple(sorted(name for name, member in vars(Fault).items() if isin
 
 
 def parse_times(value: Any) -> int | None:
-    """Return the number of requests that a fault applies to; None for "always" or None.
+    """Return the number of requests that a fault applies to; None (all requests) if *value* is "always" or None.
 
     Raises:
         ConfigError: The value is not a positive integer, None or "always".

@@ -1,4 +1,8 @@
-"""Routes that a test adds to the simulator. Keys, faults and counts work as for the built-in routes."""
+"""Routes that a test adds to the simulator.
+
+Faults and `Simulator.counts` work as for the built-in routes, but the only content fault is `wrong_schema`. API keys are
+checked only if `api_keys` is set.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ Handler = Callable[[RecordedRequest], Any]
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _REWRITES: Final = frozenset({"wrong_schema"})
-"""The content faults that these routes support. Other content faults depend on the format of the answer."""
+"""The content faults that these routes support. Other content faults change fields of a vendor's format (usage, choices,
+finish reason) or a new batch, which these answers need not have."""
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 
@@ -76,7 +81,7 @@ def _make_answer(value: Any) -> Answer:
 
 
 def _make_stream(status: int, pieces: Iterable[Any]) -> Answer:
-    """Return a stream. Each piece is one JSON line; pieces of bytes are sent unchanged."""
+    """Return a stream. A piece of type `bytes` is sent unchanged; any other piece is sent as one JSON line."""
     made = [piece if isinstance(piece, bytes) else encode(piece) + b"\n" for piece in pieces]
     has_events = any(piece.startswith((b"data:", b"event:")) for piece in made)
     return Answer(

@@ -44,7 +44,7 @@ class Simulator:
         reports_usage: True if a stream reports its usage even if the request did not ask for it, as Mistral does.
         needs_key: True if a request without a key is rejected. Local servers such as Ollama accept such a request.
         models: The models that exist; None for every name.
-        latency_s: The duration of every answer in seconds.
+        latency_s: The delay in seconds before every answer.
         reply: The answer to each request that finds no queued answer from `replies`.
         headers: Headers to add to every successful answer. Such a header replaces a header of the same name:
             `{"x-ratelimit-remaining-requests": "0"}`.
@@ -54,12 +54,12 @@ class Simulator:
         batch_window_s: An unfinished batch expires after this many seconds.
         batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond this maximum fails with
             the code "token_limit_exceeded". Four characters of a request count as one token.
-        keep_requests: The number of recorded requests. Newer requests replace older ones.
+        keep_requests: The maximum number of recorded requests. Newer requests replace older ones.
         routes: Endpoints of another protocol, as `{"/api/chat": handler, "GET /api/tags": handler}`. A path may have
             placeholders, as in "/models/{name}". These routes take precedence. A handler gets the `RecordedRequest` and
             returns the body: a JSON value, text, or bytes. An iterator makes a stream of JSON lines, or of bytes that are
             sent unchanged. `(status, body)` also sets the status. Faults and counts apply as usual. Keys are
-            checked only if `api_keys` is set. Faults of OpenAI's content (`usage`, `no_choices`, ...) do not apply.
+            checked only if `api_keys` is set. Of the faults that change the content, only `wrong_schema` applies.
     """
 
     def __init__(

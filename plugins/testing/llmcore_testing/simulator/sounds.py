@@ -80,7 +80,7 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
 
 def split_audio(audio: bytes) -> Iterator[bytes]:
     """Yield *audio* in several pieces."""
-    size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # an odd size splits a sample, as networks do
+    size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # a piece may end inside a sample, as on a network
     for start in range(0, len(audio), size):
         yield audio[start : start + size]
 

@@ -35,7 +35,7 @@ class Unreadable(Exception):
         self.request = RecordedRequest(
             method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
         )
-        """A placeholder. `keep_alive` is False, so the connection is closed after the answer."""
+        """A placeholder for the request that cannot be read. With `keep_alive` False, the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     length: int | None = None
-    """The size of a body that does not fit in memory. If None, the pieces are added up."""
+    """The size in bytes of a body that does not fit in memory. None means the sum of the pieces."""
     cut_before: int | None = None
     """The index of the first stream event that tells how the answer ends."""
     counted: str | None = None
-    """The name of the count that a complete answer increases."""
+    """The count of the script to increase when the answer was complete, such as "chat" or "streams"; None for no count."""
     error_event: Callable[[str, str | None], bytes] | None = None
     """Makes the error event of a stream from a message and a code. None means OpenAI's event."""
 

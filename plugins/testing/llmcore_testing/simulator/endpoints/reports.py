@@ -35,7 +35,7 @@ _ANTHROPIC_TYPES: Final = {
     "output": ("output_tokens", "Output Tokens"),
 }
 _CENTS_DIGITS: Final = Decimal("0.000001")
-"""The last digit of Anthropic's amounts, which are in cents."""
+"""The precision of Anthropic's amounts, which are in cents."""
 
 Row = dict[str, Any]
 
