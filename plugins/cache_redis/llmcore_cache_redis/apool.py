@@ -20,7 +20,7 @@ _Turn = asyncio.Future[AsyncLink]
 
 
 class AsyncPool:
-    """A pool with one connection per caller. The most recently used connection is taken first.
+    """A pool in which each connection has one caller at a time. The most recently used connection is taken first.
 
     Tasks of the pool establish the connections. A cancelled caller therefore does not close a connection that other
     callers wait for. A caller receives the first connection that becomes free, even if the connection that was
@@ -128,7 +128,7 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            # If the next command fails, the server may have closed the idle connection.
+            # Mark the link as used: if its next command fails, the server may have closed the link while it was idle.
             link.used = True
             self._idle.append(link)
 

@@ -51,7 +51,7 @@ class Servers:
         self.bounds = Bounds.of(options.max_connections, self.limits)
 
     def settings(self, step: Step) -> dict[str, Any]:
-        """Return the arguments of redis-py's connection to the server of *step*."""
+        """Return the arguments with which redis-py connects to the server of *step*."""
         return settings(self.target, self.options, step)
 
 

@@ -79,7 +79,7 @@ class RedisCache:
         return self._run(self._operations.delete(self._names.of(key)))
 
     def clear(self) -> None:
-        """See `CacheProvider.clear`: batch by batch, on every master."""
+        """See `CacheProvider.clear`. Deletes the entries in batches, on every master."""
         self._run(self._operations.clear())
 
     def keys(self) -> Iterator[str]:

@@ -104,7 +104,7 @@ class RateLimits:
         )
 
     def give_back(self, returns: Sequence[PermitReturn], timeout: float) -> Plan[None]:
-        """See `CacheRateLimits.return_permits`. Sends one write to each server."""
+        """See `CacheRateLimits.return_permits`. One write to each server contains all its commands."""
         by_server: dict[Address, list[tuple[list[bytes], list[bytes]]]] = {}
         for item in returns:
             scopes = [self._get_scope(item.provider, scope) for scope in item.scopes]
@@ -124,7 +124,7 @@ class RateLimits:
                 self._route.doubt(address)
                 if not error.stale:
                     raise
-                replies = [ReplyError("STALE")] * len(calls)  # the server has run none of them
+                replies = [ReplyError("STALE")] * len(calls)  # the server has executed none of *calls*
             for (keys, values), reply in zip(calls, replies, strict=True):
                 if isinstance(reply, ReplyError):
                     yield from self._run("return", keys, values, timeout)

@@ -105,7 +105,7 @@ class Lister:
 
 
 def _fetch(address: str, timeout_s: float) -> bytes:
-    """Return the body of the answer.
+    """Return the body of the answer to a GET request for *address*.
 
     Raises:
         ListError: The request failed. The text has the format of the SDK's errors.

@@ -69,7 +69,7 @@ class Errors:
     """Make the errors for one account."""
 
     def __init__(self, account: Account, proxy: str = "") -> None:
-        """Make errors for *account* and *proxy* (without secrets; empty if there is none)."""
+        """Make errors for *account*. *proxy* is the address of the proxy without secrets; empty without a proxy."""
         self._account = account
         self._proxy = proxy
 

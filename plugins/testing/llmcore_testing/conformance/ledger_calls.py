@@ -150,5 +150,5 @@ def make_request(
 
 
 def limit(scope: Scope, amount: int, *, refuses: bool = True) -> Limit:
-    """Return a limit in nano-dollars or characters."""
+    """Return a limit of *amount* nano-dollars or characters."""
     return Limit(scope, amount, refuses)

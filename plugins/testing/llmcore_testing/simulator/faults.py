@@ -142,7 +142,7 @@ class Fault:
 
     @staticmethod
     def big_body(megabytes: float = 64.0) -> Fault:
-        """Answer with a text of *megabytes* (10**6 bytes each). Endpoints other than chat answer with a chat completion."""
+        """Answer with a text of *megabytes* (10**6 bytes each). Endpoints without texts answer with a chat completion."""
         _check("big_body", "megabytes", megabytes, 0)
         return Fault("big_body", {"megabytes": megabytes})
 
