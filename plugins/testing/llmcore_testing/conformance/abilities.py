@@ -9,7 +9,7 @@ __all__ = ["Abilities", "of"]
 
 
 class Abilities(Conformance):
-    """Base of the kits that test optional abilities."""
+    """Tests that `lacks` names no ability that the backend has."""
 
     def test_abilities_in_lacks_are_missing(self) -> None:
         there = [name for name in self.lacks if hasattr(self.caller.provider, name)]

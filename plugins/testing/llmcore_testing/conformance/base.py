@@ -179,7 +179,7 @@ class Conformance(OptionalParts):
         )
 
     def needs(self, *names: str, plain: bool = False) -> None:
-        """Skip the test if the backend lacks the methods *names* of an ability. Fail it if only some are missing.
+        """Skip the test if the backend has none of the methods *names* of an ability. Fail the test if it has only some.
 
         *names* are sync names. With *plain*, the methods have no async variant: `needs("count_tokens", plain=True)`.
         """

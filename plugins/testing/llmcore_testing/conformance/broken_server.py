@@ -26,7 +26,7 @@ from llmcore_testing.tcp_proxy import TcpProxy
 __all__ = ["BrokenServer"]
 
 _CUTS: Final = (0, 1, 7, 40)
-"""Numbers of bytes after which an answer is cut. The shortest answer to `make_read` is longer than each of them."""
+"""Numbers of bytes after which an answer is cut. All answers that the tests cut are longer."""
 _NONSENSE: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 14\r\n\r\n<html>no</html"
 )
@@ -118,7 +118,7 @@ class BrokenServer(CanaryTests):
                     f"{caller.get_name(call[0])} must raise {self.away.__name__} if the server does not answer, "
                     f"raised {type(error).__name__}: {error}"
                 )
-            upstream.heal()  # delivers the late answers, which no later call may take for its own
+            upstream.heal()  # delivers the late answers; no later call may read one of them
             self._check_recovery(caller, "answered late")
 
     @pytest.mark.parametrize("after", _CUTS)

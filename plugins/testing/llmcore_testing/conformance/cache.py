@@ -216,7 +216,7 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         self._wait_until_gone("moment")
         self._wait_until(
             lambda: time.monotonic() - started > _MOMENT_S
-        )  # with this wait, the test also detects a backend that takes a ttl for milliseconds
+        )  # this wait detects a backend that reads a ttl as milliseconds
         assert self.call("get", "minute") == b"value", (
             "a ttl is in seconds: a value with ttl=60 expired too early"
         )

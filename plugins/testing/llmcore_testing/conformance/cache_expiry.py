@@ -12,7 +12,7 @@ __all__ = ["ExpiryTests"]
 
 _MOMENT_S: Final = 0.1
 _MANY: Final = 1500
-"""The number of entries for tests of pages. Known servers have pages of at most 1,000."""
+"""The number of entries for tests of pages. Known servers list at most 1,000 entries per page."""
 _FILL_S: Final = 4.0
 """The maximum time for setting these entries. A slow backend, such as one that syncs each set, gets fewer entries."""
 

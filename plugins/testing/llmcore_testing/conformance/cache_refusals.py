@@ -30,7 +30,7 @@ class RefusedOperations(Abilities):
 
     @pytest.fixture
     def restricted(self) -> Mapping[str, Any]:
-        """Return caches that share the entries of `provider`, each under the operation that the server refuses to it.
+        """Return caches that share the entries of `provider`. The key of each cache is the operation that its server refuses.
 
         Example: `{"get": MyCache(user="writer")}`. Keys are "get", "set", "delete", "clear", "keys", "get_many",
         "delete_matching" and "acquire".

@@ -31,7 +31,7 @@ _MAX_ITEMS: Final = 20_000
 """The maximum number of items of an iterator in a test."""
 _LEAST_DEADLINE_S: Final = 2.0
 _HUNG: Final[weakref.WeakSet[type]] = weakref.WeakSet()
-"""Backend classes with a call that timed out. Later calls get a twentieth of the deadline, to keep the kit short."""
+"""Backend classes with a call that timed out. Their later calls get a twentieth of the deadline, to keep the kit short."""
 
 
 class Caller:
@@ -288,7 +288,7 @@ class Caller:
         if hung := sum(thread.is_alive() for thread in threads):
             pytest.fail(
                 f"{hung} of {len(threads)} concurrent calls of {type(self.provider).__name__} from threads did not return within "
-                f"{self.deadline_s:g} s: do they wait for a lock or a connection that another one keeps?"
+                f"{self.deadline_s:g} s: do they wait for a lock or a connection that another call keeps?"
             )
         return results
 

@@ -24,7 +24,7 @@ __all__ = ["EngineConformance"]
 class EngineConformance(OptionalParts):
     """The tests of an engine. A subclass overrides the fixture `provider`.
 
-    The tests may share one engine, as in this example. `opener` returns a separate engine for the test that closes it::
+    The tests may share one engine, as in this example. The test of `close` gets a separate engine from `opener`::
 
         @pytest.fixture(scope="module")
         def engine():

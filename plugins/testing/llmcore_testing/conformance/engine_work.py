@@ -74,7 +74,7 @@ def wait_for_file(data: bytes) -> bytes:
 def meet(data: bytes) -> bytes:
     """Create the first file and wait until all files exist.
 
-    *data* has one path per line, and the timeout in the last line.
+    *data* has one path per line, and the timeout in seconds in the last line.
     """
     *lines, timeout = data.decode().splitlines()
     paths = [Path(line) for line in lines]

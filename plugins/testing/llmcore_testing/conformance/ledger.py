@@ -1,4 +1,4 @@
-"""`LedgerConformance`: the tests that every ledger must pass. The tests of a backend inherit it."""
+"""`LedgerConformance`: the tests that every ledger must pass. The test class of a backend inherits from it."""
 
 from __future__ import annotations
 

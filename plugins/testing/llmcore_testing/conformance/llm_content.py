@@ -142,7 +142,7 @@ class ContentTests(BrokenUpstream):
     def _send(
         self, way: str, broken: Any, request: pytest.FixtureRequest, asked: ChatRequest
     ) -> RecordedRequest | None:
-        """Send *asked* to `upstream`. Return the received request; None if the backend rejected *asked* or lacks the method."""
+        """Send *asked* to `upstream`. Return the received request; None if the backend rejected *asked* or lacks the method *way*."""
         __tracebackhide__ = True
         upstream = request.getfixturevalue("upstream")
         assert isinstance(upstream, Simulator), "the fixture `upstream` must be a Simulator"

@@ -18,8 +18,8 @@ __all__ = ["CountingTests"]
 
 _SYSTEM = {"role": "system", "content": "Answer in one short sentence."}
 _TOLERANCE = 0.1
-"""The relative tolerance between a server's count and the usage of its answer. Some vendors call their own count an
-estimate."""
+"""The relative tolerance between a server's count and the usage of its answer. Some vendors say that their count is
+only an estimate."""
 
 
 class CountingTests(Abilities, ContentTests):

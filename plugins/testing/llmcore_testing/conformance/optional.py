@@ -1,7 +1,7 @@
-"""Optional tests of a kit: they need an ability that a backend may lack, or a fixture that the author defines.
+"""Optional tests of a kit: they need an ability that a backend may lack, or a fixture that the plugin's author defines.
 
-The author is the author of the plugin. Without the fixture, the test is skipped with a reason that begins with
-`NOT_CHECKED`. The attribute `lacks` of the test class excludes tests of both kinds.
+Without the fixture, the test is skipped with a reason that begins with `NOT_CHECKED`. The attribute `lacks` of the test
+class excludes tests of abilities and of fixtures.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class OptionalParts:
     """Excludes tests of abilities that a backend lacks, and skips tests whose fixture the author has not defined."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """What the backend intentionally lacks: abilities, each given as the name of one of its methods, and optional
-    fixtures that do not apply. pytest does not collect their tests. Tests of other missing abilities and fixtures are skipped."""
+    """The abilities that the backend intentionally lacks, each given as the name of one of its methods, and the optional
+    fixtures that do not apply to it. pytest does not collect their tests. Tests of any other missing ability or fixture are skipped."""
 
     _left_out: ClassVar[dict[str, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""Tests with other programs' files in the same bucket or folder, whose names are not valid keys."""
+"""Tests with files of other programs in the bucket or folder of the storage. Their names are not valid keys."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from llmcore_testing.conformance.storage_writing import ConditionalSaving
 __all__ = ["MetadataTests"]
 
 _ZONE: Final = "KIT-5:45"
-"""5 hours and 45 minutes east of UTC. In this zone, mistaking local time for UTC is always detected."""
+"""A time zone 5 hours and 45 minutes east of UTC, in which a backend that mistakes local time for UTC is always detected."""
 _CLOCK_S: Final = 900.0
 """The tolerance for the clock of a server, in seconds."""
 _SAME_S: Final = 1.0

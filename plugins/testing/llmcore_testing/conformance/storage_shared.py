@@ -62,7 +62,7 @@ class SharedTests(ConditionalSaving):
     def test_a_second_instance_sees_each_change_at_once(self, twin: Any) -> None:
         with closing(self.another(twin)) as other:
             for mine, theirs in ((self.caller, other), (other, self.caller)):
-                _check_views(theirs, {})  # if the backend caches its list, the next check finds that list
+                _check_views(theirs, {})  # if the backend caches this empty list, the next check fails
                 mine.call("save", "a/file", b"first")
                 _check_views(theirs, {"a/file": b"first"})
                 mine.call("save", "a/file", b"second, longer")

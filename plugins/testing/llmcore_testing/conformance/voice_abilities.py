@@ -30,7 +30,7 @@ class VoiceAbilities(Abilities):
     settings: ClassVar[Mapping[str, Any]] = {}
     """Options that `synthesize` of this backend accepts, such as `{"speed": 1.2}`."""
     samples: ClassVar[Sequence[bytes]] = ()
-    """Recordings for the test of cloning, which deletes the clone afterwards. Without recordings, the test is skipped."""
+    """Recordings from which the test of cloning makes a voice. The test deletes that voice; without recordings, it is skipped."""
 
     @pytest.fixture
     def variation(self) -> Any:
@@ -176,7 +176,7 @@ class VoiceAbilities(Abilities):
     def test_options_that_change_the_audio_change_the_traits(self, variation: Any) -> None:
         """The cache key contains the traits, not the options. With equal traits, the host would play the wrong audio."""
         mine = self._traits()
-        if mine is None:  # then the cache key contains all options
+        if mine is None:  # without traits, the cache key contains all options
             return
         theirs = variation.voice_traits(None, {})
         names = ("voice", "model", "format", "sample_rate_hz", "identity")

@@ -96,7 +96,7 @@ class Batch:
         return shown
 
     def write(self, results: Iterable[Result], line: Callable[[Result], Any]) -> bytes:
-        """Return *results* as JSON lines. *line* makes the value of each line."""
+        """Return *results* as JSON lines. *line* makes a result's JSON value."""
         lines = [encode(line(result)) for result in results]
         if self.how == "bad_line" and lines:
             lines[0] = lines[0][: len(lines[0]) // 2]

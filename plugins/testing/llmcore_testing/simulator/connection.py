@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._premises = premises
         self._parser = RequestParser()
         self.task: asyncio.Task[None] | None = None
-        """Sends the current answer; None between requests and for an answer that needs no waiting."""
+        """Sends the current answer; None between requests, and for an answer that is written without waiting."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""

@@ -65,7 +65,7 @@ class Line:
 
 
 class Flight:
-    """One request from arrival to end. A client never sees an answer before the script has counted it."""
+    """One request from arrival to end. The script counts an answer before the client sees the end of the answer."""
 
     def __init__(self, script: Script, answer: Answer, epoch: int | None) -> None:
         self._script = script

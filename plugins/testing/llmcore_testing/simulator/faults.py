@@ -154,7 +154,10 @@ class Fault:
 
     @staticmethod
     def wrong_schema() -> Fault:
-        """Answer 200 with JSON of another shape. Applies to chats, embeddings, token counts and the routes of a test."""
+        """Answer 200 with JSON that lacks the expected fields.
+
+        Applies to chats, embeddings, token counts and the routes of a test.
+        """
         return Fault("wrong_schema")
 
     @staticmethod

@@ -124,7 +124,7 @@ class Script:
             self.changed.notify_all()
 
     def count(self, name: str) -> None:
-        """Increase a count that does not belong to a request."""
+        """Increase the count *name*. For the counts of a request, use `record_end`."""
         with self.changed:
             self.counts[name] += 1
             self.changed.notify_all()

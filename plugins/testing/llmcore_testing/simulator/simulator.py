@@ -48,9 +48,10 @@ class Simulator:
         reply: The answer to each request that finds no queued answer from `replies`.
         headers: Headers to add to every successful answer. Such a header replaces a header of the same name:
             `{"x-ratelimit-remaining-requests": "0"}`.
-        voice: The synthesizer for speech. "tone" makes 0.02 seconds of sound per character. The name of an installed
+        voice: The synthesizer for speech. "tone" makes 0.02 seconds of audio per character. The name of an installed
             voice provider that needs no key, such as "espeak", makes real speech.
-        holds_batches: True if batches wait for `finish_batches`. Otherwise, a batch ends at the client's first status request.
+        holds_batches: True if batches wait for `finish_batches`. Otherwise, a batch ends when the client first asks for
+            its status or for a list.
         batch_window_s: An unfinished batch expires after this many seconds.
         batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond this maximum fails with
             the code "token_limit_exceeded". Four characters of a request count as one token.
@@ -147,7 +148,7 @@ class Simulator:
         `reports`, `speech`, `voices`, `cloned`, `deleted`, `dictionaries`, `files` and `files_deleted` count complete successful answers.
         `batches` and `batches_cancelled` count batches; `batch_items` counts their answered and billed requests. `faults` counts injected
         faults. `gone` counts clients that disconnected before the end of their answer. `status_200`, `status_429`, ...
-        count answers by status. The simulator updates a count before the client receives the answer.
+        count answers by status. The simulator updates a count before the client receives the end of the answer.
         """
         return self._script.snapshot()
 

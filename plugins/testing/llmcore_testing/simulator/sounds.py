@@ -1,4 +1,7 @@
-"""Speech as a test tone, in every audio format. The text determines the pitch and the duration."""
+"""Audio in place of speech, in every audio format.
+
+The text determines the duration and, in PCM, WAV, u-law and A-law, the pitch of a tone. The other formats are silent.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +55,10 @@ def get_duration(text: str, speed: float = 1.0) -> float:
 
 
 def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-    """Return the tone for *text* as a complete file. Equal texts give equal files.
+    """Return the audio for *text* as a complete file. Equal texts give equal files.
 
     Args:
-        text: Determines pitch and duration. AAC is silent, so only the duration differs.
+        text: Texts of equal length give different files, except in AAC.
         codec: The format.
         speed: 2 halves the duration.
         sized: True if a WAV header states the length. Vendors that stream WAV mark the length as unknown.

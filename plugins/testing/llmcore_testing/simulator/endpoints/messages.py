@@ -1,6 +1,6 @@
 """Anthropic's Messages: validate a request, translate to and from a chat, and split an answer into events.
 
-Scripted replies serve both APIs because the simulator makes each answer as a chat completion first.
+Scripted replies work here too, because the simulator first makes each answer as a chat completion.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def _format_event(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 def rename_usage(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename Chat Completions' usage fields to this API's names. Keep other names."""
+    """Rename Chat Completions' usage fields to Anthropic's names. Keep other names."""
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     return {names.get(name, name): value for name, value in fields.items() if name != "total_tokens"}
 
