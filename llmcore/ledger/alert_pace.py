@@ -1,7 +1,8 @@
 """Alerts for budgets that are spent faster than usual.
 
-Today (in UTC) is compared with the average of the 14 days before it. Days before the first cost are left out. A thread
-reads the ledger once a day, and again when a counter has grown so much that the alert may be due.
+Today (in UTC) is compared with the average of the 14 days before it. Days before the first cost are left out. When a
+call changes the counter of a budget with such an alert, a thread may read the ledger: at the first change of a day,
+and again when the counter has grown so much that the alert may be due.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ _DAYS: Final = 14
 _FEWEST_DAYS: Final = 3
 """The minimum number of days since the first cost. With fewer days, no spending counts as unusual."""
 _TIMEOUT_S: Final = 2.0
-"""The timeout of each operation of the ledger. A program that ends may wait this long."""
+"""The timeout in seconds of each ledger operation.
+
+A check needs one or two, and a program that ends waits for all checks.
+"""
 
 
 class _State:
     """The result of the last check of one budget. It is used until the day ends.
 
     Args:
-        day: The number of the day since 1970.
+        day: The number of days from 1970 to this day.
     """
 
     def __init__(self, day: int) -> None:
@@ -96,8 +100,8 @@ class PaceWatch:
             self._waiting[counter.scope] = counter
             if self._is_running:
                 return
-            # Python waits for this thread at exit, because it is not a daemon: the last call may cause the alert.
-            thread = threading.Thread(target=self._run, name="llmcore-alert")
+            # Not a daemon, so Python waits for the thread at exit: the last call of the program may cause the alert.
+            thread = threading.Thread(target=self._run, name="llmcore-alert", daemon=False)
             # Without a thread, a later call tries again: reading the ledger here would delay the call.
             self._is_running = start_thread(thread)
 

@@ -34,7 +34,7 @@ class AlertQueue:
     def retry(self) -> None:
         """Start a thread if work waits."""
         if self._waiting:
-            start_thread(threading.Thread(target=self.run, name="llmcore-alert"))
+            start_thread(threading.Thread(target=self.run, name="llmcore-alert", daemon=False))
 
     def run(self, timeout_s: float = math.inf) -> None:
         """Run the waiting work in this thread. After *timeout_s* seconds, begin no further work."""

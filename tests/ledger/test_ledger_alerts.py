@@ -128,3 +128,20 @@ core.llm.chat("one", **{ASK!r})
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert [body["fraction"] for body in hook.bodies] == [0.01]
+
+
+def test_an_alert_caused_in_a_daemon_thread_is_sent_before_the_program_ends(
+    tmp_path: Path, hook: Hook
+) -> None:
+    plugins = Path(__file__).parents[1] / "fixtures" / "scripted"
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(plugins)!r})
+import llmcore
+core = llmcore.load({config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
+thread = threading.Thread(target=core.llm.chat, args=("one",), kwargs={ASK!r}, daemon=True)
+thread.start()
+thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert [body["fraction"] for body in hook.bodies] == [0.01]
