@@ -23,8 +23,8 @@ __all__ = [
 class BatchLLMProvider(Protocol):
     """Answer batches of requests, blocking.
 
-    The host divides a run into batches. It reserves and records the cost of each request at the price of the service
-    tier "batch". Requests that were not executed are sent again.
+    The host divides a run into batches, and sends requests again that were not executed. It books the cost of each
+    request at the price of the service tier "batch".
     """
 
     def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:
@@ -54,8 +54,9 @@ class BatchLLMProvider(Protocol):
     def results(self, batch: str, requests: Mapping[str, ChatRequest]) -> Iterator[BatchResult]:
         """Yield the results of a finished batch in any order.
 
-        Include the results of rejected and expired requests. Skip unreadable results. A request without a result counts
-        as unknown or is sent again, depending on `BatchStatus.answered`. The replies have the service tier "batch".
+        Include the results of rejected and expired requests. Skip unreadable results. `BatchStatus.answered` decides
+        whether a request without a result is sent again, or is booked with an unknown outcome. The replies have the
+        service tier "batch".
 
         Args:
             batch: The id of the batch.

@@ -69,17 +69,18 @@ class LedgerProvider(Protocol):
     def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """Close rows in one transaction. Return the updated counters.
 
-        Each counter that covers a row releases the reservation and adds the cost to `spent`, in the periods of the row's
-        opening time. A row whose request was not made (`requested` is False) is deleted. A closed or missing row changes
-        nothing. If another process has settled the row of this process as lost, the real outcome replaces that settlement.
+        In each counter that covers a row, release the reservation and add the cost to `spent`. The period of the
+        counter is the one in which the row was opened. A row whose request was not made (`requested` is False) is
+        deleted. A closed or missing row changes nothing. If another process has settled the row of this process as
+        lost, the real outcome replaces that settlement.
         """
         ...
 
     def recover(self, timeout_s: float) -> int:
-        """Settle the open rows of dead owners at their maximum cost, with the state `lost`. Return the number of rows.
+        """Settle the open rows of dead owners, with the state `lost`. Return the number of rows.
 
-        The server may have answered these requests. If any process calls this method, the rows of a dead owner must be settled
-        within 30 seconds after its end.
+        Book each at its maximum cost, because the server may have answered the request. If any process calls this
+        method, the rows of a dead owner must be settled within 30 seconds after the owner's end.
         """
         ...
 
@@ -170,7 +171,7 @@ class LedgerImport(Protocol):
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """Add `counter.spent` to the counter with the same scope and period. Create a missing counter.
 
-        The rows that make up this amount were pruned from the other ledger. A second call with the same *batch* changes
+        No row and no sum of the other ledger accounts for this amount. A second call with the same *batch* changes
         nothing and returns False.
         """
         ...
@@ -207,7 +208,8 @@ class LedgerKeys(Protocol):
     def take_request(self, key_id: str, interval_s: float, burst_s: float, timeout_s: float) -> float:
         """Take one request from the token bucket (GCRA) of the key. Return the seconds to wait; 0 if none.
 
-        The bucket gains one request every *interval_s* and holds the requests of *burst_s*.
+        The bucket gains one request every *interval_s* seconds, and holds at most the requests that it gains in
+        *burst_s* seconds.
         """
         ...
 

@@ -178,13 +178,13 @@ class UsageBounds(Protocol):
         """Return a usage that costs at least as much as any answer to *request*; None if no bound is known.
 
         Never use the network, and never raise for an invalid request: the backend will refuse it. `input_tokens` and
-        `output_tokens` are upper bounds over all choices. Assign tokens to the most expensive part: for example all
-        input to `cache_write_tokens` if writing costs more than reading.
+        `output_tokens` are upper bounds over all choices. If tokens may have different prices, assume the highest:
+        for example, count all input as `cache_write_tokens` if writing to the vendor's cache costs most.
 
         Args:
             request: The request that is about to be sent.
-            exact: True to run a tokenizer. If False, be fast; the bound may be loose, such as the bytes of the prompt.
-                If True, count the tokens of the prompt if this count is known to equal the server's.
+            exact: If False, be fast; the bound may be loose, such as the bytes of the prompt. If True, run the
+                tokenizer, but use its count only if the server is known to count the same.
         """
         ...
 

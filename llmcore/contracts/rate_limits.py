@@ -17,9 +17,9 @@ __all__ = ["AsyncCacheRateLimits", "CacheRateLimits"]
 class CacheRateLimits(Protocol):
     """Share rate limits among processes, by the clock of the store.
 
-    In any window of w seconds, all processes together take at most `rate * w` units plus the burst;
-    `llmcore.calls.bucket.Bucket` follows the same rule for one process. Calls that wait are served in the order in
-    which they arrived.
+    If a limit allows *rate* units a second, all processes together take at most `rate * w` units plus the burst in
+    any window of w seconds; `llmcore.calls.bucket.Bucket` follows the same rule for one process. Calls that wait are
+    served in the order in which they arrived.
     """
 
     def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:

@@ -17,8 +17,8 @@ the words that are spoken:
   previous pieces, oldest first.
 
 Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the seconds
-until the deadline. The host passes this argument only to methods that declare it. If a blocking method does not declare
-it, the host waits until the method returns.
+until the deadline. The host passes this argument only to methods that declare it. If a blocking method does not
+declare `timeout_s`, the host waits until the method returns.
 """
 
 from __future__ import annotations

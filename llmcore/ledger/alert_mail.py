@@ -31,7 +31,7 @@ def send_mail(options: SmtpOptions, recipients: Sequence[str], event: AlertEvent
         options: [smtp].
         recipients: Addresses.
         event: The alert.
-        timeout_s: The longest time for the connection and for each answer of the server.
+        timeout_s: Seconds for the connection and for each answer of the server.
 
     Raises:
         ConfigError: [smtp] has a user without a password, or a password without TLS.

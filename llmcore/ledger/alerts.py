@@ -36,7 +36,7 @@ class ConfiguredAlert(NamedTuple):
     budget: str
     """The name of the budget."""
     at: tuple[float, ...]
-    """Fractions of the limit."""
+    """The fractions of the limit at which an alert is sent."""
     faster_than: float | None
     """The allowed cost of a day, as a multiple of an average day; None for no such alert."""
     receivers: list[str]

@@ -1,7 +1,7 @@
 """Finish work when Python ends: write hits, settle requests.
 
 `atexit` does not run in the children of `multiprocessing`: a child runs the finalizers of `multiprocessing` and then
-calls `os._exit`. So in a child, `finish` is such a finalizer.
+calls `os._exit`. So a child registers `finish` as such a finalizer.
 """
 
 from __future__ import annotations

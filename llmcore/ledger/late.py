@@ -17,11 +17,17 @@ from llmcore.threads import start_thread
 __all__ = ["LateSettlements", "Settle"]
 
 Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
-"""Records outcomes in one transaction within the given seconds. Returns the error if that fails."""
+"""Records the outcomes in one transaction, within the seconds passed.
+
+Returns the error if the ledger cannot be written.
+"""
 _ATTEMPT_S: Final = 0.25
-"""The duration of the first attempt in seconds. `Spending.closing` gets the connection between two attempts."""
+"""The timeout of the first attempt in seconds.
+
+It is short, because `Spending.closing` waits for the connection until an attempt ends.
+"""
 _LONGEST_ATTEMPT_S: Final = 1.0
-"""The duration of the last attempts. Each attempt takes twice as long as the attempt before."""
+"""The maximum timeout of an attempt in seconds. Each attempt has twice the timeout of the attempt before."""
 _REFUSED_PAUSE_S: Final = 1.0
 """After the ledger has refused an outcome, `retry` does nothing for this many seconds."""
 _MOST: Final = 1000
@@ -55,7 +61,7 @@ class LateSettlements:
         return bool(self._waiting)
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle in the thread. If the system cannot start a thread, settle here within `INLINE_TIMEOUT_S`.
+        """Settle in the thread. If the system cannot start a thread, settle in this one within `INLINE_TIMEOUT_S`.
 
         After `close`, do nothing.
         """
@@ -66,7 +72,7 @@ class LateSettlements:
             self._try(INLINE_TIMEOUT_S)
 
     def add_refused(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Store an outcome that the ledger has refused for the next `retry`.
+        """Keep an outcome that the ledger has refused, until the next `retry`.
 
         If too many outcomes wait, the row stays open until the end of this process.
         """
@@ -75,7 +81,7 @@ class LateSettlements:
             self.put(reservation, outcome)
 
     def put(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Store the outcome for `close` or the next `retry`."""
+        """Keep the outcome until `close` or the next `retry`."""
         with self._lock:
             self._waiting[reservation] = outcome
 
@@ -142,7 +148,7 @@ class LateSettlements:
             if not is_reported and time.monotonic() - began >= LOCK_TIMEOUT_S:
                 is_reported = True
                 self._report(error)
-            time.sleep(max(0.0, ends - time.monotonic()))  # a refused connection fails at once
+            time.sleep(max(0.0, ends - time.monotonic()))  # a refused connection fails before the timeout
             attempt_s = min(2 * attempt_s, _LONGEST_ATTEMPT_S)
         if error is not None and was_refused:
             self._report(error)

@@ -29,7 +29,7 @@ class BudgetLimits:
         self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
         """All budgets.
 
-        A user's budget stays here after it was withdrawn, because calls in progress may still refer to it.
+        The budget of a user stays here after it was removed, because calls in progress may still refer to it.
         """
         self._configured = [_make_limit(budget) for budget in configured]
         self._of_users: Mapping[str, tuple[Limit, ...]] = {}
@@ -66,9 +66,9 @@ class BudgetLimits:
         self.budgets, self._of_users = named, of_users
 
     def make_states(self, rows: Iterable[tuple[str, str, int, int]], at: float) -> list[BudgetState]:
-        """Return the states of budgets at the time *at*.
+        """Return the states of budgets at the time *at*, in seconds since 1970.
 
-        Each row has the text of a scope, the period, and the spent and reserved amounts.
+        Each of *rows* has the text of a scope, the period, the spent amount and the reserved amount.
         """
         states = []
         for text, period, spent, reserved in rows:
@@ -98,7 +98,7 @@ def _make_limit(budget: Budget) -> Limit:
 
 
 def _project(spent: int, elapsed: float | None, unit: str) -> Decimal | None:
-    """Return the amount at the end of the period at the pace so far; see `BudgetState.pace`."""
+    """Return the amount at the end of the period if spending continues as before; see `BudgetState.pace`."""
     if elapsed is None or elapsed < _FIRST_PART:
         return None
     return from_integer(round(spent / elapsed), unit)

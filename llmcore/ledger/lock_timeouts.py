@@ -22,26 +22,30 @@ LOCK_TIMEOUT_S: Final = 10.0
 INLINE_TIMEOUT_S: Final = 1.0
 """The timeout for work that runs in the caller's thread because no thread could be started."""
 DEFAULT_TIMEOUT_S: Final = 0.7
-"""Timeout for a call that can be answered without the ledger.
+"""Seconds to wait for the ledger before a call that continues without it.
 
-Together with `SETTLE_TIMEOUT_S`, it delays a call by less than a second.
+With `SETTLE_TIMEOUT_S`, the ledger delays a call by less than a second.
 """
 SETTLE_TIMEOUT_S: Final = 0.05
-"""Timeout for settling.
+"""Seconds to wait for the ledger before a call returns its answer.
 
-It is short because the caller waits for an answer that is already complete. After the timeout, a thread writes the row.
+The timeout is short, because the answer is already complete. After the timeout, a thread writes the row.
 """
 _PART: Final = 0.9
 FAILING_TIMEOUT_S: Final = 0.02
-"""Timeout for a call if the previous call could not write to the ledger."""
+"""Replaces `DEFAULT_TIMEOUT_S` if the previous call could not write to the ledger."""
 
 
 def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) -> float:
     """Return the deadline for writing the row of a request under *limits*, on the clock of `time.monotonic`.
 
-    A call under a budget waits longer, because it would fail without the ledger. It does not wait beyond its deadline,
-    which is in *left_s* seconds. Other calls continue without the ledger, and keep half of their time for the request.
-    *failing* means that the previous call could not write to the ledger.
+    A call under a budget waits longer, because it would fail without the ledger, but ends before its own deadline.
+    Other calls continue without the ledger, and keep half of their time for the request.
+
+    Args:
+        limits: The limits that count the request.
+        left_s: The seconds until the deadline of the call.
+        failing: True if the previous call could not write to the ledger.
     """
     if any(limit.refuses for limit in limits):
         return time.monotonic() + limit_timeout(DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S, left_s)

@@ -17,7 +17,7 @@ __all__ = ["Claims", "PrunedRows"]
 
 
 class Claims:
-    """The days from which an earlier migration has already copied rows.
+    """Tells from which days an earlier migration has copied rows, and claims the other days.
 
     Args:
         location: The location of the ledger from which rows are copied, the source.

@@ -32,9 +32,9 @@ class Migrated(NamedTuple):
     rows: int
     keys: int
     budgets: int
-    """Budgets whose counters were raised, because rows in the period of the budget were pruned."""
+    """Budgets of *target* whose counters were raised by an amount that no row and no sum of *source* accounts for."""
     deferred: int = 0
-    """Open requests of vendors' batches. They were moved, so only the target can settle them."""
+    """Open requests of vendors' batches. They were moved, so only *target* can settle them."""
 
 
 def migrate(source: Operations, target: Operations) -> Migrated:
@@ -94,7 +94,10 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
     pruned = PrunedRows(source.run("read_pruned", LOCK_TIMEOUT_S), claim.is_new)
     known: Counter[int] = Counter()
     replaced: dict[int, list[LedgerRow]] = {}
-    """Rows of *target* in pruned periods. If *source* no longer has such a row, the sums of *source* include it."""
+    """Rows of *target* from periods that were pruned in *source*, by identity.
+
+    Sums of *source* include such a row if *source* has deleted it.
+    """
     for row in target.run("iterate_rows", query, LOCK_TIMEOUT_S):
         if row.attempt == SUM_ATTEMPT:
             pruned.add_copied(row)
@@ -121,7 +124,7 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
 
 
 def _identify(row: LedgerRow) -> int:
-    """Return a hash of the fields that do not change when a row is copied, or when a lost row gets its outcome."""
+    """Return a hash of the fields that stay equal in a copy, and when a lost row gets its outcome."""
     return hash((row.at, row.call, row.attempt, row.kind, row.provider, row.model, row.count))
 
 
@@ -152,9 +155,10 @@ def _copy_keys(source: Operations, target: Operations) -> int:
 
 
 def _add_pruned(location: str, target: Operations, left: Sequence[Sequence[Any]]) -> int:
-    """Add the amounts in *left* to the counters of the target. No row of the source explains these amounts.
+    """Add the amounts in *left*, which no row and no sum of the source accounts for, to counters of the target.
 
-    Add them only once for each counter: rows that the source prunes later were copied before.
+    Each counter gets its amount at the first run only. Later runs must not add the amounts of rows that
+    the source has pruned since: the target has those rows already, with their costs.
     """
     raised = 0
     for counter, amount in left:

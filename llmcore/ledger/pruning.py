@@ -22,7 +22,10 @@ _DAY_S: Final = 86400
 
 
 def prune(operations: Operations, before: float, zone: ReportZone) -> int:
-    """Replace the closed rows older than *before* by sums of days in UTC and in *zone*. Return the number of rows."""
+    """Replace the closed rows older than *before* by sums of days in UTC and in *zone*.
+
+    Return the number of rows that were replaced.
+    """
     days = operations.run("aggregate", ReportQuery(dimensions=("day",), until=before), LOCK_TIMEOUT_S)
     if not days:
         return 0

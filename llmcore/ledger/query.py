@@ -31,7 +31,10 @@ GROUPS: Final = (
 """The dimensions of a report."""
 
 _AHEAD_S: Final = 366 * 86400
-"""A report includes rows up to a year in the future, because a clock may have been wrong."""
+"""The seconds from now for which a report computes offsets from UTC.
+
+A clock that was wrong may have dated rows in the future.
+"""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 Filters = Mapping[str, str | None]
 """Name of a filter -> the value that a row must have; None for no filter."""

@@ -23,7 +23,7 @@ class Reservation:
         self.at = at
         """The time of the row, in seconds since 1970."""
         self.request: ReserveRequest | None = None
-        """The last attempt to open the row; None before the first attempt."""
+        """What the ledger was last asked to reserve; None before it was asked."""
         self.row: Any = None
         """See `Reserved.row`."""
         self.is_open = False
@@ -40,7 +40,7 @@ class Reservation:
         return self.request.maximum if self.is_open and self.request is not None else 0
 
     def open(self, answer: Reserved) -> None:
-        """Store the row that the ledger has opened."""
+        """Note that the ledger has opened the row, and which row it is."""
         self.row, self.at, self.is_open = answer.row, answer.at, True
 
     def make_settlement(self, outcome: Outcome) -> Settlement:
@@ -50,7 +50,10 @@ class Reservation:
 
 
 def make_local_row(reservation: Reservation, outcome: Outcome) -> LedgerRow:
-    """Return the row of a request that the ledger did not see."""
+    """Return the row of a request that could not be booked in the ledger.
+
+    The caller appends the row to the file next to the ledger.
+    """
     charge, usage = reservation.charge, outcome.usage
     return LedgerRow(
         at=reservation.at,

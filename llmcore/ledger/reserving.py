@@ -33,7 +33,10 @@ from llmcore.support.money import USD, to_nano
 __all__ = ["Reserver"]
 
 MAX_WAIT_S: Final = 10.0
-"""Maximum seconds to wait until reservations are released. Otherwise a caller could wait for its own reservation."""
+"""Maximum seconds to wait for other calls to release reservations.
+
+A caller may itself hold the reservation that it waits for.
+"""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
@@ -106,7 +109,7 @@ class Reserver:
     def check(
         self, charge: Charge, quote: Quote, limits: Sequence[Limit], at: float, left: Callable[[], float]
     ) -> Act[None]:
-        """Check that *limits*, which all refuse, leave enough for several requests; see `Spending.check`."""
+        """Check that *limits*, all of refusing budgets, leave enough for several requests; see `Spending.check`."""
         maximum = self.compute_maximum(quote, limits, exact=True) or 0
         scopes = [limit.scope for limit in limits]
         try:

@@ -263,7 +263,7 @@ class Spending:
         return counters
 
     def closing(self) -> Act[None]:
-        """Close the ledger. Open rows of this process are settled first."""
+        """Close the ledger. A later settlement of this process opens it again."""
         if self.operations.is_created:
             yield self.operations.step("close")
         self.is_prepared = False
@@ -334,7 +334,7 @@ class Spending:
     # -- settling
 
     def _abandon(self, reservation: Reservation) -> None:
-        """Release the reservation of a caller that was cancelled in the meantime."""
+        """Release what the ledger may have reserved for a caller that was cancelled or ran out of time."""
         if reservation.request is not None:
             self._settle_soon(reservation, _NOT_MADE)
 

@@ -22,9 +22,9 @@ from llmcore.support.ledger_rows import LedgerRow
 __all__ = ["Batch", "Spool"]
 
 _REMEMBER_S: Final = 60.0
-"""Seconds for which the ledger remembers a batch after its file was deleted.
+"""Seconds for which the ledger remembers the name of a batch after the file of the batch was deleted.
 
-Another process may have read the file before, and would insert the same rows again.
+Another process may have read the file before. The ledger ignores its rows, because it knows the name.
 """
 
 

@@ -143,7 +143,7 @@ class UsageBook(ProcessBound):
         return sum_rows([*rows], name)
 
     def zone(self, zone: Zone = None) -> ReportZone:
-        """Return a time zone as reports use it. Its methods return when days and months begin.
+        """Return the zone as a `ReportZone`, which computes when days and months begin.
 
         Raises:
             LedgerError: The zone is unknown.

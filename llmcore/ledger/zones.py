@@ -29,7 +29,7 @@ class ReportZone:
 
     Args:
         name: The name to display.
-        get_offset: Returns the offset from UTC in seconds at a time, which is in seconds since 1970.
+        get_offset: Takes seconds since 1970. Returns the offset from UTC at that time, in seconds.
     """
 
     def __init__(self, name: str, get_offset: Callable[[float], int]) -> None:

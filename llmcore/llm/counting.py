@@ -39,13 +39,13 @@ class CountMethods:
         """Count tokens as the server would count them.
 
         Args:
-            content: A text, messages, or a request body. A text is counted without the tokens of a message around
-                it.
+            content: A text, messages, or a request body. On this machine, a text is counted without the tokens of a
+                message around it.
             model: As in `chat`. For an alias, its first model is used.
             api: The format of a request body. If the provider uses another format, the body is translated.
-            on_server: True asks the server, if the provider supports this. Such a count is exact and free; a text
-                counts as a message, and the request waits for `[limits]`. With False, or without support in the
-                provider, the tokens are counted on this machine and nothing is sent.
+            on_server: True asks the server, if the provider supports this. Such a count is exact and free. The server
+                counts a text as a message, and the request waits for `[limits]`. With False, or without support in
+                the provider, the tokens are counted on this machine and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:

@@ -56,9 +56,9 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
 
 
 def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> Generator[Any, Any, Any]:
-    """Return an answer that another call requested. A streaming call also emits the pieces.
+    """Return *result*, an answer from the cache or of another call, marked as cached.
 
-    If *emitted* is not 0, the streaming call has already emitted them.
+    A streaming call also emits the answer as pieces, unless it has emitted some already: *emitted* is their number.
     """
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:

@@ -158,7 +158,7 @@ class Call(msgspec.Struct, kw_only=True):
     backend: Backend
     deadline: Deadline
     key: str | None = None
-    """The cache key; None if the call is neither cached nor shared."""
+    """The cache key; None if the answer is neither cached nor shared with identical calls."""
     ttl: float | None = None
     """The TTL of the answer in the cache, in seconds; None means the cache's TTL."""
     refresh: float | None = None

@@ -11,9 +11,9 @@ __all__ = ["lease"]
 
 
 def lease(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Proceed while this process holds the lease for the call's key, then release the lease.
+    """Acquire the lease for the call's key, proceed, and release the lease.
 
-    If another process stores the answer first, return the stored answer.
+    If another process has the lease, wait for it, and return the answer that the other process stores.
     """
     key, is_held = call.key, False
     if key is not None and call.reads:

@@ -14,7 +14,7 @@ class Measured(NamedTuple):
     """The measures of one text."""
 
     key: object
-    """A key. Texts with equal keys share one request."""
+    """Identifies the request of the text: texts with equal keys share one request."""
     charge: Charge
     """The provider, model, user and tags, which select the budgets."""
     is_cached: bool

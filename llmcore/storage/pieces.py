@@ -99,8 +99,8 @@ class PieceSource:
     async def _save_in_thread(self, save: Callable[..., Any], key: str) -> None:
         """Save in a thread.
 
-        The thread fetches pieces of an async source from this loop. If this task is cancelled, wait until the thread has
-        ended.
+        If the source is asynchronous, the thread fetches its pieces from this event loop. If this task is cancelled,
+        wait until the thread has ended.
         """
         import asyncio
 
@@ -170,4 +170,7 @@ class _Cancelled(Exception):
 
     @staticmethod
     def mark() -> None:
-        """Do nothing. After a cancellation, `PieceSource._cancel` is this method, so a second one does nothing."""
+        """Do nothing.
+
+        After a cancellation, `PieceSource._cancel` is this method, so a second cancellation has no effect.
+        """

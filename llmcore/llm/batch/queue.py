@@ -38,7 +38,7 @@ _STEP: Final = 100
 _PAUSE_S: Final = 0.2
 _MOST_PAUSE_S: Final = 60.0
 _GROWTH: Final = 1.5
-"""The growth factor of the pause between status requests while no batch changes."""
+"""While no batch changes, the pause between two status requests grows by this factor."""
 
 
 class QueueLane:

@@ -71,7 +71,7 @@ class Chunks:
         self._failures = 0
         """The number of consecutive creations that failed."""
         self._refusals = 0
-        """The number of batches that the vendor refused after their creation, since the last batch that it executed."""
+        """The number of batches in a row that the vendor refused after their creation."""
         self._waits_for_room = False
         self._most_size: int | None = None
         """The maximum size of a chunk after the vendor has rejected one; None for the vendor's limit."""
@@ -176,8 +176,8 @@ class Chunks:
         """Return the requests of *chunk*, each with a reservation.
 
         Raises:
-            BudgetError: An earlier process released a reservation before it was interrupted, and the budget has no
-                room for it now.
+            BudgetError: An earlier process released a reservation before that process ended, and the budget has no
+                room to reserve again.
         """
         requests: list[BatchRequest] = []
         for each in self._queue.list_requests(chunk):
