@@ -59,7 +59,7 @@ class LedgerProvider(Protocol):
 
         In one transaction: create missing counters of `request.limits` from the rows of their periods, compare, insert the row,
         and add the maximum to `reserved` of every counter that covers the request, including counters that only other processes
-        use. If a row with `request.key` exists, return that row and reserve nothing. The row belongs to this process: until
+        use. If an open row with `request.key` exists, return that row and reserve nothing. The row belongs to this process: until
         the row is settled, `recover` must be able to tell whether this process is alive. If `request.charge.owner` is set,
         the row belongs to that owner instead: the row stays open after the end of this process, and counts as lost once
         `llmcore.support.ledger_owners.is_past` returns True. `LedgerRow.owner` returns the owner.

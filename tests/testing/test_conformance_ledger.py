@@ -104,13 +104,42 @@ COUNTING_FOUND_BY = {
     "UncertainCostsNothing": ("test_sums_by_several_dimensions", "5, 0, 8"),
     "WeeksBeginOnSunday": ("test_weeks_begin_on_monday", "a week must end on Sunday"),
 }
+_OUTCOME = "test_a_closed_row_has_the_whole_outcome"
+_SELECTED = "test_rows_and_reports_are_selected_by_time_and_each_filter"
+CONTENTS_FOUND_BY = {
+    "BatchesOfAnInstance": (
+        "test_two_instances_record_a_batch_once",
+        "a batch that another process has recorded must change nothing",
+    ),
+    "ComparesThenClaims": (
+        "test_of_several_threads_one_claims_an_alert",
+        "exactly one of 8 threads must claim an alert",
+    ),
+    "DropsRequestIds": (_OUTCOME, "a row must have the fields of its Outcome"),
+    "DropsTiers": ("test_an_open_row_has_the_whole_charge", "an open row must have the fields of its charge"),
+    "DropsTokens": (_OUTCOME, "a row must have the tokens of Outcome.usage"),
+    "ListsFromTheBeginning": (_SELECTED, "iterate_rows with"),
+    "RecordsNoCharacters": (
+        "test_recorded_rows_count_in_every_unit",
+        "record must add the cost and the characters",
+    ),
+    "ReportsFromTheBeginning": (_SELECTED, "aggregate with"),
+    "SortsBackwards": (
+        "test_budgets_are_sorted_by_their_text",
+        "read_budgets must sort the counters by their text",
+    ),
+    "SumsNoOutput": ("test_a_report_sums_each_number", "'output_tokens': (0, 20)"),
+    "TakesMillisecondsForSeconds": (_OUTCOME, "must be in milliseconds"),
+}
 GOOD = {"Sync"}
+EVERY = FOUND_BY | COUNTING_FOUND_BY | CONTENTS_FOUND_BY
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     counting = run_kit("ledger_counting.py", tmp_path_factory, found_by=COUNTING_FOUND_BY)
-    return {**run_kit("ledger.py", tmp_path_factory, found_by=FOUND_BY), **counting}
+    contents = run_kit("ledger_contents.py", tmp_path_factory, found_by=CONTENTS_FOUND_BY)
+    return {**run_kit("ledger.py", tmp_path_factory, found_by=FOUND_BY), **counting, **contents}
 
 
 def test_a_correct_ledger_passes(outcomes: Outcomes) -> None:
@@ -118,10 +147,10 @@ def test_a_correct_ledger_passes(outcomes: Outcomes) -> None:
     assert found <= {"passed", "skipped"}, complaints(outcomes["Sync"])
 
 
-@pytest.mark.parametrize("backend", [*FOUND_BY, *COUNTING_FOUND_BY])
+@pytest.mark.parametrize("backend", EVERY)
 def test_a_broken_ledger_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str) -> None:
-    check_found(outcomes, backend, FOUND_BY | COUNTING_FOUND_BY)
+    check_found(outcomes, backend, EVERY)
 
 
 def test_every_broken_ledger_has_a_reason(outcomes: Outcomes) -> None:
-    assert set(outcomes) - GOOD == FOUND_BY.keys() | COUNTING_FOUND_BY
+    assert set(outcomes) - GOOD == set(EVERY)

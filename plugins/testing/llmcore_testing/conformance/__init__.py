@@ -59,6 +59,7 @@ pytest.register_assert_rewrite(
                 "canary_tests",
                 "embeddings",
                 "ledger_calls",
+                "ledger_contents",
                 "ledger_reports",
                 "ledger_runs",
                 "llm_content",

@@ -28,6 +28,7 @@ from llmcore_testing.conformance.ledger_calls import (
     make_request,
     open_again,
 )
+from llmcore_testing.conformance.ledger_contents import LedgerContents
 from llmcore_testing.conformance.ledger_reports import ReportTests
 from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
 from llmcore_testing.conformance.optional import of, requires
@@ -39,7 +40,7 @@ __all__ = ["LedgerConformance"]
 _DAY = Scope("day")
 
 
-class LedgerConformance(ReportTests, LedgerRunsTests):
+class LedgerConformance(LedgerContents, ReportTests, LedgerRunsTests):
     """Tests the contract `llmcore.contracts.ledger`. The ledger that `provider` returns must be empty.
 
     Override the fixture `opener` too. It returns a function that opens the same ledger again, as another process would.
