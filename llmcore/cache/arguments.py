@@ -35,7 +35,7 @@ def to_canonical_bytes(value: Any) -> bytes:
     """Return canonical bytes, which are equal if and only if values and types are equal. The order of dicts is ignored.
 
     Raises:
-        NotDataError: The value is or contains an object that is not data.
+        NotDataError: The value, or a value in it, has no canonical bytes, such as a lock.
         RecursionError: The value contains itself.
     """
     kind = type(value)
@@ -121,7 +121,7 @@ def _encode_object(kind: type, value: Any) -> bytes:
 
 
 def _list_fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
-    """Return the fields of *value*; None if *value* is not a data object."""
+    """Return the names and values of the fields of a dataclass, model, struct or named tuple; None for other values."""
     if dataclasses.is_dataclass(kind):
         names: Iterable[str] = [field.name for field in dataclasses.fields(kind)]
     elif hasattr(kind, "__struct_fields__"):

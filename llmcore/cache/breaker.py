@@ -79,7 +79,7 @@ class Breaker:
         return self._stop is not None and (self._probe_at is None or not self._probe_in_caller())
 
     def after_fork(self) -> None:
-        """Start a probe thread in the child process; see `forks.ForkAware`."""
+        """If the breaker is open, start a probe thread in the forked child; see `forks.ForkAware`."""
         if self._stop is not None:
             self._start_probes()
 
@@ -103,7 +103,8 @@ class Breaker:
     def run_if_open(self, function: Callable[[], None]) -> bool:
         """If the breaker is open, call *function*; return whether the breaker is open.
 
-        The lock of the breaker is held during the call, so that the breaker cannot close. So *function* must not wait.
+        *function* must not wait, because the lock of the breaker is held during the call. The lock keeps the breaker
+        open.
         """
         with self._lock:
             if self._stop is None:
@@ -169,4 +170,4 @@ def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: f
         while breaker._probe():  # noqa: SLF001 - this function is part of the breaker
             if breaker._try_close(stop):  # noqa: SLF001 - this function is part of the breaker
                 return
-        del breaker  # drop the reference: an unused breaker can then be collected, and this thread ends
+        del breaker  # without this reference, an unused breaker can be collected, which ends this thread

@@ -22,7 +22,7 @@ from llmcore.errors import CacheError
 __all__ = ["Options", "make_decorator"]
 
 Wrappers = tuple[Callable[..., Any], Callable[..., Any]]
-"""The wrapper of a function, and the function that becomes the attribute `refresh` of the wrapper."""
+"""The wrapper that replaces the cached function, and the function to set as the wrapper's attribute `refresh`."""
 
 
 def make_decorator(values: Values, options: Options) -> Decorator:

@@ -112,7 +112,8 @@ class CachedFunction:
     def look_up(self, call: Call) -> Act[Found]:
         """Look up the result.
 
-        Remove unusable data. Otherwise, a process that waits for the result would find this data and stop waiting.
+        Unusable data is removed from the cache. Otherwise, another process that waits for the result would take the
+        data for it and stop waiting.
         """
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:
@@ -124,7 +125,7 @@ class CachedFunction:
         return found.hit and bool(found.due) and found.due <= time.time()
 
     def make_renewal(self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]) -> Renewal:
-        """Return the renewal of the result; *run* runs the function."""
+        """Return the `Renewal` that refreshes the result; *run* runs the function."""
 
         def is_due(kept: bytes) -> Act[bool]:
             return self.is_due((yield from self.values.evaluate(kept, self.codec)))

@@ -62,7 +62,8 @@ class _Pending(NamedTuple):
     number: int
     """The number of the latest request for this invalidation.
 
-    A request that arrives while the invalidation is carried out stays pending.
+    Each request gets a higher number. So a request that arrives while the invalidation is being carried out stays
+    pending.
     """
     is_requested: bool
     """True if the application requested the invalidation.

@@ -33,8 +33,8 @@ class Leases:
     def __init__(self, store: CacheStore, *, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
-        # Re-entrant: in a thread that holds this lock, the garbage collector may end a call, and so abandon the
-        # call's lease.
+        # Re-entrant: in a thread that holds this lock, the garbage collector may end a call, which takes the lock to
+        # abandon the call's lease.
         self._lock = forks.lock()
         self._start()
         forks.watch(self)
@@ -101,7 +101,7 @@ class Leases:
             is_acquired = yield from self._store.call_lease_operation(
                 "acquire", key, self._holder, self._lease_s
             )
-        except GeneratorExit:  # a closing generator must not yield another step
+        except GeneratorExit:  # a closing generator must not yield the release
             raise
         except BaseException:
             with self._lock:
@@ -117,7 +117,7 @@ class Leases:
         """Run *work*; release the lease if *work* fails or is cancelled."""
         try:
             return (yield from work)
-        except GeneratorExit:  # a closing generator must not yield another step: the lease expires
+        except GeneratorExit:  # a closing generator must not yield the release, so the lease expires
             self._abandon(key)
             raise
         except BaseException:

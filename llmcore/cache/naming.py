@@ -81,7 +81,8 @@ def _describe_code(code: types.CodeType) -> Iterator[bytes]:
 def _describe_value(value: Any, seen: set[int]) -> bytes:
     """Return bytes that identify *value*.
 
-    These are the content of data, the code of a function, or a random token for any other object.
+    For plain data, they contain the data; for a function, a digest of its code; for a module, its name. Any other
+    object gets a random token.
     """
     if isinstance(value, types.FunctionType):
         where = f"{value.__module__}.{value.__qualname__}".encode()

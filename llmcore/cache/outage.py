@@ -45,7 +45,7 @@ class Outage:
         return self._entries.get(key)
 
     def pin(self, key: str) -> None:
-        """If *key* has an older value, serve it until the outage ends, because a new entry depends on this value."""
+        """If *key* has an older value, serve it until the outage ends, because a new entry may depend on it."""
         with self._lock:
             value = None if self._clock() >= self._stale_until else self._entries.get(key)
             if value is not None:

@@ -44,7 +44,7 @@ class Renewal(NamedTuple):
     is_due: Callable[[bytes], Act[bool]]
     """A function that returns whether the stored data is usable and must still be refreshed."""
     make: Callable[[], Act[None]]
-    """A function that makes and stores the result, and raises an error if this fails."""
+    """A function that makes and stores the result. If the result cannot be made, the function raises an error."""
 
 
 _RUNNING: Final = float("inf")

@@ -23,7 +23,8 @@ class Stats:
         This attribute is an atomic C function, because a lock would cost more than all other steps of a hit.
         """
         self._read = 0
-        """The number of reads of the counter. Each read increases the counter by one, which must not count as a hit."""
+        """The number to subtract from the counter: its own reads, and hits that `record_unusable` turned into misses.
+        """
         self.misses = self.errors = 0
 
     @property

@@ -75,7 +75,7 @@ class CacheStore:
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The key of the last failure. Probes use it, because other nodes of a cluster may still answer for other keys."""
+        """The key whose operation failed last. Probes read it, because in a cluster only its node may be down."""
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(
@@ -162,7 +162,7 @@ class CacheStore:
     def pin(self, key: str) -> None:
         """During an outage, keep the value of *key* in memory until the outage ends.
 
-        A new entry depends on this value.
+        An entry that is stored during the outage may depend on it, for example on the stamp of a tag.
         """
         self._standby.pin(key)
 

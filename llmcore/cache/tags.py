@@ -64,7 +64,7 @@ class Tags:
         return stamps
 
     def get_stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
-        """Return the existing stamps; the backend is called once for all stamps that are not in memory."""
+        """Return the stamps that exist, by tag. One call of the backend reads all stamps that are not in memory."""
         # Take the last bytes, because bytes in memory may start with the header of the store.
         stamps = {
             tag: near[-_STAMP_SIZE:]

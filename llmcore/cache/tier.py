@@ -19,19 +19,19 @@ __all__ = ["Tier"]
 
 
 class Tier:
-    """A memory cache in front of a backend. There are two ways to notice writes of other processes.
+    """A memory cache in front of a backend. The tier notices the writes of other processes in one of two ways.
 
-    If the backend has `version`, the tier calls `version` at each look-up, so this method must be fast. If the
-    backend has `watch`, the backend reports changes. A backend without either method has no tier.
+    If the backend has the method `version`, the tier calls it at each look-up, so it must be fast. If the backend has
+    the method `watch`, the backend reports each changed key. A backend without either method has no tier.
 
-    While the version or the reports are missing, no entry is served. If the backend is unreachable, an outage begins,
-    and the outage may serve the entries for a while (`begin_outage`). Otherwise the entries are dropped.
+    While the version or the reports are missing, the tier serves no entry. With *outages*, the tier keeps its entries:
+    if the circuit breaker opens, `begin_outage` moves them to an `Outage`, which may serve them for a while.
 
     Args:
         provider: The backend.
         size: Maximum size in bytes.
-        outages: True to keep the entries during an outage. If False, all entries are dropped as soon as reports are
-            missing.
+        outages: True to keep the entries for an outage. If False, all entries are dropped as soon as the version or the
+            reports are missing.
         clock: Returns monotonic seconds.
     """
 
@@ -82,7 +82,7 @@ class Tier:
         outages: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> Tier | None:
-        """Return a tier; None if *provider* has neither a version nor reports, or *size* is 0."""
+        """Return a tier, or None if *provider* cannot report changes or *size* is 0."""
         if not size:
             return None
         tier = cls(provider, size, outages=outages, clock=clock)
@@ -114,10 +114,12 @@ class Tier:
         return self._entries.get(key) if self._listening else None
 
     def look_up(self, key: str) -> tuple[bytes | None, int | None]:
-        """Return the value as `get` does, and the state to pass to `put` with the backend's value.
+        """Return the value as `get` does, and the state of the backend.
 
-        The method does not read the version again. If the version has changed meanwhile, the next look-up drops the
-        key.
+        After a miss, the caller reads the backend, and passes the backend's value and this state to `put`.
+
+        The state is the one that `get` found. If the backend has changed since, the next look-up drops the changed
+        keys.
         """
         value = self.get(key)
         return value, self._epoch if self._lost_at is None else None
@@ -129,7 +131,7 @@ class Tier:
             key: The key of the value.
             value: The value in the backend.
             expires: Expiry in seconds since 1970; 0 for never.
-            epoch: The result of `epoch` before the backend was called. If the state has changed since then,
+            epoch: The state that `epoch`, `look_up` or `record_write` returned. If the state has changed since then,
                 the value may be outdated, so it is not stored.
         """
         ttl = expires - time.time() if expires else None
@@ -230,7 +232,7 @@ class Tier:
             return None
 
     def _synchronise(self, version: int | None) -> None:
-        """Remove the entries that have changed up to *version*."""
+        """Remove the entries that changed between `_epoch` and *version*."""
         with self._lock:
             if version is None:
                 self._mark_lost()
@@ -246,7 +248,10 @@ class Tier:
                 self._entries.delete(key)
 
     def _find_changes(self, version: int) -> tuple[int, Sequence[str] | None]:
-        """Return the version of the backend and the keys that changed since `_epoch`; None if any key may have changed."""
+        """Return the version of the backend, and the keys that changed since `_epoch`.
+
+        The keys are None if any key may have changed.
+        """
         if self._changes_since is None or self._epoch is None:
             return version, None
         try:

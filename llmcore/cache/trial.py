@@ -23,7 +23,7 @@ _TTL_S: Final = 10.0
 
 
 def try_operations(backend: Backend, errors: list[LLMCoreError] | None = None) -> Act[dict[str, str]]:
-    """Return the operations that fail, by name, each with the reason. The errors are added to *errors*.
+    """Return the name of each operation that fails, with the reason. The errors are added to *errors*.
 
     The result is empty if all operations work. If an operation shows that the backend is unreachable, the remaining
     operations are not tried. Other entries are not touched.

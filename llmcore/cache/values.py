@@ -33,7 +33,7 @@ class Values:
         self.leases = Leases(store)
         self.refresher = Refresher(store, self.leases)
         self.invalidations = 0
-        """How often a pattern or everything was invalidated.
+        """The number of invalidations of a pattern or of everything.
 
         If this number changes during a run, the result of the run is not cached.
         """

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COROUTINE: Final = 0x80
 """The value of `inspect.CO_COROUTINE`. Importing inspect takes longer than a cached answer."""
 _LONGEST: Final = 40
-"""Maximum length of an argument in the corrected call that an error proposes. A longer one is shown as "..."."""
+"""Maximum length of an argument in the corrected call that an error proposes. A longer argument is shown as "..."."""
 
 
 def check_argument_names(function: F) -> F:

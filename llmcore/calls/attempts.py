@@ -1,4 +1,4 @@
-"""Attempts: retry under one deadline. Only this module sends a request a second time."""
+"""Attempts: retry under one deadline. No other module sends a request a second time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits for the attempts of a call and for its duration."""
+    """The maximum number of attempts of a call, and its timeouts."""
 
     attempts: int = 4
     """The maximum number of attempts, including the first."""

@@ -153,7 +153,7 @@ class Backend:
         return self._offline
 
     def locate(self, *paths: tuple[str, ...]) -> tuple[str, str | None]:
-        """Return the place and the line of the first path in *paths* that is set.
+        """Return where the first path in *paths* that is set stands, and the text of its line.
 
         If no path is set, return the table of this provider's kind.
         """

@@ -28,9 +28,9 @@ def call_backend(
     """Run *step*, which calls *backend*, and return its result.
 
     Raises:
-        LLMCoreError: The provider's error. A foreign exception becomes an error of the class *otherwise*. If *otherwise* is
-            `ProviderError`, a TimeoutError becomes `Timeout` and an OSError becomes `Unavailable`. The foreign
-            exception is not chained, because it may contain the request with its headers.
+        LLMCoreError: The provider's error. An exception of another class becomes an error of the class *otherwise*. If
+            *otherwise* is `ProviderError`, a TimeoutError becomes `Timeout` and an OSError becomes `Unavailable`. The
+            foreign exception is not chained, because it may contain the request with its headers.
     """
     try:
         return (yield step)
@@ -98,7 +98,7 @@ def with_timeout(backend: Backend, step: Step, seconds: float) -> Step:
 
 
 def track(step: Step, sending: Sending) -> Step:
-    """Return *step*, which sends a request, so that the provider can report to *sending*."""
+    """Return the step *step*, during which the provider can report to *sending* that it sends a request."""
     wait = step.awaiting
     awaiting = None if wait is None else partial(sending.awaiting, wait)
     return Step(partial(sending.blocking, step.blocking), awaiting, *step.args)

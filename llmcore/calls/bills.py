@@ -36,7 +36,7 @@ def make_bill_reader(settings: Settings, catalogue: Catalogue, name: str) -> Bil
 def find_billed_providers(
     settings: Settings, catalogue: Catalogue, names: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Return a dict: provider that reads bills -> those of *names* whose requests its bill contains.
+    """Return the providers that read bills, each with those of *names* whose requests its bill contains.
 
     *names* are the providers and instances in the ledger. An instance with its own `base_url` is left out, because its
     requests go to another server.

@@ -18,8 +18,8 @@ class Bucket:
     """A bucket of units that refills at a steady rate. The caller holds the lock and passes the current time.
 
     In any window of w seconds, callers take at most `rate * w` units plus the burst. A request that is larger than
-    the burst waits for a full bucket and leaves the bucket in debt. For a window with such a request, the bound is
-    `rate * w` plus the units of the request.
+    the burst waits for a full bucket and leaves the bucket in debt. In a window with such a request, callers take at
+    most `rate * w` units plus the units of the request.
     """
 
     __slots__ = (
@@ -42,14 +42,14 @@ class Bucket:
         self.interval = interval
         """Seconds until one unit is refilled."""
         self.burst_s = burst_s
-        """The capacity, in seconds of refill."""
+        """The seconds in which an empty bucket becomes full."""
         self.full_at = full_at
         """The time at which the bucket will be full again."""
         self.ahead = 0.0
         """The number of units that waiting requests will take."""
         self._taken = 0
         self._alone_since = 0
-        """The ticket of the most recent `take` that found the bucket full."""
+        """The ticket of the last `take` that found the bucket full. Older tickets get no refund."""
         self._tickets: list[int] = []
         self._debts: list[float] = []
         """Debts in seconds until the bucket is full, in ascending order.
@@ -95,8 +95,8 @@ class Bucket:
     def give_back(self, ticket: int, units: float) -> None:
         """Refund *units* of *ticket*, as if `take` had never taken them.
 
-        Without the `take`, the bucket might have been full for some time, and a full bucket does not refill. The
-        refund is therefore at most the lowest debt that a later `take` found.
+        The refund is at most the lowest debt that a later `take` found: without the units, the bucket would then have
+        been full, and a full bucket does not refill.
         """
         if ticket < self._alone_since:
             return

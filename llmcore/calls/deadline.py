@@ -19,7 +19,7 @@ class Deadline:
         self._at = clock() + seconds
 
     def start(self) -> None:
-        """Restart the time of the call now."""
+        """Set the deadline to the full time of the call from now."""
         self._at = self._clock() + self._seconds
 
     def left(self) -> float:

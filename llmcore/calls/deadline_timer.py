@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["DeadlineTimer"]
 
 _LONGEST_S: Final = 3600.0
-"""Maximum seconds between two checks of the deadline. An event loop accepts no infinite time."""
+"""Maximum seconds between two checks of the deadline.
+
+A limit is needed, because an event loop accepts no infinite delay.
+"""
 
 
 class DeadlineTimer:

@@ -1,11 +1,11 @@
-"""Drivers run a call: sync or async, with or without emitted pieces.
+"""Drivers run a call: sync or async, with or without pieces for a caller.
 
 A driver runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
-exception. Before the throw, the driver drops its own reference to the exception, because this reference would keep
-the exception alive.
+exception. After the throw, the driver drops its own reference to the exception. Otherwise the driver's frame and the
+exception's traceback would keep each other alive.
 
-A step can complete although its task was cancelled (`Interrupted`). The call then gets the result first. At the next
-yield, the driver throws the cancellation.
+A step can complete although its task was cancelled (`Interrupted`). The driver then sends the result into the call
+first, and throws the cancellation at the next yield of the call.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts about a failed call that the host has and the provider lacks."""
+    """The facts about a failed call that the host knows and the provider does not."""
 
     backend: Backend
     model: str
@@ -109,7 +109,7 @@ def _summarize(error: ProviderError, facts: CallFacts) -> str:
 
 
 def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None]:
-    """Return the place of the setting that caused *error*, and the line of the file that has the setting, if any."""
+    """Return the place of the setting or argument that caused *error*, and the line of the file, if a file sets it."""
     if isinstance(error, Timeout) and facts.timeout_s is not None:
         return f"timeout={facts.timeout_s:g}", None
     if _is_about_model(error) and facts.model_path is None and facts.model:
@@ -118,7 +118,7 @@ def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None
 
 
 def _is_about_model(error: ProviderError) -> bool:
-    """Return whether another model could help. It cannot if the fix names `base_url`: then the address is wrong."""
+    """Return whether another model could help. If the fix names `base_url`, the address is wrong, so it could not."""
     if isinstance(error, NotFound):
         return error.fix is None or "base_url" not in error.fix
     return isinstance(error, BadRequest | ContentFiltered)
@@ -160,9 +160,9 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
 
 
 def _fix_rate(error: RateLimited, backend: Backend) -> str:
-    """Return the configuration line that sets the limit reported by the server.
+    """Return the line that sets requests_per_minute in [limits] to the server's limit.
 
-    If the configured limit is not above the reported one, return a line that halves the configured limit.
+    If the configured limit is not higher than the server's, the line sets half of the configured limit.
     """
     allowed: Any = getattr(error.limits, "requests_limit", None)
     rate = allowed if isinstance(allowed, int) and allowed > 0 else _REQUESTS_PER_MINUTE

@@ -40,7 +40,10 @@ class Caller:
         self.step: Step | None = None
         """The step that waits for the next piece or the end of the flight."""
         self.flight: Flight
-        """The flight that the caller waits for. After a failure, this is the flight of the retry."""
+        """The flight that the caller waits for.
+
+        If the flight fails and is retried, this becomes the flight of the retry.
+        """
         self.seen = 0
         """The number of pieces that the caller has taken."""
         self.wake: Callable[[], None] | None = None
@@ -147,8 +150,8 @@ class Flight:
     def take_piece(self, caller: Caller) -> Any:
         """Return the next piece for *caller*; END if no new piece has arrived.
 
-        After a failure, a caller that has taken a piece does not join the retry. The lock prevents taking a
-        piece and joining the retry at the same time.
+        After a failure, a caller that has taken a piece does not join the retry. Taking a piece needs the lock, because
+        a caller must not take a piece and join the retry at the same time.
         """
         with self.lock:
             if caller.flight is not self or caller.seen >= len(self.pieces):

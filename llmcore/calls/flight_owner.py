@@ -43,7 +43,7 @@ class Owner(Protocol):
         """Wait until *caller* can continue."""
 
     def cancel(self) -> None:
-        """End the call after its last caller has left. The method does not wait."""
+        """End the call after its last caller has left, without waiting for the clean-up."""
 
     def end(self) -> None:
         """End the call and wait for the clean-up."""
@@ -53,9 +53,12 @@ class Owner(Protocol):
 
 
 def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
-    """Return a step that waits until *caller* can continue. If the call has no owner yet, the step starts the call first.
+    """Return a step that waits until *caller* can continue.
 
-    The step returns False if a blocking caller would wait for its own thread.
+    If the call has no owner yet, the step starts the call first.
+
+    For a blocking caller, the step returns False if the caller's own thread runs the call, because the wait would never
+    end.
     """
     owner = flight.owner
     if owner is None:
@@ -185,14 +188,18 @@ class TaskOwner:
         self._task.add_done_callback(self._finish)
 
     def handle_piece(self) -> Step | None:
-        """See `Owner.handle_piece`. The task waits until the callers have taken enough of the pieces."""
+        """See `Owner.handle_piece`.
+
+        If too many pieces wait for callers, the task pauses until the callers have taken some.
+        """
         self._flight.wake_callers()
         return self._pause if len(self._flight.pieces) >= self._wanted + self._flight.ahead else None
 
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`.
 
-        After the last caller's timeout, the call gets `Expired` and can raise a more specific error.
+        If the last caller's deadline passed, the call gets `Expired` in place of the cancellation, and can raise a more
+        specific error.
         """
         import asyncio
 
@@ -305,4 +312,4 @@ def _fail_blocking() -> None:
 
 
 def _get_no_limit() -> None:
-    """Return None, which means no time limit, for a caller that waits until the call has ended."""
+    """Return None, which means no time limit: the last caller waits until the call has ended."""

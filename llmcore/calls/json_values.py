@@ -36,7 +36,7 @@ A number that neither int nor float represents exactly is a `Decimal`.
 MAX_DEPTH: Final = 100
 """Maximum nesting.
 
-The JSON parsers of all known servers accept at least 128 levels. A value that is nested deeper is usually a mistake.
+The JSON parsers of all known servers accept at least 128 levels, and a value with more than 100 is usually a mistake.
 """
 
 _LONG: Final = 1 << 64
@@ -122,7 +122,7 @@ def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> 
 
 
 def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[str, JsonValue]:
-    """Normalise a dict with a name that is not exactly a str: a subclass of str becomes str, other types are faults."""
+    """Normalise a dict whose names are not all exactly str: a subclass becomes str, another type is a fault."""
     plain: dict[str, Any] = {}
     for name, item in value.items():
         if not isinstance(name, str):

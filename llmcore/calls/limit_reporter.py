@@ -19,7 +19,10 @@ _BATCH: Final = 256
 
 
 class Reporter:
-    """Returns permits as soon as they are posted, and reports at intervals. The thread ends when the process is idle."""
+    """Returns permits as soon as they are posted, and sends reports at intervals, both in one thread.
+
+    The thread ends when the process is idle.
+    """
 
     def __init__(
         self, send: Callable[[Sequence[PermitReturn]], None], report: Callable[[], float | None]

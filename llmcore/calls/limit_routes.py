@@ -1,4 +1,4 @@
-"""The scopes of a call in a shared store of rate limits, and the state of each scope as this process knows it.
+"""The scopes of a call in a shared store of rate limits, and the last known state of each scope.
 
 A scope is the calls that share one rule of [limits]: the calls of a model, or the calls of a provider.
 """
@@ -24,15 +24,18 @@ class _Held(Protocol):
 
 
 class ScopeState:
-    """The state of one scope as this process knows it. Each pair is a value for requests and a value for tokens."""
+    """The last known state of one scope. Each pair is a value for requests and a value for tokens."""
 
     def __init__(self, scope: LimitScope) -> None:
         self.scope = scope
         self.full_at = (float("-inf"), float("-inf"))
-        """The times at which the buckets of the scope will be full again, by the store's report at the time `seen_at`."""
+        """The times at which the scope's buckets will be full again. The store reported them at the time `seen_at`."""
         self.seen_at = float("-inf")
         self.spent_until = [0.0, 0.0]
-        """The times at which this process's share of each limit is full again, after its calls during an outage."""
+        """The times at which this process's share of each limit is full again.
+
+        Only calls during an outage take from the share.
+        """
 
     def record(self, debts_s: tuple[float, float], now: float) -> None:
         """Record a report of the store: the seconds until each bucket is full."""
@@ -115,7 +118,10 @@ def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Ro
 
 
 def keep_concurrency(rule: Limit, processes: int) -> Limit:
-    """Return *rule* without its rates. Its slots are divided by *processes*; with 0 processes, they are left out."""
+    """Return *rule* with its slots divided by *processes* and without its rates.
+
+    With 0 processes, it has no slots either.
+    """
     if processes and rule.concurrency:
         return Limit(concurrency=max(1, rule.concurrency // processes))
     return Limit()
@@ -134,8 +140,8 @@ def make_reports(
 ) -> tuple[ScopeReport, ...]:
     """Return the reports on the scopes of a provider: for each scope, the calls of *held* that have slots.
 
-    After an outage, *processes* is the number that divided the limits during the outage, and the reports also contain the
-    use of the rates. Otherwise, *processes* is None.
+    After an outage, *processes* is the number by which the limits were divided during the outage. The reports then also
+    contain the requests and tokens that this process used in the outage. Otherwise, *processes* is None.
     """
     reports = []
     for state in states:

@@ -264,7 +264,7 @@ class Limits:
 def compute_duration(
     rules: Mapping[str, Limit], loads: Mapping[tuple[str, str], tuple[int, int]]
 ) -> float | None:
-    """Return the minimum seconds that the rate limits allow for *loads*; None if no limit applies.
+    """Return the seconds that *loads* take at least under the rate limits; None if no limit applies.
 
     Args:
         rules: The rules, as in `Limits`.

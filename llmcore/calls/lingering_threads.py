@@ -51,7 +51,7 @@ def _watch_exit() -> None:
         if _is_watching:
             return
         _is_watching.append(True)
-    # the only hook that runs before Python waits for the threads; concurrent.futures uses it too
+    # no other hook runs before Python waits for the threads; concurrent.futures uses it too
     register: Any = getattr(threading, "_register_atexit", None)
     if register is not None:
         try:

@@ -32,7 +32,7 @@ _has_thread = False
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* in the background loop and wait for its result.
 
-    If this thread already runs another loop, that loop is blocked meanwhile.
+    If this thread already runs another loop, that loop is blocked during the wait.
 
     Raises:
         LLMCoreError: This thread already runs a loop, and the system cannot start another thread; or Python is

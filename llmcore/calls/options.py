@@ -1,4 +1,4 @@
-"""Read a provider's options from any structure that the plugin's author may have chosen."""
+"""Read a provider's options, which the plugin may define as a msgspec structure, dataclass, named tuple or dict."""
 
 from __future__ import annotations
 

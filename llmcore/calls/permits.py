@@ -25,7 +25,10 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""Minimum seconds that an earlier wake-up must save. A smaller saving does not move the wake-up of a waiting call."""
+"""Minimum seconds that an earlier wake-up must save.
+
+If an earlier wake-up would save less, the waiting call keeps its time.
+"""
 
 
 class Capacity:
@@ -67,7 +70,7 @@ class Capacity:
         )
 
     def count_waiting(self, tokens: int, sign: int) -> None:
-        """Count a request as waiting (*sign* is 1), or no longer as waiting (*sign* is -1)."""
+        """Add a waiting request to the counts (*sign* is 1), or remove one that stopped waiting (*sign* is -1)."""
         for bucket in self.buckets:
             bucket.ahead += sign * (tokens if bucket.of_tokens else 1)
 
@@ -137,7 +140,7 @@ class Permit(msgspec.Struct, eq=False):
     """The buckets from which the permit took units, each with the ticket."""
     number: int = 0
     counted: bool = False
-    """True if the permit counts as waiting for the capacity that all models share."""
+    """True if the permit is counted among those that wait for the capacity that all models share."""
     armed: float = 0.0
     """The time at which the waiting call checks the limits again, even without a wake-up."""
     _news: bool = False
@@ -298,7 +301,7 @@ class ProviderQueue:
         self._count(permit, queue, -1)
 
     def recheck(self, permit: Permit, now: float) -> None:
-        """Serve the queues after the call of *permit* woke up. The permit is then granted or waiting again."""
+        """Serve the queues after the call of *permit* woke up. If *permit* is not granted, its call waits again."""
         permit.armed = NEVER
         self.serve(now)
         permit.reset()

@@ -1,6 +1,6 @@
 """End the traceback of an error at the public method that the application called.
 
-The frames below belong to drivers and generators. These frames do not help a reader, and they keep the call's
+The frames below that method belong to drivers and generators. They do not help a reader, and they keep the call's
 variables alive.
 """
 

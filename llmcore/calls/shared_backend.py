@@ -21,7 +21,7 @@ _METHODS = ("request_permit", "return_permits", "report_process")
 
 
 class _Options:
-    """Reads the options of the cache from [limits.shared], and everything else from the settings."""
+    """Reads the options of the cache from [limits.shared], and all other values from the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -52,7 +52,7 @@ _SHORT_S: Final = 2.0
 """If a call has fewer seconds left, a timer ends its request to the store, because connecting may take longer."""
 _LEAST_S: Final = 0.001
 _IDLE_S: Final = 60.0
-"""After this many seconds without a call, a process does not count among those that share the limits."""
+"""After this many seconds without a call, a process is not counted among those that share the limits."""
 
 
 class SharedPermit(msgspec.Struct, eq=False):
@@ -114,7 +114,7 @@ class SharedLimits:
         self._used: dict[str, float] = {}
         """Provider -> time of the last call."""
         self._known_until: dict[str, float] = {}
-        """Provider -> time until which the store knows this process, unless the store loses its data."""
+        """Provider -> the time at which the store forgets this process, unless the store loses its data before."""
         self._held: dict[str, SharedPermit] = {}
         """The calls that have slots in the store."""
         self._closed = False
@@ -298,7 +298,7 @@ class SharedLimits:
             return
         permit.released = True
         self._near.release(permit.near, 0)
-        self._post(permit, route, 0)  # the call may be in the store's queue
+        self._post(permit, route, 0)  # removes the call if it waits in the store's queue
 
     def _make_id(self) -> str:
         return f"{self._process}:{next(self._numbers)}"
@@ -318,7 +318,7 @@ class SharedLimits:
                 return
             now = time.monotonic()
             self._retry_at = now + _PROBE_S
-            # if the store knows this process now, expect it to know this process after the outage too
+            # if the store knows this process now, assume that the store still knows this process after the outage
             self._known_until = {name: math.inf for name, until in self._known_until.items() if now < until}
             self._share = Limits(self._rules, empty_since=now, adapt=self._divide)
         self._near.update_slots()
@@ -344,7 +344,7 @@ class SharedLimits:
         return self._counts.get(provider, self._processes)
 
     def _count_known(self, provider: str, now: float) -> int:
-        """Return the number of processes if the store should know this process, otherwise 0; see `PermitRequest.processes`."""
+        """Return the number of processes; 0 if the store may have forgotten this one (`PermitRequest.processes`)."""
         return self._counts.get(provider, 0) if now < self._known_until.get(provider, 0.0) else 0
 
     def _divide(self, provider: str, rule: Limit) -> Limit:
@@ -389,7 +389,7 @@ class SharedLimits:
             return _PROBE_S
         if was_outage:
             self._end_outage()
-        # set this last: the calls of the outage are reported with the earlier number of processes, which divided the share
+        # set this last: the reports on the outage need the numbers by which the limits were divided
         self._counts = counts
         return self._lease_s / _REPORTS
 

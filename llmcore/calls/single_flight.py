@@ -20,7 +20,7 @@ from llmcore.calls.steps import Step
 __all__ = ["READ_AHEAD", "FlightResult", "Flights"]
 
 READ_AHEAD: Final = 16
-"""The number of pieces of a backend's stream that may wait for a caller.
+"""The maximum number of pieces that a call may produce before a caller takes them.
 
 More pieces mean fewer task switches, but more memory.
 """
@@ -58,7 +58,7 @@ class Flights:
         """Run one call for all concurrent callers with the same *key*.
 
         After a failure, callers without any piece retry once, together. If the retry fails too, all of them receive its
-        error. There is no retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
+        error. An error with `LLMCoreError.answered` is not retried, because the server may bill each answer.
 
         Args:
             key: The key. Calls with the same key must have the same result.

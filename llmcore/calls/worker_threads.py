@@ -43,7 +43,7 @@ class _Job:
 
 
 class WorkerThreads:
-    """A pool of at most *size* daemon threads. Threads start on demand; at most 64 wait for further calls."""
+    """A pool of at most *size* daemon threads. Threads start on demand, and at most 64 idle threads are kept."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -107,7 +107,7 @@ class WorkerThreads:
 
 _workers: Final = WorkerThreads(_USUAL)
 _for_callers: Final = WorkerThreads(_CALLERS)
-"""The threads for blocking calls. The caller's own thread waits for the result."""
+"""The threads for blocking callers, whose own threads wait for the result."""
 
 
 def allow_workers(count: int) -> None:
@@ -169,7 +169,7 @@ def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: f
 
 
 def _unwrap(function: Any) -> Any:
-    """Return the provider's method without its wrappers: partial functions, and the function that tracks requests."""
+    """Return the provider's method in *function*: remove partial functions and the function that tracks requests."""
     while isinstance(function, functools.partial):
         function = next(filter(callable, function.args), function.func)
     return function
