@@ -55,7 +55,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "ended", "refused"]
     """`running`, `ended` or `refused`.
 
-    `ended`: the vendor executes no further request: all are done, or the batch expired or was cancelled.
+    `ended`: the vendor executes no further request, because all are done, or the batch expired or was cancelled.
     `refused`: no request was executed.
     """
     created_at: float = 0.0

@@ -55,7 +55,10 @@ def make_engines(core: Core) -> Engines:
 
 
 class _Worker:
-    """The Cores and the event loop of this process. They live as long as the process, because the next chunk may need them."""
+    """The Cores and the event loop of this process.
+
+    They are kept until the process ends, because the next chunk may need them.
+    """
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -86,7 +89,7 @@ class _Worker:
         return result
 
     def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
-        """Return what the run of *chunk* uses: the Core, the sender, and the `Room` for requests in flight."""
+        """Return the Core, the sender and the `Room` for requests in flight with which *chunk* runs."""
         key = sha256(_encode(msgspec.structs.replace(chunk, requests=[]))).digest()
         found = self._senders.get(key)
         if found is None:

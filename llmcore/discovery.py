@@ -304,9 +304,9 @@ def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
 
 
 def _make_sort_key(folder_name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 0.10 after 0.9.
+    """Return a key by which 0.10 sorts after 0.9.
 
-    An interrupted upgrade leaves two versions of a distribution in one folder; the newer one is used.
+    An interrupted upgrade leaves two versions of a distribution in one folder, of which the newer one is used.
     """
     return [
         (int(part), "") if part.isdecimal() else (-1, part)

@@ -172,7 +172,7 @@ def call_in_child(function: Callable[[], object]) -> None:
 def was_free(lock_: Lock) -> bool:
     """Return whether only the fork itself held *lock_* at the moment of the fork.
 
-    If so, the state that the lock guards is consistent.
+    If so, no code was changing the state that the lock guards.
 
     Call this function only in `before_fork` and `after_fork`.
     """
@@ -255,7 +255,7 @@ def _stop_imports(waited_s: float) -> bool:
 
 
 def _count_slow_imports(waited_s: float) -> int:
-    """Return the number of other threads for whose imports the fork still waits after *waited_s* seconds."""
+    """Return the number of other threads that are importing and for which the fork must wait longer than *waited_s*."""
     me = threading.get_ident()
     return sum(
         thread != me and _get_import_timeout(frame) > waited_s for thread, frame in get_frames().items()
@@ -265,8 +265,8 @@ def _count_slow_imports(waited_s: float) -> int:
 def _acquire_late_locks(names: list[str]) -> None:
     """Acquire the locks of modules that were imported after this fork began.
 
-    Such a module registered its fork hooks too late: for this fork, Python calls the hook that releases the
-    lock, but not the hook that acquires it.
+    Such a module registered its fork hooks after Python had called the hooks that acquire locks. For this fork, Python
+    calls only its hook that releases the lock.
     """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)

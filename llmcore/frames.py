@@ -12,9 +12,9 @@ __all__ = ["get_frames"]
 def get_frames() -> dict[int, FrameType]:
     """Return the current frame of each thread, by its ident.
 
-    Python 3.11 holds the lock of the list of threads while it creates the frames. Creating a frame may start a
-    garbage collection, and so let another thread run. If the other thread ends then, it holds the GIL while it waits
-    for the lock, and the process hangs (python/cpython#106883).
+    Python 3.11 holds the lock of the list of threads while it creates the frames. Creating a frame may start a garbage
+    collection, in which another thread may run. If that thread ends, it waits for the lock and holds the GIL, so the
+    process hangs (python/cpython#106883). Therefore the collection is off meanwhile.
     """
     collects = sys.version_info < (3, 12) and gc.isenabled()
     if collects:

@@ -38,7 +38,7 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
     "llmcore-any-llm": "llmcore-openai-optimized",
     "llmcore-openai-compatible": "llmcore-openai-optimized",
 }
-"""Plugin -> another plugin that it needs. Neither is on a package index, so the install line names both."""
+"""Plugin -> the plugin that it needs. Neither is on a package index, so the install line names both."""
 
 _ROOT: Final = Path(__file__).parents[1]
 

@@ -19,11 +19,10 @@ _OWNERS: Final = frozenset(
 
 
 class Interrupted(BaseException):
-    """A step completed although its task was cancelled in the meantime.
+    """A step completed although its task was cancelled.
 
-    The step raises this exception for its driver.
-
-    The driver sends the result into the call first, and throws the cancellation in at the next yield.
+    The step raises this exception for the driver. The driver sends the result of the step into the call, and throws the
+    cancellation at the next yield of the call.
     """
 
     def __init__(self, value: Any, error: Exception | None, cancellation: asyncio.CancelledError) -> None:

@@ -85,7 +85,7 @@ class Loader:
         return function
 
     def get_outcome(self, claim: Claim) -> PluginBroken | bool:
-        """Return the error of a claim that failed to load, True for a loaded claim, and False for an unused claim."""
+        """Return the error of a claim that failed to load, True for a loaded claim, or False for one not loaded yet."""
         done = self._loaded.get(claim)
         return (done.error or True) if done else False
 

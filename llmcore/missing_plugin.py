@@ -70,14 +70,14 @@ def get_noun(kind: str) -> str:
 def make_not_found_error(
     kind: str, name: str, *, names: Sequence[str], found: Found, blocked: Sequence[Claim], limit: str
 ) -> PluginNotFound:
-    """Return the error for a name that no plugin offers, or whose plugins may not be loaded.
+    """Return the error for a name that no plugin offers, or only plugins that `LLMCORE_PLUGINS` excludes.
 
     Args:
         kind: The requested kind.
         name: The requested name, with or without a distribution in front.
         names: The available names.
         found: The metadata of all installed distributions.
-        blocked: Plugins that offer the name but that `LLMCORE_PLUGINS` excludes.
+        blocked: The plugins that offer the name and that `LLMCORE_PLUGINS` excludes.
         limit: The value of `LLMCORE_PLUGINS`.
     """
     distribution, _, short = name.rpartition(":")

@@ -10,7 +10,7 @@ __all__ = ["ProcessBound"]
 
 
 class ProcessBound:
-    """Base of objects that raise an error when they are pickled or copied."""
+    """Base class of objects that raise an error when they are pickled or copied."""
 
     __slots__ = ()
 

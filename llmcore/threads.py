@@ -75,9 +75,9 @@ def start_thread(thread: threading.Thread) -> bool:
 def run_bounded(work: Callable[[], T], seconds: float) -> T:
     """Call *work*, code of a plugin, and wait at most *seconds* for its result.
 
-    *work* runs in a daemon thread. It runs in this thread if no thread can be started, or if this thread is importing a
-    module: *work* may need the lock of that module. If *work* fails in the daemon thread because it needs the main thread
-    or an event loop, it runs again in this thread.
+    *work* runs in a daemon thread. It runs in this thread, without a limit, if *seconds* is 0 or less, if no thread can
+    be started, or if this thread is importing a module, whose lock *work* may need. If *work* fails in the daemon
+    thread because it needs the main thread or an event loop, it runs again in this thread.
 
     Raises:
         Overdue: *work* did not return in time.

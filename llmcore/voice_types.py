@@ -47,7 +47,7 @@ class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """The properties of a speech that are known before the request is sent."""
+    """The properties of a speech that the provider knows before the request is sent."""
 
     voice: str = ""
     """The id of the voice that will speak: the configured voice if the caller did not choose one."""

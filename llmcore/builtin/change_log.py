@@ -32,7 +32,7 @@ _NUMBER: Final = struct.Struct(">Q")
 def is_change(slot: bytes | memoryview) -> bool:
     """Return whether *slot* belongs to the log.
 
-    Such a slot contains no entry; eviction and sweeper skip it.
+    Such a slot contains no entry, so the evictor and the sweeper skip it.
     """
     return slot[: len(_PREFIX)] == _PREFIX
 

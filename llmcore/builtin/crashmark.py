@@ -55,7 +55,7 @@ class CrashMark:
     def is_last(self) -> bool:
         """Return whether no other process uses the data.
 
-        After the result True, no other process can begin to use the data until `release` is called.
+        If so, no other process can begin to use the data before `release`.
         """
         return _flock(self._fd, exclusive=True, wait=False)
 

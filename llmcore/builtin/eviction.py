@@ -50,9 +50,9 @@ class _Candidate(NamedTuple):
 class Evictor:
     """Keep one store below *max_size* bytes.
 
-    Several processes may evict at the same time. Each process leaves an eighth of the space free, or a third
-    in a small file, for two reasons: each process checks the size only now and then, and LMDB writes new
-    pages before it frees old ones.
+    Each process leaves an eighth of the space free, or a third in a small file. The free space is needed because
+    several processes write at the same time, each checks the size only now and then, and LMDB writes new pages before
+    it frees old ones.
     """
 
     def __init__(

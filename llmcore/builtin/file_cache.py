@@ -339,7 +339,10 @@ class FileCache:
 
 
 def _make_generator() -> Callable[[], float]:
-    """Return a separate random generator: an application that seeds the global one relies on its numbers."""
+    """Return a separate random generator.
+
+    Use of the global one would change the numbers that an application gets from its seed.
+    """
     import random  # lazy: only `lfu` needs it
 
     return random.Random().random  # noqa: S311 - the numbers are not secret

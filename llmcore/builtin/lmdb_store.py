@@ -66,7 +66,7 @@ class Store:
         """
         self._uses = 0
         self._trim_at = 0
-        """The map is made again when the resident bytes of mapped files reach this number; 0 if the bytes must be measured first."""
+        """The map is made again when this many bytes of mapped files are resident; 0 if the number is not known yet."""
         # Acquire these locks in this order. They keep this process from remapping or closing LMDB during one
         # of its transactions.
         self._writing = forks.lock()
@@ -222,7 +222,7 @@ class Store:
             submit(self._trim, otherwise=lambda: None)
 
     def _trim(self) -> None:
-        """Make the map again, which drops its resident pages."""
+        """Make the map again. The new map has no resident pages."""
         with self._writing, self._reading:
             if self._env is not None:
                 self._env.set_mapsize(self._env.info()["map_size"])

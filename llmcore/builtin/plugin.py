@@ -158,7 +158,7 @@ def _create_file(options: FileOptions) -> object:
     try:
         return FileCache(options)
     except CacheFolderError as error:
-        if options.cache_dir is not None:  # if the user chose a folder, do not use another place
+        if options.cache_dir is not None:  # the user chose the folder: do not store entries elsewhere
             raise
         problem = error.message
     logger(__name__).warning("%s; entries are kept in the memory of this process", problem)

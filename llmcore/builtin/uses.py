@@ -43,12 +43,12 @@ _AGE_NS: Final = 3600 * 10**9
 _FRESH: Final = 16
 """A record is renewed when it is older than 1/16 of the idle time of evicted entries, so that entries in use never look unused."""
 _DECAY: Final = 16
-"""A count decreases by one for each period without a new record.
+"""A count decreases by one after each period without a new record.
 
-A period is 16 times the idle time of evicted entries.
+The period is this many times the idle time of evicted entries.
 """
 _ROOMY_NS: Final = 5 * 10**9
-"""The time for which a file is assumed to stay less than half full."""
+"""Maximum nanoseconds for which `roomy` is valid. After that, the size of the cache is read again."""
 _SLOWNESS: Final = 10
 _MOST_RECENT: Final = 2**14
 SAMPLE: Final = 8

@@ -16,12 +16,12 @@ __all__ = ["resolve"]
 def resolve(
     models: Mapping[str, Any], owner: Callable[[Path], Layer], provider: str
 ) -> tuple[dict[str, tuple[str, ...]], list[ConfigError]]:
-    """Return every alias with its models, and the faults. Aliases of aliases are resolved.
+    """Return the models of every alias, and the faults in [models]. An alias in an alias is replaced by its models.
 
     Args:
         models: The merged table [models].
         owner: Returns the layer that defines a key.
-        provider: The configured provider, for the fix of a model without a provider.
+        provider: The configured provider. If a model has no provider, the fix suggests this one.
     """
     resolver = _Resolver(models, owner, provider)
     return {name: resolver.resolve(name) for name in models}, resolver.faults

@@ -51,7 +51,7 @@ class _Check:
 
     @cached_property
     def _tables(self) -> frozenset[str]:
-        """The names of the tables of plugins. They are read only if a name is not a section of the schema."""
+        """The names of the tables that plugins declare. They are needed only for a name that is not in `SECTIONS`."""
         from llmcore.config.tables import list_table_names
 
         return list_table_names()
@@ -72,7 +72,7 @@ class _Check:
                 self._check_list(path, value)
             elif not isinstance(value, Mapping):
                 self._report_not_a_table(path, value)
-            elif name in SECTIONS:  # the table of a plugin is checked where it is used
+            elif name in SECTIONS:  # a table that a plugin declares is checked when the plugin is used
                 checks.get(name, self._check_keys)(path, value)
 
     def _check_profiles(self, value: Any) -> None:
@@ -127,7 +127,7 @@ class _Check:
                 self._check_table(key, value, LIMIT_KEYS)
 
     def _check_list(self, path: Path, value: Any) -> None:
-        """Check a list of tables, or single entries by index (environment variables set single entries)."""
+        """Check a list of tables, or single entries by index, as environment variables set them."""
         tables = get_tables(value)
         in_file = isinstance(self.layer, FileLayer)
         one_table = in_file and isinstance(value, Mapping) and any(parse_index(key) is None for key in value)

@@ -1,4 +1,4 @@
-"""Adapts `llmcore config set KEY VALUE` in the errors of plugins to the configuration in use."""
+"""Adapt `llmcore config set KEY VALUE` in the errors of plugins to the configuration in use."""
 
 from __future__ import annotations
 

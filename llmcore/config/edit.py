@@ -205,12 +205,12 @@ def _get_table(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str
 
 
 def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
-    """Return the table for *parts*, which start with an index of the list.
+    """Return the table for *parts*, whose first item is an index of the list.
 
-    Append an entry if the index is the next one.
+    The index after the last entry appends one.
 
     Raises:
-        IndexError: The entry does not exist, or is not a table.
+        IndexError: The index is higher than the next one, or the entry is not a table.
     """
     index = parse_index(parts[0])
     if index == len(entries):

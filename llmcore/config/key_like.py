@@ -38,7 +38,7 @@ def _is_key(text: str) -> bool:
 
 
 def find_key_faults(layer: Layer) -> list[ConfigError]:
-    """Return a fault for each model of *layer* that looks like a key."""
+    """Return a fault for each model name in *layer* that looks like an API key."""
     return [
         layer.fault(
             path,

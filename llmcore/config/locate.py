@@ -47,7 +47,7 @@ def locate(text: str) -> dict[Path, Place]:
     are returned.
     """
     scanner = _Scanner(text)
-    with suppress(_Stop, RecursionError):  # such an error is reported without a column
+    with suppress(_Stop, RecursionError):  # keys after the fault have no position
         scanner.read_document()
     return scanner.places
 

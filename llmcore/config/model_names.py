@@ -32,12 +32,12 @@ def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
 
 
 def to_list(members: Sequence[str], index: int, meant: str) -> str:
-    """Return *members* as a TOML list, with *meant* at *index*."""
+    """Return *members* as a TOML list, with *meant* in place of the item at *index*."""
     return "[" + ", ".join(f'"{meant if at == index else each}"' for at, each in enumerate(members)) + "]"
 
 
 class ModelNames:
-    """Finds the correct name of a misspelt model in the tables of plugins, without asking a server."""
+    """Finds the correct name of a misspelt model in the plugins' lists of models, without asking a server."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self._settings = settings
@@ -53,9 +53,10 @@ class ModelNames:
     def split(self, name: str) -> tuple[str, str]:
         """Return provider and model of *name*, which contains a colon.
 
-        The whole name may be a model of the configured provider, as `llama3.2:1b` is a model of Ollama. The name of
-        an instance, or of a provider with a table in the configuration, always means that provider. The name of a
-        provider never contains a slash.
+        The part before the colon is the provider if it names an instance or a provider with a table in the
+        configuration. Otherwise, the whole name may be a model of the configured provider, as `llama3.2:1b` is a model
+        of Ollama. A name with a slash before the colon is always such a model, because the name of a provider contains
+        no slash.
         """
         head, _, model = name.partition(":")
         own = self._settings.llm.provider

@@ -117,7 +117,7 @@ class SharedLimitsSettings(msgspec.Struct, frozen=True):
     name: str
     """The name of a cache provider or instance."""
     path: Path
-    """The path of the name, for errors."""
+    """The path of the setting that names the cache, for errors."""
     processes: int = 1
     """The number of processes to assume until the store reports the number."""
     lease_s: float = 20.0
@@ -133,7 +133,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """normal or full."""
     enabled: bool
     layer: Layer | None = None
-    """The layer that sets `enabled`. If a call needs a ledger that is off, its error says which layer turned it off."""
+    """The layer that sets `enabled`. If the ledger is off and a call needs the ledger, the error names this layer."""
     line_to_set: Callable[[Path, str], str] | None = None
     """See `Settings.line_to_set`."""
     provider: str = "sqlite"

@@ -90,7 +90,7 @@ class _Check:
                 self._check_table(kind, name)
 
     def _check_use(self, kind: str, name: str, used: str) -> None:
-        """Check the provider that an instance uses. The provider may have the same name as an instance."""
+        """Report *used*, which the instance *name* uses, if no installed provider has that name."""
         instances = self._settings.instances(kind)
         error = self._find_missing(kind, used)
         if error is None:
@@ -142,7 +142,7 @@ class _Check:
         self.missing.append(error)
 
     def _check_table(self, kind: str, name: str) -> None:
-        """Report [kind.name] if *name* is neither a known provider nor an instance: its options have no effect."""
+        """Report [kind.name], which has no effect if *name* is neither a known provider nor an instance."""
         path = (kind, name)
         known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
         if name in known or not isinstance(self._settings.get(path), Mapping):

@@ -149,7 +149,7 @@ class _Check:
                 )
 
     def _list_keys(self) -> list[str]:
-        """Return the keys to name in an error."""
+        """Return the known keys, for the error about an unknown key."""
         return list(self.fields)
 
     def _find_value(self, field: Field) -> _Setting | None:

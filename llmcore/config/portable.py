@@ -66,7 +66,7 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
-    """Return the settings of *tree*. Settings in variables of this process are ignored.
+    """Return the settings of *tree*. The variables of this process add no settings; `env:` references read them.
 
     Raises:
         ConfigError: A reference cannot be resolved in this process.

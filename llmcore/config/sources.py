@@ -68,7 +68,7 @@ def find_project_file(cwd: Path) -> Path | None:
 def is_present(path: Path) -> bool:
     """Return whether *path* exists, readable or not.
 
-    A folder without permission to enter counts as empty, and a warning is logged.
+    A file in a folder that may not be entered counts as absent, and a warning is logged.
     """
     kind = classify_path(path)
     if kind is PathKind.NO_PERMISSION:
@@ -117,7 +117,7 @@ def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env
 
 
 def _name_file(name: str, origin: str) -> str:
-    """Return the line that names the file *name* in place of the wrong name."""
+    """Return the line that passes the file *name* in place of the missing file."""
     import shlex
 
     return f'load("{name}")' if origin == "argument" else f"export {origin}={shlex.quote(name)}"

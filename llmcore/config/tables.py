@@ -70,7 +70,7 @@ def hide_table_secrets(settings: Settings, catalogue: Catalogue) -> None:
         try:
             fields = get_fields(catalogue.load_table(name).options)
         except PluginError:
-            continue  # values that look like secrets are still hidden
+            continue  # values that look like secrets are hidden without the plugin too
         for field in fields.values():
             if mentions(field.type, Secret):
                 settings.hide((name, field.key))

@@ -1,7 +1,7 @@
 """The environment variables that llmcore reads, and a warning for variables with similar names.
 
-For example, `LLMCORE_BUDGET__LIMIT` lacks an underscore. If llmcore ignored this variable silently, a program
-would run without its budget.
+For example, `LLMCORE_BUDGET__LIMIT` is a misspelt `LLMCORE__BUDGET__LIMIT`. If llmcore ignored this variable silently,
+a program would run without its budget.
 """
 
 from __future__ import annotations

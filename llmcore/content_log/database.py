@@ -92,7 +92,7 @@ class LogFile:
         """Return the newest *limit* entries that contain all of *words*, newest first. Case is ignored.
 
         Args:
-            words: Parts of words. Each must occur in the prompt or the answer.
+            words: Texts to search for, such as parts of words. Each must occur in the prompt or the answer.
             model: The model, or `provider:model`.
             limit: The largest number of entries; None for all.
         """

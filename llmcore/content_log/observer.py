@@ -48,7 +48,7 @@ class ContentLog(Observer):
     """The observer that writes the log. A log that cannot be written is reported once, and never fails a call.
 
     Args:
-        path: The path of the file; None if no folder can contain it.
+        path: The path of the file; None if the user has no home directory that could contain it.
         redaction: Removes secrets from every text.
         keep_s: Seconds after which an entry is deleted; None for never.
     """

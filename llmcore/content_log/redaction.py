@@ -16,7 +16,7 @@ __all__ = ["Redaction", "find_keys"]
 
 REDACTED: Final = "[redacted]"
 _SHORTEST_KEY: Final = 6
-"""Minimum length of a key. A shorter value of a variable may be an ordinary word of a text."""
+"""Minimum length of a key. A shorter value may be an ordinary word, so it is not removed from texts."""
 _DATA: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]{64,}")
 
 
@@ -28,7 +28,7 @@ class Redaction:
         self._keys = sorted((key for key in keys if len(key) >= _SHORTEST_KEY), key=len, reverse=True)
 
     def clean(self, text: str) -> str:
-        """Return *text* without secrets. The number of characters replaces the content of an attached file."""
+        """Return *text* without secrets, and with the length of each attached file in place of its content."""
         text = _DATA.sub(lambda found: f"{found[0].partition(',')[0]},... ({len(found[0])} characters)", text)
         for key in self._keys:
             text = text.replace(key, REDACTED)

@@ -67,7 +67,7 @@ class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     """The id of the project or workspace."""
     requests: int | None = None
-    """None if the vendor does not count requests."""
+    """The number of requests; None if the vendor does not count them."""
     amounts: Mapping[str, int] = {}
     """Kind -> number of tokens or characters."""
 
@@ -102,7 +102,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def normalize_tier(name: str | None) -> str:
-    """Return the service tier as bills name it: `STANDARD` for None, "default", "auto" and the like."""
+    """Return the name of the service tier in bills. None, "default", "auto" and similar names become `STANDARD`."""
     lowered = (name or "").lower()
     return STANDARD if lowered in _STANDARD_NAMES else lowered
 

@@ -40,7 +40,7 @@ def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
 
 
 def get_thinking_limit(parameters: Mapping[str, Any]) -> int:
-    """Return the reasoning tokens that an answer may have in addition to its limit; 0 if no parameter allows any."""
+    """Return the reasoning tokens that an answer may have in addition to its limit; 0 if no parameter sets any."""
     most = 0
     for name, inner in _THINKING:
         value = parameters.get(name)

@@ -31,7 +31,7 @@ SUM_KEYS: Final = (
     "kind", "provider", "model", "served", "state", "uncertain", "estimated", "tier_asked", "tier", "error", "user",
     "tags", "cost_source",
 )  # fmt: skip
-"""The fields that a sum shares with its rows. Rows without a cost have a separate sum."""
+"""The fields that are equal in a sum and in its rows. Rows with a cost and rows without one have separate sums."""
 SUM_AMOUNTS: Final = (
     "count", "cost", "saved", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens",
     "cache_write_12h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
@@ -47,8 +47,8 @@ def list_edges(first: float, before: float, edges: Iterable[float] = ()) -> list
     Args:
         first: The time of the oldest row.
         before: The time before which rows are pruned. A fraction of a second is dropped.
-        edges: Further edges, such as the midnights of a time zone. Midnights in UTC are always edges, because budgets count
-            by days in UTC.
+        edges: Further edges in seconds since 1970, such as the midnights of a time zone. Midnights in UTC are always
+            edges, because budgets count by days in UTC.
     """
     start, end = int(first // _DAY_S) * _DAY_S, int(before)
     return sorted({*range(start, end, _DAY_S), *(int(edge) for edge in edges if start < edge < end), end})

@@ -220,10 +220,12 @@ class Settlement(NamedTuple):
 
     request: ReserveRequest
     row: Any
-    """`Reserved.row`; None if the caller was cancelled before it received the row. Then find the row by `request.key`.
+    """`Reserved.row`; None if the caller was cancelled before it received the row.
 
-    If `Charge.owner` was set, a later process may settle the row: it finds the row with `iterate_rows` and passes the
-    `LedgerRow.id`.
+    The ledger then finds the row by `request.key`.
+
+    If `Charge.owner` was set, a later process may settle the row: it finds the row with `iterate_rows` and passes
+    `LedgerRow.id` as *row*.
     """
     at: float
     """`Reserved.at`."""

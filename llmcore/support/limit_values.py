@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 BURST_S: Final = 1.0
-"""The burst of a rate, in seconds of refill. The burst is at least one unit."""
+"""The burst of a rate: the units that refill in this many seconds, but at least one unit."""
 
 
 REMEMBERED_S: Final = 50.0
@@ -48,7 +48,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     tokens: int
     """The tokens to reserve."""
     patience_s: float
-    """The maximum wait in seconds. A call that cannot be granted in this time does not join the queue."""
+    """The maximum wait in seconds. If the permit cannot be granted in this time, the call does not join the queue."""
     lease_s: float
     """A slot of a concurrency limit becomes free if `report_process` does not renew it for this many seconds."""
     arrived: int = 0
@@ -62,8 +62,8 @@ class PermitRequest(msgspec.Struct, frozen=True):
     processes: int = 0
     """The number of processes that the store reported last; 0 if the store may have forgotten this process.
 
-    If the number is not 0, a store that does not know this process has lost its data. It then grants no slot until this
-    number of processes have reported the slots of their calls, or one lease has passed.
+    If the number is not 0, a store that does not know this process has lost its data. The store then grants no slot
+    until this number of processes have reported the slots of their calls, or one lease has passed.
     """
 
 
@@ -78,7 +78,7 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     wait_s: float | None = None
     """The predicted wait in seconds; None if the call waits for another call to end."""
     pause_s: float = 0.0
-    """The seconds after which the call must ask again. A call that asks much later has lost its place in the queue."""
+    """The seconds after which the call must ask again. A call that asks much later loses its place in the queue."""
     arrived: int = 0
     """The place in the queue."""
     wants_report: bool = False
@@ -106,8 +106,10 @@ class ScopeReport(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
     """The ids of the calls that have a slot of this scope."""
     debts_s: tuple[float, float] = (0.0, 0.0)
-    """Lower bounds of the debts in requests and in tokens, in seconds, that the process knows. The store raises its own
-    values to them, because it may have lost the true ones in a restart."""
+    """Lower bounds of the debts of requests and of tokens, in seconds, as the process knows them.
+
+    The store raises its debts to these bounds, because it may have lost the debts in a restart.
+    """
     spent_s: tuple[float, float] = (0.0, 0.0)
     """The amounts that the process used during an outage, in seconds of refill. The store adds them to the debts."""
 

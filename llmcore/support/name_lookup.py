@@ -16,11 +16,14 @@ from llmcore.threads import start_thread
 __all__ = ["LookUpTimeout", "connect", "look_up"]
 
 _KEPT_S: Final = 5.0
-"""Seconds for which a result is used. After the timeout of a slow look-up, the caller's next attempt finds the result."""
+"""Seconds for which a result is used.
+
+If a slow look-up exceeds the timeout, the caller's next attempt finds its result.
+"""
 
 _lock = forks.lock()
 _lookups: dict[tuple[str, int], tuple[Future[list[Any]], list[float]]] = {}
-"""Host and port -> the look-up, and a list that is empty until the look-up ends and then has the time of the end."""
+"""Host and port -> the look-up, and a list to which the end of the look-up appends its time."""
 
 
 class LookUpTimeout(socket.gaierror, TimeoutError):

@@ -31,8 +31,8 @@ __all__ = ["Sending", "get_headers", "mark_sent", "track_sending"]
 class Sending:
     """The state of one request: sent or not sent. The provider sets the state, and the host reads it.
 
-    The object is thread-safe. The host may withdraw a request that has not left. After that `mark_sent` raises, so
-    the request cannot leave: a request that the host books as unsent is never sent.
+    The object is thread-safe. The host may withdraw a request that has not left. After that, `mark_sent` raises. So a
+    request that the host books as unsent is never sent.
     """
 
     __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn", "headers")

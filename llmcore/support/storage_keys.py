@@ -38,7 +38,7 @@ No part of a key may begin with it.
 
 _EXPECTED: Final = 'parts joined by "/", such as "reports/2026/november.txt"'
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_\-]{4,200}(?:\.[A-Za-z0-9_\-]{1,20})?")
-"""Matches parts that are certainly acceptable: longer than every reserved name, with at most one dot inside.
+"""Matches parts that need no further check: they are longer than every reserved name, with at most one dot inside.
 
 This check makes listings faster.
 """

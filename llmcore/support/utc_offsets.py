@@ -22,9 +22,9 @@ def get_local_offset(at: float) -> int:
 
 
 def find_offsets(get_offset: Callable[[float], int], since: float, until: float) -> Sequence[tuple[int, int]]:
-    """Return the offsets from UTC in a period: pairs of a moment and the offset from then on, latest first.
+    """Return the offsets from UTC in a period, as pairs of a moment and the offset from that moment on, latest first.
 
-    The moments are the start of the period, in the last pair, and each change of the offset.
+    The last pair has the start of the period. Each other pair has a moment at which the offset changes.
 
     Args:
         get_offset: Returns the offset in seconds at a moment.

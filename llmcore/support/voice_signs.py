@@ -12,7 +12,7 @@ from llmcore.types import AudioFormat
 __all__ = ["HEAD_BYTES", "RAW", "Mp3Frame", "detect_format", "has_enough_bytes", "is_text", "read_mp3_frame"]
 
 HEAD_BYTES: Final = 64
-"""For a format with a signature: the number of bytes to examine before any byte of an answer is passed on."""
+"""For a format with a signature, this many bytes are examined before the first byte of an answer is passed on."""
 RAW: Final[frozenset[AudioFormat]] = frozenset({"pcm", "ulaw", "alaw"})
 """Formats without a signature: they contain only samples.
 
@@ -91,7 +91,7 @@ def detect_format(data: bytes, *, frames: int = 1) -> AudioFormat | None:
 
     Args:
         data: The file or its beginning.
-        frames: How many consecutive MP3 frames to require: raw samples may contain a single frame header by
+        frames: The number of consecutive MP3 frames to require, because raw samples may contain one frame header by
             chance.
     """
     if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":

@@ -68,8 +68,8 @@ def is_unknown_length(size: int) -> bool:
 def read_wav_head(data: bytes | bytearray) -> WavHead | None:
     """Return the header; None if *data* ends before the samples.
 
-    For a data chunk of 0 bytes `size` is 0, not None. The remaining file shows whether the chunk is empty or its length
-    is unknown.
+    If the header gives the data chunk 0 bytes, `size` is 0, not None. Then the chunk is empty or has an unknown length,
+    and the rest of the file shows which.
 
     Raises:
         NotAudio: *data* is not a WAV file.

@@ -136,7 +136,7 @@ class _Worker:
         return len(self._waiting)
 
     def send(self, call: _Call) -> None:
-        """Start a call. If the process has ended, the call fails soon afterwards."""
+        """Send a call to the process. If the process has ended, the call fails soon afterwards."""
         message = (self._number, call.function.__module__, call.function.__qualname__, call.data)
         with self._lock:
             self._waiting[self._number] = call.future

@@ -31,7 +31,10 @@ __all__ = [
 def update(
     db: apsw.Connection, counters: Iterable[Counter], *, spent: Amount, reserved: Amount
 ) -> list[Counter]:
-    """Add *spent* and *reserved* to *counters*, which this transaction has read; return the updated counters."""
+    """Add *spent* and *reserved* to *counters*, and return the updated ones.
+
+    This transaction must have read *counters*.
+    """
     updated = []
     for period, scope, text, spent_before, reserved_before, alerted in counters:
         now = Counter(
@@ -89,7 +92,7 @@ def read_budgets(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> lis
 
 
 def make_empty(scopes: Iterable[Scope], at: float) -> list[Counter]:
-    """Return the counters of *scopes* in a ledger without rows."""
+    """Return counters for *scopes* with all amounts 0, as in a ledger without rows."""
     empty = [Counter(get_period(scope.per, at), scope, scope.text(), 0, 0, 0) for scope in scopes]
     return sorted(empty, key=lambda counter: counter.text)
 

@@ -50,7 +50,7 @@ class Database:
         self.after_checkpoint: Callable[[apsw.Connection], None] = lambda _: None
         """A function that the thread of a checkpoint calls with a second connection.
 
-        It must not write. A fork waits until it returns.
+        The function must not write. A fork waits until the function returns.
         """
         # Re-entrant: the garbage collector may settle a call in a thread that already holds the lock.
         self.lock = forks.lock()

@@ -80,7 +80,7 @@ def measure(
 
 
 def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
-    """Return the percentiles 50 and 95 of all values in *parts*, which are sorted; None if there are no values."""
+    """Return the percentiles 50 and 95 of all values in the sorted lists *parts*; twice None for no values."""
     parts = [part for part in parts if part]
     size = sum(map(len, parts))
     if not size:
@@ -96,7 +96,7 @@ def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
 
 
 def _find_rank(parts: Sequence[Sequence[float]], rank: int) -> float:
-    """Return the value that would have the index *rank* in one sorted list of all values."""
+    """Return the value at the index *rank* in the sorted list of all values."""
     ends = [(0, len(part)) for part in parts]
     while sum(end - start for start, end in ends) > max(_FEW, 4 * len(parts)):
         low = min(part[start] for part, (start, end) in zip(parts, ends, strict=True) if start < end)

@@ -31,7 +31,7 @@ _VERSION: Final = 2
 _LATENCIES: Final = f"{_VERSION} latencies"
 """The name of the stored latencies."""
 _FEWEST_ROWS: Final = 20_000
-"""A report of fewer rows does not use stored sums."""
+"""The minimum number of rows of a report that uses stored sums."""
 _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
 """The seconds between the end of a day and the time when its sums may be stored."""

@@ -205,8 +205,8 @@ class SqliteLedger(Runs):
         """See `LedgerKeys.read_keys`.
 
         Raises:
-            LedgerUnavailable: See `LedgerKeys.read_keys`. The error is also raised if the file was deleted
-                while it was open: without keys, a gateway would serve everybody.
+            LedgerUnavailable: See `LedgerKeys.read_keys`. The error is also raised if the file was deleted while it was
+                open. A gateway would take a ledger without keys as permission to serve everybody.
         """
         if not self.database.is_open:
             return self._read(keys.read_keys, timeout_s, [])
@@ -242,7 +242,7 @@ class SqliteLedger(Runs):
             self._owners.close()
 
     async def aclose(self) -> None:
-        """See `close`. Closing does not wait, so it runs in the event loop."""
+        """See `close`, which does not wait and so runs in the event loop."""
         self.close()
 
     def after_fork(self) -> None:

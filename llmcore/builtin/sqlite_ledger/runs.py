@@ -93,7 +93,7 @@ class Runs:
 
     @property
     def has_claims(self) -> bool:
-        """True if a claim of this process may have items."""
+        """True if a claim of this process may still have items."""
         return bool(self._claims)
 
     def close_runs(self) -> None:
@@ -104,7 +104,7 @@ class Runs:
             database.close()
 
     def _change(self, run: str, work: Callable[[apsw.Connection], Any], timeout_s: float) -> None:
-        """Run *work*, unless the run was forgotten."""
+        """Run *work*, unless the file of the run was deleted."""
 
         def change(db: apsw.Connection) -> None:
             work(db)

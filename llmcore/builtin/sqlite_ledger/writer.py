@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
-"""A function that runs in a transaction. It makes all its decisions before its first write."""
+"""A function that runs in a transaction.
+
+To refuse, it must return before its first write, because the transaction is committed.
+"""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The default timeout for locks of other processes."""

@@ -38,7 +38,7 @@ class RequestDeadline:
         self._ends = time.monotonic() + (default_s if timeout_s is None else timeout_s)
         self._idle_s = idle_s
         self.begun = False
-        """True if the head of the answer has arrived. The provider sets the value, and `idle_s` counts from then on."""
+        """True if the head of the answer has arrived. The provider sets it, and `idle_s` applies from then on."""
 
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping.get` has the parameter
         """Return the seconds for *step*: connect, read, write or pool."""
@@ -51,7 +51,10 @@ class RequestDeadline:
 
     @contextmanager
     def apply(self) -> Iterator[None]:
-        """Make `get_deadline` return this deadline inside the block, for an HTTP client inside of an SDK."""
+        """Make `get_deadline` return this deadline inside the block.
+
+        The HTTP client in an SDK reads the deadline this way.
+        """
         token = _current.set(self)
         try:
             yield

@@ -59,10 +59,10 @@ def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
     Args:
         raised: The exception of the HTTP client. The function reads the exception and does not store it.
         provider: The provider's name.
-        address: The server, without password and query.
+        address: The address of the server, without password and query.
         text: The class and the message of *raised*, scrubbed; see `scrub`.
         begun: True if the head of the answer had arrived.
-        proxy: The proxy that may be shown; empty if there is none.
+        proxy: The proxy's address without its password, for errors; empty for none.
     """
     if isinstance(raised, TimeoutError):
         return Timeout(f"{address} did not complete its answer in time", provider=provider)
@@ -84,7 +84,7 @@ def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
 
 
 def was_sent(raised: BaseException) -> bool:
-    """Return False if it is certain that no byte of the request has reached the server."""
+    """Return False if certainly no byte of the request has reached the server, otherwise True."""
     return not any(kind.__name__ in _NOT_CONNECTED for kind in type(raised).__mro__)
 
 

@@ -34,11 +34,11 @@ class ReportServer:
 
     Args:
         provider: The provider's name.
-        address: The server, without password and query.
-        key: The admin key, which is removed from texts.
+        address: The address of the server, without password and query.
+        key: The admin key. It is removed from the texts of errors.
         key_source: The variable or option of the admin key.
         example_key: The start of an admin key, such as "sk-admin-".
-        proxy: The proxy that may be shown; empty for none.
+        proxy: The proxy's address without its password, for errors; empty for none.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class PageReader:
         self._pause = pause
 
     def read(self, path: str, parameters: Sequence[tuple[str, str]]) -> Iterator[bytes]:
-        """Yield every page, as the server sent it. `has_more` and `next_page` of a page lead to the next one.
+        """Yield every page, as the server sent it.
+
+        The fields `has_more` and `next_page` of a page lead to the next page.
 
         Raises:
             ProviderError: The server refused or failed.
@@ -121,7 +123,7 @@ class PageReader:
             if not isinstance(following, str):
                 self._reject(f"{path} has more pages, but names no next page")
             if following == page:
-                self._reject(f"{path} names the same page as the next one")
+                self._reject(f"{path} names the page just read as the next one")
             page = following
         self._reject(f"{path} has more than {_MOST_PAGES} pages")
 

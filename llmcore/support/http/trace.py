@@ -11,7 +11,7 @@ __all__ = ["areport_sending", "report_sending"]
 
 
 def report_sending(event: str, info: Mapping[str, Any]) -> None:
-    """Call `mark_sent` for the request itself. A CONNECT request to a proxy, sent earlier, does not count."""
+    """Call `mark_sent` when the request itself leaves. An earlier CONNECT request to a proxy does not count."""
     if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
         mark_sent()
 

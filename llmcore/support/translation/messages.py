@@ -42,12 +42,13 @@ _KEEPS_THINKING: Final = {"edits": [{"type": "clear_thinking_20251015", "keep": 
 _CACHE_CONTROL: Final = "cache_control"
 """This parameter changes the price but not the answer, so it is omitted.
 
-`_check` accepts the parameter wherever the API has it.
+`_check` accepts it in each object in which the API has it.
 """
 _LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
 """Pairs of a number of thinking tokens and an effort.
 
-A smaller budget of tokens becomes the effort of the pair. A budget that is larger than all numbers becomes "high".
+A budget of tokens becomes the effort of the first pair whose number is larger. Without such a pair, the effort is
+"high".
 """
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
 _TIERS: Final[Mapping[str, str]] = {"auto": "auto", "standard_only": "default"}
@@ -118,7 +119,7 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
 def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
     """Set the effort that corresponds to *thinking*.
 
-    A budget of tokens is converted to a level. Adaptive thinking uses the effort in `output_config.effort`.
+    `_LEVELS` converts a budget of tokens. Adaptive thinking uses the effort in `output_config.effort`.
     """
     kind, given = thinking.get("type"), settings.get("effort")
     budget = thinking.get("budget_tokens")
