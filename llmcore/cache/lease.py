@@ -61,7 +61,8 @@ class Leases:
                 a lease.
 
         Returns:
-            The result of another process or None, and whether the caller has the lease. `hold` releases the lease.
+            The result that another process has stored, or None; and whether the caller has the lease. `hold` releases
+            the lease.
         """
         pause = FIRST_PAUSE_S
         while not (is_acquired := (yield from self.acquire(key))):

@@ -52,7 +52,7 @@ class Cached(Protocol[P, R_co]):
         does not cache the result of that call.
 
         Raises:
-            CacheError: The backend failed to remove the results of all calls.
+            CacheError: Called without arguments, and the backend failed. A failure for one result is only logged.
         """
 
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:

@@ -166,7 +166,7 @@ class Flight:
         """
         if self._error is None:
             return self._value
-        if isinstance(self._error, Expired):  # the call ended without a more specific error
+        if isinstance(self._error, Expired):  # the call raised no more specific error at its deadline
             raise make_timeout()
         if caller is self.beginner:
             raise self._error

@@ -104,7 +104,7 @@ class ModelQueue:
     def learn(
         self, now: float, *, of_tokens: bool, limit: int | None, remaining: int, reset_s: float | None
     ) -> None:
-        """Record a server's report: *remaining* units now, and *limit* units in *reset_s* seconds."""
+        """Record a server's report: *remaining* units are left, and *limit* units again in *reset_s* seconds."""
         most = max(limit or 0, remaining, 1)
         missing: float = most - remaining
         bucket = self._seen.get(of_tokens)

@@ -162,7 +162,7 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
     old, remaining = _find_faults(before), _find_faults(after)
     known = {(fault.code, fault.message) for fault in old}
     new = [fault for fault in remaining if (fault.code, fault.message) not in known]
-    if not old and not remaining:  # a file with other faults is not checked for names
+    if not old and not remaining:  # the check of names needs a file without other faults
         new = find_new_name_faults(before, after, parts)
     if new:
         for fault in new:

@@ -79,7 +79,7 @@ class Rows(NamedTuple):
     sum_query: Callable[[ReportQuery], list[tuple[Any, ...]]]
     """Returns the values of the dimensions and the sums of a query."""
     sum_days: Callable[[Sequence[str], ReportQuery], Iterable[tuple[Any, ...]]]
-    """Returns the day, the values of the columns and the sums, within the bounds of a query.
+    """Returns rows of a day, the values of the columns and the sums of the requests that a query selects.
 
     Several rows may have the same day and values. The caller adds them up.
     """

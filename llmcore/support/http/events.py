@@ -24,7 +24,7 @@ class EventParser:
         self._data: bytes | None = None
         self._name = b""
         self._bare = False
-        """True if the first line of `_data` had no `data:`. If so, the next lines may lack `data:` too."""
+        """True if the first line of `_data` had no `data:`. The next lines of the event may then lack `data:` too."""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Add the next bytes; return the name and payload of each complete event."""

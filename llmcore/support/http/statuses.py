@@ -23,9 +23,12 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     407: Unavailable, 408: Timeout, 409: Unavailable, 410: NotFound, 424: Unavailable, 425: Unavailable,
     429: RateLimited, 498: Unavailable, 499: Unavailable, 501: BadRequest,
 }  # fmt: skip
-"""405 is the answer of a wrong address to a POST. 409 is a lock that the server could not get in time: the SDKs of OpenAI and
-Anthropic retry it. 424 is a failed generation of text-generation-inference. 498 means
-that a service tier of Groq has no capacity."""
+"""Status -> the class of the error.
+
+A server answers 405 to a POST at a wrong address, and 409 if it could not get a lock in time; the SDKs of OpenAI and
+Anthropic retry 409. text-generation-inference answers 424 if a generation failed, and Groq answers 498 if a service
+tier has no capacity.
+"""
 _SERVER_SIDE: Final = 500
 
 
