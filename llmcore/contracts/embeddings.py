@@ -19,7 +19,7 @@ class EmbeddingProvider(Protocol):
     def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Send one request and return one vector for each text, in order. The host handles retries, cache and cost.
 
-        All vectors have the same length. The parameter `dimensions`, if it is set, is this length. Never truncate a
+        All vectors have the same length. If the parameter `dimensions` is set, it is this length. Never truncate a
         text: raise the server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount
         that the server billed. The host fills in all other fields. Several threads may call at the same time.
 

@@ -218,9 +218,9 @@ class LedgerKeys(Protocol):
 class LedgerRuns(Protocol):
     """Decide which worker of an engine sends an item of a batch, and store the item's answer until the run has ended.
 
-    An item is a request, with its hash as the key. A claim belongs to this process: other processes can take over the
-    items of the claim only after this process has ended, as for the open rows of
-    `LedgerProvider.recover`. Async variants are optional.
+    An item is a request, with its hash as the key. A claim belongs to this process. Other processes can take over the
+    items of the claim only after this process has ended, as `LedgerProvider.recover` settles open rows only then.
+    Async variants are optional.
     """
 
     def open_run(self, run: str, timeout_s: float) -> None:
@@ -232,8 +232,9 @@ class LedgerRuns(Protocol):
     ) -> Sequence[ItemState] | None:
         """Claim the items *keys* in one transaction, and return their states in the same order.
 
-        The state of an item is "mine" if *claim* had or now takes the item, "busy" if another claim of a living
-        process has the item, and "done" if the item has an answer. The result is None if the run is not open.
+        The state of an item is "mine" if *claim* has the item, perhaps since an earlier call, "busy" if another claim
+        of a living process has the item, and "done" if the item has an answer. The result is None if the run is not
+        open.
         """
         ...
 

@@ -39,8 +39,8 @@ FAILING_TIMEOUT_S: Final = 0.02
 def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) -> float:
     """Return the deadline for writing the row of a request under *limits*, on the clock of `time.monotonic`.
 
-    A call under a budget waits longer, because it would fail without the ledger, but ends before its own deadline.
-    Other calls continue without the ledger, and keep half of their time for the request.
+    A call under a budget that refuses calls waits longer, because it would fail without the ledger, but it ends
+    before its own deadline. Other calls continue without the ledger, and keep half of their time for the request.
 
     Args:
         limits: The limits that count the request.

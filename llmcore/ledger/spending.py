@@ -62,7 +62,7 @@ class Spending:
         """Use the ledger that *create* returns at the first use."""
         self.settings = ledger
         self.is_enabled = ledger.enabled and not ledger.lacks_home
-        """True if the ledger is used. Without a ledger, llmcore refuses requests that a budget counts."""
+        """True if the ledger is used. Without a ledger, requests under a budget that refuses calls are not sent."""
         self.lacks_home = ledger.enabled and ledger.lacks_home
         """True if there is no ledger because the user has no home directory."""
         self.operations = Operations(create)
@@ -324,7 +324,10 @@ class Spending:
     def _go_on_unbooked(
         self, reservation: Reservation, failure: LedgerUnavailable, limits: Sequence[Limit]
     ) -> None:
-        """Let a call continue although the ledger has no row for it. Raise an error if a budget counts the call."""
+        """Let a call continue without a row in the ledger.
+
+        Raise an error if the call is under a budget that refuses calls.
+        """
         # the ledger may have opened the row before it failed
         if failure.unknown and reservation.request is not None:
             self._late.add(reservation, _NOT_MADE)
@@ -354,7 +357,7 @@ class Spending:
     # -- reporting
 
     def _go_without(self, limits: Sequence[Limit]) -> None:
-        """Reject a call under a budget if there is no ledger. For other calls, log once that they are not recorded."""
+        """Reject a call under a budget that refuses calls. For other calls, log once that they are not recorded."""
         if any(limit.refuses for limit in limits):
             self._raise_unwritable(_NO_HOME)
         if self.lacks_home and not self._failing:

@@ -24,10 +24,11 @@ _json = msgspec.json.Encoder(order="sorted")
 
 
 class SpeechKeyMaker:
-    """Makes the cache keys of the pieces of one text. A key is a digest of everything that can change the audio.
+    """Makes the cache keys of the pieces of one text.
 
-    The key of a piece does not contain the text before and after the piece, because that text changes the tone
-    only slightly. Otherwise, a changed sentence would also change the keys of the sentences before and after.
+    A key is a digest of the text, the voice, the settings and all else that changes the audio, except the text before
+    and after the piece. That text changes the tone only slightly, and if it were in the key, a changed sentence would
+    also change the keys of its neighbours.
     """
 
     def __init__(

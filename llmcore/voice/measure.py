@@ -19,7 +19,7 @@ def measure_speech(text: TextCall, services: Services) -> Act[Measured]:
     """Measure *text*. Only the characters of pieces that are not in the cache are counted and priced.
 
     Raises:
-        VoiceError: The text cannot be divided as the model needs it.
+        VoiceError: The text cannot be divided into pieces that the model accepts.
     """
     yield from divide(text)
     characters = 0

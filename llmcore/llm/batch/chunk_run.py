@@ -37,7 +37,10 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 class Room:
-    """Counts the requests of one run that one process has in flight. All chunks of the process share this count."""
+    """Counts the requests of one run that are in flight in this process.
+
+    All chunks of the process share this count.
+    """
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace

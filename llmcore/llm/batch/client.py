@@ -78,7 +78,7 @@ class BatchMethods:
                 "auto" begins with the queue. When the vendor's time is nearly over, "auto" sends the remaining requests
                 through the pipeline.
             api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that are requested at the same time share a request. Only the lane "now" supports embeddings.
-            system: Instructions for items without any.
+            system: The system instructions of items that have none.
             concurrency: A fixed number of requests in flight; if None, the number adapts to the server.
             user: Recorded in the ledger.
             tags: Recorded in the ledger.
@@ -147,7 +147,7 @@ class BatchMethods:
             lane: None for the lane of the earlier execution; "now" cancels the vendor's batches, and sends the
                 remaining items at once.
             api: As in `batch`.
-            system: Instructions for items without any.
+            system: The system instructions of items that have none.
             concurrency: A fixed number of requests in flight.
             user: Recorded in the ledger.
             tags: Recorded in the ledger.

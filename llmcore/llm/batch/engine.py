@@ -29,7 +29,7 @@ Request: TypeAlias = tuple[bytes, dict[str, Any]]
 _SIZE: Final = 100
 """The maximum number of requests in a chunk."""
 _COUNT_S: Final = 5.0
-"""Seconds for which the number of slots is remembered."""
+"""Seconds after which the provider is asked again for the number of slots."""
 _LOSSES: Final = 5
 """The number of times that a chunk is submitted again after its worker was lost.
 

@@ -70,7 +70,7 @@ def make_body(
         item: A prompt, a list of messages, a dict with `prompt` or `messages` and parameters, or a line of
             OpenAI's batch files, which has the body in `body`.
         defaults: Parameters for items that do not set them.
-        system: Instructions for items without any.
+        system: The system instructions of items that have none.
         api: "chat" or "embeddings". A line of OpenAI's batch files states the API.
 
     Raises:

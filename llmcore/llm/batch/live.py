@@ -70,9 +70,9 @@ class LiveLane:
         send: Sends one request body.
         pace: Controls the number of requests in flight.
         engine: Sends chunks of requests in other processes, in place of *send* and *pace*.
-        in_order: True returns the items in their order, from position *first*. A slow item then delays at most `_WINDOW`
-            later items.
-        max_failures: The run stops when more items than this have failed.
+        in_order: True returns the items in their order, from position *first*. About `_WINDOW` later items can wait
+            for a slow item; then reading pauses.
+        max_failures: Takes the number of finished items. The run stops when more items have failed than it returns.
         answer_type: An item fails if its answer does not fit this type; None for no type.
     """
 

@@ -53,7 +53,7 @@ class QueueLane:
         plan: Returns the calls for a body, one for each model to try. The queue uses the first.
         services: The services of the calls.
         in_order: True returns the items in input order, from position 0.
-        max_failures: The run stops when more items than this have failed.
+        max_failures: Takes the number of finished items. The run stops when more items have failed than it returns.
         moves_tail: True if requests that the vendor has not executed in time are left to the lane `now`.
         drains: True cancels the existing batches and creates no new ones.
         report: Called with a sentence for each batch that is created or ends.

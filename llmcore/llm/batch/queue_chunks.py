@@ -90,7 +90,7 @@ class Chunks:
 
     @property
     def is_waiting(self) -> bool:
-        """True if the vendor requested a pause."""
+        """True during the pause after a failed creation."""
         return not self._is_over and time.monotonic() < self._paused_until
 
     def get_longest_pause(self) -> float:

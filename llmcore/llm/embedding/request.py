@@ -20,7 +20,7 @@ def check_texts(texts: object, name: str = "texts") -> list[str]:
     """Return *texts*, one text or several texts, as a list. *name* is the argument's name in errors.
 
     Raises:
-        BadRequest: The list is empty, or an item is empty or is not a text.
+        BadRequest: The list is empty, or an item is blank or is not a text.
     """
     if isinstance(texts, str):
         return [_check(texts, name)]
