@@ -45,7 +45,7 @@ def compute_exptime(ttl: float | None) -> int:
 
 
 def pack(name: bytes, value: bytes, ttl: float | None, generation: bytes) -> bytes:
-    """Return the entry of *value*, which expires after *ttl* seconds.
+    """Return an entry with *value* that expires after *ttl* seconds.
 
     *name* is the key of the entry in the server.
     """

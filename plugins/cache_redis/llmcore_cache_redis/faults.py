@@ -126,7 +126,7 @@ def _find_sentinel_refusal(error: ReplyError) -> _Refusal | None:
     what = "requires a password" if error.code == "NOAUTH" else "does not accept the user name or password"
     return _Refusal(
         f"a Sentinel {what}",
-        "`sentinel_password` and, unless it is that of the default user, `sentinel_username` in [cache.redis]",
+        "`sentinel_password` in [cache.redis], and `sentinel_username` for a user other than the default user",
         "llmcore config set cache.redis.sentinel_password env:SENTINEL_PASSWORD",
     )
 

@@ -196,7 +196,7 @@ class Link:
         """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
 
         Raises:
-            Broken: Not all replies arrived in time; the connection is closed.
+            Broken: The connection was lost, or not all replies arrived in time. The connection is closed.
         """
         fault: Broken | ReplyError | None = None
         self._started = False

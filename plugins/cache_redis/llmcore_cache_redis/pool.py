@@ -23,7 +23,7 @@ Each handshake costs CPU on both sides. If too many ran at once, all would miss 
 
 
 class Bounds(NamedTuple):
-    """The limits of a pool: connections, simultaneous handshakes, and extra waiting time."""
+    """The limits of a pool: numbers of connections and handshakes, and waiting times."""
 
     connections: int
     handshakes: int

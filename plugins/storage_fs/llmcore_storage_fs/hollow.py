@@ -1,4 +1,4 @@
-"""Folders without files, which remain after deletes. A save removes such a folder if it has the file's name."""
+"""Folders without files, which remain after deletes. Saving a file under the name of such a folder removes the folder."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Root:
         """Return the folder *parts*.
 
         Raises:
-            FileNotFoundError: A part does not exist, or the root was never created.
+            FileNotFoundError: One of *parts* does not exist, or the root was never created.
             RootError: The root cannot be used or has disappeared.
         """
         try:

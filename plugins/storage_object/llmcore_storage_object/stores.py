@@ -56,8 +56,8 @@ def s3(options: S3Options) -> SigningStorage:
         return S3Store(options.bucket, **_drop_none(arguments | changed))
 
     def address() -> str:
-        # The SDK derives the address from the options and from environment variables. A signed URL shows the
-        # address, and signing with a dummy key sends no request.
+        # Only the SDK knows the address, which depends on the options and on environment variables. So sign a URL
+        # with dummy keys, which sends no request, and take the address from the URL.
         named = S3Store(options.bucket, **_drop_none(arguments | _DUMMY_KEYS))
         return str(obstore.sign(named, "GET", "x", _RETRY_TIMEOUT)).partition("/x?")[0]
 

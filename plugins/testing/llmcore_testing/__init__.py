@@ -1,4 +1,4 @@
-"""Test tools for applications and plugins: the simulator and the conformance kits."""
+"""Test tools for applications and plugins: the simulator, conformance kits, cassettes and real servers."""
 
 from __future__ import annotations
 

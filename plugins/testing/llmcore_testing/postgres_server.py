@@ -264,7 +264,10 @@ class PostgresServer:
 
 
 def get_identity() -> dict[str, Any]:
-    """Return the arguments of `subprocess.Popen` for the user of the server; empty unless this process runs as root."""
+    """Return arguments with which `subprocess.Popen` runs a program as the user of the server.
+
+    Return no arguments unless this process runs as root.
+    """
     if os.name != "posix" or os.geteuid() != 0:
         return {}
     for name in _USERS:

@@ -81,7 +81,7 @@ class TcpProxy:
             self._holds = True
 
     def cut(self, after: int) -> None:
-        """Close each connection after it has received *after* more bytes of answers."""
+        """Close each connection after *after* more bytes of answers have passed to the client."""
         with self._changed:
             self._cut_after = after
             for connection in self._connections:

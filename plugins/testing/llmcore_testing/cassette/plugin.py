@@ -37,7 +37,7 @@ class CassetteOptions(Options):
 
 
 class _AnyParameter(frozenset[str]):
-    """A set that contains every name of a parameter, because the recorded provider is not known here."""
+    """A set that contains every parameter name, because the recorded provider is not known here."""
 
     def issuperset(self, names: Iterable[object], /) -> bool:  # noqa: ARG002 - every name is accepted
         return True
