@@ -57,6 +57,16 @@ class SyncAndAsync(Conformance):
         assert error.fix
         return error
 
+    def retry(self, name: str, *args: Any) -> Any:
+        """Return the result of a call, repeated while a busy machine exceeds the short timeouts."""
+        ends = time.monotonic() + 60
+        while True:
+            try:
+                return self.call(name, *args)
+            except CacheUnavailable:
+                if time.monotonic() > ends:
+                    raise
+
 
 class TestAServerThatFails(SyncAndAsync):
     @pytest.fixture
@@ -98,7 +108,7 @@ class TestAServerThatFails(SyncAndAsync):
         assert time.monotonic() - started < SOON_S, "callers queue for the connections"
         assert {type(answer) for answer in answers} == {CacheUnavailable}
         server.resume()
-        assert self.call("get", "key") == b"value"
+        assert self.retry("get", "key") == b"value"
 
     @pytest.mark.parametrize("greeting", [b"", b"%1\r\n$5\r\nproto\r\n:3\r\n"], ids=["at_once", "later"])
     def test_a_server_that_drips_its_answer_is_not_waited_for(self, greeting: bytes) -> None:
