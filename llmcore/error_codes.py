@@ -103,7 +103,7 @@ CODES: Final[dict[str, Explanation]] = {
                 "Use the name that the error suggests."),
     "LC311": _E("an image, audio or a file cannot be attached", "The content cannot be read, is empty or too large, or has another type.",
                 'Pass what the error expects: `llmcore.image("cat.png")`, `llmcore.audio`, `llmcore.file`.'),
-    "LC320": _E("a run of a batch is in use", "Another process works on the same run.",
+    "LC320": _E("a run of a batch is in use", "Another process works on the same run, or writes to the same output.",
                 "Wait for the other process, or end it; `llmcore batch list` shows the runs."),
     "LC321": _E("a run of a batch cannot be resumed", "There is no such run, the run had not read its input to the end, or it was begun on an engine and is resumed without one.",
                 "`llmcore batch list` shows the runs; pass the same items to `resume_batch`, and name an engine again."),

@@ -17,7 +17,7 @@ from llmcore.cli.batch_engine import ENGINE, check_engine, make_engine_settings
 from llmcore.cli.batch_estimate import Forecast, show_estimate
 from llmcore.cli.batch_feed import Feed
 from llmcore.cli.batch_files import count_rows, find_format
-from llmcore.cli.batch_output import Errors, Writer, check_paths, make_error_line
+from llmcore.cli.batch_output import Errors, Writer, check_paths, lock_output, make_error_line
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
@@ -143,9 +143,11 @@ def _run(args: argparse.Namespace) -> int:
     path = _find_path(args)
     if not (args.dry_run and args.say):  # `find_index` makes a folder, which a dry run must not do
         check_paths(args.input, find_index(args) if args.say else args.output)
-    if not args.dry_run:
+    if args.dry_run:
+        return _run_batch(args, path)
+    with lock_output(args.output):
         _check_output(args, path)
-    return _run_batch(args, path)
+        return _run_batch(args, path)
 
 
 def _run_batch(args: argparse.Namespace, path: Path) -> int:
@@ -215,7 +217,9 @@ def _report(
             f"{summary.done} answered, {summary.failed} failed, {summary.requests} different requests, "
             f"{format_cost(summary.cost)} in all"
         )
-        if (text := forecast.render()) is not None:
+        if not summary.items:
+            note(f"{args.input} has no lines, so nothing was sent")
+        elif (text := forecast.render()) is not None:
             note(text)
     if failed:
         place = "the field `error` of the output" if args.output == "-" else _get_errors_path(args)
@@ -338,7 +342,9 @@ def _resume(args: argparse.Namespace) -> int:
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
     args.force = args.dry_run = False
-    return _run_batch(args, path)
+    check_paths(args.input, find_index(args) if args.say else args.output)
+    with lock_output(args.output):
+        return _run_batch(args, path)
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from string import Formatter
 from typing import Final
 
-from llmcore.cli.batch_files import find_format, require_pyarrow
+from llmcore.cli.batch_files import find_format, is_utf8, read_table, require_pyarrow
 from llmcore.cli.misuse import UsageError
 
 __all__ = ["check_columns"]
@@ -76,9 +77,22 @@ def _read_names(path: str) -> list[str]:
         return []
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as in `read_rows`
-            return next(csv.reader(file), [])
+            names: list[str] = next(read_table(file), [])
     except (OSError, csv.Error):
         return []
+    if not all(is_utf8(name) and "\0" not in name for name in names):
+        raise UsageError(
+            f"the header of {path} is not UTF-8",
+            where=f"{path}:1",
+            expected="a file in UTF-8",
+            fix=f"iconv -f {_guess_encoding(path)} -t UTF-8 {shlex.quote(path)} > utf8.csv",
+        )
+    return names
+
+
+def _guess_encoding(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123 - as read_rows
+        return "UTF-16" if b"\0" in file.read(100) else "WINDOWS-1252"
 
 
 def _iterate_fields(template: str) -> Iterator[str]:

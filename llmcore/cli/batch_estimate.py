@@ -168,9 +168,8 @@ def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
     ]
     for room in found.budgets:
         allowed = "all" if room.requests == room.of else f"about {room.requests:,} of {room.of:,}"
-        lines.append(
-            (f"budget {room.name}", f"{format_cost(room.left)} left, which allows {allowed} requests")
-        )
+        name = "--budget" if room.name.endswith(f"batch:{run}") else f"budget {room.name}"
+        lines.append((name, f"{format_cost(room.left)} left, which allows {allowed} requests"))
     width = max(len(name) for name, _ in lines)
     put("\n".join(f"{name:<{width}}  {text}" for name, text in lines))
 

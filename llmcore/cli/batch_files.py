@@ -6,6 +6,9 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -13,13 +16,29 @@ from llmcore.cli.misuse import UsageError
 from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["FORMATS", "count_rows", "find_format", "make_prompt", "read_rows", "require_pyarrow", "stat_file"]
+__all__ = [
+    "FORMATS",
+    "check_input",
+    "count_rows",
+    "find_format",
+    "is_utf8",
+    "make_prompt",
+    "read_rows",
+    "read_table",
+    "require_pyarrow",
+    "stat_file",
+]
 
 FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 """File ending -> format."""
 
 Row = dict[str, Any] | BadRequest
 """One line of the input, or the fault of the line."""
+
+_MOST_COUNTED: Final = 100_000_000
+"""The size in bytes of the largest table whose rows are counted exactly, which takes about a second."""
+_SEPARATORS: Final = ";\t"
+"""The separators of a table whose header has no comma. Spreadsheets write them in many countries."""
 
 
 def find_format(path: str, given: str | None = None) -> str:
@@ -71,12 +90,16 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
 
 
 def count_rows(path: str, kind: str) -> int | None:
-    """Return about how many rows a file has: a line break within a field counts as a row.
+    """Return the number of rows of a file. In a large table, a line break within a field counts as a row.
 
     The result is None for stdin, for Parquet, and for a file that cannot be read.
     """
     if path == "-" or kind == "parquet":
         return None
+    with suppress(OSError, csv.Error):
+        if kind == "csv" and Path(path).stat().st_size <= _MOST_COUNTED:
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as read_rows
+                return max(0, sum(map(bool, read_table(file))) - 1)
     lines, last = 0, b"\n"
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as in `read_rows`
@@ -89,6 +112,34 @@ def count_rows(path: str, kind: str) -> int | None:
     return max(0, lines - (kind == "csv"))
 
 
+def check_input(path: str) -> None:
+    """Raise `UsageError` if the file *path* cannot be read."""
+    if path == "-":
+        return
+    try:
+        with open(path, "rb"):  # noqa: PTH123 - as read_rows
+            return
+    except OSError as error:
+        reason = error.strerror
+    with suppress(OSError):
+        near = get_close_matches(Path(path).name, [each.name for each in Path(path).parent.iterdir()], n=1)
+        raise UsageError(
+            f"{path} cannot be read: {reason}",
+            where=path,
+            expected="a file that you can read",
+            suggestion=str(Path(path).with_name(near[0])) if near else None,
+        )
+    raise UsageError(f"{path} cannot be read: {reason}", where=path, expected="a file that you can read")
+
+
+def read_table(file: TextIO) -> Any:
+    """Return a `csv.reader` of *file*, which is read from its first line. The header shows the separator."""
+    csv.field_size_limit(sys.maxsize)
+    header = file.readline()
+    found = [each for each in _SEPARATORS if each in header and "," not in header]
+    return csv.reader(chain((header,) if header else (), file), delimiter=found[0] if found else ",")
+
+
 def stat_file(path: str) -> tuple[int, ...] | None:
     """Return numbers that change whenever the file *path* changes; return None for stdin and for a missing file."""
     try:
@@ -98,7 +149,7 @@ def stat_file(path: str) -> tuple[int, ...] | None:
     return None if found is None else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     """Return whether a text of the file was UTF-8; other bytes were decoded as lone surrogates."""
     return not any("\udc80" <= letter <= "\udcff" for letter in text) if not text.isascii() else True
 
@@ -107,7 +158,7 @@ def _read_jsonl(file: TextIO, path: str) -> Iterator[Row]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        reason = None if _is_utf8(line) else "it is not UTF-8"
+        reason = None if is_utf8(line) else "it is not UTF-8"
         row: Any = None
         try:
             row = json.loads(line) if reason is None else None
@@ -123,9 +174,8 @@ def _read_jsonl(file: TextIO, path: str) -> Iterator[Row]:
 
 
 def _read_csv(file: TextIO, path: str) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(file)
-    names = next(reader, [])
+    reader = read_table(file)
+    names: list[str] = next(reader, [])
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(
             f"{path} has several columns `{twice[0]}`",
@@ -135,7 +185,7 @@ def _read_csv(file: TextIO, path: str) -> Iterator[Row]:
     for row in reader:
         if not row:
             continue
-        if not all(map(_is_utf8, row)):
+        if not all(map(is_utf8, row)):
             yield _make_fault(path, reader.line_num, "it is not UTF-8")
         elif len(row) != len(names):
             yield _make_fault(
@@ -149,7 +199,7 @@ def _read_lines(file: TextIO, path: str) -> Iterator[Row]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        if not _is_utf8(line):
+        if not is_utf8(line):
             yield _make_fault(path, number, "it is not UTF-8")
         else:
             yield {"prompt": line.rstrip("\r\n")}

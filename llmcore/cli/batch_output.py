@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.cli.batch_files import Row, require_pyarrow
+from llmcore.cli.batch_files import Row, check_input, require_pyarrow
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import note
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.items import BatchItem
+from llmcore.llm.batch.run import find_runs_folder
 from llmcore.support.errors import raise_unchained
 from llmcore.types import Reply
 
-__all__ = ["Errors", "Writer", "check_paths", "make_error_line"]
+__all__ = ["Errors", "Writer", "check_paths", "lock_output", "make_error_line"]
 
 _ADDED: Final = ("answer", "error", "cost")
 """The fields that an output row has in addition to the input fields."""
@@ -29,6 +32,7 @@ _GROUP: Final = 1000
 
 def check_paths(source: str, output: str) -> None:
     """Raise `UsageError` if writing to *output* would destroy the input, or cannot work."""
+    check_input(source)
     if output == "-":
         return
     require_pyarrow(output)
@@ -47,6 +51,37 @@ def check_paths(source: str, output: str) -> None:
             expected="a folder that exists, and that you can write to",
             fix=None if folder.is_dir() else f"mkdir -p {folder}",
         )
+
+
+@contextmanager
+def lock_output(output: str) -> Iterator[None]:
+    """Let no other run write to the file or folder *output* inside the block.
+
+    Raises:
+        LLMCoreError: Another process writes to *output*.
+    """
+    if output == "-":
+        yield
+        return
+    folder = find_runs_folder()
+    digest = hashlib.sha256(str(Path(output).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    with _explain(str(folder)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / f"{digest}.output").open("w")  # the file stays: another process may wait for it
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise_unchained(
+                LLMCoreError(
+                    f"the output {output} is in use by another process",
+                    code="LC320",
+                    where=f"-o {output}",
+                    expected="one process for each run and each output",
+                    fix="llmcore batch list",
+                )
+            )
+        yield
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Any
 
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core
-from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
 from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.run import find_run, find_runs_folder
 from llmcore.llm.batch.store import RunStore, list_runs
+from llmcore.support.money import from_nano
 
 __all__ = ["cancel_run", "read_facts", "show_runs", "show_status"]
 
@@ -68,7 +69,10 @@ def show_status(args: argparse.Namespace) -> int:
     if args.json:
         print_json(**row)
     else:
-        put("\n".join(f"{name}: {value}" for name, value in row.items() if value is not None))
+        shown = {**row, "cost": format_cost(row["cost"])}
+        put("\n".join(f"{name}: {value}" for name, value in shown.items() if value is not None))
+        if row["state"] == "unfinished" and "arguments" in found[0][1]:
+            note(f"resume it with: llmcore batch resume {row['run']}")
     return 0
 
 
@@ -82,6 +86,7 @@ def _describe(name: str, facts: dict[str, str], counts: Any) -> dict[str, Any]:
         "failed": counts.failed,
         "requests": counts.answers,
         "queued": counts.queued,
+        "cost": from_nano(counts.cost),
         "output": facts.get("output"),
         "created": facts.get("created"),
     }

@@ -99,6 +99,8 @@ class Counts(NamedTuple):
     """The number of different requests that were answered. Duplicate items share one request."""
     queued: int = 0
     """The number of requests that are in a vendor's queue."""
+    cost: int = 0
+    """The sum of the known costs in nano-dollars."""
 
 
 class RunStore:
@@ -332,7 +334,7 @@ def make_created() -> str:
 
 def _count(db: apsw.Connection) -> Counts:
     states: dict[Any, Any] = dict(_read_rows(db, "SELECT state, count(*) FROM items GROUP BY state"))
-    answers: Any = db.execute("SELECT count(*) FROM answers").get
+    answers, cost = _read_rows(db, "SELECT count(*), ifnull(sum(cost), 0) FROM answers")[0]
     return Counts(
         sum(states.values()),
         states.get("done", 0),
@@ -340,6 +342,7 @@ def _count(db: apsw.Connection) -> Counts:
         states.get("pending", 0),
         answers,
         _count_queued(db),
+        cost,
     )
 
 
