@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,8 +35,8 @@ NPM: Final[Mapping[str, tuple[str, ...]]] = {
 COMMAND_LINE_CASES: Final = ["chat", "other vendor"]
 """The cases of Codex and Claude Code: each with a model of its own vendor and one of the other. Claude Code retries a wrong key for minutes."""
 ROOT: Final = Path(__file__).parents[1]
-_CRASHED: Final = 2
-"""The exit code of a client's process that raised outside of its cases."""
+_ENDED: Final = 100
+"""The exit code of a client's process that has tried all its cases; 101 if one of them failed. Every other code is a crash."""
 MODELS: Final = {
     "fast": f"openai:{MODEL}",
     "embed": "openai:text-embedding-3-small",
@@ -59,6 +60,7 @@ def check(case: str, upstream: Simulator) -> None:
     if case == "images":
         assert gateway_cases.PIXEL in str(upstream.requests[-1].body)
     if case in {"chat", "stream"}:
+        assert upstream.requests, "the upstream received no request"
         assert upstream.requests[-1].body["model"] in {MODEL, "claude-sonnet-5"}
 
 
@@ -78,10 +80,18 @@ def run_cases(names: list[str], run: Callable[[str, Served], None]) -> int:
                     check(case, upstream)
                 except Exception as error:  # noqa: BLE001 - the report of this client names it
                     failed += 1
-                    print(f"  {case}: FAILED: {type(error).__name__}: {str(error)[:500]}")
+                    print(f"  {case}: FAILED: {describe(error)}", flush=True)
                 else:
-                    print(f"  {case}: ok")
+                    print(f"  {case}: ok", flush=True)
     return failed
+
+
+def describe(error: Exception) -> str:
+    """Return the error, and the line that raised it: an `assert` without a text has no other description."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return (
+        f"{type(error).__name__}: {str(error)[:500] or last.line} ({Path(last.filename).name}:{last.lineno})"
+    )
 
 
 def run_python(client: str) -> int:
@@ -120,23 +130,24 @@ def run_in_fork(client: str) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        code = _CRASHED
+        code = 1
         try:
-            code = run_client(client)
+            code = _ENDED + run_client(client)
         except BaseException:  # noqa: BLE001 - told, and shown by the exit code
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code not in (0, 1):
-        print(f"  process: FAILED: exit code {code}", flush=True)
-    return int(code != 0)
+    if code not in (_ENDED, _ENDED + 1):
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        print(f"  process: FAILED: {how} before all cases were tried", flush=True)
+    return int(code != _ENDED)
 
 
 def run_client(client: str) -> int:
     """Run the cases of *client*; return 1 if one failed."""
-    print(client)
+    print(client, flush=True)
     return min(1, run_npm(client) if client in NPM else run_python(client))
 
 

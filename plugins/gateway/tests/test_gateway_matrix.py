@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,54 @@ def _run(folder: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run all clients in forks of one process, once for all workers, and return the folder with their output."""
     return make_once(tmp_path_factory, "gateway-clients", _run)
+
+
+BROKEN = """
+import os, signal, sys
+from tests import gateway_clients
+from tests.kits import gateway_cases
+
+def check(url):
+    answer = "Hola"
+    assert answer == "Hello"
+
+gateway_clients.SHARED = ()
+gateway_cases.CLIENTS = {
+    "killed": lambda: {"tools": lambda url: os.kill(os.getpid(), signal.SIGKILL)},
+    "left": lambda: {"tools": lambda url: os._exit(0)},
+    "raised": lambda: {}["cases"],
+    "wrong": lambda: {"tools": check, "chat": lambda url: None, "models": lambda url: None},
+}
+sys.exit(gateway_clients.main(list(gateway_cases.CLIENTS)))
+"""
+
+
+def test_a_client_that_crashes_or_gets_a_wrong_answer_is_reported(tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.sub(r":\d+\)", ")", done.stdout).splitlines() == [
+        "killed",
+        "  process: FAILED: killed by SIGKILL before all cases were tried",
+        "left",
+        "  process: FAILED: ended with exit code 0 before all cases were tried",
+        "raised",
+        "  process: FAILED: ended with exit code 1 before all cases were tried",
+        "wrong",
+        '  tools: FAILED: AssertionError: assert answer == "Hello" (broken.py)',
+        "  chat: FAILED: AssertionError: the upstream received no request (gateway_clients.py)",
+        "  models: ok",
+    ]
+    assert "KeyError: 'cases'" in done.stderr
 
 
 @pytest.mark.slow
