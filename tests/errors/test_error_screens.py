@@ -29,7 +29,7 @@ SCREENS: list[tuple[str, list[str], str]] = [
 2 |  "properties": {
   |                 ^
   = expected: an object such as {"type": "object", "properties": {"name": {"type": "string"}}}
-  = fix: llmcore ask --schema 'name, age int, bio: one sentence' Hi
+  = fix: llmcore ask Hi --schema 'name, age int, bio: one sentence'
 """),
     (STORAGE, ["store", "get", "../etc/passwd"], """error[LC801]: the key is not acceptable: ".." is not allowed in a key
  --> key '../etc/passwd'
@@ -108,5 +108,5 @@ def test_doctor_says_what_a_redis_that_is_away_needs(
 def test_an_unknown_voice_is_replaced_by_a_listed_one(capsys: pytest.CaptureFixture[str]) -> None:
     Path("llmcore.toml").write_text(ECHO + '[voice]\nprovider = "espeak"\n')
     assert main(["say", "Hello", "--voice", "xx-zz", "-o", "x.wav"]) == 1
-    assert "  = fix: llmcore say --voice en-us Hello -o x.wav\n" in capsys.readouterr().err
-    assert main(["say", "--voice", "en-us", "Hello", "-o", "x.wav"]) == 0
+    assert "  = fix: llmcore say Hello --voice en-us -o x.wav\n" in capsys.readouterr().err
+    assert main(["say", "Hello", "--voice", "en-us", "-o", "x.wav"]) == 0
