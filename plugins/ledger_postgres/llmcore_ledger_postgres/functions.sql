@@ -357,6 +357,12 @@ BEGIN
             FROM (SELECT c.*, width_bucket(c.at, edges) AS period, c.cost IS NULL AS unpriced FROM {s}.calls c
                 WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1) c
             GROUP BY period, unpriced, @sum_keys@) pruned;
+        IF part.day >= {s}.day_of(extract(epoch FROM clock_timestamp())) - 1 THEN
+            -- A copy of a statement, or `restate`, may send these rows again.
+            INSERT INTO {s}.voided (key) SELECT c.key FROM {s}.calls c
+            WHERE c.day = part.day AND c.at >= edges[1] AND c.at < before AND c.state <> 'open' AND c.attempt <> -1
+            ON CONFLICT DO NOTHING;
+        END IF;
         IF part.day < {s}.day_of(before) AND NOT EXISTS (SELECT 1 FROM {s}.calls c WHERE c.day = part.day
                 AND (c.state = 'open' OR c.attempt = -1 OR c.at < edges[1])) THEN
             EXECUTE format('TRUNCATE %s', part.name);
@@ -403,9 +409,9 @@ BEGIN
     FOR c IN SELECT * FROM jsonb_populate_recordset(NULL::{s}.calls, remembered) LOOP
         PERFORM {s}.make_partition(c.day);
         SELECT o.* INTO old FROM {s}.calls o WHERE o.day = c.day AND o.key = c.key;
-        -- Skip a row that was settled or removed after the owner had recalled it.
+        -- Skip a row that was settled, removed or pruned after the owner had recalled it.
         CONTINUE WHEN old.state NOT IN ('open', 'lost') OR old.attempt > c.attempt
-            OR c.state = 'open' AND EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key);
+            OR EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key);
         INSERT INTO {s}.calls (@columns@) SELECT @values@
         ON CONFLICT (day, key) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,
             reserved = excluded.reserved, cost = excluded.cost, uncertain = excluded.uncertain,

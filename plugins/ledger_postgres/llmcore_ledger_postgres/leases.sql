@@ -42,7 +42,7 @@ BEGIN
         WITH inserted AS (
             INSERT INTO {s}.calls (@columns@)
             SELECT @values@ FROM jsonb_populate_recordset(NULL::{s}.calls, item->'rows') c
-            WHERE c.state <> 'open' OR NOT EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key)
+            WHERE NOT EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = c.key)
             ON CONFLICT (day, key) DO NOTHING
             RETURNING calls.state = 'open' AS is_open, calls.reserved, calls.cost, calls.characters
         ) SELECT ARRAY[coalesce(sum(i.cost) FILTER (WHERE NOT i.is_open), 0), coalesce(sum(i.reserved) FILTER (WHERE i.is_open), 0),

@@ -61,7 +61,7 @@ CREATE TABLE {s}.owners (                    -- processes, by their heartbeat
     seen timestamptz NOT NULL,
     timeline text                            -- the last timeline for which this owner has sent its rows again
 );
-CREATE TABLE {s}.voided (                    -- requests that were abandoned before their reservation arrived
+CREATE TABLE {s}.voided (                    -- requests that must get no row: abandoned before their reservation arrived, or pruned
     key text PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now()
 );

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_rows import ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
     Charge,
     Limit,
@@ -180,6 +180,22 @@ def test_a_settlement_finds_the_row_that_a_failover_lost(server: PostgresServer,
     ours.settle([Settlement(unsent, dropped.row, dropped.at, Outcome(requested=False))], T)
     assert {row.cost for row in ours.iterate_rows(RowQuery(), T)} == {None, 20}
     assert read(ours) == (20, 5)
+
+
+def test_rows_that_were_pruned_before_a_failover_are_not_counted_again(
+    server: PostgresServer, opener: Opener
+) -> None:
+    ours = opener(60.0, 600.0)
+    ours.prepare(T)
+    request = make_request("one", 40)
+    settle(ours, request, ours.reserve(request, T), 40)
+    assert ours.prune(time.time() + 60, T) == 1
+    server.take_snapshot()
+    server.replace_by_snapshot()
+    ours.beat()
+    assert read(ours) == (40, 0)
+    (total,) = ours.aggregate(ReportQuery(dimensions=("total",)), T)
+    assert (total.requests, total.cost) == (1, 40)
 
 
 def test_a_process_that_has_closed_its_ledger_is_not_waited_for(

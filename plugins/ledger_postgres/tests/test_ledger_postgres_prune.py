@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery
 from llmcore.support.ledger_values import Charge, Limit, Reserved, ReserveRequest, Scope
 from llmcore.types import Duration, Secret
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing import TcpProxy
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
 from tests.kits.flights import until
 
 T = 60.0
 DAY_S = 86400
+opener = ledgers.opener
 SUMS = "SELECT count(*) FROM llmcore.calls WHERE attempt = -1"
 
 
@@ -83,3 +87,34 @@ def test_each_day_is_pruned_in_a_transaction_of_its_own(
         holder.commit()
         assert pruned.result(T) == 2
     assert llmcore_postgres.execute(SUMS, url=url) == [("2",)]
+
+
+def test_rows_that_were_pruned_before_their_report_is_repeated_are_counted_once(
+    url: str, opener: ledgers.Opener, llmcore_postgres: PostgresServer
+) -> None:
+    numbers = itertools.count()
+
+    def make() -> ReserveRequest:
+        return ledgers.make_request(f"{next(numbers)}", 20, limit=10**9)
+
+    sent = "SELECT 1 FROM llmcore.calls WHERE cost = 5"
+    with (
+        TcpProxy(url) as proxy,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url, autocommit=True) as looker,
+    ):
+        address = Secret(url.replace(f"127.0.0.1:{llmcore_postgres.port}", proxy.address))
+        ledger = opener(url=address, lease=Duration(600.0), silence=Duration(2400.0))
+        other = opener(silence=Duration(2400.0))
+        spent = ledgers.warm(ledger, make)
+        request = make()
+        ledgers.settle(ledger, request, ledger.reserve(request, T), 5)
+        proxy.hold()
+        report = pool.submit(ledger.flush, T)
+        until(lambda: looker.execute(sent).fetchone() is not None)
+        other.prune(time.time() + 60, T)
+        proxy.refuse()  # the answer is lost
+        proxy.heal()
+        report.result()
+    assert ledgers.read(other) == (spent + 5, 0)
+    assert sum(row.cost or 0 for row in other.aggregate(ReportQuery(dimensions=("total",)), T)) == spent + 5
