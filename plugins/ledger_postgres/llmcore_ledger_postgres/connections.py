@@ -6,6 +6,7 @@ Nothing depends on the session (no prepared statements, no SET), so the client m
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import select
 import threading
@@ -13,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors, generators
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 _PAUSE_S: Final = 0.05
 """The pause before another attempt to connect."""
+_RECLAIM_S: Final = 0.5
+"""Seconds between two searches for connections to reclaim, while a caller waits for a connection."""
 _WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
 TIMED_OUT: Final = "the server did not answer in time"
 _LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
@@ -49,6 +52,9 @@ class Session(psycopg.Connection[Any]):
     _poll: select.poll | None = None
     _result: PGresult | None = None
     """The first result of the current answer. It is kept here until the answer is complete."""
+    _fd = -1
+    """The result of `get_descriptor`; -1 before the first call."""
+    _close_fd: Callable[[], object] | None = None
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Run a generator of psycopg until it returns, or close the connection at the deadline."""
@@ -108,6 +114,22 @@ class Session(psycopg.Connection[Any]):
             return result.get_value(0, 0) or b""
         return None
 
+    def get_descriptor(self) -> int:
+        """Return a duplicate of the socket's descriptor for an event loop to watch. It is open until `close`.
+
+        libpq closes its own descriptor after an error, and another connection may get the number at once.
+        """
+        if self._close_fd is None:
+            self._fd = os.dup(self.pgconn.socket)
+            self._close_fd = weakref.finalize(self, os.close, self._fd)
+        return self._fd
+
+    def close(self) -> None:
+        """Close the connection."""
+        super().close()
+        if self._close_fd is not None:
+            self._close_fd()
+
     def _await_socket(self, poll: select.poll) -> int:
         """Wait for events of the socket, and return them. At the deadline, close the connection and raise."""
         left = self.deadline - time.monotonic()
@@ -126,6 +148,14 @@ def _make_error(result: PGresult | None) -> psycopg.Error:
     )
 
 
+class Borrower(Protocol):
+    """Borrows connections, and may be unable to give them back."""
+
+    def end_abandoned(self) -> None:
+        """End the connections of statements whose event loop was closed, so their answers cannot be received."""
+        ...
+
+
 class Connections:
     """The connections of one process. Threads share them."""
 
@@ -139,6 +169,7 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)  # an application may drop its Core without closing it
         self._opening: Future[None] | None = None
         self._lock = forks.lock()
+        self._borrowers: weakref.WeakSet[Borrower] = weakref.WeakSet()
         self._size = options.max_connections
         self._make_permits()
         forks.watch(self)
@@ -214,10 +245,16 @@ class Connections:
         if session is not None:
             return session
         permits = self._permits
-        try:
-            permits.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise_unchained(TimeoutError("all connections are in use"))
+        while True:
+            self.reclaim()
+            left = deadline - time.monotonic()
+            try:
+                permits.get(timeout=max(0.0, min(left, _RECLAIM_S)))
+                break
+            except queue.Empty:
+                pass
+            if left <= _RECLAIM_S:
+                raise TimeoutError("all connections are in use")
         try:
             session = self._take_idle()
             while session is None:
@@ -228,6 +265,15 @@ class Connections:
             raise
         session.deadline = deadline
         return session
+
+    def watch(self, borrower: Borrower) -> None:
+        """Call `borrower.end_abandoned` when connections are needed."""
+        self._borrowers.add(borrower)
+
+    def reclaim(self) -> None:
+        """End the connections that no borrower can give back."""
+        for borrower in list(self._borrowers):
+            borrower.end_abandoned()
 
     def give_back(self, session: Session) -> None:
         """Let other callers use *session*, whose statement has succeeded."""
@@ -282,7 +328,7 @@ class Connections:
                 prepare_threshold=None,
                 connect_timeout=max(2, round(self._timeout_s)),  # libpq: less than 2 s counts as 2
             )
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the callers that wait raise it
             opening.set_exception(error)
         else:
             self._idle.append(session)

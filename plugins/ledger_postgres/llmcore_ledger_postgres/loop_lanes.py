@@ -39,6 +39,7 @@ class LoopLanes:
         self._batcher = batcher
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._lock = forks.lock()
+        connections.watch(self)
         forks.watch(self)
 
     async def run(self, item: Any, timeout_s: float) -> Any:
@@ -50,12 +51,17 @@ class LoopLanes:
         return await lane.run(item, timeout_s)
 
     def _add_lane(self, loop: asyncio.AbstractEventLoop) -> _Lane:
+        self.end_abandoned()
+        with self._lock:
+            lane = self._lanes[loop] = _Lane(loop, self._statement, self._connections, self._batcher)
+        return lane
+
+    def end_abandoned(self) -> None:
+        """Close the connections of statements whose event loop was closed."""
         with self._lock:
             closed = [self._lanes.pop(each) for each in [*self._lanes] if each.is_closed()]
-            lane = self._lanes[loop] = _Lane(loop, self._statement, self._connections, self._batcher)
-        for each in closed:
-            each.abandon()
-        return lane
+        for lane in closed:
+            lane.abandon()
 
     def after_fork(self) -> None:
         """Leave the statements to the parent; see `forks.ForkAware`."""
@@ -89,9 +95,9 @@ class _Lane:
         self._jobs: list[_Job] = []
         """The jobs of the current statement."""
         self._fd = -1
-        """The descriptor of the socket on which the current statement was sent. After an error, libpq closes
-        the socket, but the event loop needs the number to stop watching it."""
+        """The descriptor that the event loop watches for the current statement; -1 if it watches none."""
         self._is_writing = False
+        """True if the event loop also waits until the socket takes more of the statement."""
         self._deadline = 0.0
         """The latest deadline of the jobs of the current statement, on the clock of `time.monotonic`."""
         self._sent_at = 0.0
@@ -176,11 +182,13 @@ class _Lane:
         session = self._session = self._connections.borrow_idle(self._deadline)
         if session is None:
             return
-        self._fd = session.pgconn.socket
-        self._is_writing = not session.start(self._statement.text, args)
-        self._loop.add_reader(self._fd, self._receive)
-        if self._is_writing:
-            self._loop.add_writer(self._fd, self._flush)
+        is_sent = session.start(self._statement.text, args)
+        fd = session.get_descriptor()
+        self._loop.add_reader(fd, self._receive)
+        self._fd = fd
+        if not is_sent:
+            self._loop.add_writer(fd, self._flush)
+            self._is_writing = True
 
     def _flush(self) -> None:
         """Send more of a large statement."""
@@ -188,8 +196,8 @@ class _Lane:
         if session is None:
             return
         try:
-            self._is_writing = bool(session.pgconn.flush())
-            if not self._is_writing:
+            if not session.pgconn.flush():
+                self._is_writing = False
                 self._loop.remove_writer(self._fd)
         except Exception as error:  # noqa: BLE001 - a thread sends the statement again
             self._fail(error)
@@ -229,9 +237,13 @@ class _Lane:
         self._leave_to_threads(unknown=session is not None)
 
     def _stop_watching(self) -> None:
-        self._loop.remove_reader(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        self._loop.remove_reader(fd)
         if self._is_writing:
-            self._loop.remove_writer(self._fd)
+            self._is_writing = False
+            self._loop.remove_writer(fd)
 
     def _leave_to_threads(self, *, unknown: bool) -> None:
         jobs, self._jobs = self._jobs, []

@@ -160,6 +160,7 @@ class PostgresLedger(Runs):
 
     def beat(self) -> None:
         """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
+        self.connections.reclaim()
         timeline, is_stale = self._beat(_BEAT_TIMEOUT_S)
         if is_stale or self.owner.is_behind(timeline):
             self.restate(_BEAT_TIMEOUT_S)

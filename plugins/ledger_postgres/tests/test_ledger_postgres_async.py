@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +32,7 @@ from llmcore.types import Duration, Secret
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits.flights import until
 
 T = 120.0
 NANO = Decimal(10) ** -9
@@ -55,6 +59,11 @@ asyncio.run(spend())
 print(*sorted(thread.name for thread in threading.enumerate()), sep=",")
 ledger.close()
 """
+
+
+WRITE = b"UPDATE llmcore.budgets SET alerted = alerted + 0 * $1::bigint WHERE \"user\" = 'bob' RETURNING 2"
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'llmcore' AND datname = current_database()"
+WRITING = f"{OURS} AND wait_event_type = 'Lock' AND query LIKE 'UPDATE %'"
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +123,12 @@ def read(ledger: PostgresLedger, user: str) -> tuple[int, int]:
         each for each in ledger.read_budgets([], time.time(), T) if each.scope == Scope("total", user=user)
     ]
     return counter.spent, counter.reserved
+
+
+def count(connection: psycopg.Connection[Any], query: str) -> int:
+    found = connection.execute(query).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def wait_for_lock(connection: psycopg.Connection[Any]) -> None:
@@ -201,6 +216,92 @@ def test_a_loop_that_is_closed_keeps_no_connection(url: str, opener: Callable[..
         asyncio.run(areserve(ledger, make_request("bob", "bob")))
     assert not task.done()
     assert read(ledger, "bob") == (2, 0)
+
+
+def leave_in_mid_statement(ledger: PostgresLedger, key: str, other: psycopg.Connection[Any]) -> None:
+    """Close an event loop while a statement waits for a lock."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(ledger.areserve(make_request(key, "ann"), T))
+    loop.run_until_complete(loop.run_in_executor(None, wait_for_lock, other))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    assert not task.done()
+
+
+def test_a_loop_that_is_closed_leaves_its_connection_to_threads(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener(max_connections=1)
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
+        leave_in_mid_statement(ledger, "abandoned", other)
+        reserve(ledger, make_request("bob", "bob"))
+    assert read(ledger, "bob") == (2, 0)
+
+
+@pytest.mark.slow
+def test_event_loops_that_end_in_mid_statement_lose_no_connection(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    """Each loop ends in another way: by an error, by a cancelled task, by a signal, or closed in mid-statement."""
+    ledger = opener(max_connections=3)
+
+    async def spend(name: str, end: type[BaseException] | None) -> None:
+        tasks = [
+            asyncio.create_task(ledger.areserve(make_request(f"{name} {number}", user), 0.2))
+            for number, user in enumerate(("ann", "bob", "ann"))
+        ]
+        await asyncio.wait(tasks, timeout=0.05)
+        if end is not None:
+            raise end
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(T)
+
+    ends = (RuntimeError, None, KeyboardInterrupt)
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
+        for number in range(12):
+            with pytest.raises((RuntimeError, asyncio.CancelledError, KeyboardInterrupt)):
+                asyncio.run(spend(f"{number}", ends[number % 3]))
+            if number % 3 == 2:
+                leave_in_mid_statement(ledger, f"closed {number}", other)
+    with (  # all connections work at once
+        ThreadPoolExecutor(3) as pool,
+        psycopg.connect(url) as other,
+        psycopg.connect(url, autocommit=True) as looker,  # a transaction would see one state of the sessions
+    ):
+        other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'bob' FOR UPDATE")
+        writes = [pool.submit(ledger.connections.call, WRITE, [b"%d" % number], T) for number in range(3)]
+        until(lambda: count(looker, WRITING) == 3)
+        other.commit()
+        assert [each.result() for each in writes] == [b"2"] * 3
+        until(lambda: count(looker, OURS) <= 3)
+
+
+def test_a_descriptor_that_another_connection_has_got_is_left_alone(
+    opener: Callable[..., PostgresLedger],
+) -> None:
+    ledger = opener(max_connections=1)
+
+    async def spend() -> bytes:
+        await areserve(ledger, make_request("before", "ann"))
+        (session,) = ledger.connections._idle
+        number = session.pgconn.socket
+        session.pgconn.finish()  # libpq does so after an error
+        ours, theirs = socket.socketpair()
+        with theirs:
+            os.dup2(ours.detach(), number)
+            reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=number))
+            await areserve(ledger, make_request("after", "ann"))
+            theirs.sendall(b"x")
+            answer = await reader.read(1)
+            writer.close()
+            return answer
+
+    assert asyncio.run(spend()) == b"x"
+    assert read(ledger, "ann") == (3, 0)
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
