@@ -6,12 +6,14 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import llmcore
+from llmcore.calls import shared_limits
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.shared_backend import make_shared_limits
 from llmcore.calls.shared_limits import _call
@@ -133,6 +135,33 @@ def test_slots_that_a_restarted_redis_has_lost_are_not_granted_again(server: Red
         thread.join()
         for limits, permit in ((ours, other), (theirs, granted[0])):
             limits.release(permit, None)
+
+
+def test_a_process_that_redis_forgot_before_an_outage_reports_no_lost_data(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost data would keep slots from all processes for the length of a lease."""
+    monkeypatch.setattr(shared_limits, "_IDLE_S", 0.0)  # a process without calls does not report
+    with TcpProxy(server.url) as proxy:
+        config = make_config(f"redis://{proxy.address}", concurrency=2)
+        config["limits"]["shared"]["lease"] = "1s"
+        core = llmcore.load(config)
+        limits = make_shared_limits(core.settings, core.catalogue)
+        held = run(limits.acquire(*ECHO, 0, patient))
+        limits._reporter.start()  # the first report may have come before the slot
+        limits._reporter.wake()
+        until(lambda: limits._counts == {"echo": 1})
+        limits.release(held, None)
+        until(lambda: limits._reporter._thread is None)
+        until(lambda: time.monotonic() > limits._known_until["echo"])
+        proxy.refuse()
+        held = run(limits.acquire(*ECHO, 0, patient))
+        assert held.share is not None
+        proxy.heal()
+        until(lambda: limits._share is None)
+        assert not server.ask("EXISTS", "llmcore:default:rate:{echo}:missing")
+        limits.release(held, None)
+        run(limits.closing())
 
 
 @pytest.mark.parametrize("left_s", [60.0, 1e6])
