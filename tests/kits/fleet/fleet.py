@@ -119,9 +119,13 @@ class Fleet:
         for member in self.members:
             outcomes.update(member.finish())
         self.figures.update(outcomes)
-        wrong += [f"{name}: {count} calls" for name, count in outcomes.items() if name not in OUTCOMES]
+        are_cut = not names.isdisjoint({"cut limits", "hang limits", "restart limits"})
+        # LC402: a process without Redis may use an eighth of the rate. If a call waited long for the ledger before, its
+        # slot in that share may come after its deadline.
+        expected = OUTCOMES | {"LC402"} if are_cut else OUTCOMES
+        wrong += [f"{name}: {count} calls" for name, count in outcomes.items() if name not in expected]
         self._check_budget(tag, wrong)
-        self._check_rate(wrong, are_cut=not names.isdisjoint({"cut limits", "hang limits", "restart limits"}))
+        self._check_rate(wrong, are_cut=are_cut)
         return [f"{tag} ({', '.join(sorted(names))}): {each}" for each in wrong]
 
     def _break(self, names: set[str], wrong: list[str], tag: str) -> None:
