@@ -113,6 +113,7 @@ class Spending:
         except LedgerUnavailable as error:
             failure = error
         except LLMCoreError:  # a budget refused, or the ledger could not be created; nothing was written
+            self._late.retry()  # rows that wait for their outcome may fill the budget
             raise
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = make_unavailable(error)
@@ -295,15 +296,14 @@ class Spending:
 
     def _prepare(self, lock_deadline: float) -> Generator[Step, Any, None]:
         """Settle the rows of dead processes, and import the rows of the file next to the ledger."""
-        seconds_left = get_seconds_left(lock_deadline)
-        self._has_budgets |= bool((yield self.operations.step("prepare", seconds_left)))
+        prepared = yield self.operations.step("prepare", get_seconds_left(lock_deadline))
+        self._has_budgets |= bool(prepared)
         self.is_prepared = True
         spool = self._spool
         if spool is None:
             return
         for batch in spool.iterate_batches():
-            forget = spool.take_forgotten()
-            seconds_left = get_seconds_left(lock_deadline)
+            forget, seconds_left = spool.take_forgotten(), get_seconds_left(lock_deadline)
             try:
                 yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)
             except LedgerUnavailable as error:

@@ -118,6 +118,29 @@ def test_a_call_that_started_before_the_lock_is_booked_after_it(tmp_path: Path) 
     assert count_calls(path) == 9
 
 
+@pytest.mark.timeout(120)
+def test_an_outcome_that_fills_its_budget_is_booked_after_the_ledger_works_again(
+    scripted: Any, tmp_path: Path
+) -> None:
+    del scripted
+    path = tmp_path / "ledger.sqlite3"
+    settings = make_settings(path, budget={"limit": "0.02 USD"}) | {
+        "llm": {"provider": "scripted"},
+        "prices": {"scripted:default": {"input": 0, "output": "3125"}},  # a call reserves 0.0125 USD
+    }
+    with llmcore.load(settings) as core, closing(apsw.Connection(str(path))) as other:
+        stream = core.llm.stream("refused", max_tokens=4)
+        next(iter(stream))
+        other.execute("ALTER TABLE calls RENAME TO broken")
+        assert all(delta is not None for delta in stream)
+        other.execute("ALTER TABLE broken RENAME TO calls")
+        assert len(core.usage.open()) == 1
+        while core.usage.open():  # the calls are refused, so none of them is a success
+            with pytest.raises(BudgetError):
+                core.llm.chat("next", max_tokens=4, cache=False, timeout="0.3s")
+        assert [row["state"] for row in core.usage.export()] == ["done"]
+
+
 @pytest.mark.timeout(60)
 def test_work_with_a_shorter_timeout_fails_while_other_work_still_waits(tmp_path: Path) -> None:
     database = Database(tmp_path / "ledger.sqlite3")
