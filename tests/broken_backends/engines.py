@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -189,6 +190,94 @@ class ClosesOnce(Good):
         del self.inner
 
 
+class KeepsItsWorkers(Good):
+    """Leaves the processes of its workers behind."""
+
+    def close(self) -> None:
+        atexit.register(self.inner.close)
+
+
+class RaisesForeignErrorsAtTheEnd(Good):
+    """Ends the calls at `close` with the exception of its library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        future.set_running_or_notify_cancel()
+
+        def finish(done: Future[bytes]) -> None:
+            if self.is_closed:
+                future.set_exception(RuntimeError("the pool is closed"))
+            elif error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        super().submit(function, data).add_done_callback(finish)
+        return future
+
+    def close(self) -> None:
+        self.is_closed = True
+        super().close()
+
+
+class ReturnsByteArrays(Good):
+    """Returns a buffer that the caller may change."""
+
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        future.set_running_or_notify_cancel()
+
+        def finish(done: Future[bytes]) -> None:
+            if error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(bytearray(done.result()))  # type: ignore[arg-type]
+
+        super().submit(function, data).add_done_callback(finish)
+        return future
+
+
+class WithdrawsRunningCalls(Good):
+    """Says of a running call that it was withdrawn."""
+
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future = super().submit(function, data)
+        future.cancel = lambda: True  # type: ignore[method-assign]
+        return future
+
+
+class ForgetsQueuedCalls(Good):
+    """Forgets the calls that wait for a worker when the worker dies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: set[Future[bytes]] = set()
+
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        future.set_running_or_notify_cancel()
+        self.calls.add(future)
+
+        def finish(done: Future[bytes]) -> None:
+            if future not in self.calls:
+                return
+            error = done.exception()
+            if isinstance(error, EngineError) and error.lost:
+                self.calls.clear()
+            if error is not None:
+                future.set_exception(error)
+            else:
+                self.calls.discard(future)
+                future.set_result(done.result())
+
+        super().submit(function, data).add_done_callback(finish)
+        return future
+
+
 class ForgetsItsCalls(Good):
     """Leaves the futures of its calls without results at `close`."""
 
@@ -238,6 +327,8 @@ class Kit(EngineConformance):
 _QUICK: dict[type[Good], dict[str, float]] = {
     BoastsOfSlots: {"start_s": 5.0},
     ForgetsItsCalls: {"start_s": 1.0},
+    ForgetsQueuedCalls: {"start_s": 1.0},
+    KeepsItsWorkers: {"start_s": 1.0},
     Waits: {"start_s": 5.0},
 }
 del EngineConformance

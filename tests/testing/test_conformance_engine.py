@@ -29,10 +29,30 @@ FOUND_BY = {
         "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",
         "the pool is broken",
     ),
+    "ForgetsQueuedCalls": (
+        "test_a_worker_that_dies_leaves_no_call_without_an_end",
+        "a worker died, and a call has no result",
+    ),
     "ForgetsItsCalls": ("test_close_ends_every_call", "a batch would wait for ever"),
     "HidesTheReason": (
         "test_an_exception_of_the_function_is_an_error_with_its_words",
         "must name the type of the exception",
+    ),
+    "KeepsItsWorkers": (
+        "test_close_ends_the_workers_that_the_engine_started",
+        "`close` must end the workers that the engine started",
+    ),
+    "RaisesForeignErrorsAtTheEnd": (
+        "test_close_ends_every_call",
+        "a call that `close` ends must raise EngineError, got RuntimeError",
+    ),
+    "ReturnsByteArrays": (
+        "test_the_result_of_a_call_is_returned",
+        "the result must be bytes, got bytearray",
+    ),
+    "WithdrawsRunningCalls": (
+        "test_work_that_has_begun_is_not_withdrawn",
+        "`cancel` returned True for a call that had begun",
     ),
     "NeverLost": (
         "test_a_worker_that_dies_is_reported_as_lost_and_the_engine_goes_on",

@@ -78,6 +78,7 @@ pytest.register_assert_rewrite(
                 "voice_abilities",
                 "voice_check",
                 "voice_content",
+                "workers",
             }
         )
     )

@@ -17,6 +17,7 @@ import pytest
 from llmcore.errors import EngineError
 from llmcore_testing.conformance import engine_work as work
 from llmcore_testing.conformance.optional import OptionalParts, requires
+from llmcore_testing.conformance.workers import is_descendant, is_running, list_processes, wait_until
 
 __all__ = ["EngineConformance"]
 
@@ -73,7 +74,9 @@ class EngineConformance(OptionalParts):
         assert isinstance(future, Future), (
             f"submit must return a concurrent.futures.Future, got {type(future).__name__}"
         )
-        return future.result(self.deadline_s)
+        result = future.result(self.deadline_s)
+        assert type(result) is bytes, f"the result must be bytes, got {type(result).__name__}"
+        return result
 
     def take_error(self, future: Future[bytes]) -> EngineError:
         """Return the error of *future*, which must be an `EngineError` that chains no other exception."""
@@ -100,7 +103,14 @@ class EngineConformance(OptionalParts):
         slots = provider.count_slots()
         assert isinstance(slots, int)
         assert slots >= 1, f"count_slots must be at least 1, got {slots}"
-        paths = [str(tmp_path / str(number)) for number in range(min(slots, 4))]
+        self._occupy_every_slot(provider, tmp_path, most=4)
+
+    def _occupy_every_slot(self, provider: Any, folder: Path, most: int | None = None) -> None:
+        """Start calls in all slots, or in *most* of them, that end when all have started."""
+        slots = provider.count_slots()
+        paths = [
+            str(folder / f"slot{number}") for number in range(slots if most is None else min(slots, most))
+        ]
         futures = [
             provider.submit(work.meet, "\n".join([*paths[at:], *paths[:at], str(self.start_s)]).encode())
             for at in range(len(paths))
@@ -154,15 +164,66 @@ class EngineConformance(OptionalParts):
         for gate in gates:
             gate.touch()
         wait(busy, self.deadline_s)
-        assert self.take(provider.submit(work.reverse, b"ab")) == b"ba"
+        self._occupy_every_slot(provider, tmp_path)  # a call that runs has ended by then
         seen = extra.with_name("extra.seen").exists()
         assert not (was_cancelled and seen), "`cancel` returned True, but the call ran"
+
+    def test_a_worker_that_dies_leaves_no_call_without_an_end(self, provider: Any, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        busy = [
+            provider.submit(work.wait_for_file, str(gate).encode()) for _ in range(provider.count_slots() - 1)
+        ]
+        dying = provider.submit(work.die, b"")
+        futures = [provider.submit(work.reverse, b"%d|" % number) for number in range(8)]
+        assert self._find_error(dying) is not None, "a call whose worker died must have an error"
+        gate.touch()
+        for future in busy:
+            self._find_error(future)
+        for number, future in enumerate(futures):
+            if self._find_error(future) is None:
+                assert self.take(future) == (b"%d|" % number)[::-1]
+
+    def _find_error(self, future: Future[bytes]) -> EngineError | None:
+        """Return the error of a call that was lost with a worker, or None if the call has a result."""
+        __tracebackhide__ = True
+        try:
+            error = future.exception(self.start_s)
+        except TimeoutError:
+            pytest.fail("a worker died, and a call has no result: a batch would wait for ever")
+        if error is None:
+            return None
+        lost = self.take_error(future)
+        assert lost.lost, "a call that was lost with a worker must have lost=True"
+        return lost
+
+    def test_work_that_has_begun_is_not_withdrawn(self, provider: Any, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        future = provider.submit(work.begin_and_wait, str(gate).encode())
+        begun = wait_until(gate.with_name("gate.begun").exists, self.start_s)
+        was_cancelled = future.cancel()
+        gate.touch()
+        assert begun, f"the call did not start within {self.start_s:g} s"
+        wait([future], self.deadline_s)  # an engine may end a call that runs
+        assert not was_cancelled, "`cancel` returned True for a call that had begun"
+
+    @requires("opener")
+    def test_close_ends_the_workers_that_the_engine_started(self, opener: Callable[[], Any]) -> None:
+        before = list_processes()
+        engine = opener()
+        worker = int(self.take(engine.submit(work.name_process, b"")))
+        is_own = worker not in before and is_descendant(worker)  # the workers of a cluster go on
+        engine.close()
+        if is_own:
+            assert wait_until(lambda: not is_running(worker), self.start_s), (
+                "`close` must end the workers that the engine started"
+            )
 
     @requires("opener")
     def test_close_ends_every_call(self, opener: Callable[[], Any], tmp_path: Path) -> None:
         engine, gate, begun = opener(), tmp_path / "gate", threading.Event()
         calls = min(engine.count_slots(), 4) + 2
-        futures = [engine.submit(work.wait_for_file, str(gate).encode()) for _ in range(calls)]
+        futures = [engine.submit(work.begin_and_wait, str(gate).encode()) for _ in range(calls)]
+        assert wait_until(gate.with_name("gate.begun").exists, self.start_s), "no call has started"
         with ThreadPoolExecutor(1) as pool:
             closing = pool.submit(engine.close)
             for future in (closing, *futures):
@@ -172,7 +233,10 @@ class EngineConformance(OptionalParts):
             closing.result(self.deadline_s)
         for future in futures:
             try:
-                future.exception(self.start_s)
+                error = future.exception(self.start_s)
+                assert error is None or isinstance(error, EngineError), (
+                    f"a call that `close` ends must raise EngineError, got {type(error).__name__}"
+                )
             except CancelledError:
                 pass
             except TimeoutError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 __all__ = [
     "Unpicklable",
+    "begin_and_wait",
     "die",
     "exit_python",
     "fail",
@@ -69,6 +70,13 @@ def wait_for_file(data: bytes) -> bytes:
     _wait_until_all_exist([path], 60.0)
     path.with_name(f"{path.name}.seen").touch()
     return b"seen"
+
+
+def begin_and_wait(data: bytes) -> bytes:
+    """Create a file whose name ends with `.begun`, and then do the same as `wait_for_file`."""
+    path = Path(data.decode())
+    path.with_name(f"{path.name}.begun").touch()
+    return wait_for_file(data)
 
 
 def meet(data: bytes) -> bytes:
