@@ -58,7 +58,7 @@ def find_hidden_module(module: str) -> HiddenModule | None:
 
 
 def list_sdk_modules(module: str) -> list[str]:
-    """Return the top-level modules of the direct requirements of *module*'s distribution."""
+    """Return the top-level modules of the distributions that *module*'s distribution requires directly."""
     return [name for _, name in _iterate_required_modules(module, deep=False)]
 
 

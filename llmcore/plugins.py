@@ -160,7 +160,7 @@ class Catalogue(ProcessBound):
     def inspect(self, kind: str, name: str) -> Listed:
         """Try to load one plugin, and return its state with the reason.
 
-        This runs the code of the plugin, which may exit or hang: call it in a child process.
+        The code of the plugin may exit or hang, so call this method in a child process.
 
         Raises:
             PluginNotFound: No plugin has the name.

@@ -373,9 +373,9 @@ def is_loopback(backend: Backend) -> bool:
 def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
     """Close a provider that the application did not close: at Python's exit at once, otherwise in a new thread.
 
-    The garbage collector may call this function in a thread that holds a lock, or runs an event loop, that closing needs.
-    So a new thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait for such
-    a lock.
+    The garbage collector may call this function in a thread that holds a lock or runs an event loop, which closing may
+    need. So a new thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait
+    for such a lock.
     """
     if sys.is_finalizing():  # a thread that was killed at exit may still hold a lock that closing needs
         return

@@ -158,7 +158,7 @@ async def aiterate(  # noqa: C901, PLR0912 - one branch for each outcome of a st
 
 
 def _require_asyncio(call: Generator[Any, Any, Any]) -> None:
-    """Raise LLMCoreError, before the call starts, under trio or without an event loop."""
+    """Raise LLMCoreError if no asyncio event loop runs in this thread, for example under trio."""
     asyncio: Any = sys.modules.get("asyncio")  # a running event loop has already imported asyncio
     if asyncio is not None:
         try:

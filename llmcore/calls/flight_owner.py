@@ -34,7 +34,7 @@ class Owner(Protocol):
         """Wake the callers after a new piece. Return the item to yield to the driver, or None to continue the call at once."""
 
     def translate(self, error: BaseException) -> BaseException:
-        """Return the exception to throw into the call after the driver raised *error*."""
+        """Return the exception to throw into the call in place of *error*, which came from the driver."""
 
     def wait(self, caller: Caller) -> bool:
         """Block until *caller* can continue. Return False if the caller's own thread already runs the call."""

@@ -59,7 +59,7 @@ class SharedPermit(msgspec.Struct, eq=False):
     """A call's permission to send its request."""
 
     near: Permit
-    """The permit of this process, which applies the limits that the server's headers report."""
+    """The permit of the `Limits` of this process, which apply the limits in the server's headers."""
     route: Route | None
     tokens: int
     id: str = ""

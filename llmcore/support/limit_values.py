@@ -55,7 +55,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     """The place in the queue: 0 in the first request, then the value that the first answer returned."""
     debts_s: tuple[tuple[float, float] | None, ...] = ()
     """The debts of requests and of tokens that the process knows, for each scope that it used in the last
-    `REMEMBERED_S`. A debt is the seconds until a rate is full again.
+    `REMEMBERED_S`. A debt is the seconds until a bucket is full again.
 
     A store that does not know such a scope has lost its data, and begins with empty buckets.
     """
@@ -74,7 +74,7 @@ class PermitAnswer(msgspec.Struct, frozen=True):
     ticket: int = 0
     """Identifies the reservation when it is refunded."""
     debts_s: tuple[tuple[float, float], ...] = ()
-    """For each scope, the seconds until the rates of requests and of tokens are full again."""
+    """For each scope, the seconds until its buckets of requests and of tokens are full again."""
     wait_s: float | None = None
     """The predicted wait in seconds; None if the call waits for another call to end."""
     pause_s: float = 0.0
