@@ -90,7 +90,7 @@ class _Worker:
 
     def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
         """Return the Core, the sender and the `Room` for requests in flight with which *chunk* runs."""
-        key = sha256(_encode(msgspec.structs.replace(chunk, requests=[]))).digest()
+        key = sha256(_encode(msgspec.structs.replace(chunk, requests=[], budget=None))).digest()
         found = self._senders.get(key)
         if found is None:
             name = sha256(chunk.settings).digest()
@@ -98,8 +98,9 @@ class _Worker:
             if core is None:
                 settings = load_portable(_decode_settings(chunk.settings), os.environ)
                 core = self._cores[name] = Core(settings, Catalogue())
-            send = core.llm.make_sender(chunk.options, chunk.budget, f"batch:{chunk.run}")
-            found = self._senders[key] = (core, send, Room(Pace()))
+            found = self._senders[key] = (core, core.llm.make_sender(chunk.options), Room(Pace()))
+        # A resumed run may have another budget.
+        found[0].llm.set_run_budget(f"batch:{chunk.run}", chunk.budget)
         return found
 
 

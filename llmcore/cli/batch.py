@@ -19,7 +19,7 @@ from llmcore.cli.batch_feed import Feed
 from llmcore.cli.batch_files import count_rows, find_format
 from llmcore.cli.batch_output import Errors, Writer, check_paths, lock_output, make_error_line
 from llmcore.cli.batch_progress import Progress
-from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
+from llmcore.cli.batch_runs import begin_again, cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core, parse_values
@@ -158,7 +158,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
         parameters["response_format"], answer_type = read_format(args.schema)
     feed = Feed(args, add_model(parameters, args.model))
     with (
-        open_core(args, make_engine_settings(args)) as core,
+        open_core(args, make_engine_settings(args, _render_command)) as core,
         closing(Progress(_count_items(args), shows=not args.dry_run)) as progress,
     ):
         run = core.llm.open_run(
@@ -281,9 +281,7 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
     facts = read_facts(path)
     is_finished = bool(facts and facts.get("finished"))
     if args.force or (args.output == "-" and is_finished):
-        store = RunStore(path)  # fails while another process works on the run
-        store.clear()
-        store.close()
+        begin_again(args, path)
         return
     if args.output == "-" or not output.exists():
         return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
 
 from llmcore.cli.misuse import UsageError
+from llmcore.config.given_layer import GivenLayer
+from llmcore.config.keys import Path
 
 __all__ = ["ENGINE", "check_engine", "make_engine_settings"]
 
@@ -30,9 +33,40 @@ def check_engine(args: argparse.Namespace) -> None:
         )
 
 
-def make_engine_settings(args: argparse.Namespace) -> dict[str, Any] | None:
-    """Return the settings for the options; None if there are none."""
+def make_engine_settings(
+    args: argparse.Namespace, render_command: Callable[[argparse.Namespace], str]
+) -> GivenLayer | None:
+    """Return the settings for the options; None if there are none. *render_command* returns the command for the fix of an error."""
     if args.engine is None:
         return None
     table = {} if args.engine_address is None else {"address": args.engine_address}
-    return {"batch": {"engine": args.engine}, **({"engines": {args.engine: table}} if table else {})}
+    tree = {"batch": {"engine": args.engine}, **({"engines": {args.engine: table}} if table else {})}
+    return _EngineOptions(
+        tree, lambda **changes: render_command(argparse.Namespace(**{**vars(args), **changes}))
+    )
+
+
+class _EngineOptions(GivenLayer):
+    """The settings that come from the options of the command line."""
+
+    def __init__(self, tree: Mapping[str, Any], render_command: Callable[..., str]) -> None:
+        super().__init__("arguments", tree)
+        self._render_command = render_command
+
+    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.where`."""
+        del at
+        return "--engine-address" if path[-1] == "address" else "--engine"
+
+    def format_set_fix(self, path: Path, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
+        return self._render_command(**{"engine_address" if path[-1] == "address" else "engine": value})
+
+    def format_open_fix(self, path: Path) -> str | None:
+        """See `Layer.format_open_fix`."""
+        return self._render_command(engine=path[-1])
+
+    def format_unset_fix(self, path: Path) -> str | None:
+        """See `Layer.format_unset_fix`."""
+        del path
+        return self._render_command(engine_address=None)

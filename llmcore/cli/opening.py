@@ -13,6 +13,7 @@ from llmcore.support.errors import raise_unchained
 if TYPE_CHECKING:
     from logging import Logger
 
+    from llmcore.config.given_layer import GivenLayer
     from llmcore.core import Core
 
 __all__ = [
@@ -27,14 +28,16 @@ __all__ = [
 ]
 
 
-def open_core(args: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Core:
+def open_core(args: argparse.Namespace, arguments: Mapping[str, Any] | GivenLayer | None = None) -> Core:
     """Return the Core for the configuration, the common options and *arguments*; print warnings to stderr."""
     _import_msgspec()
-    from llmcore.core import load
+    from llmcore.config.load import load_settings
+    from llmcore.core import Core
     from llmcore.log import configure_at_first_message
+    from llmcore.plugins import Catalogue
 
     configure_at_first_message(_print_warnings)
-    return load(args.config, profile=args.profile, arguments=arguments)
+    return Core(load_settings(args.config, profile=args.profile, arguments=arguments), Catalogue())
 
 
 def _print_warnings(logger: Logger) -> None:

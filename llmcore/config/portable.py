@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from llmcore.config import references
 from llmcore.config.fields import Field, get_fields, mentions
-from llmcore.config.given_layer import copy_tree
+from llmcore.config.given_layer import GivenLayer, copy_tree
 from llmcore.config.keys import Path, format_key
-from llmcore.config.layers import SETTING_PREFIX
+from llmcore.config.layers import SETTING_PREFIX, Layer
 from llmcore.config.load import load_settings
 from llmcore.config.mask import is_reference
 from llmcore.config.money import Budget
@@ -73,7 +73,20 @@ def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     """
     own = {name: value for name, value in env.items() if not name.startswith(SETTING_PREFIX)}
     own.pop("LLMCORE_PROFILE", None)
-    return load_settings({}, env=own, arguments=tree)
+    return load_settings({}, env=own, arguments=_SentLayer("arguments", tree))
+
+
+class _SentLayer(GivenLayer):
+    """The configuration that the process of the application has sent. Faults are corrected in its file."""
+
+    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.where`."""
+        del at
+        return f"[{format_key(path[:-1])}] {path[-1]}" if path[1:] else f"[{format_key(path)}]"
+
+    def format_set_fix(self, path: Path, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
+        return Layer.format_set_fix(self, path, value)
 
 
 def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Path, Field]]:

@@ -1,6 +1,6 @@
 """The budgets of one Core.
 
-The budgets of the configuration are fixed; the budgets of users change while the Core is in use.
+The budgets of the configuration are fixed; the budgets of users and of batches change while the Core is in use.
 """
 
 from __future__ import annotations
@@ -29,26 +29,32 @@ class BudgetLimits:
         self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
         """All budgets.
 
-        The budget of a user stays here after it was removed, because calls in progress may still refer to it.
+        A budget stays here after it was removed, because calls in progress may still refer to it.
         """
         self._configured = [_make_limit(budget) for budget in configured]
         self._of_users: Mapping[str, tuple[Limit, ...]] = {}
+        self._of_runs: Mapping[str, Limit] = {}
+        """The tag of a batch -> the limit of its run."""
 
     def __bool__(self) -> bool:
-        return bool(self._configured or self._of_users)
+        return bool(self._configured or self._of_users or self._of_runs)
 
     def find(self, charge: Charge) -> list[Limit]:
         """Return the limits that count *charge*."""
         found = [limit for limit in self._configured if limit.scope.covers(charge)]
         if self._of_users and charge.user is not None:
             found.extend(self._of_users.get(charge.user, ()))
+        if self._of_runs:
+            found.extend(limit for tag in charge.tags if (limit := self._of_runs.get(tag)) is not None)
         return found
 
-    def add(self, budget: Budget) -> None:
-        """Add *budget*. An earlier budget for the same calls and period is replaced."""
-        limit = _make_limit(budget)
-        self._configured = [*(each for each in self._configured if each.scope != limit.scope), limit]
-        self.budgets = {**self.budgets, limit.scope: budget}
+    def set_run_budget(self, tag: str, budget: Budget | None) -> None:
+        """Replace the budget of the batch with *tag*; None removes the budget."""
+        of_runs = {name: limit for name, limit in self._of_runs.items() if name != tag}
+        if budget is not None:
+            limit = of_runs[tag] = _make_limit(budget)
+            self.budgets = {**self.budgets, limit.scope: budget}
+        self._of_runs = of_runs
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
         """Replace the budgets of users. Such a budget limits all calls of one user.

@@ -215,10 +215,10 @@ class Spending:
         self._limits.set_user_budgets(budgets)
         self._has_budgets |= bool(self._limits)
 
-    def add_budget(self, budget: Budget) -> None:
-        """Add a budget to the configured budgets, until the Core is closed."""
-        self._limits.add(budget)
-        self._has_budgets = True
+    def set_run_budget(self, tag: str, budget: Budget | None) -> None:
+        """Replace the budget of the batch with *tag*; None removes the budget."""
+        self._limits.set_run_budget(tag, budget)
+        self._has_budgets |= bool(self._limits)
 
     def find_limits(self, charge: Charge) -> list[Limit]:
         """Return the limits that count *charge*."""

@@ -288,8 +288,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
         return self._prepare_body(body, "chat", cast("SendOptions", options), streaming=False)
 
-    def _add_budget(self, budget: Budget) -> None:
-        self._services.spending().add_budget(budget)
+    def _set_run_budget(self, tag: str, budget: Budget | None) -> None:
+        self._services.spending().set_run_budget(tag, budget)
 
     def _list_models(self, provider: str | None) -> Act[list[str]]:
         backend = self._models.backend(provider)

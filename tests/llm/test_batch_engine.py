@@ -232,7 +232,8 @@ def test_a_worker_that_is_killed_loses_only_its_requests_in_flight() -> None:
         assert upstream.wait_for(lambda: upstream.counts["requests"] >= 100, 60)
         os.kill((set(find_children()) - known).pop(), signal.SIGKILL)
         found += results
-    assert sorted(item.index for item in found if item.reply) == list(range(400))
+    assert [item.error for item in found if item.error] == []
+    assert sorted(item.index for item in found) == list(range(400))
     in_flight = 4  # each of the two workers has two chunks with two requests
     assert upstream.counts["requests"] <= 400 + in_flight
 

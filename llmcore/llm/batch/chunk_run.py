@@ -32,6 +32,9 @@ _POLL_S: Final = 0.5
 _PATIENCE_S: Final = 60.0
 """Seconds after which the chunk fails if the ledger has not answered."""
 
+_releasing: Final[set[asyncio.Future[None]]] = set()
+"""The tasks that release claims after an outage of the ledger. The event loop refers to its tasks only weakly."""
+
 Ask = Callable[..., Awaitable[Any]]
 """A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
 
@@ -87,12 +90,9 @@ class ChunkRun:
                 if self._must_stop:
                     break
         except LLMCoreError as error:
-            self._stop = error
+            self._stop = self._stop or error
         finally:
-            try:
-                await self._ask("release_items", self._claim)
-            except LLMCoreError as error:
-                self._stop = self._stop or error
+            await self._release()
         return self._make_result()
 
     @property
@@ -185,6 +185,36 @@ class ChunkRun:
     def _slow_down(self, error: ProviderError) -> None:
         if isinstance(error, RateLimited):
             self._room.pace.cut()
+
+    async def _release(self) -> None:
+        """Give up the claimed items that have no answer.
+
+        If the ledger does not answer, continue in the background. This process may live on, and then no other worker could
+        claim the items.
+        """
+        import asyncio
+
+        try:
+            await self._ask("release_items", self._claim)
+        except LedgerUnavailable:
+            task = asyncio.ensure_future(self._release_later())
+            _releasing.add(task)
+            task.add_done_callback(_releasing.discard)
+        except LLMCoreError as error:
+            self._stop = self._stop or error
+
+    async def _release_later(self) -> None:
+        import asyncio
+
+        while True:
+            await asyncio.sleep(_POLL_S)
+            try:
+                await self._ask("release_items", self._claim)
+            except LedgerUnavailable:
+                continue
+            except LLMCoreError:  # a fault that lasts
+                return
+            return
 
     async def _persist(self, name: str, *args: Any) -> Any:
         """Call the method *name* of the ledger.

@@ -46,6 +46,7 @@ class BatchMethods:
     _models: Models
     _services: Services
     _get_engines: GetEngines = None
+    _has_run_budgets = False
 
     def batch(
         self,
@@ -224,7 +225,8 @@ class BatchMethods:
         tag = f"batch:{path.stem}"
         tags = options.get("tags") or ()
         given = {**options, "tags": (*((tags,) if isinstance(tags, str) else tags), tag)}
-        send = self.make_sender(given, budget, tag, answer_type)
+        self.set_run_budget(tag, budget)
+        send = self.make_sender(given, answer_type)
         if send_other is not None:
 
             async def send(body: dict[str, Any], on_failure: object) -> Reply[Any]:
@@ -293,19 +295,19 @@ class BatchMethods:
         """
         self._get_engines = get_engines
 
-    def make_sender(
-        self, options: Mapping[str, Any], budget: str | None, tag: str, answer_type: Any = None
-    ) -> Send:
+    def set_run_budget(self, tag: str, budget: str | None) -> None:
+        """Let all requests with *tag* cost at most *budget*; None for any amount."""
+        if budget is not None or self._has_run_budgets:
+            self._has_run_budgets = True
+            self._set_run_budget(tag, None if budget is None else read_budget(budget, tag))
+
+    def make_sender(self, options: Mapping[str, Any], answer_type: Any = None) -> Send:
         """Return a function that sends request bodies.
 
         Args:
-            options: Arguments of `send`; their `tags` include *tag*.
-            budget: The most that all requests with *tag* may cost.
-            tag: The tag of the run.
+            options: Arguments of `send`.
             answer_type: The type of the answers; None for texts.
         """
-        if budget is not None:
-            self._add_budget(read_budget(budget, tag))
         embedder: Embedder | None = None
 
         async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
@@ -340,8 +342,8 @@ class BatchMethods:
         """Return the calls that would send *body* of Chat Completions, one for each model to try."""
         raise NotImplementedError
 
-    def _add_budget(self, budget: Budget) -> None:
-        """Apply *budget* to the calls that it covers."""
+    def _set_run_budget(self, tag: str, budget: Budget | None) -> None:
+        """Replace the budget of the requests with *tag*; None removes the budget."""
         raise NotImplementedError
 
     async def _send_body(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from llmcore.ledger.spending import Spending
 
-__all__ = ["Engine", "Engines", "GetEngines", "SharedRun"]
+__all__ = ["ChunkOutcome", "Engine", "Engines", "GetEngines", "SharedRun"]
 
 Request: TypeAlias = tuple[bytes, dict[str, Any]]
 """The key and the body of a request."""
@@ -141,6 +141,14 @@ class Engines:
 GetEngines: TypeAlias = Callable[[], Engines] | None
 
 
+class ChunkOutcome(NamedTuple):
+    """What became of the requests of a chunk."""
+
+    outcomes: list[Outcome]
+    stop: LLMCoreError | None
+    """The error that ended the chunk and ends the run; None if the chunk was completed."""
+
+
 class Engine:
     """Sends chunks of one run. The object belongs to one event loop."""
 
@@ -158,7 +166,7 @@ class Engine:
         self._is_open = False
         self._slots = 1
         self._counted_at = float("-inf")
-        self._counting: asyncio.Lock | None = None
+        self._counting: asyncio.Future[None] | None = None
 
     def count_requests(self) -> int:
         """Return how many requests to give to the engine: a chunk for each slot, and half as many waiting chunks."""
@@ -167,17 +175,25 @@ class Engine:
     async def _count_slots(self) -> None:
         """Count the slots of the engine, at most every `_COUNT_S` seconds.
 
-        An engine may have to start workers first. All chunks wait for the count, because the concurrency of the run
-        is divided by the number of slots.
+        An engine may have to start workers first. All chunks wait for one count, because the concurrency of the run
+        is divided by the number of slots. If the count fails, all of them fail: each further count could take as long.
         """
         import asyncio
 
         if self._counting is None:
-            self._counting = asyncio.Lock()
-        async with self._counting:
-            if time.monotonic() >= self._counted_at + _COUNT_S:
-                slots = await run_in_worker(self._provider.count_slots)
-                self._slots, self._counted_at = max(1, int(slots)), time.monotonic()
+            if time.monotonic() < self._counted_at + _COUNT_S:
+                return
+            self._counting = asyncio.ensure_future(self._read_slots())
+            self._counting.add_done_callback(self._end_count)
+        await asyncio.shield(self._counting)
+
+    async def _read_slots(self) -> None:
+        slots = await run_in_worker(self._provider.count_slots)
+        self._slots, self._counted_at = max(1, int(slots)), time.monotonic()
+
+    def _end_count(self, counting: asyncio.Future[None]) -> None:
+        if not counting.cancelled() and counting.exception() is None:
+            self._counting = None
 
     def divide(self, requests: list[Request], *, is_last: bool) -> Iterator[list[Request]]:
         """Divide *requests* into chunks. The last requests of a run are spread over all slots."""
@@ -185,11 +201,11 @@ class Engine:
         for start in range(0, len(requests), size or 1):
             yield requests[start : start + size]
 
-    async def send(self, requests: Sequence[Request]) -> list[Outcome]:
+    async def send(self, requests: Sequence[Request]) -> ChunkOutcome:
         """Send a chunk of requests, and return the outcome of each.
 
         Raises:
-            LLMCoreError: The engine cannot run the chunk.
+            LLMCoreError: The engine cannot run the chunk. Every further chunk would fail as well.
         """
         if not self._is_open:
             await self._shared.open()
@@ -204,11 +220,9 @@ class Engine:
         outcomes: list[Outcome] = [None if data is None else decode_reply(data) for data in result.replies]
         for at, parts in result.errors.items():
             outcomes[at] = decode_error(parts)
-        if result.stop is not None or result.is_closed:
-            error = self._explain_closed() if result.stop is None else decode_error(result.stop)
-            outcomes += [error] if None not in outcomes else []
-            outcomes = [error if outcome is None else outcome for outcome in outcomes]
-        return outcomes
+        if result.stop is not None:
+            return ChunkOutcome(outcomes, decode_error(result.stop))
+        return ChunkOutcome(outcomes, self._explain_closed() if result.is_closed else None)
 
     async def _submit(self, data: bytes) -> bytes:
         for left in range(_LOSSES, -1, -1):
@@ -249,6 +263,12 @@ class Engine:
 
         A worker that has requests in flight completes them.
         """
+        counting = self._counting
+        if counting is not None and not counting.done():
+            import asyncio
+
+            counting.cancel()
+            await asyncio.wait((counting,))
         if self._is_open:
             self._is_open = False
             try:

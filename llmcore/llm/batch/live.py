@@ -11,6 +11,7 @@ from llmcore.errors import (
     BudgetError,
     ConfigError,
     EngineError,
+    LedgerError,
     LLMCoreError,
     PluginError,
     ProviderError,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STOPPING", "LiveLane"]
 
-STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, EngineError, PluginError, QuotaExhausted)
+STOPPING: Final = (
+    AuthenticationFailed, BudgetError, ConfigError, EngineError, LedgerError, PluginError, QuotaExhausted,
+)  # fmt: skip
 """Errors that every further request would raise as well.
 
 Such an error stops the run, and the remaining items stay pending.
@@ -364,7 +367,9 @@ class LiveLane:
             elif self._engine is None:
                 yield self._check(keys[0], task.result())
             else:
-                for key, outcome in zip(keys, task.result(), strict=True):
+                outcomes, stop = task.result()
+                self._stop = self._stop or stop
+                for key, outcome in zip(keys, outcomes, strict=True):
                     is_error = isinstance(outcome, BaseException)
                     yield (key, None, outcome) if is_error else self._check(key, outcome)
 

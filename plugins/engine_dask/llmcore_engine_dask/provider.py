@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from llmcore_engine_dask.worker import call
 
 __all__ = ["DaskEngine"]
 
+_log: Final = logging.getLogger("llmcore.engine_dask")
 _PAUSE_S: Final = 0.5
 """The pause before another attempt to reach the scheduler."""
 
@@ -32,12 +34,18 @@ class DaskEngine:
         self._options = options
         self._client: Any = None
         self._cluster: Any = None
+        self._is_idle = False
+        """True if the cluster had no workers at the last count."""
         self._lock = forks.lock()
         forks.watch(self)
 
     def count_slots(self) -> int:
         """See `EngineProvider.count_slots`. A cluster without workers has one slot: its first worker may still start."""
         threads: dict[str, int] = self._use_client(lambda client: client.nthreads())
+        was_idle, self._is_idle = self._is_idle, not threads
+        if self._is_idle and not was_idle:
+            address = self._options.address or "of this machine"
+            _log.warning("the Dask cluster %s has no workers; the batch waits for one", address)
         return max(1, sum(threads.values()))
 
     def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
@@ -79,7 +87,8 @@ class DaskEngine:
                     client = self._client
                 return work(client)
             except Exception as error:  # noqa: BLE001 - Dask raises exceptions of several libraries
-                if time.monotonic() + _PAUSE_S >= deadline:
+                is_address_wrong = client is None and isinstance(error, ValueError)
+                if is_address_wrong or time.monotonic() + _PAUSE_S >= deadline:
                     raise_unchained(self._make_error(error))
             self._drop(client)
             time.sleep(_PAUSE_S)
@@ -104,6 +113,7 @@ class DaskEngine:
                         threads_per_worker=options.threads,
                         processes=True,
                         dashboard_address="127.0.0.1:0",  # the default port may be in use by the user's own cluster
+                        silence_logs=logging.ERROR,  # the end of a worker is not a fault of the application
                     )
             target = self._cluster
         return Client(  # type: ignore[no-untyped-call]
