@@ -11,16 +11,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import llmcore
 from llmcore.core import Core
 from llmcore_testing import Simulator
-from tests.kits.engines import KEY, RunsTwice, find_children, make_config
+from tests.kits.engine_batches import ClusterBatches
+from tests.kits.engines import find_children, make_config
 from tests.kits.ray_processes import end_processes
 
 pytestmark = pytest.mark.slow
@@ -30,30 +29,6 @@ pytestmark = pytest.mark.slow
 def _end_processes() -> Iterator[None]:
     with end_processes():
         yield
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY, "sk-test")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Simulator]:
-    with Simulator(latency_s=0.02) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def core(upstream: Simulator) -> Iterator[Core]:
-    with llmcore.load(make_config(upstream, "ray", engines={"ray": {"workers": 2}})) as core:
-        yield core
-
-
-@pytest.fixture
-def requests(upstream: Simulator) -> Any:
-    """Return a function that counts the requests of this test."""
-    before = upstream.counts["requests"]
-    return lambda: upstream.counts["requests"] - before
 
 
 def find_processes(command: bytes, pid: int | str = "self") -> list[int]:
@@ -66,129 +41,78 @@ def find_processes(command: bytes, pid: int | str = "self") -> list[int]:
     return found
 
 
-def test_the_workers_of_a_cluster_send_each_request_once(core: Core, requests: Any) -> None:
-    run = core.llm.batch(f"a{number % 300}" for number in range(500))
-    assert sum(item.reply is not None for item in run) == 500
-    assert requests() == 300
-    rows = [row for row in core.usage.by("tag") if row.name == f"batch:{run.id}"]
-    assert [(row.requests, row.cost) for row in rows] == [(300, run.summary.cost)]
+class TestRayBatches(ClusterBatches):
+    engine = "ray"
 
+    def find_worker(self, core: Core) -> int:
+        del core
+        return find_processes(rb"ray::(IDLE|call|llmcore)")[0]
 
-def test_a_task_that_runs_twice_is_paid_once(core: Core, requests: Any) -> None:
-    backend = core.backend("engines")
-    twice = RunsTwice(backend.provider)
-    backend._provider = twice
-    try:
-        assert all(item.reply for item in core.llm.batch(f"b{number}" for number in range(300)))
-        for future in twice.futures:
-            future.result(60)
-    finally:
-        backend._provider = twice.inner
-    assert requests() == 300
+    def test_a_cluster_that_dies_is_replaced(
+        self, core: Core, upstream: Simulator, requests: Callable[[], int]
+    ) -> None:
+        run = core.llm.batch((f"g{number}" for number in range(400)), concurrency=8)
+        results = iter(run)
+        found = [next(results)]
+        assert upstream.wait_for(lambda: requests() >= 110, 60)
+        os.kill(find_processes(rb"[^\0]*/raylet\0")[0], signal.SIGKILL)
+        found += results
+        assert sorted(item.index for item in found if item.reply) == list(range(400))
+        assert requests() <= 400 + 8
 
-
-def test_a_worker_that_is_killed_loses_only_its_requests_in_flight(
-    core: Core, upstream: Simulator, requests: Any
-) -> None:
-    run = core.llm.batch((f"c{number}" for number in range(400)), concurrency=8)
-    results = iter(run)
-    found = [next(results)]
-    assert upstream.wait_for(lambda: requests() >= 110, 60)
-    os.kill(find_processes(rb"ray::(IDLE|call|llmcore)")[0], signal.SIGKILL)
-    found += results
-    assert sorted(item.index for item in found if item.reply) == list(range(400))
-    assert requests() <= 400 + 4, "a worker has at most four requests in flight"
-
-
-def test_a_cluster_that_dies_is_replaced(core: Core, upstream: Simulator, requests: Any) -> None:
-    run = core.llm.batch((f"g{number}" for number in range(400)), concurrency=8)
-    results = iter(run)
-    found = [next(results)]
-    assert upstream.wait_for(lambda: requests() >= 110, 60)
-    os.kill(find_processes(rb"[^\0]*/raylet\0")[0], signal.SIGKILL)
-    found += results
-    assert sorted(item.index for item in found if item.reply) == list(range(400))
-    assert requests() <= 400 + 8
-
-
-def test_a_killed_program_is_resumed_without_paying_twice(
-    upstream: Simulator, requests: Any, tmp_path: Path
-) -> None:
-    config = make_config(upstream, "ray", engines={"ray": {"workers": 1}})
-    script = (
-        "import json, os, signal, sys, llmcore\n"
-        "if __name__ == '__main__':\n"
-        "    core = llmcore.load(json.loads(sys.argv[1]))\n"
-        "    run = core.llm.batch((f'd{number}' for number in range(400)), concurrency=8)\n"
-        "    print(run.id, flush=True)\n"
-        "    for item in run:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    output = tmp_path / "run"
-    with output.open("wb") as file:  # not a pipe, which the processes of Ray may keep open
-        done = subprocess.run(
-            [sys.executable, "-c", script, json.dumps(config)], stdout=file, timeout=200, check=False
+    @pytest.mark.timeout(900)
+    def test_a_restarted_cluster_repeats_only_what_was_in_flight(
+        self, upstream: Simulator, requests: Callable[[], int]
+    ) -> None:
+        ports = find_free_ports(2)
+        config = make_config(
+            upstream,
+            "ray",
+            engines={"ray": {"address": f"ray://127.0.0.1:{ports[1]}", "connect_timeout": "200s"}},
         )
-    assert done.returncode == -signal.SIGKILL
-    with llmcore.load({**config, "engines": {"local": {"workers": 2}}, "batch": {"engine": "local"}}) as core:
-        items = [f"d{number}" for number in range(400)]
-        resumed = core.llm.resume_batch(output.read_text().strip(), items, engine="local")
-        assert sum(item.reply is not None for item in resumed) == 400
-    assert requests() <= 400 + 8, "the workers of the killed program may have had its requests in flight"
+        script = (
+            "import json, sys, llmcore\n"
+            "with llmcore.load(json.loads(sys.argv[1])) as core:\n"
+            "    for item in core.llm.batch((f'e{number}' for number in range(400)), concurrency=4):\n"
+            "        print(item.index if item.reply else item.error, flush=True)\n"
+        )
+        cluster = start_cluster(ports)
+        try:
+            with subprocess.Popen(
+                [sys.executable, "-c", script, json.dumps(config)], stdout=subprocess.PIPE, text=True
+            ) as program:
+                assert program.stdout is not None
+                try:
+                    lines = [program.stdout.readline()]
+                    stop(cluster)
+                    cluster = start_cluster(ports)
+                    lines += program.stdout
+                    assert program.wait(60) == 0
+                finally:
+                    program.kill()
+        finally:
+            stop(cluster)
+        assert sorted(int(line) for line in lines) == list(range(400))
+        assert requests() <= 400 + 4
 
-
-@pytest.mark.timeout(900)
-def test_a_restarted_cluster_repeats_only_what_was_in_flight(upstream: Simulator, requests: Any) -> None:
-    ports = find_free_ports(2)
-    config = make_config(
-        upstream,
-        "ray",
-        engines={"ray": {"address": f"ray://127.0.0.1:{ports[1]}", "connect_timeout": "200s"}},
-    )
-    script = (
-        "import json, sys, llmcore\n"
-        "with llmcore.load(json.loads(sys.argv[1])) as core:\n"
-        "    for item in core.llm.batch((f'e{number}' for number in range(400)), concurrency=4):\n"
-        "        print(item.index if item.reply else item.error, flush=True)\n"
-    )
-    cluster = start_cluster(ports)
-    try:
-        with subprocess.Popen(
-            [sys.executable, "-c", script, json.dumps(config)], stdout=subprocess.PIPE, text=True
-        ) as program:
-            assert program.stdout is not None
-            try:
-                lines = [program.stdout.readline()]
-                stop(cluster)
-                cluster = start_cluster(ports)
-                lines += program.stdout
-                assert program.wait(60) == 0
-            finally:
-                program.kill()
-    finally:
-        stop(cluster)
-    assert sorted(int(line) for line in lines) == list(range(400))
-    assert requests() <= 400 + 4
-
-
-def test_a_cluster_that_is_away_is_an_error(upstream: Simulator) -> None:
-    options = {"address": "ray://127.0.0.1:9", "connect_timeout": "1s"}
-    script = (
-        "import json, sys, llmcore\n"
-        "with llmcore.load(json.loads(sys.argv[1])) as core:\n"
-        "    try:\n"
-        "        list(core.llm.batch(['f']))\n"
-        "    except llmcore.errors.EngineError as error:\n"
-        "        print(error)\n"
-    )
-    config = make_config(upstream, "ray", engines={"ray": options})
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(config)],
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert "the Ray cluster ray://127.0.0.1:9 cannot be used: ConnectionRefusedError" in done.stdout, (
-        done.stderr
-    )
+    def test_a_cluster_that_is_away_is_an_error(self, upstream: Simulator) -> None:
+        options = {"address": "ray://127.0.0.1:9", "connect_timeout": "1s"}
+        script = (
+            "import json, sys, llmcore\n"
+            "with llmcore.load(json.loads(sys.argv[1])) as core:\n"
+            "    try:\n"
+            "        list(core.llm.batch(['f']))\n"
+            "    except llmcore.errors.EngineError as error:\n"
+            "        print(error)\n"
+        )
+        config = make_config(upstream, "ray", engines={"ray": options})
+        done = subprocess.run(
+            [sys.executable, "-c", script, json.dumps(config)],
+            capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert "the Ray cluster ray://127.0.0.1:9 cannot be used: ConnectionRefusedError" in done.stdout, (
+            done.stderr
+        )
 
 
 def find_free_ports(count: int) -> list[int]:
