@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import ray
+from ray.exceptions import LocalRayletDiedError, RaySystemError, RpcError
 
 from llmcore.errors import EngineError
 from llmcore.support import forks
@@ -25,6 +26,9 @@ __all__ = ["Connection", "Task", "release", "use"]
 _PAUSE_S: Final = 0.5
 """The pause before another attempt to reach the cluster."""
 _QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "configure_logging": False, "namespace": "llmcore"}
+
+_LOST: Final = (OSError, LocalRayletDiedError, RaySystemError, RpcError)
+"""Exceptions of a connection that cannot be used any more. A connection error of Python is an `OSError`."""
 
 T = TypeVar("T")
 
@@ -114,10 +118,14 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
         except EngineError:
             raise
         except Exception as error:  # noqa: BLE001 - Ray raises exceptions of several libraries
+            if connection is not None:
+                # Other engines may use the connection, so only a fault of the connection closes it. Without a client,
+                # `ray` raises a plain Exception.
+                connection.is_lost |= isinstance(error, _LOST) or not ray.is_initialized()
+                if not connection.is_lost:
+                    raise_unchained(EngineError(f"Ray refused the work: {type(error).__name__}: {error}"))
             if time.monotonic() + _PAUSE_S >= deadline:
                 raise_unchained(_make_error(options, f"{type(error).__name__}: {error}"))
-        if connection is not None:
-            connection.is_lost = True
         time.sleep(_PAUSE_S)
 
 

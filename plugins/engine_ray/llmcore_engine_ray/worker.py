@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
+from typing import Any
 
 __all__ = ["call"]
 
@@ -14,10 +15,15 @@ def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
 
     Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a
     running task with SIGINT. The task ignores the signal, because the requests in flight are paid.
+    Afterwards the process has its handler again, because Ray uses the process for further tasks.
     """
+    handler: Any = None
     with contextlib.suppress(ValueError):  # raised in other threads, which SIGINT does not interrupt
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return function(data), ""
     except BaseException as error:  # noqa: BLE001 - also SystemExit, which would end the worker
         return b"", f"{type(error).__name__}: {error}"
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
