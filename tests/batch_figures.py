@@ -6,7 +6,8 @@
 - `pace`: adaptive concurrency against fixed values, for a server that answers a fixed number of requests at once.
 - `bad`: 200 malformed lines in 10,000.
 - `kills`: 100 kills of runs in both lanes, at random moments (`--items N` of the lane `now`, `--kills N`).
-- `engines`: items of 0.1 s on four workers of each engine (`--items N`, `--engines NAME ...`). An engine that is not in
+- `engines`: items of 0.1 s on four workers of each engine (`--items N`, `--engines NAME ...`), with the ledger `sqlite`, or with
+  `--ledger postgres` and a PostgreSQL that is started for it. An engine that is not in
   .venv has its own environment: `.cache/ray/bin/python -m tests.batch_figures engines --engines ray`.
 
 Each prints one line of JSON. The server is another process.
@@ -32,6 +33,7 @@ from urllib.request import urlopen
 
 import llmcore
 from llmcore.errors import BudgetExceeded
+from llmcore_testing.postgres_server import PostgresServer
 from tests.batch_kills import measure_kills
 
 WORKERS: Final = 4
@@ -253,7 +255,18 @@ def measure_bad(lines: int = 10_000, bad: int = 200) -> dict[str, Any]:
     }
 
 
-def measure_engines(items: int, names: Sequence[str]) -> dict[str, Any]:
+@contextlib.contextmanager
+def configure_ledger(provider: str) -> Iterator[dict[str, Any]]:
+    """Give the table [ledger] for *provider*. The server of `postgres` runs in the block."""
+    if provider == "sqlite":
+        yield {}
+        return
+    with PostgresServer.in_reachable_folder(fsync="on") as server:
+        os.environ["FIGURES_URL"] = server.create_database()
+        yield {"provider": "postgres", "postgres": {"url": "env:FIGURES_URL"}}
+
+
+def measure_engines(items: int, names: Sequence[str], ledger: dict[str, Any]) -> dict[str, Any]:
     """Run *items* prompts on four workers of each engine. The start of the workers is measured by itself."""
     os.environ["FIGURES_KEY"] = "sk-test"  # workers receive no secret
     found: dict[str, Any] = {}
@@ -262,6 +275,7 @@ def measure_engines(items: int, names: Sequence[str]) -> dict[str, Any]:
             "batch": {"engine": name},
             "engines": {name: {"workers": WORKERS}},
             "cache": {"provider": "memory"},
+            "ledger": ledger,
         }
         with start_simulator("--latency", str(LATENCY_S)) as address:
             config = make_config(address, **tables)
@@ -300,6 +314,7 @@ def main() -> None:
     parser.add_argument("--items", type=int)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--engines", nargs="+", default=["local", "dask"], metavar="NAME")
+    parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite", help="for `engines`")
     parser.add_argument("--cache", metavar="SIZE", help="the size of the file cache, for `million`")
     told = parser.parse_args()
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
@@ -313,7 +328,8 @@ def main() -> None:
         elif told.name == "kills":
             found = measure_kills(told.items or 10_000, told.kills)
         elif told.name == "engines":
-            found = measure_engines(told.items or 10_000, told.engines)
+            with configure_ledger(told.ledger) as ledger:
+                found = measure_engines(told.items or 10_000, told.engines, ledger)
         else:
             found = {"budget": measure_budget, "pace": measure_pace, "bad": measure_bad}[told.name]()
         sys.stdout.write(json.dumps({told.name: found}) + "\n")
