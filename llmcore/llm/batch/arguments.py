@@ -1,4 +1,4 @@
-"""Check the arguments of `batch` and `resume_batch`."""
+"""Check the arguments of `batch` and `resume_batch`: the lane, the files and others."""
 
 from __future__ import annotations
 
