@@ -1,4 +1,4 @@
-"""Group commit: concurrent requests share one statement. A lone request is sent at once."""
+"""Group commit: concurrent requests share one statement. A request waits only while two statements are under way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LANES: Final = 2
 _INLINE_TIMEOUT_S: Final = 1.0
 """The timeout of a statement that blocks the event loop, because no thread could be started to send it."""
 _LEAST_S: Final = 0.25
-"""A statement is repeated only for items that have at least this many seconds left."""
+"""After a timeout, a job is sent again only if its deadline is at least this many seconds away."""
 
 
 class Job:
@@ -40,7 +40,7 @@ class Job:
         self.item = item
         self.deadline = deadline
         self.is_taken = False
-        """True if the job has left the queue."""
+        """True if the job was sent, or its caller has given up."""
         self.unknown = False
         """True if a statement with this item failed, but may have been executed."""
         self.done = False
@@ -49,7 +49,7 @@ class Job:
         self.notify: Callable[[], object] | None = None
 
     def finish(self, value: Any, error: Exception | None) -> None:
-        """Hand the result to the caller."""
+        """Store the result for the caller, and call `notify`."""
         if isinstance(error, LedgerUnavailable) and self.unknown != error.unknown:
             error = LedgerUnavailable(error.message, busy=error.busy, unknown=True)
         self.value, self.error, self.done = value, error, True
@@ -101,7 +101,7 @@ class Batcher:
         self._submit_drain()
 
     def after_fork(self) -> None:
-        """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
+        """Empty the queue in a forked child: its jobs belong to the parent; see `forks.ForkAware`."""
         self._waiting.clear()
         self._lanes = 0
 
@@ -128,7 +128,7 @@ class Batcher:
         )
 
     def _leave(self) -> None:
-        """After the caller's own statement, let a thread send the jobs that are still in the queue."""
+        """After the statement of `run`, let a thread send the jobs that have been queued meanwhile."""
         with self._lock:
             if not self._waiting:
                 self._lanes -= 1
@@ -136,7 +136,7 @@ class Batcher:
         self._submit_drain()
 
     def _drain(self, longest_s: float = math.inf) -> None:
-        """Send the jobs in the queue until it is empty. A job may take at most *longest_s* seconds."""
+        """Send the jobs in the queue until it is empty. Jobs with later deadlines fail after *longest_s* seconds."""
         while True:
             with self._lock:
                 jobs = self._take(longest_s)
@@ -151,9 +151,9 @@ class Batcher:
                 raise
 
     def _submit_drain(self) -> None:
-        """Send the queue in a thread.
+        """Send the jobs of the queue in a thread.
 
-        If no thread can be started, send it here, with the timeout `_INLINE_TIMEOUT_S`.
+        If no thread can be started, send them in this thread, with the timeout `_INLINE_TIMEOUT_S`.
         """
         submit(self._drain, otherwise=lambda: self._drain(_INLINE_TIMEOUT_S))
 

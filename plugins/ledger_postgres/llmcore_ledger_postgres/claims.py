@@ -1,4 +1,4 @@
-"""Claims that can be repeated if their answer was lost."""
+"""Claims of alerts and the like. A claim whose answer was lost can be repeated."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Claims"]
 class Claims:
     """Gives each claim a random token.
 
-    A claim is repeated with the same token, so that the server recognizes it.
+    A repeated claim has the token of the first attempt. So the server recognizes its own success.
     """
 
     def __init__(self) -> None:
         self._tokens: dict[tuple[Any, ...], str] = {}
-        """The tokens of claims whose answer was lost."""
+        """Function and arguments of each claim whose answer was lost -> its token."""
 
     def run(self, call: Callable[..., Any], function: str, *args: Any, timeout_s: float) -> bool:
-        """Return whether this claim, or the lost claim that it repeats, is the first claim with these arguments."""
+        """Return whether this caller made the first claim with these arguments. *call* sends the claim to the server."""
         key = (function, *args)
         token = self._tokens.pop(key, None) or secrets.token_hex(16)
         try:

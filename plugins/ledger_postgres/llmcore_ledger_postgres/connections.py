@@ -35,14 +35,15 @@ __all__ = ["TIMED_OUT", "Connections", "Session"]
 T = TypeVar("T")
 
 _PAUSE_S: Final = 0.05
-"""The pause before another attempt to connect."""
+"""The pause in seconds before a failed statement is sent again."""
 _RECLAIM_S: Final = 0.5
 """Seconds between two searches for connections to reclaim, while a caller waits for a connection."""
 _WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
 TIMED_OUT: Final = "the server did not answer in time"
 _LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 _STANDBY: Final = (errors.ReadOnlySqlTransaction, errors.ObjectNotInPrerequisiteState)
-"""The errors of a server that is a standby. It may be promoted soon, or a new connection may reach the primary."""
+"""The errors of a server that is a standby, so the connection is closed. A new connection may reach the
+primary."""
 
 
 class Session(psycopg.Connection[Any]):
@@ -51,7 +52,7 @@ class Session(psycopg.Connection[Any]):
     deadline = float("inf")
     _poll: select.poll | None = None
     _result: PGresult | None = None
-    """The first result of the current answer. It is kept here until the answer is complete."""
+    """The first result of a statement, until the server has sent all results of the statement."""
     _fd = -1
     """The result of `get_descriptor`; -1 before the first call."""
     _close_fd: Callable[[], object] | None = None
@@ -92,14 +93,14 @@ class Session(psycopg.Connection[Any]):
         return answer
 
     def start(self, statement: bytes, args: Sequence[bytes]) -> bool:
-        """Send *statement* like `call`. Return False if the socket did not take all of it yet."""
+        """Begin to send *statement*; see `call`. Return False if a part of it still has to be sent."""
         self.pgconn.send_query_params(statement, args)
         return not self.pgconn.flush()
 
     def receive(self) -> bytes | None:
         """Read the bytes that have arrived.
 
-        Return the value of the result; None if the answer is incomplete.
+        Return the value of the statement's result; None if bytes of the answer are missing.
         """
         pgconn = self.pgconn
         pgconn.consume_input()
@@ -131,7 +132,7 @@ class Session(psycopg.Connection[Any]):
             self._close_fd()
 
     def _await_socket(self, poll: select.poll) -> int:
-        """Wait for events of the socket, and return them. At the deadline, close the connection and raise."""
+        """Wait for events of the socket, and return them. At the deadline, close the connection and raise TimeoutError."""
         left = self.deadline - time.monotonic()
         events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - seconds of an hour
         if not events:
@@ -175,7 +176,7 @@ class Connections:
         forks.watch(self)
 
     def call(self, statement: bytes, args: Sequence[bytes], timeout_s: float) -> bytes:
-        """Execute one statement, which may be repeated, and return its value; see `Session.call`.
+        """Execute one statement, and return its value; see `Session.call`. A statement that failed may be sent again.
 
         Raises:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
@@ -183,15 +184,15 @@ class Connections:
         return self.run(lambda session: session.call(statement, args), timeout_s)
 
     def run(self, work: Callable[[Session], T], timeout_s: float) -> T:
-        """Call *work* with a connection, in autocommit mode. If the connection breaks, call *work* again with another one.
+        """Call *work* with a connection in autocommit mode. If a lock is held or the connection breaks, call *work* again.
 
-        *work* must be one statement or transaction that may be repeated.
+        *work* must execute one statement or transaction that may be repeated.
 
         Raises:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
         """
         deadline = time.monotonic() + timeout_s
-        maybe = False  # true if a failed attempt may have been executed
+        maybe = False  # true if the server may have executed an attempt that failed here
         while True:
             session: Session | None = None
             try:
@@ -225,7 +226,7 @@ class Connections:
     def borrow_idle(self, deadline: float) -> Session | None:
         """Return an open connection that is not in use. If there is none, return None without waiting.
 
-        The caller ends the use of the connection with `give_back`, or with `end` after an error.
+        The caller must then call `give_back`, or after an error `end`.
         """
         permits = self._permits
         try:
@@ -276,14 +277,14 @@ class Connections:
             borrower.end_abandoned()
 
     def give_back(self, session: Session) -> None:
-        """Let other callers use *session*, whose statement has succeeded."""
+        """Return *session* to the pool after a statement that succeeded."""
         self._idle.append(session)
         self._permits.put(None)
 
     def end(self, session: Session | None, error: BaseException) -> None:
-        """End the use of *session* after *error*.
+        """Return *session* to the pool after *error*, or close it.
 
-        If the connection still works, keep it; otherwise close it.
+        The session is closed if the connection is broken, or the server is a standby.
         """
         if session is None:
             return
@@ -305,8 +306,8 @@ class Connections:
     def _wait_for_connection(self, deadline: float) -> None:
         """Wait for a new connection.
 
-        A thread opens the connection, and continues after the caller's deadline. So callers with short
-        deadlines get a connection in a later call.
+        A thread opens the connection, and continues after the caller's deadline. So a later call finds an
+        open connection, even if every caller's deadline is short.
         """
         with self._lock:
             opening = self._opening

@@ -89,7 +89,10 @@ def encode_request(request: ReserveRequest) -> dict[str, Any]:
 
 
 def encode_limits(limits: Sequence[Limit]) -> list[tuple[str, str, int, bool]]:
-    """Return *limits* for an item of `reserve`."""
+    """Return *limits* for an item of `reserve`.
+
+    Each has the text of its scope, its period, its amount, and True if it refuses requests.
+    """
     return [(_get_text(scope), scope.per, amount, refuses) for scope, amount, refuses in limits]
 
 
@@ -101,7 +104,8 @@ def get_day(at: float) -> str:
 def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserved | Refusal | None:
     """Return the result for *request*.
 
-    Return None if the caller must first do something else; see `Reserve`.
+    Return None if the server asks for another statement first, such as the creation of counters; see
+    `Reserve`.
     """
     if "row" in answer:
         return Reserved(answer["row"], answer["at"], [decode_counter(each) for each in answer["counters"]])
@@ -119,7 +123,7 @@ def decode_counter(values: Sequence[Any]) -> Counter:
 
 
 def encode_settlement(settlement: Settlement) -> dict[str, Any]:
-    """Return an item of `settle`. An item without a state means that the request was not sent."""
+    """Return an item of `settle`. The item of a request that was not sent has only the fields "key" and "row"."""
     outcome = settlement.outcome
     if not outcome.requested:
         return {"key": settlement.request.key, "row": _get_day(settlement)}
@@ -155,7 +159,7 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
 
 
 def _get_day(settlement: Settlement) -> Any:
-    """Return the day of the row; None if only the key of the row is known."""
+    """Return the day of the settlement's row; None if the caller knows only the key of the row."""
     if isinstance(settlement.row, int):  # `LedgerRow.id`: another process has opened the row
         return datetime.fromtimestamp(settlement.at, UTC).date()
     return settlement.row
@@ -195,7 +199,7 @@ def decode_key(values: Sequence[Any]) -> ApiKey:
 
 
 def make_open_row(opened: Opened, owner: str) -> dict[str, Any]:
-    """Return the row that `reserve` has opened, for `restate`."""
+    """Return the row that `reserve` has opened, as an item of `restate`."""
     request, day, at = opened
     charge = request.charge
     row = LedgerRow(
@@ -217,7 +221,7 @@ def make_open_row(opened: Opened, owner: str) -> dict[str, Any]:
 
 
 def make_closed_row(opened: Mapping[str, Any], settlement: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row after its settlement, for `restate`."""
+    """Return the row *opened* after its *settlement*, as an item of `restate`."""
     fields = {name: value for name, value in settlement.items() if name not in {"row", "tokens"}}
     names = LedgerRow.__struct_fields__
     first = names.index("input_tokens")

@@ -4,7 +4,7 @@ A lease gives one process a block of a budget. The process reserves from the blo
 
 Between two reports to the server, this equation holds in nano-dollars and in characters::
 
-    block on the server = free amount in this process + amounts of the requests that the server has not seen
+    block on the server = free amount in this process + amounts of requests that the server does not have
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from llmcore_ledger_postgres.encoding import Opened, get_day
 __all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
 HOT = 4
-"""From this number of requests in one interval on, a lease saves more statements than it costs."""
+"""A group gets a lease from this number of requests in one interval on: the lease then saves more statements
+than it costs."""
 _LEAST: Final = 8
 """A limit is near if a sixteenth of the remaining budget is less than this many times the largest request."""
 _BLOCK: Final = 16
 """The minimum size of a block, as a multiple of the largest request."""
 _LONGEST_PAUSE: Final = 16.0
-"""The maximum number of intervals before a group asks for a lease again."""
+"""The longest pause before a group whose limit was near asks for a lease again, in intervals of the
+reports."""
 _PAUSE_S: Final = 0.05
-"""The minimum time in seconds between two reports that are sent before the interval ends."""
+"""The minimum seconds from one report to a report that refills a block before the interval ends."""
 _LOW: Final = 4
 """A block is refilled before the interval ends if less than 1 / _LOW of the block is free."""
 
@@ -51,8 +53,8 @@ class Row:
         self.at = at
         self.lease = lease
         self.is_sent = False
-        """True if a statement with this row was sent, even if the statement failed. From then on, the server
-        may count the amount for the row, so the amount is not added to the block again."""
+        """True if a statement with this row was sent, even if the statement failed. The server may then count
+        the amount of the row, so the process may not add the amount to the block again."""
 
     @property
     def opened(self) -> Opened:
@@ -69,7 +71,7 @@ class ClosedRow(NamedTuple):
 
 
 class Group:
-    """The requests that count against the same budgets, and how often they occur."""
+    """The requests that count against the same budgets: their frequency, and their lease."""
 
     __slots__ = ("_count", "_pause", "_resumes_at", "_since", "charge", "largest", "lease", "limits")
 
@@ -82,7 +84,7 @@ class Group:
         self._pause, self._resumes_at = 0.0, 0.0
 
     def note(self, amount: Amount, now: float, interval_s: float) -> bool:
-        """Count a request. Return whether the group should ask for a lease."""
+        """Count a request of *amount*. Return whether the group should ask for a lease."""
         self.largest = Amount(*map(max, self.largest, amount))
         if now - self._since > interval_s:
             self._count, self._since = 0, now
@@ -95,7 +97,7 @@ class Group:
         self._resumes_at = now + self._pause
 
     def resume(self) -> None:
-        """Begin with the shortest pause again, because a lease was granted."""
+        """Note that a lease was granted: the next pause is the shortest again."""
         self._pause = 0.0
 
 
@@ -109,7 +111,7 @@ class Lease:
         """The time at which the server granted the lease, in seconds since 1970 on the server's clock; None before the
         first answer."""
         self.number = 0
-        """The number of the last statement that the server has answered."""
+        """The number of the last report that the server has answered."""
         self.block = Amount()
         """The amount that the server has reserved for this lease, by its last answer."""
         self.free = Amount()
@@ -117,21 +119,23 @@ class Lease:
         """True if requests may be reserved from the free amount, until `valid_until`."""
         self.is_closing = False
         self.valid_until = 0.0
-        """The end of the lease, in seconds on the clock of `Leases`. After it, other processes may have settled the
+        """The end of the lease, in seconds on the clock of `Leases`. Later, other processes may settle the
         lease."""
         self.counters: Sequence[Counter] = ()
         """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
-        """The counters that no settlement has returned yet. Each counter is returned once, because the host
-        checks all returned counters for alerts."""
+        """The counters of the last answer until a settlement returns them. The host checks returned counters
+        for alerts, so each is returned once."""
         self.in_flight = 0
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}
         """Requests in flight whose rows the server has not confirmed."""
         self.closed: list[ClosedRow] = []
-        """Settled rows to insert, until the server has confirmed them."""
+        """Settled rows that the server must insert. They stay in the list until the server has confirmed
+        them."""
         self.settlements: list[dict[str, Any]] = []
-        """Settlements of rows that were sent as open rows, until the server has confirmed the settlements."""
+        """Settlements of rows that the server got as open rows. They stay in the list until the server has
+        confirmed them."""
         self._reported_at = now
         self._used = Amount()
         self._missed = Amount()
@@ -163,7 +167,7 @@ class Lease:
 
     @property
     def is_current(self) -> bool:
-        """True if the server may have a block of this lease. If not, only rows and settlements remain to be reported."""
+        """True until the block was given back. Afterwards, the lease only has to report its rows and settlements."""
         return self.group.lease is self
 
     def is_low(self, now: float, interval_s: float) -> bool:
@@ -185,11 +189,11 @@ class Lease:
 
     @property
     def is_finished(self) -> bool:
-        """True if the server has no block of this lease, and all requests of the lease are reported."""
+        """True if the block was given back, and all requests of the lease are settled and reported."""
         return not (self.has_report or self.in_flight)
 
     def find_addition(self, now: float, interval_s: float) -> Amount:
-        """Return the amount by which the block must grow to last for about two intervals."""
+        """Return the amount by which the block must grow, so that it lasts for about two intervals of the reports."""
         elapsed = max(now - self._reported_at, interval_s / 8)
         sizes = []
         for used, missed, largest, before, free in zip(
@@ -205,7 +209,7 @@ class Lease:
         return Amount(*(_LEAST * each for each in self.group.largest))
 
     def report(self, now: float) -> Amount:
-        """Begin a report, which sends the rows in flight. Return the free amount to report."""
+        """Begin a report: mark the rows in flight as sent. Return the free amount to report."""
         for row in self.unsent.values():
             row.is_sent = True
         self._reported_at = now
@@ -218,7 +222,7 @@ class Lease:
         self.block = self._size = block
 
     def make_row(self, owner: str) -> dict[str, Any]:
-        """Return the row of the lease, for `restate`."""
+        """Return the row of the lease, as an item of `restate`."""
         charge = self.group.charge
         row = LedgerRow(
             at=self.at or 0.0,

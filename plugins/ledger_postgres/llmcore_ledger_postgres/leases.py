@@ -1,4 +1,4 @@
-"""Budget leases: reserve from a block of a hot budget without the server; report rows and blocks at an interval.
+"""Budget leases: reserve from a block of a hot budget without the server, and report the rows regularly.
 
 A thread reports while this process has leases. Near a limit, the process gives its blocks back, and its requests use
 the statements of `provider.py` again. So no budget is exceeded, and no money stays unused in blocks.
@@ -31,11 +31,11 @@ _TIMEOUT_S: Final = 10.0
 _GROUPS: Final = 1000
 """The maximum number of groups to remember."""
 _PENDING: Final = 500
-"""A lease with at least this many closed rows reports the rows before the interval ends."""
+"""A lease with at least this many rows to report reports them before the interval ends."""
 _VALID_PART: Final = 0.8
 """A lease is used for this fraction of `silence` after a report. Other processes settle it after `silence`."""
 _MIDNIGHT_S: Final = 0.1
-"""The seconds before midnight in which a lease is not used (UTC, on the server's clock)."""
+"""For this many seconds before midnight (UTC, on the server's clock), a lease is not used."""
 _DAY_S: Final = 86400
 
 if hasattr(time, "CLOCK_BOOTTIME"):
@@ -49,10 +49,10 @@ else:
 
 
 class Sync(Protocol):
-    """Sends the items of a report in one repeatable statement, and returns the answer of `sync_leases`."""
+    """Sends a report in one statement, which may be repeated, and returns the answer of `sync_leases`."""
 
     def __call__(self, number: int, items: list[dict[str, Any]], timeout_s: float, /) -> dict[str, Any]:
-        """Send the report *number*."""
+        """Send report *number* with *items*, one for each lease."""
         ...
 
 
@@ -73,7 +73,7 @@ class Leases:
 
     Args:
         sync: Sends a report.
-        owner: Remembers the rows that the server has.
+        owner: Remembers the rows that the server has stored, in case a failover loses them.
         interval_s: The interval of the reports, at most a quarter of *silence_s*.
         silence_s: The seconds without a report after which other processes settle the leases of a process.
     """
@@ -108,14 +108,14 @@ class Leases:
     # -- requests
 
     def reserve(self, request: ReserveRequest) -> Reserved | None:
-        """Reserve from a lease; None if the server must be asked."""
+        """Reserve from a lease. Return None if the request must be reserved on the server."""
         if request.charge.owner is not None or not request.limits:
             return None
         now, key = _now(), find_group_key(request)
         with self._lock:
             row = self._rows.get(request.key)
             if row is None and (request.key in self._owner.open or request.key in self._doubtful):
-                return None  # a repeated reservation, whose row the server may have
+                return None  # the server may have opened the row at an earlier attempt
             if row is None:
                 group = self._groups.get(key) or self._add_group(key, request)
                 lease = group.lease
@@ -132,7 +132,7 @@ class Leases:
             return Reserved(encoding.get_day(row.at), row.at, counters)
 
     def yield_blocks(self, scope: Scope) -> bool:
-        """Make the next report give back the blocks that count in *scope*. Return whether there are such blocks."""
+        """Make the next report give back all blocks of the budget *scope*. Return whether there are any."""
         found = False
         with self._lock:
             for lease in self._leases:
@@ -144,7 +144,7 @@ class Leases:
 
     @contextlib.contextmanager
     def note_failure(self, request: ReserveRequest) -> Iterator[None]:
-        """If the `with` block fails, reserve *request* only on the server: the server may have its row."""
+        """If the `with` block fails, always reserve *request* on the server: its row may exist there."""
         try:
             yield
         except BaseException:
@@ -155,7 +155,7 @@ class Leases:
             raise
 
     def settle(self, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Counter]]:
-        """Settle the requests of leases. Return all other settlements, and the counters changed since the last call."""
+        """Settle the requests of leases. Return the other settlements, and the counters of the last report."""
         others: list[Settlement] = []
         counters: list[Counter] = []
         for settlement in settlements:
@@ -174,7 +174,7 @@ class Leases:
     def _settle(self, row: Row, settlement: Settlement) -> None:
         lease, outcome = row.lease, settlement.outcome
         item = encoding.encode_settlement(settlement)
-        # Encode now: a row that cannot be encoded must fail its own caller, and not a report of many rows.
+        # Encode now: if a row cannot be encoded, its caller must fail, not the report of many rows.
         if row.is_sent:
             item["row"] = encoding.get_day(row.at)
             encoding.encode(item)
@@ -216,7 +216,7 @@ class Leases:
     # -- reports
 
     def _run(self) -> None:
-        """Report until this process has no lease."""
+        """Send reports until this process has no lease."""
         while True:
             self._wake.wait(self._interval_s)
             self._wake.clear()
@@ -232,10 +232,10 @@ class Leases:
                     return
 
     def report(self, timeout_s: float, *, gives_back: bool = False) -> None:
-        """Write all rows to the server and adjust the blocks. With *gives_back*, give all blocks back.
+        """Write all rows to the server, and refill the blocks or, with *gives_back*, give all blocks back.
 
         Raises:
-            LedgerUnavailable: The server cannot be reached. A later report sends everything again.
+            LedgerUnavailable: The server cannot be reached. The rows stay in memory for the next report.
         """
         deadline = time.monotonic() + timeout_s
         if not self._leases:
@@ -311,7 +311,7 @@ class Leases:
                     part.lease.is_open = True
 
     def _send_one_by_one(self, parts: Sequence[_Part], timeout_s: float) -> None:
-        """Send the settled rows of a refused report one by one. A row that is refused stays open at its maximum."""
+        """Send each row and settlement of a refused report. If one is refused, its row stays open at its maximum."""
         with contextlib.suppress(LedgerUnavailable):  # an outage: a later report sends the rows
             self._sync(self._number, [], timeout_s)
             for part in parts:
@@ -340,7 +340,7 @@ class Leases:
     def _send_alone(
         self, part: _Part, rows: list[Any], settlements: list[dict[str, Any]], timeout_s: float
     ) -> bool:
-        """Send one row. Return False if the server refuses it.
+        """Send one row, or one settlement with its row. Return False if the server refuses it.
 
         Raises:
             LedgerUnavailable: The server is busy, or cannot be reached.
@@ -387,7 +387,7 @@ class Leases:
             lease.is_open, lease.is_closing = False, True
 
     def recall(self) -> list[dict[str, Any]]:
-        """Return the rows of the leases that the server has granted, for `restate`."""
+        """Return the rows of the leases that the server has granted, as items of `restate`."""
         with self._lock:
             return [
                 {**lease.make_row(self._owner.name), "day": encoding.get_day(lease.at)}

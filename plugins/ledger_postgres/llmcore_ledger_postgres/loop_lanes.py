@@ -1,7 +1,7 @@
 """Send statements and receive their answers in the event loop.
 
-A thread for each statement would take more CPU than the statement itself. The threads of `batches.py` send a statement
-that must wait for a new connection or a lock, or that failed.
+A thread for each statement would take more CPU than the statement itself. The threads of `batches.py` send
+the statements that must wait for a connection or take long, and those that failed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ __all__ = ["LoopLanes"]
 _ALONE: Final = 8
 """After this number of consecutive statements with one job, the next job is sent without waiting for further jobs."""
 _PATIENCE_S: Final = 0.25
-"""If a statement takes more than this number of seconds, threads send the jobs that wait for the
-statement."""
+"""If a statement takes more than this number of seconds, threads send the jobs that are queued after it."""
 
 
 class LoopLanes:
@@ -43,7 +42,7 @@ class LoopLanes:
         forks.watch(self)
 
     async def run(self, item: Any, timeout_s: float) -> Any:
-        """See `Batcher.run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
+        """See `Batcher.run`. If the task is cancelled, wait for the job, then raise `Interrupted` with its result."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -64,7 +63,7 @@ class LoopLanes:
             lane.abandon()
 
     def after_fork(self) -> None:
-        """Leave the statements to the parent; see `forks.ForkAware`."""
+        """Leave the statements in progress to the parent; see `forks.ForkAware`."""
         forks.leave_to_parent(self._lanes)
         self._lanes = {}
 
@@ -85,9 +84,9 @@ class _Lane:
         self._batcher = batcher
         self._waiting: deque[_Job] = deque()
         self._pending: set[_Job] = set()
-        """The jobs whose tasks wait."""
+        """All jobs whose tasks wait for a result."""
         self._is_busy = False
-        """True if `_send` will run, either soon or after the current statement."""
+        """True if a statement is in progress, or `_send` is scheduled."""
         self._alone = 0
         """The number of consecutive statements with one job."""
         self._session: Session | None = None
@@ -143,7 +142,7 @@ class _Lane:
             del cancellation, failure  # breaks the reference cycle of frame and traceback
 
     def abandon(self) -> None:
-        """Close the connection of a statement whose event loop was closed."""
+        """After the event loop was closed, close the connection of the current statement."""
         session, self._session = self._session, None
         self._connections.end(session, RuntimeError("the event loop is closed"))
 
@@ -191,7 +190,7 @@ class _Lane:
             self._is_writing = True
 
     def _flush(self) -> None:
-        """Send more of a large statement."""
+        """Send the next bytes of a statement that did not fit into the socket's buffer."""
         session = self._session
         if session is None:
             return

@@ -1,4 +1,4 @@
-"""The owner of this process's open rows: its heartbeat, and copies of the rows that a failover may lose."""
+"""The owner of the open rows of this process: the heartbeat, and copies of the rows that a failover may lose."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ __all__ = ["Owner"]
 
 _log: Final = logging.getLogger("llmcore.ledger_postgres")
 _REMEMBER_S: Final = 60.0
-"""After a failover, the new server may lack the rows of this many seconds before the failover."""
+"""For this many seconds, a closed row is remembered: a failover may lose rows that were written shortly
+before."""
 _AGAIN_S: Final = 15.0
-"""This many seconds after a failover was noticed, this process has handled every answer of the old server."""
+"""The rows are sent again this many seconds after the failover was noticed. By then, this process has handled
+every answer of the old server."""
 _ABANDONED: Final = 1000
 """The maximum number of abandoned requests to remember."""
 
@@ -87,16 +89,17 @@ class Owner:
             stopped.set()
 
     def is_behind(self, timeline: str) -> bool:
-        """Return whether the server may lack rows of this process: after a failover, and once more some seconds later.
+        """Return whether the rows of this process must be sent to the server of *timeline*.
 
-        The second time includes rows that the old server confirmed while the first `recall` was under way.
+        They must after a failover, and a second time some seconds later. The second time includes rows that
+        the old server confirmed during the first `recall`.
         """
         return timeline != self.timeline or (
             self._again_at is not None and time.monotonic() >= self._again_at
         )
 
     def follow(self, timeline: str) -> None:
-        """Note that the server of *timeline* has the rows of this process."""
+        """Note that the rows of this process were sent to the server of *timeline*."""
         now = time.monotonic()
         if timeline != self.timeline:
             self._again_at = now + _AGAIN_S
@@ -133,7 +136,7 @@ class Owner:
                 self._remember((opened, settlement))
 
     def remember(self, row: msgspec.Raw) -> None:
-        """Remember a closed row."""
+        """Remember the closed row *row*, which is encoded."""
         with self._lock:
             self._remember(row)
 
@@ -148,14 +151,14 @@ class Owner:
             self._closed.popleft()
 
     def recall(self) -> list[Any]:
-        """Return the rows that the server may have lost, for `restate`."""
+        """Return the rows that a failover may have lost, as items of `restate`."""
         with self._lock:
             self._forget()
             opened, closed = self.open.copy(), self._closed.copy()
         return [*(self._encode_closed(row) for _, row in closed), *map(self.encode_open, opened.values())]
 
     def encode_open(self, opened: Opened) -> dict[str, Any]:
-        """Return the row of an open request."""
+        """Return the open row *opened*, as an item of `restate`."""
         return encoding.make_open_row(opened, self.name)
 
     def _encode_closed(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> Any:

@@ -152,7 +152,7 @@ class PostgresLedger(Runs):
         self._call("record", batch, added, list(forget), timeout_s=timeout_s, waits=True)
 
     def _report(self, timeout_s: float) -> None:
-        """Write the rows of this process, because the caller is about to read rows."""
+        """Report the rows of this process's leases, because the caller is about to read rows."""
         if self._leases:
             self._leases.report(timeout_s)
 
@@ -167,7 +167,7 @@ class PostgresLedger(Runs):
             self.owner.follow(timeline)
 
     def _beat(self, timeout_s: float) -> tuple[str, bool]:
-        """Send the heartbeat. Return the timeline of the server, and whether the counters must be rebuilt."""
+        """Send the heartbeat. Return the server's timeline, and True if its counters must be rebuilt."""
         statement = "SELECT {s}.current_timeline(), {s}.beat(%s)"
         timeline, is_stale = self._read(statement, (self.owner.name,), timeout_s)[0]
         return timeline, is_stale
@@ -196,7 +196,7 @@ class PostgresLedger(Runs):
         if self.is_owner and not self.owner.open:
             self.owner.stop()
             self.is_owner = False
-            with contextlib.suppress(LedgerUnavailable):  # others notice later that the heartbeat has ended
+            with contextlib.suppress(LedgerUnavailable):  # then others notice the end of this process later
                 self._call("leave", self.owner.name, timeout_s=1.0)
         self.connections.close()
 

@@ -13,8 +13,8 @@ __all__ = ["prune"]
 _PRUNE_TIMEOUT_S: Final = 300.0
 """The timeout for pruning one day."""
 _PRUNE_LOCK_TIMEOUT_S: Final = 1.0
-"""The seconds for which pruning waits for a lock before it tries again. Reservations that come meanwhile wait
-too."""
+"""The seconds for which pruning waits for a lock before it tries again. Reservations that arrive meanwhile
+wait as long."""
 _SELECT_DAYS: Final = """
     SELECT to_date(right(k.relname, 8), 'YYYYMMDD') AS day FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid
     WHERE i.inhparent = '{s}.calls'::regclass AND to_date(right(k.relname, 8), 'YYYYMMDD') <= {s}.day_of(%s) ORDER BY day

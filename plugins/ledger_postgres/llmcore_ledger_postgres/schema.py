@@ -63,7 +63,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         if version is None:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
             session.execute(_read_file("tables.sql", schema))
-        else:  # wait for running requests, because `reserve` locks the tables in another order
+        else:  # `reserve` locks the tables in another order, so wait for its transactions to avoid a deadlock
             session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{schema}.counters",))
         session.execute(_read_file("functions.sql", schema))
         session.execute(_read_file("leases.sql", schema))

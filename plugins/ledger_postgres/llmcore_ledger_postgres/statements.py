@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Reserve", "Settle", "Statement", "encode_lock_timeout", "wait_for_counters"]
 
 _STALE: Final = {"stale": True}
-"""The answer of a server that has replaced another server and may lack rows."""
+"""The answer of a server after a failover, while the server may lack rows."""
 _STALE_PAUSE_S: Final = 0.2
 
 
@@ -40,7 +40,7 @@ class Statement(Protocol):
         ...
 
     def decode(self, items: Sequence[Any], answer: bytes) -> Sequence[Any] | None:
-        """Return one result per item. Return None if further statements are needed, which `execute` sends."""
+        """Return one result per item. Return None if further statements are needed; the caller then uses `execute`."""
         ...
 
     def execute(self, items: Sequence[Any], timeout_s: float) -> Sequence[Any]:
@@ -87,7 +87,7 @@ class Reserve:
         self.text = ledger.make_statement("reserve", 3)
 
     def is_ready(self) -> bool:
-        """See `Statement`. The heartbeat of this process must have begun."""
+        """See `Statement`. Not ready means that the heartbeat of this process must begin first."""
         return self._ledger.is_owner
 
     def encode(self, items: Sequence[ReserveRequest], timeout_s: float) -> list[bytes]:
@@ -139,7 +139,7 @@ class Reserve:
     def _resolve(
         self, items: Sequence[ReserveRequest], again: Sequence[tuple[int, dict[str, Any]]], deadline: float
     ) -> list[int]:
-        """Handle the answers of the server. Return the numbers of the requests to send again."""
+        """Handle the answers without a result. Return the numbers of the requests to send again."""
         left = deadline - time.monotonic()
         if any("void" in answer for _, answer in again):
             raise LedgerUnavailable("the request was abandoned")
