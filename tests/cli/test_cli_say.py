@@ -84,7 +84,7 @@ def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
         (("hi", "-o", ".", "--play"), 2, ". is a folder"),
         (("hi", "-o", "a.m4a"), 2, "-o a.mp3"),
         (("hi", "-o", "a.WEBM"), 2, "the format .WEBM is not supported"),
-        (("hi", "-o", "a.wav", "-p", "speed"), 2, "fix: llmcore say -p speed=1.2 hi -o a.wav"),
+        (("hi", "-o", "a.wav", "-p", "speed"), 2, "fix: llmcore say hi -o a.wav -p speed=1.2"),
         (("hi", "-o", "a.wav", "-p", "sped=2"), 2, "did you mean `speed`?"),
         (("hi", "-o", "a.wav", "-v", "nobody"), 1, "espeak has no voice 'nobody'"),
         (("hi", "-o", "a.wav", "--refresh", "--no-cache"), 2, "one of them"),

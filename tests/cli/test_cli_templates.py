@@ -91,7 +91,7 @@ def test_a_system_message_alone_is_a_template(cli: CommandLine, upstream: Simula
         (["-t", "sumary", "x"], "= fix: llmcore ask -t summary x"),
         (["-t", "../summary", "x"], "there is no template ../summary"),
         (["-t", "summary", "x"], "= fix: llmcore ask -t summary --var language=TEXT < FILE"),
-        (["-t", "summary", "--var", "langage=x", "y"], "= fix: llmcore ask --var language=x -t summary y"),
+        (["-t", "summary", "--var", "langage=x", "y"], "= fix: llmcore ask -t summary --var language=x y"),
         (["-t", "summary", "--var", "language", "y"], "`language` is not NAME=TEXT"),
         (["--var", "language=x", "y"], "--var needs a template"),
         (["--save", "a/b", "y"], "= fix: llmcore ask --save a-b y"),
