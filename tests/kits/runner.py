@@ -39,9 +39,12 @@ def run_kit(
         ended = (
             ("passed", "") if problem is None else (problem.tag, f"{problem.get('message')}{problem.text}")
         )
-        tests = found.setdefault(name, {})
-        if NOT_CHECKED not in ended[1]:
-            tests[case.attrib["name"]] = ended
+        tests, test = found.setdefault(name, {}), case.attrib["name"]
+        has_failed = (
+            tests.get(test, ("passed", ""))[0] != "passed"
+        )  # it has a second entry if its end failed too
+        if NOT_CHECKED not in ended[1] and not has_failed:
+            tests[test] = ended
     return found
 
 
