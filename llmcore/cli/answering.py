@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
 _ARGUMENT = r"^(?:chat\(\.\.\., |replace .* by )?(timeout|model|max_tokens)=([^()]+)\)?$"
-"""Matches an argument of `chat` in a fix that is Python code, if the command line has an option for the argument."""
+"""Matches a fix that is Python code and sets an argument of `chat` for which the command line has an option."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
 
@@ -121,7 +121,7 @@ class Question:
         print_tool_calls(join_pieces(calls))
 
     def _make_waiting_line(self) -> Waiting | None:
-        """Return the waiting line for a terminal; None if stderr is not a terminal."""
+        """Return the line that is shown while the call waits; None if stderr is not a terminal."""
         if not sys.stderr.isatty():
             return None
         from llmcore.cli.waiting import Waiting
@@ -133,7 +133,8 @@ class Question:
     def _provider(self) -> str:
         """The provider that answered.
 
-        If the model is an alias with several models, this is the provider of the model that the answer names.
+        The answer names a model without its provider. Of the models of an alias, the first with this name determines the
+        provider; if none has the name, the first model does.
         """
         names = [name.partition(":")[::2] for name in self._names]
         return next((provider for provider, model in names if model == self._model), names[0][0])

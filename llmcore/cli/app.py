@@ -117,8 +117,8 @@ def _is_ours(error: OSError) -> bool:
 def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
     """Return the error that makes stdout unwritable; None if stdout works.
 
-    *error* itself may be that error: an unbuffered stdout fails when it is written, not when it is flushed. A broken
-    pipe is always taken for an error of stdout.
+    *error* is that error if it is a broken pipe, or if it reports a full disk and names no file: an unbuffered stdout
+    fails when it is written. Otherwise a flush of stdout shows whether stdout works.
     """
     if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno == errno.ENOSPC):
         return error

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 kept.answer(question.text, question.model)
         question.print_footer()
     if args.prompt and "-" not in args.prompt and _has_unread_stdin():
-        note("note: stdin was not read; write - where its text belongs: llmcore ask Sum this up: -")
+        note("note: stdin was not read; write - in the prompt to insert it: llmcore ask Sum this up: -")
     return 0
 
 

@@ -33,9 +33,9 @@ from llmcore.llm.batch.store import RunStore
 __all__ = ["configure"]
 
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
-"""The options that, together with the output, identify a run."""
+"""The options whose values identify a run."""
 _KINDS: Final = ("api", "say", "voice")
-"""Further options that identify a run, if they are set."""
+"""Further options that identify a run, unless they have their default."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the file of the answers, or - for stdout; with --say a folder",
     )
     run.add_argument(
-        "--prompt", metavar="TEXT", help='a prompt with the fields of a line: "Classify: {text}"'
+        "--prompt", metavar="TEXT", help='the prompt, with fields of the line in braces: "Classify: {text}"'
     )
     run.add_argument("--column", metavar="NAME", help="the field that is the prompt")
     run.add_argument("-s", "--system", metavar="TEXT", help="instructions for every line")
@@ -346,7 +346,7 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:
-    """Return a function that returns the allowed number of failures for a given number of finished items."""
+    """Return a function: number of finished items -> allowed number of failures; None without a limit."""
     if text is None:
         return None
     try:
@@ -360,7 +360,7 @@ def _parse_failures(text: str | None) -> Callable[[int], float] | None:
             expected="a number such as 100, or a part such as 1%",
         )
     if text.endswith("%"):
-        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - a rate of few items is not meaningful
+        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - among few items, one may fail
     return lambda _: number
 
 

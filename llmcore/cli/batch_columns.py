@@ -16,7 +16,7 @@ from llmcore.cli.misuse import UsageError
 __all__ = ["check_columns"]
 
 _USUAL: Final = ("text", "question", "input", "query", "content", "message", "body", "review", "description")
-"""Names of columns that usually have the text of a row, the likeliest first."""
+"""Usual names of the column that contains the prompt, the likeliest first."""
 
 
 def check_columns(args: argparse.Namespace, render: Callable[..., str]) -> None:
@@ -26,7 +26,7 @@ def check_columns(args: argparse.Namespace, render: Callable[..., str]) -> None:
 
     Args:
         args: The arguments of the command.
-        render: Returns the command, with some arguments replaced.
+        render: Returns the command line; keyword arguments replace arguments of the command.
     """
     names = _read_names(args.input)
     if not names:

@@ -36,7 +36,7 @@ def check_engine(args: argparse.Namespace) -> None:
 def make_engine_settings(
     args: argparse.Namespace, render_command: Callable[[argparse.Namespace], str]
 ) -> GivenLayer | None:
-    """Return the settings for the options; None if there are none. *render_command* returns the command for the fix of an error."""
+    """Return the settings from the options; None without `--engine`. *render_command* returns the command for a fix."""
     if args.engine is None:
         return None
     table = {} if args.engine_address is None else {"address": args.engine_address}

@@ -33,17 +33,17 @@ _TABLES: Final = ("llm", "voice", "models", "prices")
 
 
 class _Costs(msgspec.Struct, frozen=True):
-    """An estimate in the file of the run."""
+    """The estimate as the file of the run stores it. Amounts are USD."""
 
     scope: str
     """A digest of everything that the estimate depends on; see `_compute_scope`."""
     before: Decimal
-    """The cost of the run before the estimate."""
+    """What the run had cost when it was estimated."""
     costs: tuple[Decimal | None, Decimal | None, Decimal | None]
 
 
 class Forecast:
-    """The estimate of a run before it starts, to be compared with the outcome. A run of many lines has no estimate.
+    """Estimates a run before it starts, and compares the estimate with the outcome. Long runs are not estimated.
 
     The file of the run keeps the estimate. A run that continues with the same lines, parameters and prices is therefore
     not estimated again.
@@ -92,7 +92,7 @@ class Forecast:
         return True
 
     def describe(self) -> dict[str, Any]:
-        """Return the cost of the run since its estimate, and the costs of the estimate. In USD; None if unknown."""
+        """Return the cost of the run since its estimate, and the estimated costs, in USD. An unknown cost is None."""
         names = "estimate_least", "estimate_likely", "estimate_most"
         costs = dict(zip(names, self._costs or (None,) * 3, strict=True))
         return {"part_cost": self._run.summary.cost - self._before, **costs}
@@ -175,7 +175,7 @@ def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
 
 
 def _format_share(share: float) -> str:
-    return f"{int(share * 100)}%"  # less than 100% if any count is an estimate
+    return f"{int(share * 100)}%"  # rounded down: 100% only if all counts are exact
 
 
 def _format_costs(found: Estimate) -> str:

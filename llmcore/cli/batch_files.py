@@ -33,12 +33,12 @@ FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parque
 """File ending -> format."""
 
 Row = dict[str, Any] | BadRequest
-"""One line of the input, or the fault of the line."""
+"""A line of the input as a dict, or the error of a line that cannot be read."""
 
 _MOST_COUNTED: Final = 100_000_000
-"""The size in bytes of the largest table whose rows are counted exactly, which takes about a second."""
+"""The rows of tables up to this size in bytes are counted exactly. This size takes about a second."""
 _SEPARATORS: Final = ";\t"
-"""The separators of a table whose header has no comma. Spreadsheets write them in many countries."""
+"""The separators to try if the header of a table has no comma. Spreadsheets write them in many countries."""
 
 
 def find_format(path: str, given: str | None = None) -> str:
@@ -150,7 +150,7 @@ def stat_file(path: str) -> tuple[int, ...] | None:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether a text of the file was UTF-8; other bytes were decoded as lone surrogates."""
+    """Return whether *text* was UTF-8 in the file: bytes that are not UTF-8 were decoded as lone surrogates."""
     return not any("\udc80" <= letter <= "\udcff" for letter in text) if not text.isascii() else True
 
 
@@ -233,7 +233,7 @@ def _make_fault(path: str, line: int, reason: str) -> BadRequest:
 
 
 def make_prompt(row: Row, template: str | None, column: str | None) -> Row:
-    """Return *row* with a prompt, made from its fields by *template* or taken from *column*."""
+    """Return *row* with a field `prompt`: *template* filled with the fields of *row*, or the value of *column*."""
     if isinstance(row, BadRequest) or (template is None and column is None):
         return row
     if column is not None:

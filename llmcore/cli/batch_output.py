@@ -55,7 +55,7 @@ def check_paths(source: str, output: str) -> None:
 
 @contextmanager
 def lock_output(output: str) -> Iterator[None]:
-    """Let no other run write to the file or folder *output* inside the block.
+    """Lock the file or folder *output* inside the block, so that no other run writes to it. Stdout is not locked.
 
     Raises:
         LLMCoreError: Another process writes to *output*.
@@ -67,7 +67,7 @@ def lock_output(output: str) -> Iterator[None]:
     digest = hashlib.sha256(str(Path(output).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     with _explain(str(folder)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (folder / f"{digest}.output").open("w")  # the file stays: another process may wait for it
+        file = (folder / f"{digest}.output").open("w")  # never deleted: another process may have it open
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +150,7 @@ class Writer:
         self._is_csv = kind == "csv"
         self._header: list[str] | None = None
         self._held: list[dict[str, Any]] = []
-        """Unreadable rows at the start of a table. They wait for the first readable row, which has the names of the columns."""
+        """Unreadable rows at the start of a table. They are held until the first readable row determines the header."""
         self._left_out: set[str] = set()
         self._file: Any = None
         if path == "-":
@@ -165,7 +165,7 @@ class Writer:
         Args:
             row: The row of the input.
             item: The result of the row.
-            answer: Replaces the text of the reply.
+            answer: The text to write in place of the text of the reply.
         """
         is_openai = "custom_id" in row and "body" in row
         found = _make_openai_line(row, item) if is_openai else _make_row(row, item, answer)
@@ -275,7 +275,7 @@ class ParquetRows:
 def make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
     """Return the line of a failed item for the file of the failed lines."""
     error = item.error
-    assert error is not None  # noqa: S101 - only failed items come here
+    assert error is not None  # noqa: S101 - the caller passes only failed items
     return {
         "line": item.index + 1,
         "id": item.id,

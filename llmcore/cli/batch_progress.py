@@ -27,11 +27,11 @@ _OPEN_END: Final = "{n:,} done{postfix}"
 
 
 class Progress:
-    """Counts finished items and shows rate, cost, the share of the cache, failures, and the remaining time and cost.
+    """Counts finished items and shows rate, cost, the share of cached answers, failures, and the remaining time and cost.
 
     Args:
         total: The number of items; None if the number is unknown.
-        shows: False for a command that has nothing to show.
+        shows: If False, no bar is drawn. A dry run counts no items.
     """
 
     def __init__(self, total: int | None, *, shows: bool = True) -> None:
@@ -43,9 +43,9 @@ class Progress:
         self._show(self._began)
 
     def count(self, item: BatchItem) -> None:
-        """Count a finished item, and show the progress if it is time."""
+        """Count a finished item, and show the progress unless it was shown a moment ago."""
         now = time.monotonic()
-        if not self._done:  # count the rate from here: a vendor's queue may take hours for the first item
+        if not self._done:  # measure the rate from the first item: a vendor's queue may take hours for it
             self._began = self._shown_at = now
         self._done += 1
         if item.error is not None:
@@ -83,7 +83,7 @@ class Progress:
             note(f"{self._done:,}{of} done, {', '.join(text for _, text in facts)}")
 
     def _describe(self, seconds: float) -> list[tuple[int, str]]:
-        """Return the facts in their order, each with its rank: on a narrow terminal, the highest ranks are left out."""
+        """Return the facts to show, each with a rank. A narrow terminal lacks the facts with the highest ranks."""
         rate = self._done / seconds if seconds > 0 else 0.0
         facts = [
             (3, f"{rate:,.1f}/s"),
@@ -98,7 +98,7 @@ class Progress:
         return facts
 
     def _measure_room(self) -> int:
-        """Return the columns that the facts may have next to the bar."""
+        """Return how many columns of the terminal the facts may take next to the bar."""
         try:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         except (OSError, ValueError):
@@ -108,7 +108,7 @@ class Progress:
 
 
 def _fit(facts: list[tuple[int, str]], room: int) -> str:
-    """Return the facts in at most *room* characters. If necessary, leave out those with the highest ranks."""
+    """Return the facts in at most *room* characters. If necessary, leave out the facts with the highest ranks."""
     kept = list(facts)
     while len(kept) > 1 and len(", ".join(text for _, text in kept)) > room:
         kept.remove(max(kept))

@@ -19,12 +19,12 @@ __all__ = ["begin_again", "cancel_run", "read_facts", "show_runs", "show_status"
 
 
 def read_facts(path: Path) -> dict[str, str] | None:
-    """Return the facts of the run in the file *path*; None if the file does not exist."""
+    """Return the stored fields of the run in the file *path*; None if the file does not exist."""
     return next((facts for name, facts, _ in list_runs(path.parent) if name == path.stem), None)
 
 
 def begin_again(args: argparse.Namespace, path: Path) -> None:
-    """Delete what is stored of a run, also the answers that the workers of an engine share in the ledger."""
+    """Delete the stored data of a run, including the answers that the workers of an engine share in the ledger."""
     store = RunStore(path)  # raises an error while another process works on the run
     if store.get("engine"):
         store.close()

@@ -85,7 +85,8 @@ def find_index(args: argparse.Namespace) -> str:
 def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
     """Return a function that speaks a body: `{"speak": text, "voice": ..., ...}`.
 
-    In a reply, the body is the audio, and the text is the extension of the file name.
+    The function returns a `Reply`. Its `body` is the audio. Its `text` is the audio format, which becomes the file
+    ending.
     """
 
     async def send(body: Mapping[str, Any], tags: tuple[str, ...]) -> Reply[Any]:

@@ -1,4 +1,4 @@
-"""`llmcore batch run --schema`: the format of the answers, and a type that finds answers which do not fit."""
+"""`llmcore batch run --schema`: the format of the answers, and a type that rejects answers which do not fit the schema."""
 
 from __future__ import annotations
 

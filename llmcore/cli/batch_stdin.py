@@ -33,7 +33,7 @@ async def stream_rows(read: Callable[[], Iterator[Row]]) -> AsyncIterator[Row]:
             for row in read():
                 slots.acquire()
                 loop.call_soon_threadsafe(queue.put_nowait, (row, None))
-        except BaseException as error:  # noqa: BLE001 - raised by the reader below
+        except BaseException as error:  # noqa: BLE001 - the loop below raises it
             last = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(queue.put_nowait, (None, last))

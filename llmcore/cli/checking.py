@@ -23,7 +23,7 @@ from llmcore.types import Secret
 __all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
 
 _CREATED_KINDS = ("llm", "voice")
-"""Kinds whose providers are created during the check, because only creation reports a missing key."""
+"""Kinds whose providers are created during the check, because some report a missing key only when they are created."""
 
 
 def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
@@ -78,7 +78,7 @@ def hide_secrets(settings: Settings) -> None:
                 used = settings.instances(kind).get(name, name)
                 fields = get_fields(catalogue.load_provider(kind, used).options)
             except PluginError:
-                continue  # values that look like secrets are still hidden
+                continue  # options with names such as `api_key` are hidden nevertheless
             for field in fields.values():
                 if mentions(field.type, Secret):
                     settings.hide((kind, name, field.key))
@@ -182,7 +182,7 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
 def _is_chosen(settings: Settings, kind: str, name: str) -> bool:
     """Return whether a call may reach the provider.
 
-    A provider that has a table but is never called may lack its API key.
+    The API key of a provider that has a table but is never called may be missing.
     """
     if getattr(settings, kind).provider == name:
         return True

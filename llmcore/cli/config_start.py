@@ -53,9 +53,9 @@ class Start(NamedTuple):
 
 
 def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:
-    """Return the `Start` for the first key with an installed provider, or None, and notes for the user.
+    """Return the `Start` for the first key whose provider is installed (None without such a key), and notes.
 
-    There is a note for each earlier key whose provider is not installed.
+    The notes are for the user. They name the earlier keys, whose providers are not installed.
     """
     from llmcore.install_lines import make_install_line
     from llmcore.missing_plugin import KNOWN
@@ -104,7 +104,7 @@ def find_server(address: str, models: Sequence[str], provider: str, catalogue: C
     Args:
         address: The address of the server's API.
         models: The models of the server.
-        provider: The provider for this kind of server.
+        provider: The provider for this kind of server. If it is not installed, `vllm` or `openai` takes its place.
         catalogue: The installed plugins.
     """
     names = catalogue.list_names("llm")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Contact", "check_all"]
 
 _LIMIT_S: Final = 10.0
-"""Seconds for one answer of a server."""
+"""The time limit of one answer of a server, in seconds."""
 _MOST_NAMED: Final = 5
 
 

@@ -64,7 +64,7 @@ def _make_row(each: Conversation, text: str) -> dict[str, object]:
 
 
 def _find(conversation: Conversation, words: Sequence[str]) -> str | None:
-    """Return the text around the first word, on one line; None if the conversation lacks one of the words.
+    """Return, on one line, the text around the word that occurs first; None unless all words occur.
 
     Case is ignored.
     """

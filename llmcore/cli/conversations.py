@@ -204,7 +204,7 @@ class Conversations:
         return True
 
     def discard(self, conversation: Conversation) -> None:
-        """Delete the file of a conversation that this process has begun, because no question was answered."""
+        """Delete the file of a conversation that this process began and that has no answer."""
         if self._etags.pop(conversation.name, None) is not None:
             self._files.delete(_get_key(conversation.name))
 
@@ -246,7 +246,7 @@ class Conversations:
 class _Storage:
     """A storage of any plugin.
 
-    If the storage has no conditional saves, the stored file is compared before it is replaced.
+    If the storage has no conditional saves, a save first compares the stored file with the version that it replaces.
     """
 
     def __init__(self, client: Any) -> None:

@@ -64,7 +64,7 @@ def list_instances(args: argparse.Namespace, rows: list[Listed]) -> list[Listed]
 
 
 def find_used(kind: str, name: str, args: argparse.Namespace) -> str:
-    """Return the provider behind the instance *name*; a name that is not an instance is returned unchanged."""
+    """Return the provider that the instance *name* uses. A name that is not an instance is returned unchanged."""
     return next((each.used for each in find_instances(args) if (each.kind, each.name) == (kind, name)), name)
 
 

@@ -21,10 +21,10 @@ def find_shutdowns(
     backend: Callable[[str], Backend],
     today: date | None = None,
 ) -> list[str]:
-    """Return a line for each configured model that was shut down, or will be within 90 days of *today*.
+    """Return a line for each configured model that was shut down, or will be shut down within 90 days of *today*.
 
     Args:
-        settings: The source of `[llm] model` and of the models in `[models]`.
+        settings: The configuration with `[llm] model` and `[models]`.
         known: The names of the llm providers and instances.
         backend: A function that returns the llm backend of a name. A backend that raises `LLMCoreError` is
             skipped.

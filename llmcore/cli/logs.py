@@ -116,7 +116,7 @@ def _print(log: LogFile, args: argparse.Namespace) -> int:
     elif found:
         headers = ("ID", "TIME", "MODEL", "COST", "PROMPT", "ANSWER")
         width = get_terminal_width(get_stdout())
-        # A narrow terminal has no space for the answers.
+        # A narrow terminal has no space for the column of answers.
         shown = len(headers) - (width is not None and width < _NARROW)
         rows = [_make_row(each)[:shown] for each in found]
         put(render_table(headers[:shown], rows, _get_paint(args), whole=("TIME",)))

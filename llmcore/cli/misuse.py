@@ -46,8 +46,8 @@ class UsageError(LLMCoreError):
 def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Sequence[str] = ()) -> UsageError:
     """Return the error for a *message* of argparse about the arguments *given* to *parser*.
 
-    A misspelt option is reported first: argparse treats the value of such an option as another argument and
-    reports that argument.
+    If an option is misspelt, the error is about the option, not about *message*: argparse takes the value of such an
+    option for a surplus argument, and reports that.
     """
     import re
 
@@ -113,7 +113,7 @@ def make_command_error(
 def render_command(option: str, before: Sequence[str], name: str | None, after: Sequence[str]) -> str:
     """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that *option* corrects.
 
-    An option that corrects none of *after* comes first after the command.
+    If *option* corrects none of *after*, it is the first argument of the command.
 
     Args:
         option: The option of a fix. The value of the misspelt parameter replaces VALUE.
@@ -194,10 +194,10 @@ def _find_unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) 
 
 
 def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple[str, str | None]:
-    """Return the option that *unknown* misspells.
+    """Return the action and the option that *unknown* misspells.
 
-    If *parser* has actions, the name of the action is put before the option. For a parameter of models, the result is
-    `-p NAME=VALUE`. If no option is similar, the result is None.
+    The action begins with a space, such as " run"; it is empty for an option of *parser* itself. For a parameter of
+    models, the option is `-p NAME=VALUE`. If no option is similar, the option is None.
     """
     options = dict.fromkeys(_list_options(parser), "")
     for action, its in _get_actions(parser).items():

@@ -28,7 +28,7 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
     if not isinstance(error, NotFound) or error.fix not in (None, _LIST) or not error.provider:
         return
     names: list[str] = []
-    with suppress(LLMCoreError):  # the error of the call is reported, not an error of the listing
+    with suppress(LLMCoreError):  # report the error of the call even if the models cannot be listed
         names = core.llm.models(error.provider)
     if not names or not error.model or error.failures:
         return

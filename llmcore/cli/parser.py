@@ -25,7 +25,7 @@ __all__ = [
 COMMANDS = {
     "ask": "ask a language model once",
     "chat": "hold a conversation",
-    "templates": "list, show and remove the prompts that ask --save stored",
+    "templates": "list, show and remove the prompts that `ask --save` stored",
     "batch": "run a file of prompts, and resume it",
     "embed": "print the vectors of texts",
     "count": "count tokens, offline",
@@ -77,7 +77,8 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse *args*, all of which must be known.
 
-        The parser of an action reports unknown arguments itself, with the action's options.
+        argparse would let the command's parser report the unknown arguments of an action such as `store put`. Here
+        the action's own parser reports them, so the error shows the action's options.
 
         Raises:
             UsageError: An argument is unknown or invalid.

@@ -30,7 +30,7 @@ _MODULES: Final = {
     "cache": ("cache", "rate_limits"),
     "storage": ("storage", "storage_abilities"),
 }
-"""Kind -> the modules of `contracts` with its protocols. Other kinds have one module with the name of the kind."""
+"""Kind -> the modules of `contracts` that define its protocols. For other kinds, the module is named like the kind."""
 _NEAR: Final = 0.85
 
 
@@ -61,7 +61,7 @@ class Audit:
         finally:
             self._phase = ""
             for thread in set(threading.enumerate()) - before:
-                if not thread.name.startswith(OWN_THREADS):  # a thread of llmcore may still be ending
+                if not thread.name.startswith(OWN_THREADS):  # threads of llmcore may still be ending
                     self._add(phase, f"starts the thread `{thread.name}`")
             if text := " ".join(shown.getvalue().split()):
                 self._add(phase, f"prints {text[:80]!r}")

@@ -135,7 +135,7 @@ class _Results:
         self.all.append({"name": name, "outcome": report.outcome, "why": why})
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Record an error of the collection."""
+        """Record an error in the collection of the tests."""
         if report.failed:
             self.all.append({"name": "collection", "outcome": "failed", "why": report.longreprtext})
 

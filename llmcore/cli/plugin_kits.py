@@ -52,7 +52,7 @@ def engine(tmp_path_factory):
     with get_subject().open(tmp_path_factory.mktemp("engine")) as engine:
         yield engine
 """
-"""The workers of an engine take seconds to start, so its tests share them."""
+"""The workers of an engine take seconds to start, so all tests share one engine."""
 _CANARY: Final = """
     @pytest.fixture(params={names!r})
     def canary(self, request):
@@ -103,7 +103,7 @@ def render_tests(subject: Subject, model: str | None) -> str:
 
 
 def list_not_run(skipped: Iterable[str], subject: Subject) -> list[str]:
-    """Return what the check did not run, and why, from the reasons of the *skipped* tests."""
+    """Return a line for each check that did not run, with the reason. *skipped* has the reasons of the skipped tests."""
     variations = subject.variations
     found = {_explain_skip(why, variations) for why in skipped}
     if variations.values and variations.untried:
@@ -117,7 +117,7 @@ def list_not_run(skipped: Iterable[str], subject: Subject) -> list[str]:
 
 
 def _explain_skip(why: str, variations: Variations) -> str:
-    """Return the reason of a skipped test for the user of the check, who has no test class."""
+    """Rewrite *why*, the reason of a skipped test, for a user who cannot edit the test class that `check` generates."""
     found = _FIXTURE.search(why)
     if found is None or not why.startswith(_NOT_CHECKED):
         return f"skipped {why}"

@@ -30,8 +30,8 @@ def make_plugins_line(
     Args:
         name: The provider.
         args: The arguments of the call.
-        kind: The value of `--kind` instead of the given one.
-        model: The value of `-m` instead of the given one.
+        kind: The value of `--kind` that replaces the value in *args*.
+        model: The value of `-m` that replaces the value in *args*.
         without: The options that the line leaves out.
     """
     given = getattr(args, "option", None)  # only `check` has options

@@ -45,7 +45,7 @@ __all__ = ["Subject", "get_subject", "under_test"]
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path", "file")
 _NAMES: Final = ("namespace", "prefix", "schema")
 _SERVERS: Final = ("url", "servers", "address", "host", "endpoint", "base_url", "dsn", "bucket", "container")
-"""Options that name a place outside of the process, so that a second provider has the same entries."""
+"""Options that name a store outside of the process. A second provider with the same options has the same entries."""
 _LEAST_SECRET: Final = 8
 _PROBE_S: Final = 60.0
 _PROBES: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -152,7 +152,7 @@ class Subject:
         self.variations = find_variations(self.entry, options_to_dict(backend.options), places, call)
 
     def open_variation(self, name: str) -> Any:
-        """Return a provider with another value of the option *name*, which makes other audio."""
+        """Return a provider with another value of the option *name*, which changes the audio."""
         return self.make_backend(self._given | {name: self.variations.values[name]}).provider
 
     def probe(self, model: str | None) -> None:

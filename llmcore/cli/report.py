@@ -39,7 +39,7 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (StorageUnavailable, 7),
 )
 _OPTIONS = {"LC107": "--config", "LC108": "--profile"}
-"""Error code -> the command-line option that corresponds to the argument of `load`."""
+"""Code of a fault in an argument of `load` -> the command-line option for this argument."""
 _KEY_CODES = {"LC201", "LC202", "LC204"}
 """The codes of configuration faults that concern an API key."""
 _TEXT_CODES = {"LC904", "LC905", "LC906"}

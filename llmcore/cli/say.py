@@ -165,7 +165,7 @@ def _read_options(args: argparse.Namespace, core: Core) -> dict[str, Any]:
     if wanted is not None and "format" not in given:
         asked = {name: value for name, value in given.items() if name not in ("timeout", "cache")}
         traits = core.voice.traits(**asked)
-        # otherwise keep the configured format, which may be more specific
+        # keep a configured format with this ending: it may be more specific
         if traits is None or traits.format != wanted:
             given["format"] = wanted
     return given

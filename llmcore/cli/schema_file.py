@@ -45,7 +45,7 @@ def read_schema(given: str) -> dict[str, Any]:
 
 
 def get_schema_name(given: str) -> str:
-    """Return the name of the schema *given* for errors. For a file, this is the file name."""
+    """Return the name that errors use for the schema *given*: the name of the file, or a general name."""
     return given if Path(given).is_file() else _INLINE
 
 
@@ -86,7 +86,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _find_open(text: str) -> str | None:
-    """Return the innermost unclosed bracket of *text*, which is incomplete JSON."""
+    """Describe the innermost value of *text* that is not closed, such as "a text"; None if all values are closed."""
     open_: list[str] = []
     for mark in re.findall(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', text, re.DOTALL):
         if mark in "[{":

@@ -74,7 +74,7 @@ class Paint:
 
 
 def render_json(to: TextIO, /, **values: Any) -> str:
-    """Return the `--json` document for the stream *to*."""
+    """Return *values* as the `--json` document, in characters that the stream *to* can show."""
     return to_json({"schema": SCHEMA, **values}, to, indent=2)
 
 
@@ -101,9 +101,9 @@ def put(*texts: str, end: str = "\n", flush: bool = False) -> None:
 
 
 def get_terminal_width(stream: TextIO) -> int | None:
-    """Return the width of *stream*: the variable COLUMNS, or the width of its terminal.
+    """Return the width of *stream* in columns: the variable COLUMNS if it is set, or the width of the terminal.
 
-    The result is None if *stream* is not a terminal.
+    Without COLUMNS, the result is None if *stream* is not a terminal.
     """
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
@@ -141,7 +141,7 @@ def render_table(
         rows: The cells.
         paint: Styles the headers and the total.
         total: The last row, below a rule; empty for no such row.
-        width: The maximum width; None means the width of stdout, without a limit if it is not a terminal.
+        width: The maximum width; None means the width of stdout (see `get_terminal_width`).
         whole: Headers of columns that are never shortened, such as names to be pasted.
         wrapped: Headers of columns whose long texts continue on further lines.
     """

@@ -16,7 +16,7 @@ def explain_echo(
     """Return the note that names the commands to configure a real model.
 
     Args:
-        providers: The language models that are installed.
+        providers: The names of the installed llm providers.
         install: The command that installs `openai`; None if the command is unknown.
         line_to_set: See `Settings.line_to_set`.
     """

@@ -137,9 +137,9 @@ def _run_ls(args: argparse.Namespace) -> int:
 
 
 def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, command: str) -> None:
-    """Search the first keys in the folder of *key* for the nearest key.
+    """Suggest the most similar key among the first keys in the folder of *key*. The fix is *command* with that key.
 
-    Add the nearest key to *error*, with *command* for this key as the fix.
+    Without a similar key, the fix lists the keys. If the storage is empty, the fix stores *key*.
     """
     from difflib import get_close_matches
 
@@ -255,9 +255,9 @@ def _get_file_size(file: BinaryIO) -> int | None:
 
 
 def _find_size(storage: Any, key: str) -> int | None:
-    """Return the size in bytes for the progress.
+    """Return the size of the file in bytes, which only the progress on a terminal needs.
 
-    The result is None if stderr is not a terminal or the storage has no sizes.
+    The result is None if stderr is not a terminal, or if the storage does not report sizes.
     """
     if not sys.stderr.isatty():
         return None
@@ -270,7 +270,7 @@ def _find_size(storage: Any, key: str) -> int | None:
 def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
     try:
         write_atomically(path, pieces)
-    except LLMCoreError:  # an error of the storage, such as StorageNotFound
+    except LLMCoreError:  # from reading the storage; first, because StorageNotFound is also an OSError
         raise
     except OSError as error:
         raise_unchained(
@@ -295,7 +295,7 @@ def _list_pages(storage: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def _list_infos(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the `FileInfo` of each file that still exists; only the keys if the storage has no file infos."""
+    """Return the fields of each file that still exists. If the storage has no file infos, only the keys are set."""
     files: list[dict[str, Any]] = []
     for key in keys:
         try:

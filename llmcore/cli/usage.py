@@ -92,7 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "export", "write every row as CSV; with --json as JSON lines, with --parquet as Parquet", _export
     )
     export.epilog = (
-        "The cost of a row whose `uncertain` is True is the maximum of a request with an unknown outcome. Tables and --csv of "
+        "If `uncertain` is True, the outcome of the request is unknown, and the cost of the row is its maximum. Tables and --csv of "
         "`llmcore usage model` and other groups have these amounts in a column of their own."
     )
     _add_period_options(export)
@@ -299,7 +299,9 @@ def _migrate(args: argparse.Namespace) -> int:
         copied = core.usage.migrate(core.backend("ledger", args.to).provider)
         if args.json:
             print_json(**copied._asdict())
-        note(f"copied {copied.rows} rows, {copied.keys} keys and {copied.budgets} budgets with pruned rows")
+        note(
+            f"copied {copied.rows} rows, {copied.keys} keys and, for {copied.budgets} budgets, amounts without rows"
+        )
         if copied.deferred:
             note(
                 f"moved {copied.deferred} open requests of batches: run `llmcore batch resume` after the command in the next line"

@@ -19,7 +19,7 @@ __all__ = ["print_reconciliation", "to_document"]
 
 _SHOWN: Final = Decimal("0.0001")
 _MOST_PARTS: Final = 4
-"""The number of parts of a cause that are listed."""
+"""The maximum number of listed parts of a cause, and of listed models with another price."""
 _NARROW: Final = 80
 _DIVIDED: Final = frozenset(
     {"other_keys", "unbooked", "unpriced", "price", "counts", "fees", "not_billed", "no_usage"}

@@ -108,7 +108,7 @@ def _describe_days(
 
 
 def _is_divided(rows: Sequence[UsageRow]) -> bool:
-    """Return whether *rows* show more than their total: a model, or a named user or tag."""
+    """Return whether *rows* show more than their total, because a row has a name."""
     return any(row.name for row in rows)
 
 

@@ -206,7 +206,7 @@ def _check_covered(since: date, until: date, days: frozenset[date], name: str) -
 
 
 def _find_rest(name: str, result: Reconciliation, tolerance: str) -> UnexplainedBill | None:
-    """Return the error for more unexplained USD than *tolerance*."""
+    """Return the error if more USD than *tolerance* are unexplained; otherwise None."""
     rest = result.unexplained
     if rest <= parse_tolerance(tolerance, result.billed):
         return None

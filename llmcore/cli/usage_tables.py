@@ -39,7 +39,7 @@ HEADERS: Final = (
 )
 """The columns after the dimensions."""
 _LEAST_IMPORTANT: Final = ("characters", "tokens in", "out", "cached", "failed", "saved")
-"""The columns that are left out in a narrow terminal, the first one first."""
+"""Columns that a narrow terminal has no space for, in the order in which they are left out."""
 _WIDEST: Final = 10_000
 BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -76,7 +76,8 @@ def render_usage(
 ) -> str:
     """Return the table of *rows*, the cells of `render_row`, below *names* and HEADERS.
 
-    In a narrow terminal, columns are left out, and added to *left_out*, before a name continues on the next line.
+    If the terminal is too narrow, columns are left out and added to *left_out*. If this is not enough, names continue
+    on the next line.
     """
     headers, width = (*names, *HEADERS), get_terminal_width(get_stdout())
     plain = Paint(on=False)
@@ -100,7 +101,7 @@ def render_usage(
 
 
 def print_left_out(left_out: set[str], command: str) -> None:
-    """Say, on stderr, which columns the terminal was too narrow for, and that *command* prints them."""
+    """Name on stderr the columns that were left out, and *command*, which prints all columns."""
     if left_out:
         columns = ", ".join(header for header in HEADERS if header in left_out)
         note(f"not shown in this width: {columns}; all columns: {command}")
@@ -142,7 +143,7 @@ def render_budget(state: BudgetState) -> Sequence[str]:
 
 
 def draw_sparkline(amounts: Sequence[Decimal], to: TextIO) -> str:
-    """Return one character per amount, taller for larger amounts; in ASCII if *to* cannot show others."""
+    """Return one character per amount, taller for larger amounts; in ASCII if *to* cannot show Unicode."""
     bars = _BARS if can_show_unicode(to) else _ASCII_BARS
     highest = max(amounts, default=Decimal(0))
     top = len(bars) - 1

@@ -1,8 +1,8 @@
 """Find options of a voice that change its audio, for `llmcore plugins check`.
 
 The host caches audio under the traits of a voice, not under its options. So an option that changes the audio must change
-the traits, or the host plays audio that other options made. The check cannot know which options change the audio: it tries
-another value of each option, and listens.
+the traits; otherwise the host plays cached audio of other options. The check cannot know which options change the audio:
+it tries another value of each option, and compares the audio.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Variations(NamedTuple):
 def find_variations(
     entry: Provider, current: Mapping[str, Any], places: frozenset[str], call: Call
 ) -> Variations:
-    """Speak a short text with another value of each option.
+    """Find the options that change the audio: speak a short text with another value of each option.
 
     Args:
         entry: The provider.
@@ -105,7 +105,7 @@ def _list_values(field: Field, now: Any, call: Call) -> Iterator[Any]:
 
 
 def _list_names(key: str, call: Call) -> Iterator[str]:
-    """Yield texts that an option with this name may have."""
+    """Yield possible values for a text option named *key*; none if the name is unknown."""
     try:
         if key == "format":
             yield from typing.get_args(AudioFormat)
