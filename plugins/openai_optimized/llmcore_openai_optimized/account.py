@@ -39,7 +39,9 @@ _HIDES: Final = re.compile(r"[@?#\s]")
 """An address with one of these characters may contain a secret, so it is not shown."""
 
 _OF_THE_CLIENT: Final = frozenset({"content-length", "expect", "transfer-encoding"})
-"""Headers that the client itself must set. A wrong value makes the client hang, or send half a request."""
+"""Headers that only the client may set. A wrong value of such a header makes the client hang, or send half a
+request.
+"""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -54,11 +56,11 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     key_variables: tuple[str, ...]
     """The variables that may hold the key, in order."""
     needs_key: bool = True
-    """True if a key is required. If so, a request without a key is not sent."""
+    """True if the server requires a key. If so, llmcore sends no request without a key."""
     example_key: str = "..."
     """An example of a key, shown in the command that sets the key."""
     reports_usage_unasked: bool = False
-    """True if a stream ends with the usage even if `stream_options` is not sent."""
+    """True if the server ends each stream with the usage, without being asked by `stream_options`."""
     start: str | None = None
     """The command that starts the server on this machine."""
     get_model: str | None = None

@@ -2,8 +2,8 @@
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
 `raw`. The delta that ends the last choice contains the usage and the body, so it is delayed until both are known. A
-server may send the complete answer as one event. The deltas then have no `raw`, and the host writes the chunks itself,
-because clients of a stream read `delta` and not `message`.
+server may send the complete answer as one event, with `message` in place of `delta`. Clients of a stream read only
+`delta`, so the deltas of this answer have no `raw`, and the host writes chunks from their content.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Assembly:
         self._raw: bytes | None = None
         self._event_name: str | None = None
         self._is_completion = False
-        """True if the stream is a complete answer in place of chunks."""
+        """True if the stream consists of a complete answer instead of chunks."""
         self.repaired = False
         """True if a chunk was not valid JSON; texts may then contain lone surrogates."""
         self.end: Delta | None = None
@@ -218,7 +218,7 @@ class Assembly:
         return index if index in self._choices else min(self._choices)
 
     def _number_choice(self, index: int) -> int:
-        """Return the number of a choice in `Delta.choice`.
+        """Return the number that a choice has in `Delta.choice`.
 
         The first choice has the number 0, even if the server numbers it differently.
         """
@@ -227,7 +227,7 @@ class Assembly:
         return index or self._first or 0
 
     def _find_completion(self, choices: Sequence[SentChoice], *, complete: bool) -> None:
-        """Leave the events out of the deltas if the first event is a complete answer."""
+        """Note whether the first event is a complete answer; if so, its deltas get no `raw`."""
         if not complete and self._last_chunk is None and choices:
             self._is_completion = all(not sent.delta and sent.message is not None for sent in choices)
             if self._is_completion:

@@ -36,7 +36,7 @@ _LONG_S: Final = 3600.0
 """Timeout in seconds for an upload and for a file of results."""
 _IDLE_S: Final = 60.0
 _CONFLICT: Final = 409
-"""The HTTP status if a batch that should be cancelled has already ended."""
+"""The HTTP status of the answer if the batch to cancel has already ended."""
 
 
 class OpenAIBatches(OpenAIClient):
@@ -227,7 +227,7 @@ class OpenAIBatches(OpenAIClient):
 
 
 class _Adapted(Mapping[str, ChatRequest]):
-    """The requests after `adapt`, as they were sent."""
+    """The requests as they were sent: each one changed by *adapt*."""
 
     def __init__(
         self, requests: Mapping[str, ChatRequest], adapt: Callable[[ChatRequest], ChatRequest]

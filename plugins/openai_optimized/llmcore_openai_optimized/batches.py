@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 LIMITS: Final = BatchLimits(max_requests=50_000, max_bytes=200_000_000)
-"""The limit of enqueued tokens is unknown because it depends on the account.
+"""The vendor also limits the enqueued tokens of an account, and rejects a batch beyond this limit.
 
-The vendor rejects a batch beyond that limit.
+The limit is not checked here, because it differs between accounts.
 """
 _BOUNDARY: Final = secrets.token_hex(24)
 FORM_TYPE: Final = f"multipart/form-data; boundary={_BOUNDARY}"

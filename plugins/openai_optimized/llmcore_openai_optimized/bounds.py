@@ -17,8 +17,8 @@ __all__ = ["bound_prompt", "most_usage"]
 def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
     """Return the most expensive usage that *request* can have; None if the usage has no bound.
 
-    All input tokens are counted at the highest price: as audio if the request contains audio, otherwise as writes to
-    the vendor's cache if these are billed.
+    All input tokens are counted as the most expensive kind: as audio if the request contains audio, otherwise as
+    writes to the vendor's cache if the vendor bills these writes.
     """
     if request.api == "responses" and _has_server_tools(request.parameters):
         return None  # results of server tools are input too, and the model may answer more than once

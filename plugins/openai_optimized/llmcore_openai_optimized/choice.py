@@ -15,7 +15,7 @@ from llmcore_openai_optimized.tool_calls import LEGACY, ToolCalls
 __all__ = ["Choice", "Piece", "UnknownShape"]
 
 _REASONING: Final = frozenset({"reasoning_content", "reasoning"})
-"""The fields that contain reasoning. vLLM and some gateways send both, with the same text."""
+"""The fields that contain reasoning. vLLM and some gateways send the same text in both fields."""
 _THOUGHTS: Final = frozenset({"thinking", "reasoning"})
 """Types of content parts that are reasoning."""
 
@@ -107,7 +107,7 @@ class Choice:
         return self._keep(piece)
 
     def expect_surrogates(self) -> None:
-        """Join surrogate pairs that are split between deltas, from now on."""
+        """From now on, join surrogate pairs that are split between two deltas."""
         self._surrogates = self._surrogates or SurrogateBuffer()
         self.is_plain = False
 

@@ -331,7 +331,7 @@ class OpenAIClient:
         return find_template, encode_embeddings(request), request.timeout_s
 
     def _encode(self, request: ChatRequest, *, stream: bool) -> bytes:
-        """Return the body, and announce that the transport will report when the request is sent."""
+        """Return the body. Tell the host that the transport will call `mark_sent` when it sends the request."""
         track_sending()
         return encode(request, stream=stream, ask_usage=not self.account.vendor.reports_usage_unasked)
 
@@ -366,6 +366,7 @@ class OpenAIClient:
 def _make_timeout(request: ChatRequest) -> RequestTimeout:
     """Return the timeout of a complete answer.
 
-    The server sends no byte until the answer is complete, so only the total timeout applies.
+    The server usually sends no byte until the answer is complete, so the idle timeout applies only after the head of
+    the response has arrived (`set_idle`).
     """
     return RequestTimeout(request.timeout_s, None)

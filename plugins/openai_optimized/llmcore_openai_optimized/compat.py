@@ -81,7 +81,7 @@ class OptimizedOpenAIProvider:
         }
         with _load(model, openai, cache) as core:
             options: OpenAIOptions = core.backend("llm", "openai").options
-        # A Core reads the key and the address at its first request, so pass the current values to it.
+        # Pass the current key and address, because a Core itself reads them only at its first request.
         self._core = _load(model, openai | _pin_account(options), cache)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ __all__ = ["describe", "was_sent"]
 
 _NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError,
                          httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)  # fmt: skip
-"""Exceptions raised before the first byte of the request is sent; nothing can have been billed."""
+"""Exceptions that are raised before the first byte of the request is sent, so that nothing can have been billed."""
 
 _HEADERS_TOO_LARGE: Final = re.compile(
     r"receive buffer too long|more than \d+ bytes|value is too long|line too long|too many headers",

@@ -15,8 +15,8 @@ _FLAT: Final = Decimal(100)
 _PER_TOKEN: Final = Decimal("0.001")
 """The maximum plausible cost of an answer in USD: a flat amount, and an amount for each token.
 
-A higher cost is an error of the server, such as a different unit. The most expensive model of the price tables costs
-0.0006 a token; fees for searches and images come on top.
+A higher cost is taken for an error of the server, such as another unit. The most expensive model of the price tables
+costs 0.0006 a token; servers add fees for searches and images.
 """
 _TICKS: Final = Decimal("1e-10")
 """USD per tick, the unit in which xAI bills.

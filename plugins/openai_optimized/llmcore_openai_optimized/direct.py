@@ -1,8 +1,8 @@
 """A blocking HTTP/1.1 client on sockets, for servers that are reached without a proxy.
 
 This client takes a quarter of the CPU time of httpx2 on httpcore: the request leaves in one packet, and httptools
-(llhttp, the parser of Node.js) reads the response. Errors are raised as the same httpx2 exceptions as with httpcore. The
-client also reports when a request leaves.
+(llhttp, the parser of Node.js) reads the response. Failures raise the same httpx2 exceptions as with httpcore. The
+client calls `mark_sent` before it sends a request.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class DirectResponse:
 
 
 class _Deadline:
-    """The timeouts of a response that must end soon."""
+    """The timeouts of a response that must end within *seconds*."""
 
     __slots__ = ("_ends",)
 
@@ -219,14 +219,14 @@ class _Connection:
         """True if all requests were sent completely."""
 
     def send(self, message: bytes, timeout: Timeouts) -> None:
-        """Report that the request leaves, then send *message*."""
+        """Call `mark_sent`, then send *message*."""
         mark_sent()
         try:
             self._set_timeout(timeout.get("write"))
             self._socket.sendall(message)
         except TimeoutError as error:
             raise httpx2.WriteTimeout(str(error)) from error
-        except OSError:  # read the answer: a server may answer before it has read the whole request
+        except OSError:  # do not raise: the server may have answered before it has read the whole request
             self.is_intact = False
 
     def receive(self, timeout: Timeouts) -> bytes:

@@ -1,7 +1,7 @@
 """The asynchronous variant of `direct.py`: an asyncio protocol for each connection, in one event loop.
 
-This client takes a third of the CPU time of aiohttp. A response has one timer. The timer is set again only when it
-fires, not for each chunk.
+This client takes a third of the CPU time of aiohttp. A response has one timer. A chunk moves the deadline, but the
+timer is set again only when it fires.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 _MAX_BUFFERED: Final = 256 * 1024
 """Reading pauses when more bytes than this have arrived since the caller last waited for bytes."""
 _TOLERANCE_S: Final = 0.005
-"""A new deadline that is at most this many seconds earlier than the current timer does not replace the timer."""
+"""If a new deadline is earlier than the timer by at most this many seconds, the timer is not set again."""
 _NEXT_ADDRESS_S: Final = 0.25
 """Seconds after which the next address of a host is tried in parallel (RFC 8305)."""
 
@@ -109,7 +109,7 @@ class AsyncDirectClient:
         return connection
 
     async def _resolve(self, host: str, port: int) -> Sequence[AddrInfoType]:
-        """Return the addresses of *host*; asyncio would resolve in a thread, which is not needed for an IP address."""
+        """Return the addresses of *host*. An IP address is parsed here, because asyncio would start a thread for it."""
         try:
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except socket.gaierror:

@@ -1,4 +1,4 @@
-"""Read answers of Chat Completions that another client received, as JSON documents. This module does no I/O."""
+"""Turn JSON documents of Chat Completions, which another client received, into deltas and replies. This module does no I/O."""
 
 from __future__ import annotations
 

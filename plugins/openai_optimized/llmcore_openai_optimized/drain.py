@@ -1,6 +1,6 @@
 """Read the end of a body after the last event, so that the connection can be reused.
 
-Some servers and proxies keep the response open after `[DONE]`, so the functions wait at most 50 ms.
+Some servers and proxies keep the response open after `[DONE]`, so the functions read for at most 50 ms.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _drain_httpx(response: httpx2.Response, pieces: Iterator[bytes]) -> None:
     def read_soon(max_bytes: int, timeout: float | None = None) -> Any:  # noqa: ARG001 - the transport's signature
         return read(max_bytes, max(ends - time.monotonic(), 0.001))
 
-    # The transport reads the timeout once, before the body, so replace the read function of the network stream.
+    # httpcore gets the timeout only once, before it reads the body. So this function sets a timeout at each read.
     stream.read = read_soon
     try:
         for _ in pieces:
@@ -67,5 +67,5 @@ async def adrain(response: AsyncResponse, pieces: AsyncIterator[bytes]) -> None:
 
 
 def _has_marked_end(response: SyncResponse | AsyncResponse) -> bool:
-    """Return whether HTTP marks the end of the body, so that the connection can be reused."""
+    """Return whether a header tells where the body ends. Only then can the connection be reused."""
     return "transfer-encoding" in response.headers or "content-length" in response.headers

@@ -1,7 +1,7 @@
 """The address and the headers of each kind of request.
 
-The vendor's SDK sends the same addresses and headers. The SDK is not used, because its import takes longer than a
-thousand requests; `tests/test_openai_optimized_endpoints.py` compares both.
+The addresses and headers equal those of the vendor's SDK; `tests/test_openai_optimized_endpoints.py` compares them.
+The SDK itself is not used, because importing it takes longer than a thousand requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmcore_openai_optimized.request import Endpoint
 __all__ = ["SDK_VERSION", "Endpoints"]
 
 SDK_VERSION: Final = "3.57.0"
-"""The version of the SDK that sends equal requests."""
+"""The version of the SDK whose requests these endpoints equal."""
 
 _DEPLOYMENTS: Final = frozenset({"/chat/completions", "/embeddings", "/audio/speech"})
 """The paths that begin with the name of the deployment on Azure."""
@@ -53,7 +53,7 @@ class Endpoints:
         self._headers = {name.lower(): value for name, value in headers.items()}
         name = "authorization" if account.bearer else "api-key"
         self.key_header = None if name in self._headers else name.encode()
-        """The name of the header for the key; None if the headers of the options contain this header."""
+        """The name of the header that contains the key; None if the options already set this header."""
 
     def make(self, method: str, path: str, model: str, content_type: str = "application/json") -> Endpoint:
         """Return an endpoint.

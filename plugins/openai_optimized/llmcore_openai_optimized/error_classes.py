@@ -28,7 +28,7 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
 }  # fmt: skip
 """405: the address is wrong. 409: the server could not get a lock in time.
 
-The vendor's SDK retries 409. 424: generation failed (text-generation-inference). 498: the flex tier of Groq is full.
+The vendor's SDK retries status 409. 424: generation failed (text-generation-inference). 498: the flex tier of Groq is full.
 """
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
@@ -106,7 +106,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "modelnotreadyexception": Unavailable,
     "deadline_exceeded": Timeout,
 }
-"""Code or type in lower case -> error class. Codes and types are more specific than a status."""
+"""Code or type in lower case -> error class. It takes precedence over the class of the status, which is less specific."""
 
 _VAGUE: Final[Mapping[str, type[ProviderError]]] = {
     "rate_limit_exceeded": RateLimited,
@@ -137,7 +137,9 @@ _VAGUE: Final[Mapping[str, type[ProviderError]]] = {
     "internalservererror": Unavailable,
     "serviceunavailableerror": Unavailable,
 }
-"""Codes and types that occur with several statuses. These codes and types are used only for errors without a status."""
+"""Code or type -> error class, used only for errors without a status. Servers send these codes and types with several
+statuses, and the status is then more specific.
+"""
 
 _CONTEXT_CODES: Final = frozenset(
     {"context_length_exceeded", "context_window_exceeded", "contextwindowexceedederror",
@@ -148,7 +150,9 @@ _CONTEXT_WORDS: Final = re.compile(
     r"|exceeds?[^.]{0,60}\bcontext (?:length|window|size)|exceed_context_size|prompt is too long",
     re.IGNORECASE,
 )
-"""LiteLLM names the error class only in the message, with code "400" and type null."""
+"""Messages for a prompt that is too long. LiteLLM names this error only in the message: its code is "400", and its type
+is null.
+"""
 
 _KEY_WORDS: Final = re.compile(r"(?:incorrect|invalid) api key|no connected db", re.IGNORECASE)
 """Messages of xAI and LiteLLM for a wrong key, with status 400 instead of 401."""

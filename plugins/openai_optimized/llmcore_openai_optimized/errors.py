@@ -39,7 +39,7 @@ _REFUSALS: Final = 400
 
 
 class AnswerError(Exception):
-    """An exception that carries an llmcore error out of the code that reads an answer."""
+    """Raised by the code that reads an answer. The caller takes the llmcore error from `error`."""
 
     def __init__(self, error: ProviderError) -> None:
         super().__init__(error.message)

@@ -8,7 +8,9 @@ from typing import Any, Final
 __all__ = ["SurrogateBuffer", "as_index", "as_text", "join_surrogates", "merge", "repair_texts"]
 
 _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "type"})
-"""Fields with a text that is complete in one chunk; some servers repeat it in every chunk. Other texts come in pieces."""
+"""Fields whose text is complete in one chunk, although some servers repeat the text in every chunk. The texts of other
+fields come in pieces.
+"""
 
 
 def as_text(value: Any) -> str:
@@ -31,7 +33,7 @@ def join_surrogates(text: str) -> str:
 
 
 class SurrogateBuffer:
-    """Delay a high surrogate until the next piece of the same text brings the low surrogate."""
+    """Joins surrogate pairs: keeps a high surrogate until the next piece of the same text brings the low surrogate."""
 
     def __init__(self) -> None:
         self._held: dict[Any, str] = {}

@@ -1,7 +1,7 @@
 """The models of OpenAI's servers. With this list, a misspelt name is rejected before the request.
 
 Sources, read 2026-11: genai-prices 0.2.3, the types of the vendor's SDK 3.54.0, and the vendor's list of deprecations.
-A model that is newer than this list is not refused: llmcore only refuses names that look like a misspelt name of the list.
+llmcore refuses only names that look like a misspelt name of this list, so that newer models can be used.
 """
 
 from __future__ import annotations

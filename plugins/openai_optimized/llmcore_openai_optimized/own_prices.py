@@ -35,9 +35,10 @@ ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
 }
 
 TWELVE_HOURS: Final = 2
-"""Price of a 12-hour cache write as a multiple of a 30-minute write, in every tier: 2.5 instead of 1.25 times the input.
+"""The price of a 12-hour cache write, as a multiple of the price of a 30-minute write, in every tier.
 
-Source: the tables inside litellm that are named above. The factor is the same for all ten models that have both prices there.
+They cost 2.5 and 1.25 times as much as plain input. Source: the tables inside litellm that are named above, where all
+ten models with both prices have this factor.
 """
 
 AUDIO: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {

@@ -30,16 +30,15 @@ _CONTEXTS: Final = {
 """Tier -> its name in genai-prices. For an unknown tier, genai-prices would use the standard price."""
 
 _LONG: Final = 272_000
-"""The number of input tokens above which the whole request costs more.
+"""If a request has more input tokens than this, all its tokens cost more.
 
-Such a request costs 2 times as much for the input, and 1.5 times as much for the output.
+Its input costs 2 times as much, and its output 1.5 times as much.
 """
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs of a number of input tokens and a price.
+"""Pairs of a threshold (a number of input tokens) and a price, in ascending order; the first threshold is 0.
 
-The last pair with a number below the input tokens of a request sets the price of all its tokens. The first pair has
-the number 0.
+All tokens of a request have the price of the highest threshold that its input tokens exceed.
 """
 
 

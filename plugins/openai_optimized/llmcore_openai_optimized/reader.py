@@ -52,10 +52,10 @@ class AnswerReader:
         self._document: bytes | None = None
         self._events: EventParser | None = None
         self._has_ended = False
-        """True if the answer has ended: with `[DONE]`, or with the end of a body that HTTP marks."""
+        """True if the end of the answer has arrived: `[DONE]`, or the end of a body if HTTP marks it."""
         self._answer = Assembly(request, headers)
         self._held: list[Delta] = []
-        """The deltas since the end of the last choice."""
+        """The deltas since the last choice ended, which are not returned yet."""
 
     @property
     def is_done(self) -> bool:
@@ -188,7 +188,7 @@ class AnswerReader:
             self._hold(new, deltas)
 
     def _hold(self, new: list[Delta], deltas: list[Delta]) -> None:
-        """Append the deltas of an event to *deltas*. After the end of the last choice, delay these deltas."""
+        """Append the deltas of an event to *deltas*. After the last choice has ended, keep them in `_held` instead."""
         is_whole = self._answer.is_whole
         if self._held and (not is_whole or any(delta.has_content for delta in new)):
             deltas += self._held  # the choice continued after its finish reason
@@ -240,7 +240,8 @@ class AnswerReader:
         reported = find_error(chunk, event, payload)
         if reported is not None:
             failure = self._make_reported(reported)
-            # An error next to a choice ended an answer that may be billed. An error without a choice is a refusal.
+            # An error next to a choice means that the model had begun to answer, which may be billed. An error without a
+            # choice is a refusal.
             failure.answered = complete and bool(chunk.choices)
             raise AnswerError(failure)
         try:

@@ -27,7 +27,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """The error to raise when all pieces that arrived before the error have been taken."""
+        """The error that ended the response. The caller raises it after it has taken all bytes that arrived before."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False
@@ -99,7 +99,7 @@ class ResponseParser:
     # -- called by httptools
 
     def on_message_begin(self) -> None:
-        """Record that bytes follow the end of the response: the connection must not be used again."""
+        """Mark the connection as not reusable if the response is complete: bytes follow its end."""
         if self.is_complete:
             self.is_reusable = False
 

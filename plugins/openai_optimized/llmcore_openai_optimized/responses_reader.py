@@ -50,9 +50,9 @@ class ResponsesReader:
         self._events: EventParser | None = None
         self._texts: list[str] = []
         self._calls: dict[Any, int] = {}
-        """The number of each call, by its position in the output."""
+        """Position of a call in the output -> the number of the call."""
         self._thought: tuple[Any, Any] | None = None
-        """The part of the reasoning that arrived last."""
+        """Identifies the part of the reasoning whose text arrived last."""
         self._reply: Reply | None = None
 
     @property

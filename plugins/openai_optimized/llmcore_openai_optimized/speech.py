@@ -201,7 +201,7 @@ class OpenAIVoice(SpeechOffline):
     # -- shared by sync and async
 
     def _make_request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-        track_sending()  # before the checks, so that a refused request counts as not sent
+        track_sending()  # before the checks: if a check refuses the request, the host knows that nothing was sent
         request = make_speech_request(self._options, voice, settings)
         check_speech(text, request)
         return request
@@ -210,7 +210,7 @@ class OpenAIVoice(SpeechOffline):
         return self._templates.speech(request.model).request(request.content(text), timeout)
 
     def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
-        """Return the error in a JSON answer; return the audio if a server sent audio with a JSON content type."""
+        """Return the error in an answer of type JSON, or the audio if the server sent audio with this type by mistake."""
         if not is_success(answer.status):
             return self._make_refusal(answer, request)
         document = parse_body(answer.body)
@@ -227,7 +227,7 @@ class OpenAIVoice(SpeechOffline):
         error = self._errors.from_status(answer.status, answer.headers, answer.body, request.model)
         if isinstance(error, BadRequest) and "string_too_long" in error.message:
             return TextTooLong(error.message)
-        # The vendor names the field; compatible servers use other words.
+        # OpenAI's message names the field 'voice'; messages of compatible servers contain the name of the voice.
         about_the_voice = "'voice'" in error.message or f"voice '{request.voice}'" in error.message
         if isinstance(error, BadRequest | NotFound) and about_the_voice:
             return VoiceNotFound(

@@ -47,7 +47,7 @@ class _Call:
         return self.arguments[0] if self.arguments else ""
 
     def append(self, arguments: str) -> str:
-        """Append to the arguments; return the new part, empty if a gateway repeats the complete arguments."""
+        """Append *arguments* and return them. If a gateway repeats the complete arguments, return an empty text."""
         repeats = self.size and arguments[-1:] == "}" and arguments == self.text() and self.is_complete()
         if not arguments or repeats:
             return ""

@@ -1,8 +1,8 @@
 """The blocking and the asynchronous transport, with the same rules for proxies, certificates and headers.
 
-Proxy and certificates are set here; the transports do not read the environment. Without a proxy, requests go directly
-over sockets (`direct.py`, `direct_async.py`), which takes a quarter of the CPU time of httpcore. With a proxy,
-requests go through httpcore, which supports CONNECT and SOCKS.
+This module sets the proxy and the certificates; the transports do not read the environment. Without a proxy, requests
+use the clients on sockets (`direct.py`, `direct_async.py`), because httpcore takes four times their CPU time. With a
+proxy, requests use httpcore, because it supports CONNECT and SOCKS.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _make_httpx_request(request: Request, trace: Callable[..., Any]) -> httpx2.R
 
 
 def _report(event: str, info: Mapping[str, Any]) -> None:
-    """Report that the request is sent. A CONNECT to a proxy does not count."""
+    """Call `mark_sent` when httpcore starts to send the request, but not for the CONNECT to a proxy."""
     if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
         mark_sent()
 

@@ -33,7 +33,8 @@ def make_usage(
     """Return the usage of an answer, marked as estimated if the server did not report all of it.
 
     `prompt_tokens` includes the tokens that were read from or written to the cache, `completion_tokens` includes the
-    reasoning tokens. A part with a higher price is limited to the whole; a discounted part larger than the whole is ignored.
+    reasoning tokens. If a part is larger than the whole, it is reduced to the whole if its price is higher, and ignored
+    if it is discounted.
 
     Args:
         reported: The `usage` of the answer, of any type.
@@ -82,7 +83,7 @@ def merge_usage(old: Any, new: Any) -> Any:
     """Return the `usage` of a stream after a chunk with *new*; later numbers replace earlier ones.
 
     Servers split usage over chunks, or repeat growing numbers. An unreported field is null or 0, which must not
-    replace a number. A total that covers only one part is recomputed.
+    replace a number. A total below the sum of its parts is replaced by this sum.
     """
     if not isinstance(new, Mapping):
         return old
@@ -140,7 +141,7 @@ def _read_part(details: Mapping[str, Any], name: str, whole: int) -> int:
 
 
 def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: int) -> int:
-    """Return the tokens read from the cache. DeepSeek and Moonshot report them in other fields.
+    """Return the tokens read from the cache. DeepSeek and Moonshot report these tokens in fields of their own.
 
     Cached tokens are discounted, so a number greater than the prompt is ignored.
     """
@@ -149,7 +150,10 @@ def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: in
 
 
 def _count_prompt(request: ChatRequest) -> int:
-    """Count the prompt. If that fails, return an upper bound: the answer is paid for, and must not be lost."""
+    """Count the tokens of the prompt, or return an upper bound if the count fails.
+
+    The answer is paid for, so a failed count must not lose it.
+    """
     try:
         return int(tokens.count(request))
     except Exception:  # noqa: BLE001 - the answer is paid for and must not be lost

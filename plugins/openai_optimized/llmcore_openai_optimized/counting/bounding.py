@@ -73,7 +73,7 @@ def count_bytes(text: str) -> int:
 
 def _bound_item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     if isinstance(item, CallsItem):
-        # The server rewrites arguments: 1e5 becomes 100000.0, which has more tokens than 1e5 has bytes.
+        # Twice the bytes, because the server rewrites arguments: 1e5 becomes 100000.0, with more tokens than 1e5 has bytes.
         calls = sum(_ITEM + count_bytes(call.name) + count_bytes(call.arguments) for call in item.calls)
         return count_bytes(item.name) + 2 * calls
     pictures = sum(_ITEM + get_max_image_cost(picture, kind) for picture in item.pictures)

@@ -30,13 +30,13 @@ _PARALLEL_GPT5: Final = 26
 _TOOLS_GPT5: Final = 80
 """The tokens of the text about tools for gpt-5, in addition to the tools; confirmed by 33 rows."""
 _INSTRUCTIONS_GPT5: Final = 3
-"""The tokens of a heading that is added if instructions precede the tools in the same message; confirmed by 13 rows.
+"""The tokens of a heading. It is added if instructions precede the tools in the same message; confirmed by 13 rows.
 """
 _FORM: Final = 2
 """The tokens of a response format, in addition to its text and its name; 0 if the request has tools.
 
-Confirmed by 100 rows. These tokens and the name count once more for each earlier reply; confirmed by 2 rows, with
-names of one and two tokens.
+Confirmed by 100 rows. For each earlier reply, these tokens and the tokens of the name are added once more; confirmed
+by 2 rows, with names of one and two tokens.
 """
 
 
@@ -64,7 +64,7 @@ class ChatSum(Sum):
         return sum_ + (MESSAGE + self.tokens(tail.lstrip("\n")) if tail else 0)
 
     def _group_items(self) -> Iterator[tuple[Item, list[ResultItem]]]:
-        """Yield each item, with the results if the item is parallel calls. Other items have an empty list of results."""
+        """Yield each item with a list: the results of parallel calls. The list is empty for all other items."""
         items = self.whole.items
         at = 0
         while at < len(items):
@@ -80,7 +80,7 @@ class ChatSum(Sum):
             yield item, results
 
     def _takes(self, item: MessageItem) -> bool:
-        """Return whether *item* is the first system message, which ends with the tools and the response format."""
+        """Return whether *item* is a system message that ends with the tools and the response format."""
         first = item is self.whole.items[0]
         return item.role in ("system", "developer") and (first or not self.family.gpt5)
 

@@ -9,7 +9,7 @@ from llmcore_openai_optimized.counting.models import Family, get_family
 from llmcore_openai_optimized.counting.reading import parse_request
 from llmcore_openai_optimized.tokenizer import get_counter
 
-TYPE_CHECKING = False  # defined here, because importing `typing` is slow
+TYPE_CHECKING = False  # not imported from `typing`, because that import is slow
 if TYPE_CHECKING:
     from typing import Any
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-TYPE_CHECKING = False  # defined here: importing `typing` takes a fifth of the time of the first token count
+# Not imported from `typing`: that import takes a fifth of the time of the first token count.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Literal
 

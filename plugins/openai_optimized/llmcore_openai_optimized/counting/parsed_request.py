@@ -46,7 +46,7 @@ class Call(NamedTuple):
     arguments: str
     """As received."""
     returned: bool = False
-    """True if the call is an item of an earlier answer, with the `id` of that item."""
+    """True if the call was sent back as an item of an earlier answer, with the `id` of the item."""
 
 
 class CallsItem(NamedTuple):
@@ -109,7 +109,7 @@ class ParsedRequest:
         self.boundless: set[str] = set()
         """Parts whose tokens have no upper bound, because the server fetches or stores the content."""
         self.hidden = 0
-        """The number of characters of encrypted reasoning. The number is an upper bound of the tokens."""
+        """The number of characters of encrypted reasoning, which is an upper bound of the tokens of the reasoning."""
         self.unparsed: list[str] = []
         """Texts with an unknown rendering; their lengths bound their tokens."""
 

@@ -29,13 +29,15 @@ _KNOWN: Final = frozenset(
         "properties", "required", "strict", "title", "type",
     }
 )  # fmt: skip
-"""Keywords that occur in at least three schemas with correct counts.
+"""Keywords that occur in at least three recorded schemas whose counts are correct.
 
-`anyOf` is missing, because the count differed by 1 token in 2 rows.
+`anyOf` is missing, because the counts of two recorded requests with it are wrong by 1 token.
 """
 
 _NESTED: Final = 2
-"""Depth of objects, with the root as 1, up to which counts are correct (3 schemas). One schema is one level deeper."""
+"""The depth of objects up to which counts are correct (3 schemas); the root has depth 1. One recorded schema is one
+level deeper.
+"""
 
 
 class TooLarge(Exception):
@@ -57,7 +59,7 @@ def render_namespace(
 
     Args:
         functions: Each with `name`, `description` and `parameters`.
-        repeats: True if a property with a list of types repeats its comments for each type, as in Chat
+        repeats: True if the comments of a property with a list of types are repeated for each type, as in Chat
             Completions.
         item_comments: True if the items of lists have comments. Lists have no comments for the first models.
 
@@ -150,13 +152,13 @@ class _Schema:
         return self._render_plain(schema, schema.get("type"), depth)
 
     def doubt(self, schema: Mapping[str, Any]) -> None:
-        """Add a doubt for constructs that are rare or whose counts differ."""
+        """Add a doubt if the schema has constructs that are rare, or whose counts differ from the server's."""
         values, default = schema.get("enum"), schema.get("default", "")
         if (
             not schema.keys() <= _KNOWN
             or isinstance(schema.get("type"), list)
             or isinstance(schema.get("additionalProperties"), Mapping)
-            or not isinstance(default, str | bool)  # null: two tokens more or one less (3 schemas)
+            or not isinstance(default, str | bool)  # null: the server counts 2 more or 1 less (3 schemas)
             or (isinstance(values, list) and not all(isinstance(value, str) for value in values))
         ):
             self.doubts.add("tools")

@@ -25,8 +25,8 @@ _CALL: Final = 9
 Confirmed by 45 rows.
 """
 _RETURNED: Final = 3
-"""The additional tokens of a call with the `id` of its item; confirmed by 20 rows. gpt-4o-mini has no such tokens
-(14 rows).
+"""The additional tokens of a call that is sent with the `id` of its item; confirmed by 20 rows. For gpt-4o-mini, there
+are none (14 rows).
 """
 _CALL_GPT5: Final = 12
 """The tokens of a call for gpt-5, in addition to `functions.NAME` and its arguments; confirmed by 15 rows.
@@ -40,11 +40,11 @@ _PARALLEL_GPT5: Final = 16
 _TOOLS_GPT5: Final = 4
 """The tokens of the introduction of tools for gpt-5; confirmed by 130 rows, some of them from other recordings."""
 _REQUIRED: Final = 9
-"""The tokens of `tool_choice="required"`; confirmed by 3 rows. After instructions there is one token less (1 row)."""
+"""The tokens of `tool_choice="required"`; confirmed by 3 rows. It is one token less after instructions (1 row)."""
 _FORM: Final = 3
 """The tokens of a response format, in addition to its text and its name.
 
-Reasoning models have one token less. Confirmed by 40 rows.
+It is one token less for reasoning models. Confirmed by 40 rows.
 """
 
 

@@ -16,16 +16,16 @@ _LEFT_OUT: Final = frozenset(
         "strict", "uniqueItems",
     }
 )  # fmt: skip
-"""Keywords that the server omits from the prompt. With them, every recorded count would be too high."""
+"""Keywords that the server omits from the prompt. If they were counted, every result would be higher than the recorded count."""
 
 _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
-"""Keywords that contain an object. Its keys are names that the user has chosen, not keywords."""
+"""Keywords with an object whose keys are names that the user has chosen, not keywords."""
 
 
 def render_schema(schema: Any) -> str:
     """Return *schema* as the server writes it: compact JSON in ASCII.
 
-    Eight recorded schemas with dashes confirm ASCII: an escaped dash has three tokens.
+    Eight recorded schemas that contain the character of a dash confirm ASCII: an escaped dash has three tokens.
     """
     return to_ascii_json(_strip_schema(schema))
 

@@ -107,7 +107,8 @@ def find_agreed_characters() -> set[int]:
         theirs = set(engine.decode(engine.encode_ordinary(text)))
         ours = set(regex.findall(pattern, text))
         alike -= {ord(character) for character in theirs ^ ours}
-    return alike - {0x17F, 0x212A}  # some engines match these two as s and k if case is ignored
+    # If case is ignored, some engines match these two characters (long s, Kelvin sign) as s and k.
+    return alike - {0x17F, 0x212A}
 
 
 def main() -> None:

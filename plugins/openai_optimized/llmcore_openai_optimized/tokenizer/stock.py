@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "count", "split"]
 
 _LONG_RUN: Final = 100_000
-"""The number of blanks from which a run is handled separately.
+"""A run of at least this many blanks is counted apart from the rest of the text.
 
 The pattern engine of tiktoken panics at about a million blanks, because it backtracks over each blank.
 """
@@ -32,7 +32,8 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
     import tiktoken
 
     pattern = STOCK[name]
-    # `_AT_END` changes no piece: cl100k_base has it already, and in o200k_base `\s+(?!\S)` matches the same piece.
+    # `_AT_END` does not change the pieces: cl100k_base contains it already, and in o200k_base `\s+(?!\S)` matches the
+    # same piece.
     if _AT_END not in pattern:
         pattern = pattern.replace(r"|\s+(?!\S)|", _AT_END + r"\s+(?!\S)|")
     return tiktoken.Encoding(
@@ -68,7 +69,7 @@ def split(text: str, long: int) -> list[str]:
     A run that is not followed by an end of line begins a piece. This piece has all characters of the run except the
     last one, which belongs to the next piece.
     """
-    # A long run covers at least one of these slices, and checking the slices is faster than a search.
+    # A long run covers at least one of these slices whole. Checking the slices is faster than searching for a run.
     half = long // 2
     if not any(text[at : at + half].isspace() for at in range(0, len(text), half)):
         return [text]
