@@ -38,7 +38,7 @@ _TIMEOUT_S: Final = 60.0
 _CENTS: Final = Decimal("0.01")
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
 _BY_CONTRACT: Final = "priority"
-"""The tier that is paid by contract. The reports contain its usage, but not its cost."""
+"""The tier that is paid by contract: its usage is in the usage report, but its cost is not in the cost report."""
 _KINDS: Final[Mapping[str, str]] = {
     "uncached_input_tokens": bills.INPUT,
     "cache_read_input_tokens": bills.CACHED_INPUT,
@@ -46,11 +46,11 @@ _KINDS: Final[Mapping[str, str]] = {
     "cache_creation.ephemeral_1h_input_tokens": bills.CACHE_WRITE_LONG,
     "output_tokens": bills.OUTPUT,
 }
-"""Name -> kind of token. The name is the `token_type` of a cost, and the path of the count in a usage result."""
+"""Name -> kind of token. A cost has this name in `token_type`. In a usage result, it is the path of the count."""
 
 
 class _Place(NamedTuple):
-    """The fields that a cost and its usage share. The API key is missing, because a cost does not name one."""
+    """The fields by which a cost is matched with its usage. The API key is not one of them, because costs do not name it."""
 
     day: date
     model: str | None

@@ -1,6 +1,6 @@
 """The vendor's clients.
 
-The clients use this plugin's HTTP clients, which add the key and enforce the deadline when they send a request.
+They send requests through HTTP clients of this plugin, which add the key and enforce the deadline.
 """
 
 from __future__ import annotations

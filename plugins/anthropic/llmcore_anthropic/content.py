@@ -1,8 +1,8 @@
 """Translate messages of Chat Completions to messages of the Messages API.
 
-A field without a counterpart raises an error with its name. `llmcore.support.translation` is not used here, because
-it translates only fields that both APIs have. This provider also accepts fields of the Messages API inside messages
-of Chat Completions, such as content blocks and `cache_control`.
+A field without a counterpart in the Messages API raises an error that names the field. `llmcore.support.translation`
+is not used here, because it translates only fields that both APIs have. This provider also accepts fields of the
+Messages API inside messages of Chat Completions, such as content blocks and `cache_control`.
 """
 
 from __future__ import annotations

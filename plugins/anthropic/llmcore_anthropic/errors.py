@@ -45,7 +45,7 @@ _BY_TYPE: Final[Mapping[str, type[ProviderError]]] = {
 }
 """Type of error -> class. Source: https://platform.claude.com/docs/en/api/errors"""
 _NO_CREDIT: Final = re.compile(r"credit balance is too low|usage limit", re.IGNORECASE)
-"""Matches the message for an account without credit. The status of this answer is 400, as for an invalid request."""
+"""Matches the message for an account without credit. The server sends it with status 400, as for an invalid request."""
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceed[^.]{0,40}context|context (?:window|limit)", re.IGNORECASE
 )

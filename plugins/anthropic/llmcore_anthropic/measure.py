@@ -1,4 +1,7 @@
-"""Measure request bodies, of the Messages API and of Chat Completions, with any content."""
+"""Measure prompts in bodies of the Messages API or of Chat Completions, for token estimates and upper bounds.
+
+Images and documents are counted apart from the text.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _FILES: Final = {"image": "source", "document": "source", "image_url": "image_ur
 """Kind of part with a file -> the field that contains the file."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
-"""The maximum tokens of the text that the server adds to the prompt. Every recorded answer had fewer."""
+"""An upper bound of the tokens that the server adds to the prompt. It added fewer in every recorded answer."""
 _TOOLS_BOUND: Final = 2_000
 _IMAGE_BOUND: Final = 10_000
 

@@ -23,7 +23,7 @@ __all__ = ["Offline"]
 
 _ASCII_PER_TOKEN: Final = 3.5
 _BYTES_PER_TOKEN: Final = 2.0
-"""The number of bytes per token in text outside of ASCII."""
+"""The number of bytes per token, for characters outside of ASCII."""
 _MESSAGE: Final = 4
 _TOOLS: Final = 400
 """An estimate for the text that introduces tools, which has 380 to 540 tokens in recorded answers."""

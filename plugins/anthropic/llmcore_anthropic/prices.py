@@ -19,10 +19,9 @@ _PROCESSING: Final = {"batch": {"processing": "batch"}, "fast": {"service_tier":
 _STANDARD: Final = frozenset({None, "standard", "standard_only", "auto"})
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs of a number of input tokens and a price.
+"""Pairs of a threshold (a number of input tokens) and a price, in ascending order; the first threshold is 0.
 
-The last pair with a number below the input tokens of a request sets the price of all its tokens. The first pair has
-the number 0.
+All tokens of a request have the price of the highest threshold that its input tokens exceed.
 """
 
 

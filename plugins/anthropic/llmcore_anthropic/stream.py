@@ -50,7 +50,7 @@ class StreamReader:
         self._inputs: dict[int, list[str]] = {}
         """Index of a tool block -> the received pieces of the tool's input, which is JSON."""
         self._calls: dict[int, int] = {}
-        """Index of the block -> index of the call."""
+        """Index of a tool block -> index of the call."""
         self._received = 0
         self.done = False
         """True if the last event has arrived."""
@@ -129,7 +129,7 @@ class StreamReader:
             self._message["usage"] = {**(self._message.get("usage") or {}), **usage}
         elif kind == "message_stop":
             return self._finish()
-        return Delta()  # a ping, or an event that is newer than this plugin
+        return Delta()  # a ping, or a kind of event that this plugin does not know
 
     def _start_block(self, index: int, block: dict[str, Any]) -> Delta:
         while len(self._blocks) <= index:

@@ -70,7 +70,7 @@ class Transport:
         Args:
             path: The path of the request.
             content: The body; None for a GET.
-            request: The chat request, which has the deadline and the model; None for another request.
+            request: The chat request, whose deadline and model are used; None if the request is not a chat.
             timeout_s: The timeout in seconds if *request* is None.
         """
         deadline = _make_deadline(path, request, timeout_s)

@@ -52,17 +52,17 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "overloaded_error": Unavailable,
     "context_length_exceeded": BadRequest,
 }
-"""Error codes of vendors that are more exact than any-llm's exception classes."""
+"""Error code of a vendor -> error class. The codes are more specific than any-llm's exception classes."""
 _LONGEST: Final = 80
 """Maximum length of the name of a parameter."""
 _NETWORK: Final = frozenset(
     {"TransportError", "TimeoutException", "RequestError", "DecodingError", "OSError"}
 )
-"""The classes of httpx and httpx2, and of the standard library, that `describe_failure` knows."""
+"""Names of the exception classes of httpx, httpx2 and the standard library that `describe_failure` knows."""
 
 
 class Facts:
-    """The facts for the errors of one client: the vendor, its address, and the key, which errors must not show."""
+    """What the errors of one client need: the vendor, its address, and the key, which is removed from their texts."""
 
     def __init__(self, vendor: str, address: str, key: str | None, key_variable: str) -> None:
         self.vendor = vendor

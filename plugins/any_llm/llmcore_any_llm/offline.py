@@ -21,7 +21,7 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline"]
 
 _UNKNOWN: Final = ""
-"""Replaces the model's name when tokens are counted. An empty name gives an estimate; a name could select OpenAI's
+"""Replaces the model's name when tokens are counted, so that the count is an estimate. The real name could select OpenAI's
 tokenizer."""
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
@@ -52,7 +52,7 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        A server of the user costs 0 on this machine; on another machine the price is unknown.
+        A server that the user runs costs 0 on this machine. On another machine, its price is unknown.
         """
         target = self._split(model)
         if target is None:

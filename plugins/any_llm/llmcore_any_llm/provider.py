@@ -224,7 +224,7 @@ class AnyLLMProvider(Offline):
 
 
 async def _close(client: AnyLLM) -> None:
-    """Close the SDK's client, an attribute of any-llm's client. any-llm has no method for this."""
+    """Close the client of the vendor's SDK inside *client*, because any-llm has no method that closes it."""
     inner = getattr(client, "client", None)
     for name in ("aclose", "close"):
         method = getattr(inner, name, None)
@@ -249,7 +249,7 @@ def _find_wait(ends: float | None, idle_s: float | None) -> float | None:
 def _name_vendor(reply: Reply, asked: str, vendor: str) -> Reply:
     """Return *reply* with the vendor in front of the model's name if the request named the vendor.
 
-    Prices are looked up by this name.
+    The price of the reply is looked up by this name.
     """
     if not asked.startswith(f"{vendor}:"):
         return reply

@@ -1,4 +1,4 @@
-"""The providers of any-llm. This plugin calls them vendors, such as `mistral` in `mistral:mistral-small-latest`."""
+"""The providers of any-llm, called vendors in this plugin: `mistral` in `mistral:mistral-small-latest` is a vendor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ The list avoids an import of any-llm. A newer vendor works too: the first call i
 """
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
-"""Vendors that are programs on the user's own machines. The answers of a program on this machine are free."""
+"""Vendors that are programs which users run themselves. Their answers are free if the program runs on this machine."""
 
 PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",

@@ -24,7 +24,7 @@ __all__ = ["DaskEngine"]
 
 _log: Final = logging.getLogger("llmcore.engine_dask")
 _PAUSE_S: Final = 0.5
-"""The pause before another attempt to reach the scheduler."""
+"""The pause in seconds before the next attempt to reach the scheduler."""
 
 
 class DaskEngine:
@@ -40,7 +40,7 @@ class DaskEngine:
         forks.watch(self)
 
     def count_slots(self) -> int:
-        """See `EngineProvider.count_slots`. A cluster without workers has one slot: its first worker may still start."""
+        """See `EngineProvider.count_slots`. A cluster without workers counts as one slot, because workers may still start."""
         threads: dict[str, int] = self._use_client(lambda client: client.nthreads())
         was_idle, self._is_idle = self._is_idle, not threads
         if self._is_idle and not was_idle:
@@ -49,7 +49,7 @@ class DaskEngine:
         return max(1, sum(threads.values()))
 
     def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
-        """See `EngineProvider.submit`. While the scheduler restarts, wait for it."""
+        """See `EngineProvider.submit`. If the scheduler restarts, wait for it, for up to `connect_timeout`."""
         name = f"llmcore-{os.urandom(12).hex()}"
         task = self._use_client(lambda client: client.submit(call, function, data, key=name, pure=False))
         future = _TaskFuture(task)
@@ -75,7 +75,7 @@ class DaskEngine:
     def _use_client(self, work: Callable[[Any], Any]) -> Any:
         """Return the result of `work(client)`.
 
-        If the scheduler does not answer, try new clients for up to `connect_timeout`.
+        If the connection or *work* fails, connect a new client and try again, for up to `connect_timeout`.
         """
         deadline = time.monotonic() + float(self._options.connect_timeout)
         while True:
@@ -94,7 +94,7 @@ class DaskEngine:
             time.sleep(_PAUSE_S)
 
     def _drop(self, client: Any) -> None:
-        """Close a client that failed. Its tasks are lost, and the host submits them again."""
+        """Close a client that failed. The tasks of the client are lost; the host submits their chunks again."""
         with self._lock:
             self._client = None if self._client is client else self._client
         if client is not None:

@@ -24,11 +24,11 @@ from llmcore_engine_ray.options import RayOptions
 __all__ = ["Connection", "Task", "release", "use"]
 
 _PAUSE_S: Final = 0.5
-"""The pause before another attempt to reach the cluster."""
+"""The pause in seconds before the next attempt to reach the cluster."""
 _QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "configure_logging": False, "namespace": "llmcore"}
 
 _LOST: Final = (OSError, LocalRayletDiedError, RaySystemError, RpcError)
-"""Exceptions of a connection that cannot be used any more. A connection error of Python is an `OSError`."""
+"""Exceptions after which the connection cannot be used. `OSError` includes Python's `ConnectionError`."""
 
 T = TypeVar("T")
 
@@ -42,20 +42,20 @@ class Task(Protocol):
 
 
 class Connection:
-    """A connection to the cluster *address*. *is_ours* means that an engine made it, and not the application."""
+    """A connection to the cluster *address*. *is_ours* is False if the application made the connection."""
 
     def __init__(self, address: str | None, *, is_ours: bool) -> None:
         self.address = address
         self.is_ours = is_ours
         self.is_lost = False
-        """True if the cluster has ended. Ray may not notice the end, so `_connect` makes a new connection."""
+        """True if the cluster has ended. Ray may still report an open connection, so `_connect` reads this attribute too."""
         self.tasks: set[Task] = set()
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[bool]:
         """Keep other threads from changing the connection during the `with` block.
 
-        Yield whether the connection is open. Without an open connection, a call of Ray would open a new one.
+        Yield whether the connection is open. If it is not open, do not call Ray: a call would open a new connection.
         """
         with _state.lock:
             yield self is _state.current and ray.is_initialized()
@@ -119,8 +119,8 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
             raise
         except Exception as error:  # noqa: BLE001 - Ray raises exceptions of several libraries
             if connection is not None:
-                # Other engines may use the connection, so only a fault of the connection closes it. Without a client,
-                # `ray` raises a plain Exception.
+                # Other engines may use the connection, so replace it only if the connection itself failed. Without a
+                # client, `ray` raises a plain Exception, so ask whether Ray is still initialized.
                 connection.is_lost |= isinstance(error, _LOST) or not ray.is_initialized()
                 if not connection.is_lost:
                     raise_unchained(EngineError(f"Ray refused the work: {type(error).__name__}: {error}"))
@@ -132,7 +132,7 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
 def release(engine: object) -> None:
     """Stop using the connection for *engine*.
 
-    If no other engine uses it, close it; see `Connection.close`.
+    If no other engine uses the connection, close it; see `Connection.close`.
     """
     with _state.lock:
         _state.engines.discard(id(engine))
@@ -155,7 +155,7 @@ def _connect(options: RayOptions) -> Connection:
         return Connection(None, is_ours=False)
     with _hide_warnings(), _keep_signal_handler():
         if options.address is None:
-            # Usage statistics are off unless the environment turns them on.
+            # Ray sends no usage statistics unless the user's environment turns them on.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init("local", num_cpus=options.workers or None, include_dashboard=False, **_QUIET)
         else:
@@ -178,7 +178,7 @@ def _hide_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _keep_signal_handler() -> Iterator[None]:
-    """Restore the application's handler of SIGTERM. In the main thread, Ray sets its own."""
+    """At the end of the block, restore the application's handler of SIGTERM, which Ray replaces in the main thread."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -188,7 +188,7 @@ def _keep_signal_handler() -> Iterator[None]:
 
 
 def _check_port(address: str, timeout_s: float) -> None:
-    """Raise `OSError` if nothing listens at *address*. Ray itself would wait for minutes."""
+    """Raise `OSError` if no server listens at *address*. Without this check, Ray would wait for minutes."""
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if parts.port is not None and parts.hostname:
         socket.create_connection((parts.hostname, parts.port), timeout_s).close()

@@ -15,7 +15,7 @@ from llmcore_engine_ray.task import TaskFuture
 __all__ = ["RayEngine"]
 
 _END_S: Final = 30.0
-"""The maximum seconds in which workers complete their tasks after `close`."""
+"""`close` waits this many seconds at most for the tasks that workers have begun."""
 
 
 class RayEngine:
@@ -26,12 +26,12 @@ class RayEngine:
         self._tasks: set[TaskFuture] = set()
 
     def count_slots(self) -> int:
-        """See `EngineProvider.count_slots`. A cluster without CPUs has one slot: its first node may still start."""
+        """See `EngineProvider.count_slots`. A cluster without CPUs counts as one slot, because nodes may still start."""
         nodes = connection.use(self, self._options, lambda _: ray.nodes())
         return max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]))
 
     def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:
-        """See `EngineProvider.submit`. While the cluster restarts, wait for it."""
+        """See `EngineProvider.submit`. If the cluster restarts, wait for it, for up to `connect_timeout`."""
         task = connection.use(self, self._options, lambda opened: TaskFuture(opened, function, data))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -40,7 +40,7 @@ class RayEngine:
     def close(self) -> None:
         """See `EngineProvider.close`.
 
-        Tasks that have begun have `_END_S` to complete. A connection that the application made stays open.
+        Wait up to `_END_S` for tasks that have begun. A connection that the application made stays open.
         """
         tasks = list(self._tasks)
         for task in tasks:

@@ -33,7 +33,7 @@ class TaskFuture(Future[bytes]):
 
     def cancel(self) -> bool:
         """Ask Ray to withdraw the task. Return False, because a worker may already run it."""
-        # Use another thread: this thread may run an event loop, and Ray blocks while the cluster is silent.
+        # Use another thread: this thread may run an event loop, and Ray blocks if the cluster does not answer.
         submit(self.withdraw, otherwise=lambda: None)
         return False
 
@@ -45,7 +45,7 @@ class TaskFuture(Future[bytes]):
                     ray.cancel(self._task)
 
     def lose(self, reason: str) -> None:
-        """See `Task.lose`. Ray does not end the tasks of a closed connection."""
+        """See `Task.lose`. This ends the future, because Ray does not end the tasks of a closed connection."""
         self._end(EngineError(f"the work was lost: {reason}", lost=True))
 
     def _finish(self, task: Future[Any]) -> None:

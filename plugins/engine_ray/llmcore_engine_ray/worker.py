@@ -14,11 +14,12 @@ def call(function: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, str]:
     """Return the result of `function(data)`, or its exception as a text.
 
     Not every exception can be pickled, and Ray ends a worker whose task raises `SystemExit`. `ray.cancel` interrupts a
-    running task with SIGINT. The task ignores the signal, because the requests in flight are paid.
-    Afterwards the process has its handler again, because Ray uses the process for further tasks.
+    running task with SIGINT. The task ignores the signal, because the requests in flight are billed anyway. After the
+    task, the process gets its previous handler back, because Ray uses the process for further tasks.
     """
     handler: Any = None
-    with contextlib.suppress(ValueError):  # raised in other threads, which SIGINT does not interrupt
+    # `signal` raises ValueError outside of the main thread. SIGINT does not interrupt those threads.
+    with contextlib.suppress(ValueError):
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return function(data), ""

@@ -1,6 +1,6 @@
 """The names of OpenTelemetry's conventions for generative AI (semantic-conventions-genai v0.1.0), and our own.
 
-All `gen_ai` names have the status Development: they change between versions. Only this module contains them.
+All `gen_ai` names have the status Development: they change between versions. So no other module contains them.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline", "is_free"]
 
 _UNKNOWN: Final = ""
-"""A name that replaces the model's name.
+"""Replaces the model's name when tokens are counted or bounded.
 
-Otherwise, a model of another server could get the tokenizer, window or price of an OpenAI model with the same name.
+With its name, a model of another server could get the tokenizer or window of an OpenAI model of the same name.
 """
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
@@ -61,7 +61,7 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        The user's own server costs 0 on this machine; on another machine the price is unknown.
+        A server that the user runs costs 0 on this machine. On another machine, its price is unknown.
         """
         if self._is_free or (self._server.name == "openrouter" and model.endswith(":free")):
             return Decimal(0)

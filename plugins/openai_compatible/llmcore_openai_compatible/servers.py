@@ -35,7 +35,9 @@ class Server(Vendor, frozen=True, kw_only=True):
     """A provider of this plugin."""
 
     local: bool = False
-    """True if users run the server themselves. Then no key is needed, and an answer from this machine is free."""
+    """True if users run the server themselves. Such a server needs no key, and its answers are free if it runs on this
+    machine.
+    """
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()
@@ -45,7 +47,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     has_schemas: bool = True
     """True if `response_format` may contain a schema."""
     has_developer: bool = False
-    """True if the server knows the role `developer`. For other servers, such a message gets the role `system`."""
+    """True if the server accepts messages with the role `developer`. For other servers, the role becomes `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
     """The way in which the server reports the context length of a model; see `context.make_query`.
 
