@@ -56,7 +56,7 @@ class Application:
             return await asyncio.to_thread(answer_request, self._core, query, headers)
 
     def _refuse(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> PageAnswer | None:
-        """Return the error for a request that must not see the page; None for other requests."""
+        """Return the error for a request that may not see the page; None if the request may."""
         # Without this check, a web page could reach this server under the page's own name (DNS rebinding).
         if get_host_name(headers) not in LOOPBACK_NAMES:
             return _make_fault(403, "Not allowed", "The Host of the request is not a name of this server.")

@@ -32,7 +32,7 @@ def draw_bars(
     tips: Sequence[str],
     label: Callable[[float], str],
 ) -> str:
-    """Return stacked bars, one for each of *names*, with a tooltip each."""
+    """Return a chart with a stacked bar and a tooltip for each of *names*."""
     sums = [sum(each.values[at] or 0 for each in series) for at in range(len(names))]
     top = _find_top(max(sums, default=0))
     bases = [0.0] * len(names)

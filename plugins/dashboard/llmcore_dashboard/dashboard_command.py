@@ -124,7 +124,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--port", type=int, help="the port on 127.0.0.1; default: the port in [dashboard], or a free port"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    view = parser.add_argument_group("view, which the page can change")
+    view = parser.add_argument_group("first view, which the reader can change on the page")
     view.add_argument("--range", choices=tuple(RANGES), help="default: 30d")
     view.add_argument("--since", metavar="DAY", help="the first day, in place of --range")
     view.add_argument("--until", metavar="DAY", help="the day after the last day")

@@ -142,7 +142,7 @@ def render_errors(report: Report) -> str:
 
 
 def render_latest(report: Report) -> str:
-    """Return the table of the latest requests. For a failed request, it shows the reason."""
+    """Return the table of the latest requests, with the reason of each failure."""
     columns = [Column("Time", is_number=False), Column("Model", is_number=False), Column("User", is_number=False, is_wide=True), Column("Outcome", is_number=False),
                Column("Cost"), Column("Latency", is_wide=True), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
     rows = [

@@ -113,7 +113,7 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     group = view.group
     cells = read(step, group)
     models = read("model", percentiles=True)
-    # The total is the sum of the models: in `cells`, a call with two tags has two rows and would count twice.
+    # Do not sum `cells`: a call with two tags has two rows there, and would count twice.
     total = usage.sum(models)
     measured = read("total", percentiles=True)
     if measured:

@@ -166,7 +166,7 @@ def _part(bucket: Bucket, name: str | None, report: Report) -> float | None:
 
 
 def _find_cost(bucket: Bucket, name: str | None, report: Report) -> Decimal:
-    """Return the cost of a series in a bucket. The series None has the groups that no other series shows."""
+    """Return the cost of a series in a bucket. The series None has the cost of all groups without a series."""
     if name is not None:
         row = bucket.parts.get(name)
         cost: Decimal = Decimal(0) if row is None else row.cost

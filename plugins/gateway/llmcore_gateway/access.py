@@ -26,7 +26,7 @@ __all__ = [
 
 
 def find_hosts(options: GatewayOptions) -> frozenset[str]:
-    """Return the names of the server, in lower case; an empty set if any name is allowed."""
+    """Return the names that a `Host` header may have, in lower case; an empty set if any name is allowed."""
     if not options.hosts and not is_loopback(options.host):
         return frozenset()
     return LOOPBACK_NAMES | {name.strip("[]").lower() for name in (options.host, *options.hosts)}

@@ -160,7 +160,7 @@ class _AsyncStream(httpx2.AsyncByteStream):
 
 
 def _take_first(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield only the first of *pieces*. If reading it fails, the error decides the status of the answer."""
+    """Yield only the first of *pieces*. That piece is read before the answer begins, so its error can decide the status."""
     for piece in pieces:
         yield piece
         return

@@ -98,8 +98,8 @@ class Delivery:
     def _on_silence(self) -> None:
         """Send a comment after a long silence, between two events.
 
-        The next event waits until the comment is written. No comment is sent to a client that does not read, because
-        the previous event or comment is still waiting.
+        The next event waits until the comment is written. A client that does not read gets no comment, because its
+        previous event or comment is still being written.
         """
         is_silent = self._loop.time() - self._sent_at >= self._keepalive_s
         if is_silent:

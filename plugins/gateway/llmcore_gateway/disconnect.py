@@ -16,10 +16,10 @@ class ClientLeft(Exception):
 
 
 class Watch:
-    """Cancels the task that created it when the client disconnects.
+    """Cancels the task that created the watch when the client disconnects.
 
-    The watch begins when that task first waits. An answer from the memory tier is complete before the task waits, so no
-    second task is started for it.
+    A second task watches the connection. It is started when the first task waits for the first time, so an answer from
+    the memory tier, which needs no wait, starts no second task.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -40,7 +40,7 @@ class Watch:
     def forgive(self) -> None:
         """Undo the cancellation of the task.
 
-        Only the work for the client had to end, not the rest of the task.
+        The cancellation has ended the work for the client. The rest of the task continues.
         """
         self._task.uncancel()
 

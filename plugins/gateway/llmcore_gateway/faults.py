@@ -50,7 +50,7 @@ class Fault(NamedTuple):
 
 
 class Refused(Exception):
-    """The gateway refuses a request before it reaches the Core."""
+    """The gateway refuses a request before the request reaches the Core."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ def describe(error: BaseException) -> Fault:
     """Return *error* as the client sees it.
 
     The result has the message. If a budget was exceeded, the message also names a call that would still fit.
-    The place and the fix are left out, because they are for the operator.
+    `where` and `fix` are left out, because they are for the operator.
     """
     if isinstance(error, Refused):
         return error.fault

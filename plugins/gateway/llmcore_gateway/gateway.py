@@ -53,13 +53,13 @@ class Gateway:
         self.in_use = UseCounter()
         """Counts the requests in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()
-        """Only one page of the dashboard is made at a time, because each page reads a part of the ledger."""
+        """Held while a page of the dashboard is made, because each page reads many rows of the ledger."""
         self.models = find_model_names(core, self.options)
         for provider in self._list_providers():
-            _ = core.backend("llm", provider).options  # raises an error for a missing API key
+            _ = core.backend("llm", provider).options  # raises an error for an invalid option
 
     async def wait_until_unused(self) -> None:
-        """Wait for the requests in progress. No new requests may begin in the meantime."""
+        """Wait until no request uses this gateway. Replace the gateway first, so that new requests use its successor."""
         await self.in_use.wait()
 
     async def make_page(self, query: str, headers: Mapping[str, str], caller: Caller) -> Answer:

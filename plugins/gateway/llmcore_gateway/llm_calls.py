@@ -118,7 +118,7 @@ def _format_event(event: WireEvent) -> bytes:
 
 
 def _is_usage(event: WireEvent) -> bool:
-    """Return whether *event* is the usage. The ledger needs this event, but a client receives it only on request."""
+    """Return whether *event* has only the usage. The ledger needs it; a client gets it only with `include_usage`."""
     if b'"usage"' not in event.data:
         return False
     try:

@@ -45,7 +45,7 @@ class Metrics:
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a finished request.
 
-        *path* is the path of the route, so clients cannot create new counters.
+        *path* must be the path of a route. The path that a client sent would create a new counter for each text.
         """
         self._requests[method, path, status] += 1
         self._seconds[path] += seconds  # type: ignore[assignment]  # typed for int, but floats work
@@ -97,7 +97,7 @@ class Metrics:
 
 
 def _read(file: Path) -> dict[str, float]:
-    """Return the samples of another worker. If the worker is dead, it has no requests in progress."""
+    """Return the samples of another worker, without the requests in progress if the worker is dead."""
     samples = _decode(file.read_bytes())
     try:
         os.kill(int(file.stem), 0)

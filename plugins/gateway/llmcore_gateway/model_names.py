@@ -25,7 +25,7 @@ class ModelNames:
         return [name for name in self.names if "*" not in name and _matches(name, caller.models)]
 
     def serves(self, pattern: str) -> bool:
-        """Return whether at least one model of this gateway matches *pattern*, a pattern or a name in a key."""
+        """Return whether *pattern*, a name or a pattern from the models of a key, allows a model of this gateway."""
         return any(fnmatchcase(name, pattern) or fnmatchcase(pattern, name) for name in self.names)
 
     def check(self, name: object, caller: Caller) -> str | None:

@@ -82,8 +82,8 @@ class _Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope.get("http_version") == "1.0":
             _OldCycle.convert(self.cycle)
-        if self.scope["method"] != "HEAD":  # an answer to HEAD has no body
-            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # has what a cycle calls
+        if self.scope["method"] != "HEAD":  # an answer to HEAD has no body to join
+            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # has the methods that a cycle calls
 
     def on_message_complete(self) -> None:
         self._is_between_messages = True
@@ -112,7 +112,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _HeadJoiner:
-    """Writes the head of an answer together with the beginning of its body, in one call of the system instead of two."""
+    """Writes the head of an answer together with the beginning of its body, in one system call instead of two."""
 
     __slots__ = ("_has_head", "_head", "_transport", "close", "is_closing")
 

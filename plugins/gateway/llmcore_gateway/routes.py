@@ -107,7 +107,7 @@ def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer:
     """Return the answer of a route with the method GET. Such a route sends nothing to a backend.
 
     Raises:
-        Refused: The caller may not request the named model, or the route exists only with a server.
+        Refused: The caller may not request the named model, or the route needs a server, which in-process clients lack.
     """
     if route.path == "/openapi.json":
         return make_json(make_document(ROUTES))

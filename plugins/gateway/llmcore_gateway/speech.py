@@ -71,7 +71,7 @@ class SpeechCall:
         """The requested model, for the log; None for the configured model."""
         gateway.models.check_voice(self.model, caller)
         self.streaming = body.get("stream_format") == "audio"
-        """True if the audio is streamed. A complete answer has the cost in the headers."""
+        """True if the audio is streamed. Only an answer that is not streamed has the cost in its headers."""
         self.content_type = _CONTENT_TYPES[kind]
         self._text = text
         settings = {name: body[name] for name in ("instructions", "speed") if body.get(name) is not None}

@@ -94,7 +94,7 @@ class Supervisor:
         self._workers[worker] = reading
 
     def _count_failure(self, reading: int) -> None:
-        """Count the end of a worker if it has not served; *reading* is the worker's pipe."""
+        """Count a worker that ended before it served; reset the count if the worker served. *reading* is its pipe."""
         with open(reading, "rb", buffering=0) as report:
             self._failures = 0 if report.read(1) else self._failures + 1
 
