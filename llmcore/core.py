@@ -58,8 +58,8 @@ def load(
 ) -> Core:
     """Return a Core for the configuration.
 
-    This imports the plugin of the configured model. The import has no time limit, because a program cannot start without
-    the plugin, and no call has set a deadline yet. The log names a plugin whose import takes more than 5 seconds.
+    To check names of models, this imports the plugins of `[llm] model` and of installed providers in [models], budgets,
+    limits and prices, without a time limit. The log names a plugin whose import takes more than 5 seconds.
 
     Args:
         source: A file, or a dict of the same structure; if None, search for `llmcore.toml` from the working

@@ -1,8 +1,8 @@
 """Remove expired entries from a file cache, a few with each write, before the space is needed.
 
-The sweeper moves through the slots and checks one window at a time. The number of writes between two windows shrinks
-if many entries have expired, and grows if none have. The next write deletes the expired entries in its own
-transaction.
+The sweeper moves through the slots and checks one window at a time. The number of writes between two windows doubles,
+up to 512, if no entry has expired. It becomes 64 after 1 to 16 expired entries, and 16 after more. The write that
+triggers the check also deletes the expired entries, in the same transaction as its entry.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sweeper:
         self._pause = self._left = _WINDOW
 
     def find_expired(self) -> Sequence[bytes]:
-        """Return the slots that the next write should delete."""
+        """Return the slots that the current write should delete."""
         self._left -= 1
         if self._left > 0:
             return ()

@@ -93,8 +93,8 @@ class Standby:
     ) -> int | None:
         """Postpone *invalidation* and apply it in memory.
 
-        Return its number, or None if no outage is in progress. If *is_requested*, the application requested
-        the invalidation, so its loss is logged.
+        Return its number for `settle`; None if no outage is in progress, or `is_enabled` is False. If *is_requested*,
+        the application requested the invalidation, so its loss is logged.
         """
         numbers: list[int] = []
 

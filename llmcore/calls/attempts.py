@@ -1,4 +1,4 @@
-"""Attempts: retry under one deadline. No other module sends a request a second time."""
+"""Retry: make another attempt after a temporary error, under one deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bridges: call a provider's method in a sync or async variant.
+"""The bridge between sync and async: call either variant of a provider's method.
 
 The provider may implement only one of the two variants.
 """

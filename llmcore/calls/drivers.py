@@ -1,6 +1,6 @@
-"""Drivers run a call: sync or async, with or without pieces for a caller.
+"""A driver runs a call: sync or async, with or without pieces for a caller.
 
-A driver runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
+It runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
 exception. After the throw, the driver drops its own reference to the exception. Otherwise the driver's frame and the
 exception's traceback would keep each other alive.
 

@@ -1,4 +1,4 @@
-"""Owners run a shared call: in a task of an event loop, or in the threads of blocking callers.
+"""The owner of a shared call runs it: in a task of an event loop, or in the threads of blocking callers.
 
 The first waiting caller determines the kind of owner: an async caller starts a task, a blocking caller runs
 the call itself.

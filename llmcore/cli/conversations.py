@@ -1,4 +1,4 @@
-"""Conversations of `chat` and `ask -c`.
+"""Store each conversation of `chat` and `ask -c`.
 
 Conversations are JSON files in the configured storage or the user's state folder.
 """

@@ -205,7 +205,7 @@ def _get_table(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str
 
 
 def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
-    """Return the table for *parts*, whose first item is an index of the list.
+    """Return the table for *parts*, whose first item is an index of *entries*.
 
     The index after the last entry appends one.
 
@@ -221,7 +221,11 @@ def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
 
 
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set a key. Insert a new key after the last key that is not a table or list, and before the next comment."""
+    """Set a key.
+
+    A new key goes directly after the last key whose value is neither a table nor a list, so above any comment that
+    follows that key. Without such a key, it is appended.
+    """
     container: Any = getattr(table, "value", None)
     above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]
     if name in table or not above or not hasattr(container, "_insert_after"):

@@ -1,6 +1,7 @@
 """Check the names of providers, instances and models in a configuration against the installed plugins.
 
-The check reads only metadata and the tables of plugins. It creates no provider and resolves no reference.
+The check reads metadata and the tables of plugins. To check names of models, it imports the plugins of `[llm] model`
+and of installed providers in [models], budgets, limits and prices. It creates no provider and resolves no reference.
 """
 
 from __future__ import annotations

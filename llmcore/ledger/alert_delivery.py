@@ -59,7 +59,7 @@ class AlertDelivery:
     def send(self, budget: Budget, event: AlertEvent) -> None:
         """Log the alert and notify the observers. Send the alert to the other receivers in a thread.
 
-        Of consecutive failures of one receiver, only the first is logged.
+        Of consecutive failures for one budget and receiver, only the first is logged.
         """
         logger(__name__).warning("%s", describe(event))
         self._log_failures(self._notify_observers(event))
@@ -145,8 +145,8 @@ def _post(url: str, body: bytes) -> None:
     proxy = find_proxy(url)
     if url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:")):
         check_certificates()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - the scheme is checked with the configuration
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the scheme is checked with the configuration
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - the configuration accepts only http and https URLs
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the configuration accepts only http and https URLs
         response.read(1)
 
 

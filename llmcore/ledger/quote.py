@@ -1,4 +1,4 @@
-"""The maximum cost of a request, before it is sent."""
+"""The quote of a request: its maximum cost, before it is sent."""
 
 from __future__ import annotations
 

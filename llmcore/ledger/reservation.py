@@ -40,7 +40,7 @@ class Reservation:
         return self.request.maximum if self.is_open and self.request is not None else 0
 
     def open(self, answer: Reserved) -> None:
-        """Note that the ledger has opened the row, and which row it is."""
+        """Record the row that the ledger has opened, and its time."""
         self.row, self.at, self.is_open = answer.row, answer.at, True
 
     def make_settlement(self, outcome: Outcome) -> Settlement:
@@ -91,7 +91,7 @@ def make_local_row(reservation: Reservation, outcome: Outcome) -> LedgerRow:
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:
-    """Withdraw the request of a call that will not end, because Python exits.
+    """Withdraw the request of a call that can no longer end, because Python is exiting.
 
     Return the outcome: the maximum cost, or `requested=False` if the request was not sent.
     """

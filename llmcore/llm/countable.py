@@ -1,4 +1,4 @@
-"""Read the argument of `count_tokens`: a text, messages, or a request body of Chat Completions or Responses."""
+"""Read the argument of `count_tokens`: a text, a message or several, or a request body."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Countable(NamedTuple):
 
 
 def find_body(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return *content* with the *given* parameters if it is a recorded request body; otherwise None."""
+    """Return *content* updated with the *given* parameters if *content* is a request body; otherwise None.
+
+    A request body has `messages` (Chat Completions) or `input` (Responses), and no `role`.
+    """
     if (
         isinstance(content, Mapping)
         and "role" not in content
@@ -39,7 +42,7 @@ def make_countable(content: Any, given: Mapping[str, Any]) -> Countable:
     """Return *content* and the *given* parameters as a `Countable`.
 
     Raises:
-        BadRequest: *content* is not a text, a list of messages or a request body.
+        BadRequest: *content* is not a text, a message, a list of messages or a request body.
     """
     if isinstance(content, str) and not given:
         return Countable(content, None, {}, None, chat=True)

@@ -166,7 +166,7 @@ def _encode_json(value: Any) -> bytes:
             return encoded
         fault = f"a {type(value).__name__} cannot be saved as JSON: JSON has no {number}"
     raise StorageError(
-        fault, expected="JSON types, dates, dataclasses or msgspec structures, with finite numbers or None"
+        fault, expected="JSON types, dates, dataclasses or msgspec structures; None for NaN or infinity"
     )
 
 

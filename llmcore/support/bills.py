@@ -36,7 +36,10 @@ INPUT: Final = "input"
 CACHED_INPUT: Final = "cached_input"
 CACHE_WRITE: Final = "cache_write"
 CACHE_WRITE_LONG: Final = "cache_write_long"
-"""Tokens written to the vendor's cache for longer, at a higher price: 12 hours at OpenAI, 1 hour at Anthropic."""
+"""Tokens that the vendor caches for longer than those of `CACHE_WRITE`, at a higher price.
+
+The vendor keeps them for 12 hours at OpenAI, and 1 hour at Anthropic.
+"""
 OUTPUT: Final = "output"
 AUDIO_INPUT: Final = "audio_input"
 AUDIO_OUTPUT: Final = "audio_output"
@@ -61,7 +64,10 @@ class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
     tier: str = STANDARD
     """The service tier: `STANDARD`, "batch", "flex", ..."""
     own: bool = True
-    """True if the API key and its project or workspace are those of the configuration."""
+    """True if the vendor's bill table, such as [openai_bill], lists the API key and its project or workspace.
+
+    An empty list means all.
+    """
     key: str | None = None
     """The id of the API key; None if the vendor names no key, as for requests from a web console."""
     group: str | None = None
@@ -85,7 +91,7 @@ class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     """The model; None for a line that does not bill the tokens or characters of a model."""
     kind: str | None = None
-    """The kind of token, such as `INPUT`; None if `model` is None."""
+    """The kind of tokens, such as `INPUT`, or `CHARACTERS`; None if `model` is None."""
     tier: str = STANDARD
     own: bool = True
     key: str | None = None
@@ -102,7 +108,10 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def normalize_tier(name: str | None) -> str:
-    """Return the name of the service tier in bills. None, "default", "auto" and similar names become `STANDARD`."""
+    """Return a vendor's tier name in the form of `BillUsage.tier`, in lower case.
+
+    None, "default", "auto" and similar names become `STANDARD`.
+    """
     lowered = (name or "").lower()
     return STANDARD if lowered in _STANDARD_NAMES else lowered
 
@@ -121,7 +130,8 @@ def parse_amount(value: Any) -> Decimal | None:
 def find_resolution(amount: Decimal) -> Decimal:
     """Return the largest rounding error of *amount*.
 
-    This is half a unit of the last digit of *amount*, but at most half a cent.
+    This is half a unit of the last digit of *amount*, but at most 0.005, in the unit of *amount*: dollars, or cents at
+    Anthropic.
     """
     exponent = amount.as_tuple().exponent
     return min(Decimal(5).scaleb(int(exponent) - 1), _HALF_CENT)

@@ -1,8 +1,9 @@
 """Report the moment when the first byte of a request is sent. A request that was not sent costs nothing.
 
-A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The server
-may bill such a request, so the host records the maximum cost. If the provider reports that no byte was sent, the host
-records no cost. Reporting is optional and takes two lines:
+A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The host
+cannot see whether such a request was sent, and the server may bill a sent one. So the host records the maximum cost,
+unless the provider called `track_sending` and not `mark_sent`, or raised an error with `sent=False`. Reporting is
+optional and takes two lines:
 
     def complete(self, request):
         track_sending()          # at the start, before anything waits
@@ -51,7 +52,8 @@ class Sending:
     def begin(self) -> None:
         """Record that the host calls the provider.
 
-        The request counts as sent until the provider calls `track_sending`.
+        From now on the request counts as sent, because the host cannot see when it leaves. After `track_sending`, it
+        counts as not sent until `mark_sent`.
 
         Raises:
             ProviderError: The request was withdrawn.
@@ -109,8 +111,8 @@ class Sending:
         """See `blocking`."""
         self.begin()
         outer = _current.get()
-        # do not reset the variable with its token: a closed event loop ends coroutines in another context, where the
-        # token is invalid
+        # not `ContextVar.reset(token)`: a coroutine left over from a closed event loop may end in another context, where
+        # the token is invalid
         _current.set(self)
         try:
             return await function(*args)
@@ -150,7 +152,7 @@ def get_headers() -> tuple[tuple[str, str], ...]:
 def mark_sent() -> None:
     """Report that the first byte of the request is about to leave.
 
-    A request without `track_sending` is not affected.
+    Without `track_sending`, do nothing: the request already counts as sent.
 
     Raises:
         ProviderError: The call has ended meanwhile: do not send the request.

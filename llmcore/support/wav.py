@@ -72,7 +72,7 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
     and the rest of the file shows which.
 
     Raises:
-        NotAudio: *data* is not a WAV file.
+        NotAudio: *data* is not a WAV file, or has no valid chunk `fmt ` before the samples.
     """
     if len(data) < 12:
         return None
@@ -97,13 +97,13 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
 def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
     """Return the WAV file with the right lengths in its header, and the parsed header.
 
-    The `size` in the header is a multiple of the frame size.
+    `WavHead.size` of the result is a multiple of the frame size.
 
     A file of unknown length is cut after its last whole frame. If the header contains the length, the samples are not
     examined, so `size` may be larger than the number of bytes in the file.
 
     Raises:
-        NotAudio: *audio* is not a WAV file, or ends before the samples.
+        NotAudio: *audio* is not a WAV file, ends before the samples, or has no valid chunk `fmt `.
     """
     head = read_wav_head(audio)
     if head is None:

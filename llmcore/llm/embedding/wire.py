@@ -1,4 +1,4 @@
-"""Embeddings through `send`: request bodies and documents in OpenAI's format."""
+"""Embeddings through `send`: read the request body, and write the answer, in OpenAI's format."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def read(audio: bytes) -> AudioInfo:
     """Return the sample rate, channels and duration; correct unknown lengths in the header.
 
     Raises:
-        NotAudio: *audio* is not WAV, is truncated, or has no complete sample.
+        NotAudio: *audio* is not WAV, has no valid chunk `fmt `, is truncated, or has no complete sample.
     """
     audio, head = repair_wav(audio)
     there, size = len(audio) - head.begins, head.size or 0

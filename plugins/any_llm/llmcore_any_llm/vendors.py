@@ -21,7 +21,8 @@ VENDORS: Final = frozenset(
 )  # fmt: skip
 """The vendors of any-llm 1.40.
 
-The list avoids an import of any-llm. A newer vendor works too: the first call imports any-llm.
+The list avoids an import of any-llm. A newer vendor works too, unless [llm.any_llm] sets a default `vendor`: the first
+call imports any-llm.
 """
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
@@ -57,7 +58,7 @@ def split_model(name: str, default: str | None) -> VendorModel:
     if default is not None:
         return VendorModel(default, name)
     raise BadRequest(
-        f"model must be a vendor of any-llm and a model, got `{name}`",
+        f"model must name a vendor of any-llm and its model, got `{name}`",
         provider="any_llm",
         code="LC308",
         where="model",

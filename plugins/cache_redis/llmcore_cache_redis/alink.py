@@ -59,7 +59,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Aborting(AbstractConnection):
-    """A connection that closes at once.
+    """A connection that is closed without waiting: `disconnect` aborts it.
 
     To close a connection, redis-py would wait 30 seconds for the end of TLS, and forever if the write buffer is full.
     """
@@ -260,7 +260,9 @@ class AsyncLink:
         if self._expired:
             self.generation = -1  # the connection was aborted, so the pool must not reuse it
         if then is not None:
-            self.used = False  # the server has just answered, so the connection cannot be stale
+            # `used` only decides `stale`. The server has just answered, so a failure of the next request is not due to
+            # a stale connection.
+            self.used = False
             replies += await self.ask(*then(replies), timeout)
         return replies
 

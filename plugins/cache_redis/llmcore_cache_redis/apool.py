@@ -43,8 +43,7 @@ class AsyncPool:
         """The time since which at least one caller has been waiting."""
         self._generation = 0
         self._slow: Broken | ReplyError | None = None
-        """The fault of the last connection attempt if `_add` ignored the fault because the attempt was only
-        too slow."""
+        """The fault of the last connection attempt if it timed out and `_add` ignored it; otherwise None."""
 
     async def ask(
         self,
@@ -56,7 +55,8 @@ class AsyncPool:
         """Send *payload* over a connection and return its replies; see `Step`.
 
         Raises:
-            Broken: The server did not answer in time.
+            Broken: The server did not answer in time, all connections were busy, none could be established, or the
+                cache was closed.
             ReplyError: The server refused the connection.
         """
         link = self._idle.pop() if self._idle else await self._wait(timeout)
@@ -89,10 +89,10 @@ class AsyncPool:
         self.drop()
 
     async def _wait(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - passed to the timer of the connection
-        """Return the first connection that becomes free.
+        """Return a connection as soon as one is free. The caller that has waited longest is served first.
 
         Raises:
-            Broken: No connection became free in time, or none could be established.
+            Broken: No connection became free in time, none could be established, or the cache was closed.
             ReplyError: The server refuses connections.
         """
         turn: _Turn = asyncio.get_running_loop().create_future()
@@ -128,7 +128,8 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            # Mark the link as used: if its next command fails, the server may have closed the link while it was idle.
+            # The server may close the link while it is idle. If the next command fails, this mark lets `AsyncLink.ask`
+            # set `stale`, so the command may be sent again.
             link.used = True
             self._idle.append(link)
 
@@ -139,7 +140,8 @@ class AsyncPool:
             and self._open + len(self._making) < self._bounds.connections
         ):
             task = asyncio.get_running_loop().create_task(self._add())
-            # Otherwise asyncio logs "Task was destroyed" if the application closes the loop meanwhile.
+            # Without the next line, asyncio logs "Task was destroyed" if the application closes the loop while the task
+            # runs.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
             self._making.add(task)
             task.add_done_callback(self._finish_connecting)

@@ -217,7 +217,9 @@ class Link:
         if self._reader.has_data():
             self.generation = -1  # an extra reply has arrived, which the next user must not read
         if then is not None:
-            self.used = False  # the server has just answered, so the connection cannot be stale
+            # `used` only decides `stale`. The server has just answered, so a failure of the next request is not due to
+            # a stale connection.
+            self.used = False
             replies += self.ask(*then(replies), timeout)
         return replies
 

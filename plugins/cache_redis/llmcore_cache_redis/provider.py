@@ -32,7 +32,8 @@ _SMALL: Final = 2**16
 class RedisCache:
     """Implements `CacheProvider` of `llmcore.contracts`, sync and async, and every ability except `CacheVersion`.
 
-    The first call connects. A failed call is not retried; the caller decides whether to repeat it.
+    The first call connects. A failed call is not retried, except if the server had only closed an idle connection. The
+    caller decides whether to repeat it.
 
     Args:
         options: The address of the server, and limits.
@@ -112,7 +113,10 @@ class RedisCache:
         self._run(self._leases.release(key, holder))
 
     def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
-        """See `CacheRateLimits.request_permit`. The call takes at most `limit_timeout` seconds."""
+        """See `CacheRateLimits.request_permit`.
+
+        The server has the smaller of *timeout* and `limit_timeout` to answer.
+        """
         return self._limit_store.request_permit(request, timeout)
 
     def return_permits(self, returns: Sequence[PermitReturn]) -> None:
@@ -145,7 +149,8 @@ class RedisCache:
     def unavailable(self) -> Mapping[str, str]:
         """See `CacheDiagnosis.unavailable`.
 
-        For a Cluster, `watch` is not listed: a Cluster never reports changes, so no permission can be missing.
+        For a Cluster, the result never contains `watch`: this cache does not watch a Cluster, so it needs no permission
+        for that.
         """
         return self._run(self._diagnose())
 

@@ -70,12 +70,15 @@ def make_aggregate(query: ReportQuery) -> tuple[str, list[Any]]:
     columns = [f"{_make_column(name, query)}" for name in query.dimensions]
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
     sums = f"{_SUMS}, {_PERCENTILES}" if query.percentiles else _SUMS
-    text = f"SELECT {', '.join(columns)}, {sums} FROM {source} WHERE {' AND '.join(where)} GROUP BY {numbers} ORDER BY {numbers}"  # noqa: S608 - only constants are inserted
+    text = f"SELECT {', '.join(columns)}, {sums} FROM {source} WHERE {' AND '.join(where)} GROUP BY {numbers} ORDER BY {numbers}"  # noqa: S608 - only constants and integers are inserted
     return text, values
 
 
 def make_report_row(values: Sequence[Any], dimensions: int) -> ReportRow:
-    """Return the report row for a result of `make_aggregate`."""
+    """Return the `ReportRow` of one row that the statement of `make_aggregate` selected.
+
+    The first *dimensions* values are the dimensions.
+    """
     size = len(ReportRow.__struct_fields__) - 2
     sums = values[dimensions:]
     return ReportRow(*(tuple(values[:dimensions]), *sums[:size], tuple(sums[size:]) or (None,) * 4))
@@ -117,7 +120,7 @@ def iterate_rows(
             where.append(f"(at, id) {'<' if query.newest_first else '>'} (%s, %s)")
             values.extend(last)
         order = "DESC" if query.newest_first else "ASC"
-        text = f"SELECT {_SELECTED} FROM {{s}}.calls WHERE {' AND '.join(where)} ORDER BY at {order}, id {order} LIMIT {size}"  # noqa: S608 - only constants are inserted
+        text = f"SELECT {_SELECTED} FROM {{s}}.calls WHERE {' AND '.join(where)} ORDER BY at {order}, id {order} LIMIT {size}"  # noqa: S608 - only constants and integers are inserted
         page = [_decode(values) for values in read(text, values)]
         yield from page
         if len(page) < size:

@@ -48,7 +48,7 @@ _KINDS: Final[Mapping[frozenset[str], str]] = {
         "characters": bills.CHARACTERS,
     }.items()
 }  # fmt: skip
-"""The words of a line item, without the model -> kind."""
+"""The words of a line item, except model, tier and `_UNIMPORTANT` words -> its kind."""
 
 
 class OpenAIBillReader:

@@ -1,4 +1,7 @@
-"""Make llmcore errors from responses and exceptions, without the request and without a key."""
+"""Make llmcore errors from responses and exceptions.
+
+An error keeps no reference to the request or to the client's exception, and its text is stripped of keys.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ class Errors:
     """Make the errors for one account."""
 
     def __init__(self, account: Account, proxy: str = "") -> None:
-        """Make errors for *account* and *proxy* (without secrets; empty if there is none)."""
+        """Make errors for *account*.
+
+        *proxy* is the address of the proxy without its credentials; an empty text means no proxy.
+        """
         self._account = account
         self._proxy = proxy
 
@@ -66,7 +72,7 @@ class Errors:
     def from_document(
         self, document: Any, headers: Headers, model: str, partial: str | None = None
     ) -> ProviderError:
-        """Return the error in a document received with status 200; see `is_error`."""
+        """Return the error in a document received with status 200; see `error_report.is_error`."""
         error = self._make_from_report(read_error(document), None, headers, model, page=False)
         error.partial = partial
         return error

@@ -1,4 +1,4 @@
-"""Request templates, request timeouts, and the holders of the HTTP clients.
+"""Request templates, request timeouts, and the creation of the HTTP clients.
 
 The address and the headers are made once for each kind of request, as a template. Each request is made from a
 template.
@@ -42,7 +42,10 @@ class RequestTimeout:
         self._silence_s = silence_s
 
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping` has the parameter
-        """Return the remaining seconds for *step*: connect, read, write or pool."""
+        """Return the remaining seconds for *step*: connect, read, write or pool.
+
+        Connect gets at most 5 seconds, and read at most the limit of `set_idle`.
+        """
         left = max(self._ends - time.monotonic(), 0.001)  # a timeout of 0 would make the socket non-blocking
         if step == "connect":
             return min(left, _CONNECT_S)
@@ -121,7 +124,7 @@ class RequestTemplates:
         return self._get_template(url, "", method)
 
     def form(self, path: str, content_type: str) -> RequestTemplate:
-        """Return the template of a form, such as an uploaded file."""
+        """Return the template of a request whose body is a form, such as the upload of a file."""
         return self._get_template(path, "", content_type=content_type)
 
     def _get_template(
@@ -139,10 +142,13 @@ class RequestTemplates:
 
 
 def hold_client(route: Route) -> ThreadClient[SyncHttpClient]:
-    """Return the holder of the blocking client for *route*."""
+    """Return the `ThreadClient` for *route*.
+
+    It creates the blocking client at its first use, and again after a fork.
+    """
     return ThreadClient(lambda: sync_client(route), lambda client: client.close())
 
 
 def hold_async_clients(route: Route) -> LoopClients[AsyncHttpClient]:
-    """Return the holder of the asynchronous clients for *route*."""
+    """Return the `LoopClients` for *route*: one asynchronous client for each event loop."""
     return LoopClients(lambda: async_client(route), lambda client: client.aclose())

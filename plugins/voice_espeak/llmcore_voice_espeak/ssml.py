@@ -1,4 +1,4 @@
-"""Check SSML: refuse file names, and markup that the library parses differently from XML."""
+"""Check SSML: refuse a DOCTYPE, and file names, also in markup that the library parses differently from XML."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def check_ssml(text: str) -> None:
     """Raise for SSML that names a file, which espeak-ng would open.
 
     The library ends a comment at the first ">", does not support CDATA, and compares only the low byte of the characters of a
-    name. So the text after each "<" is checked, in addition to the elements and attributes of an XML parser.
+    name. So two checks run: the elements and attributes that an XML parser finds, and the text after each "<".
 
     Raises:
-        VoiceError: *text* has an element `audio`, an attribute `src`, a voice with a path, or is not well-formed.
+        VoiceError: *text* has a DOCTYPE, an element `audio`, an attribute `src`, or a tag `voice` with `..` or a
+            backslash, or is not well-formed.
     """
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = lambda name, attributes: _check_element(name, list(attributes))
@@ -62,5 +63,5 @@ def _error(what: str) -> VoiceError:
         f"`espeak` does not support SSML with {what}",
         code="LC905",
         expected="SSML without file names, which espeak-ng would open on this machine",
-        fix="remove it; add recordings to the finished speech",
+        fix="remove it; a recording can be joined to the finished speech instead",
     )

@@ -16,7 +16,10 @@ __all__ = ["RenderedFunctions", "TooLarge", "render_namespace"]
 _DEEPEST: Final = 10
 """Maximum depth of a schema. A limit is needed because a schema may refer to itself."""
 _MOST: Final = 50_000
-"""Maximum number of rendered types in one request. References can multiply the objects, so their number is limited."""
+"""Maximum number of rendered types in one request.
+
+A small schema with references can render to very many types, so the number of types is limited.
+"""
 
 _SIMPLE: Final = {
     "string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null",
@@ -35,8 +38,9 @@ _KNOWN: Final = frozenset(
 """
 
 _NESTED: Final = 2
-"""The depth of objects up to which counts are correct (3 schemas); the root has depth 1. One recorded schema is one
-level deeper.
+"""Counts are confirmed for objects down to this depth, by 3 recorded schemas; the root has depth 1.
+
+Deeper objects are a doubt; only one recorded schema has them, one level deeper.
 """
 
 
@@ -61,7 +65,8 @@ def render_namespace(
         functions: Each with `name`, `description` and `parameters`.
         repeats: True if the comments of a property with a list of types are repeated for each type, as in Chat
             Completions.
-        item_comments: True if the items of lists have comments. Lists have no comments for the first models.
+        item_comments: True if the items of lists have comments. They have none for the models `-0301`, `-0314` and
+            `-0613`, and for the deprecated `functions`.
 
     Raises:
         TooLarge: References make the result too large.
@@ -127,7 +132,9 @@ class _Schema:
             optional = "" if name in required else "?"
             text = self._render_type(value, depth)
             if self._repeats and text.startswith("{ ") and text.endswith(" }") and ", " in text:
-                self.doubts.add("tools")  # in chats, two such objects have one token less (2 schemas)
+                # Chat Completions: for an object of several properties on one line, the server counts one token less
+                # than we do (seen in 2 schemas)
+                self.doubts.add("tools")
             lines += [*_render_about(value), f"{name}{optional}: {text},{_render_default(value)}"]
         return lines
 

@@ -1,4 +1,4 @@
-"""The charges that a simulated vendor has billed. The vendor's usage and cost reports add up the charges."""
+"""The charges that a simulated vendor has billed. The usage and cost reports contain their sums."""
 
 from __future__ import annotations
 

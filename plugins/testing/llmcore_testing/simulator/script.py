@@ -32,7 +32,7 @@ class Planned:
     ) -> bool:
         """Return whether the fault matches *request* and can apply to its route.
 
-        *rewrites* lists the kinds of fault that change an answer's content and that the route can simulate.
+        *rewrites* lists the kinds of fault with which the route can change an answer's content.
         *streams* is true if the answer is a stream. None means that the field `stream` of the request body
         decides.
         """
@@ -47,7 +47,11 @@ class Planned:
 
 
 class Script:
-    """Queued faults and answers, recorded requests, and counts. One lock protects all of them."""
+    """Queued faults and answers, recorded requests, and counts.
+
+    One lock protects all of them. Only `batch_share` and `charges` are also written without it, each by one atomic
+    operation.
+    """
 
     def __init__(self, *, keep_requests: int) -> None:
         self.changed = Condition()
@@ -59,7 +63,7 @@ class Script:
         self.epoch = 0
         """The number of resets. A request that began before a reset is not counted after the reset."""
         self.charges: list[Charge] = []
-        """The charges that the usage and cost reports of the simulator add up."""
+        """The charges passed to `Simulator.bill`. The usage and cost reports contain their sums."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()
