@@ -71,10 +71,8 @@ class Connection:
         """End the connection if an engine made it, even if the connection is broken. Its tasks are lost."""
         _state.current = None
         if self.is_ours:
-            for _ in range(2):  # an error leaves the processes of Ray running
-                with contextlib.suppress(Exception):
-                    ray.shutdown()
-                    break
+            with contextlib.suppress(Exception):  # the cluster may not answer
+                ray.shutdown()
         self._lose_tasks()
 
     def _lose_tasks(self) -> None:

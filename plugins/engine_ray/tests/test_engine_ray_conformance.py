@@ -26,7 +26,8 @@ def _end_processes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[RayEngine]:
+def engine(_end_processes: None) -> Iterator[RayEngine]:
+    """Return one engine for all tests. pytest 8.0 would close it after `_end_processes` if the last test does not use it."""
     engine = RayEngine(RayOptions(workers=2))
     yield engine
     engine.close()
