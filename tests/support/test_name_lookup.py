@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import llmcore
-from llmcore.errors import Timeout
+from llmcore.errors import LLMCoreError, Timeout
 from llmcore.support.name_lookup import LookUpTimeout, look_up
 from llmcore_testing.simulator import Simulator
 
@@ -70,25 +70,74 @@ def test_a_look_up_without_a_thread_holds_up_no_other_call(
     assert found[0] == found[1] == look_up("127.0.0.1", 80, PATIENCE_S)
 
 
-def test_a_blocking_call_keeps_its_deadline_while_a_name_is_looked_up(resolver: Resolver) -> None:
+def _chat(core: llmcore.Core, timeout_s: float) -> object:
+    return core.llm.chat("Hello", timeout=timeout_s).text
+
+
+def _speak(core: llmcore.Core, timeout_s: float) -> object:
+    return core.voice.synthesize("Hello", timeout=timeout_s)
+
+
+@pytest.mark.parametrize("route", ["direct", "proxy"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("llm", "openai", _chat),
+        ("llm", "anthropic", _chat),
+        ("voice", "openai", _speak),
+        ("voice", "elevenlabs", _speak),
+    ],
+)
+def test_a_blocking_call_keeps_its_deadline_while_a_name_is_looked_up(
+    case: tuple[str, str, Callable[[llmcore.Core, float], object]],
+    route: str,
+    resolver: Resolver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind, provider, ask = case
     with Simulator() as upstream:
-        url = upstream.base_url.replace("127.0.0.1", "slow.test")
-        account = {"base_url": url, "api_key": "sk-test"}
-        config = {"llm": {"provider": "openai", "model": "gpt-4o-mini", "openai": account}}
-        with llmcore.load(config) as core:
+        url = (upstream.base_url if provider == "openai" else upstream.url).replace("127.0.0.1", "slow.test")
+        if route == "proxy":
+            monkeypatch.setenv("HTTP_PROXY", upstream.url.replace("127.0.0.1", "slow.test"))
+            url = url.replace("slow.test", "upstream.test")
+        chosen: dict[str, Any] = {"provider": provider, provider: {"base_url": url, "api_key": "test"}}
+        if kind == "llm":
+            chosen["model"] = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-5"}[provider]
+        with llmcore.load({kind: chosen}) as core:
             errors: list[BaseException] = []
 
-            def ask() -> None:
+            def ask_until_asked() -> None:
                 while not resolver.asked.is_set():  # a slow machine may reach the deadline before the look-up
                     try:
-                        core.llm.chat("Hello", timeout=1.0)
+                        ask(core, 0.3)
                     except Timeout as error:
                         errors.append(error)
 
-            asking = threading.Thread(target=ask)
+            asking = threading.Thread(target=ask_until_asked)
             asking.start()
             asking.join(PATIENCE_S)
             assert not asking.is_alive()
             assert errors
             resolver.resolved.set()
-            assert core.llm.chat("Hello", timeout=PATIENCE_S).text == "This is a simulated answer to: Hello"
+            if route == "direct":
+                assert ask(core, PATIENCE_S)
+            else:  # the simulator is not a proxy, so it answers that it does not know the path http://upstream.test/...
+                with pytest.raises(LLMCoreError, match=r"Invalid URL \(POST http://upstream"):
+                    ask(core, PATIENCE_S)
+
+
+def test_a_host_is_reached_at_the_next_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = socket.getaddrinfo
+
+    def find_two(host: Any, port: Any, *args: Any, **named: Any) -> Any:
+        if host != "two.test" or named.get("flags"):
+            return plain(host, port, *args, **named)
+        found = plain("127.0.0.1", port, *args, **named)
+        return [(*found[0][:4], ("127.0.0.2", port)), *found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find_two)
+    with Simulator() as upstream:
+        account = {"base_url": upstream.url.replace("127.0.0.1", "two.test"), "api_key": "test"}
+        chosen = {"provider": "anthropic", "model": "claude-sonnet-5", "anthropic": account}
+        with llmcore.load({"llm": chosen}) as core:
+            assert core.llm.chat("Hello", timeout=PATIENCE_S).text

@@ -2,6 +2,7 @@
 
 - `RequestDeadline`, `get_deadline`: how long each step of one request may take, by `timeout_s` and `idle_s`.
 - `ThreadClient`, `LoopClients`: the blocking and the asynchronous client, safe over a fork and over several event loops.
+- `bound_look_ups`: a time limit for the look-up of host names, for blocking clients.
 - `classify_status`, `describe_failure`, `was_sent`: errors of llmcore for statuses, codes and network failures.
 - `parse_retry_after`, `scrub`: the pause that the server asks for; texts without keys.
 - `report_sending`, `areport_sending`: report the first byte of a request; see `llmcore.support.sending`.
@@ -13,6 +14,7 @@ from llmcore.support.http.deadline import RequestDeadline, get_deadline
 from llmcore.support.http.events import EventParser
 from llmcore.support.http.failures import describe_failure, was_sent
 from llmcore.support.http.lines import LineParser
+from llmcore.support.http.name_look_ups import bound_look_ups
 from llmcore.support.http.statuses import classify_status
 from llmcore.support.http.texts import scrub
 from llmcore.support.http.trace import areport_sending, report_sending
@@ -25,6 +27,7 @@ __all__ = [
     "RequestDeadline",
     "ThreadClient",
     "areport_sending",
+    "bound_look_ups",
     "classify_status",
     "describe_failure",
     "get_deadline",

@@ -13,7 +13,7 @@ import httpx2
 
 from llmcore.errors import PluginBroken
 from llmcore.support.certificates import check_certificates
-from llmcore.support.http import areport_sending, get_deadline, report_sending
+from llmcore.support.http import areport_sending, bound_look_ups, get_deadline, report_sending
 from llmcore.support.proxies import Proxy, find_proxy
 from llmcore.support.sending import get_headers
 from llmcore_anthropic.options import Account
@@ -22,6 +22,7 @@ __all__ = ["Route", "check_sdk", "make_async_client", "make_client"]
 
 _PLACEHOLDER: Final = "set-when-sent"
 _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+_SETTINGS: Final[dict[str, Any]] = {"follow_redirects": False, "trust_env": False}
 
 
 _LOWEST_SDK: Final = "2.14"
@@ -64,18 +65,21 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def make_settings(self) -> dict[str, Any]:
-        """Return the arguments that set proxy and certificates of an HTTP client, so that it ignores the environment."""
+        """Return the arguments of a blocking HTTP client: its transport, with proxy and certificates. It ignores the environment."""
+        transport = bound_look_ups(httpx2.HTTPTransport(**self._make_transport_arguments()))
+        return {"transport": transport, **_SETTINGS}
+
+    def make_async_settings(self) -> dict[str, Any]:
+        """See `make_settings`; for an asynchronous HTTP client."""
+        return {"transport": httpx2.AsyncHTTPTransport(**self._make_transport_arguments()), **_SETTINGS}
+
+    def _make_transport_arguments(self) -> dict[str, Any]:
         context = httpx2.create_ssl_context() if self._has_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        settings: dict[str, Any] = {
-            "verify": context,
-            "limits": _LIMITS,
-            "follow_redirects": False,
-            "trust_env": False,
-        }
+        proxy = None
         if self.proxy is not None:
             secure = self.proxy.url.startswith("https:")
-            settings["proxy"] = httpx2.Proxy(self.proxy.url, ssl_context=context if secure else None)
-        return settings
+            proxy = httpx2.Proxy(self.proxy.url, ssl_context=context if secure else None)
+        return {"verify": context, "limits": _LIMITS, "proxy": proxy}
 
 
 def make_client(account: Account, route: Route) -> anthropic.Anthropic:
@@ -96,7 +100,7 @@ def make_async_client(account: Account, route: Route) -> anthropic.AsyncAnthropi
         _prepare(request, account)
         request.extensions["trace"] = areport_sending
 
-    web = httpx2.AsyncClient(event_hooks={"request": [prepare]}, **route.make_settings())
+    web = httpx2.AsyncClient(event_hooks={"request": [prepare]}, **route.make_async_settings())
     return anthropic.AsyncAnthropic(http_client=web, **_make_arguments(account))
 
 

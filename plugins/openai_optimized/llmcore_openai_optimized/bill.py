@@ -60,11 +60,10 @@ class OpenAIBillReader:
     def fetch(self, since: date, until: date) -> Sequence[bytes]:
         """See `BillReader.fetch`."""
         server, route = self._find_server()
-        context = route.ssl_context()
         client = httpx2.Client(
             base_url=server.address,
             headers={"authorization": f"Bearer {server.key}"},
-            transport=httpx2.HTTPTransport(verify=context, proxy=route.make_httpx_proxy(context)),
+            transport=route.make_transport(route.ssl_context()),
             timeout=_TIMEOUT_S,
             trust_env=False,
         )

@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx2
 
 from llmcore.support.certificates import check_certificates
+from llmcore.support.http import bound_look_ups
 from llmcore.support.proxies import Proxy, find_proxy
 from llmcore.support.sending import mark_sent
 from llmcore_openai_optimized.direct import DirectClient
@@ -60,13 +61,19 @@ class Route:
         secure = self.proxy.url.startswith("https:")
         return httpx2.Proxy(self.proxy.url, ssl_context=context if secure else None)
 
+    def make_transport(self, context: ssl.SSLContext) -> httpx2.HTTPTransport:
+        """Return a blocking transport of httpx2 for this route."""
+        return bound_look_ups(
+            httpx2.HTTPTransport(verify=context, limits=_LIMITS, proxy=self.make_httpx_proxy(context))
+        )
+
 
 def sync_client(route: Route) -> SyncHttpClient:
     """Return a blocking client that does not follow redirects."""
     context = route.ssl_context()
     if route.proxy is None:
         return DirectClient(context)
-    transport = httpx2.HTTPTransport(verify=context, limits=_LIMITS, proxy=route.make_httpx_proxy(context))
+    transport = route.make_transport(context)
     return _HttpxClient(httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
 
 

@@ -14,7 +14,13 @@ from elevenlabs import AsyncElevenLabs, ElevenLabs  # noqa: TID253 - loaded only
 
 from llmcore.errors import MalformedReply
 from llmcore.support.certificates import check_certificates
-from llmcore.support.http import RequestDeadline, areport_sending, get_deadline, report_sending
+from llmcore.support.http import (
+    RequestDeadline,
+    areport_sending,
+    bound_look_ups,
+    get_deadline,
+    report_sending,
+)
 from llmcore.support.proxies import Proxy, find_proxy
 from llmcore.support.sending import get_headers
 from llmcore_voice_tts.account import Account
@@ -81,7 +87,8 @@ class _SyncWeb(httpx.Client):
     """Send the requests of the vendor's client."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(follow_redirects=False, trust_env=False, **_make_network_arguments(account.base_url))
+        transport = httpx.HTTPTransport(**_make_network_arguments(account.base_url))
+        super().__init__(follow_redirects=False, trust_env=False, transport=bound_look_ups(transport))
         self._account = account
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
@@ -148,7 +155,7 @@ def _has_tls(url: str, proxy: Proxy | None) -> bool:
 
 
 def _make_network_arguments(url: str) -> dict[str, Any]:
-    """Return an HTTP client's arguments for proxy and certificates. The client itself does not read the environment."""
+    """Return the arguments of an HTTP client or its transport for proxy and certificates. The client itself does not read the environment."""
     proxy = find_route(url)
     context = httpx.create_ssl_context() if _has_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if proxy is None:
