@@ -8,6 +8,7 @@ from typing import Any
 
 from llmcore.calls.backend import Backend, build_backend
 from llmcore.calls.shared_backend import make_shared_backend, make_shared_limits
+from llmcore.cli.in_use import list_chosen
 from llmcore.cli.lifetimes import find_shutdowns
 from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
 from llmcore.config.fields import get_fields, mentions
@@ -23,7 +24,10 @@ from llmcore.types import Secret
 __all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
 
 _CREATED_KINDS = ("llm", "voice")
-"""Kinds whose providers are created during the check, because some report a missing key only when they are created."""
+"""Kinds whose chosen providers are created during the check, because some report a missing key only when they are created.
+
+The API key of a provider that has a table but is never called may be missing.
+"""
 
 
 def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
@@ -132,17 +136,13 @@ def _find_project_file(config: str | None) -> Path | None:
 
 def _list_providers(settings: Settings, catalogue: Catalogue) -> list[tuple[str, str]]:
     """Return the kind and name of every provider that is in use or has a table."""
-    chosen = [(kind, getattr(settings, kind).provider) for kind in KINDS]
-    for names in settings.models.values():
-        chosen += [("llm", name.partition(":")[0]) for name in names]
-    chosen += [("voice", name) for name in settings.voice.fallback]
-    chosen += [("observers", name) for name in settings.observers]
+    chosen = list_chosen(settings)
     for kind in KINDS:
         chosen += [(kind, name) for name in settings.tables(kind)]
     return [
         (kind, name)
         for kind, name in dict.fromkeys(chosen)
-        if name and not catalogue.find_missing(kind, settings.instances(kind).get(name, name))
+        if not catalogue.find_missing(kind, settings.instances(kind).get(name, name))
     ]
 
 
@@ -154,7 +154,7 @@ def _find_provider_faults(
         backend = build_backend(kind, name, settings, catalogue)
         _ = backend.options
         faults += _find_missing_model(settings, backend) if kind == "llm" else []
-        if kind in _CREATED_KINDS and _is_chosen(settings, kind, name):
+        if kind in _CREATED_KINDS and (kind, name) in list_chosen(settings):
             _ = backend.provider
     except ConfigError as error:
         return [*faults, *(error.faults or (error,))]
@@ -177,15 +177,3 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
             fix=owner.format_set_fix(("llm", "model"), "NAME"),
         )
     ]
-
-
-def _is_chosen(settings: Settings, kind: str, name: str) -> bool:
-    """Return whether a call may reach the provider.
-
-    The API key of a provider that has a table but is never called may be missing.
-    """
-    if getattr(settings, kind).provider == name:
-        return True
-    return kind == "llm" and any(
-        model.startswith(f"{name}:") for names in settings.models.values() for model in names
-    )

@@ -126,6 +126,24 @@ def test_check_finds_faults_in_the_options_of_providers_and_keys_that_are_missin
     assert "LC201" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("chosen", "table"),
+    [
+        ('[voice]\nprovider = "espeak"\nfallback = ["elevenlabs"]\n', "[voice.elevenlabs]\n"),
+        ('[models]\nfast = ["echo:echo", "openai:gpt-5"]\n', "[llm.openai]\n"),
+        ('[llm]\nprovider = "spare"\nmodel = "gpt-5"\n', '[llm.spare]\nuse = "openai"\n'),
+    ],
+)
+def test_check_finds_the_missing_key_of_each_provider_that_is_chosen(
+    cli: CommandLine, project: Path, chosen: str, table: str
+) -> None:
+    project.write_text(chosen + table)
+    told = json.loads(cli("config", "check", "--json").stdout)
+    assert [fault["code"] for fault in told["faults"]] == ["LC201"]
+    project.write_text(table)  # a provider that is not chosen needs no key
+    assert cli("config", "check").returncode == 0
+
+
 def test_the_line_that_an_error_proposes_mends_it(cli: CommandLine, project: Path) -> None:
     project.write_text('[llm]\nprovider = "opnai"\n')
     fault = json.loads(cli("config", "check", "--json").stdout)["faults"][0]

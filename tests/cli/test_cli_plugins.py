@@ -67,6 +67,17 @@ def test_list_as_json_is_stable(broken: CommandLine) -> None:
     ]
 
 
+def test_list_marks_every_provider_that_the_configuration_selects(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "llmcore.toml").write_text(
+        '[llm]\nprovider = "spare"\nmodel = "gpt-5"\n[llm.spare]\nuse = "openai"\n[limits]\nshared = "redis"\n'
+    )
+    rows = json.loads(cli("plugins", "--json").stdout)["plugins"]
+    used = {(row["kind"], row["name"]) for row in rows if row["in_use"]}
+    assert used == {
+        ("llm", "spare"), ("llm", "openai"), ("cache", "file"), ("cache", "redis"), ("ledger", "sqlite"), ("engines", "local"),
+    }  # fmt: skip
+
+
 def test_list_obeys_llmcore_plugins(cli: CommandLine) -> None:
     rows = json.loads(cli("plugins", "--json", LLMCORE_PLUGINS="none").stdout)["plugins"]
     states = {row["name"]: row["state"] for row in rows}
