@@ -1,4 +1,4 @@
-"""The hooks that a plugin implements, for a provider, an observer or a table. Plugin authors start here.
+"""The hook specifications: each hook that a plugin may implement, for a provider, an observer or a table. Authors start here.
 
 A plugin is a distribution with one small module that imports no SDK, and an entry point that names this module.
 The group of the entry point is the kind of provider. The name of the entry point is the name of the

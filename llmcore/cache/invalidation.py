@@ -1,4 +1,4 @@
-"""Invalidations of a cache: carried out on the backend, or postponed until the backend answers again."""
+"""Carry out an invalidation on the cache backend, or postpone it until the backend answers again."""
 
 from __future__ import annotations
 

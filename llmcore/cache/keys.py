@@ -1,4 +1,4 @@
-"""Convert an application's keys and TTLs to keys and TTLs of a backend."""
+"""Convert the key and the TTL (time to live) that an application gives to those of a cache backend."""
 
 from __future__ import annotations
 

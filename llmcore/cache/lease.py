@@ -1,4 +1,4 @@
-"""Leases: one of several processes makes a call, and the others wait for the result in the cache."""
+"""The lease of a cache key: its holder, one of several processes, makes the call; the others wait for the cached result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits: requests and tokens per minute, and concurrent calls, per provider or model.
+"""The rate limit of a provider or model: requests and tokens per minute, and concurrent calls.
 
 Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its share from the
 buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w

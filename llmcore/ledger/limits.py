@@ -1,4 +1,4 @@
-"""The budgets of one Core.
+"""Find each budget of a Core that counts a request.
 
 The budgets of the configuration are fixed; the budgets of users and of batches change while the Core is in use.
 """

@@ -16,7 +16,7 @@ TERMS = re.findall(
 def test_the_glossary_has_all_its_rows_in_order_and_is_linked() -> None:
     names = [term for term, _, _ in TERMS]
     rows = [line for line in (ROOT / "docs/glossary.md").read_text().splitlines() if line.startswith("|")]
-    assert 30 <= len(names) == len(rows) - 2
+    assert 30 <= len(names) == len(rows) - 2 <= 50
     assert names == sorted(set(names), key=str.lower)
     assert "(glossary.md)" in (ROOT / "docs/architecture.md").read_text()
 
@@ -25,4 +25,4 @@ def test_the_glossary_has_all_its_rows_in_order_and_is_linked() -> None:
 def test_a_term_is_explained_and_found_in_its_file(term: str, meaning: str, file: str) -> None:
     assert meaning.endswith(".")
     first_line = (ROOT / file).read_text().split("\n", 1)[0]
-    assert term.lower() in first_line.lower(), f"{file} begins with {first_line}"
+    assert re.search(rf"\b{re.escape(term)}\b", first_line, re.IGNORECASE), f"{file} begins with {first_line}"

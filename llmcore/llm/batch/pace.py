@@ -1,4 +1,4 @@
-"""Control the number of requests in flight: raise it while the server answers, halve it after a 429 (AIMD with a ceiling)."""
+"""Adaptive concurrency: allow more requests in flight while the server answers, and half as many after a 429 (AIMD)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of budget leases. This module does no I/O.
+"""The arithmetic of a budget lease. This module does no I/O.
 
 A lease gives one process a block of a budget. The process reserves from the block without the server.
 

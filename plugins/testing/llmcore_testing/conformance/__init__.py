@@ -1,4 +1,4 @@
-"""Conformance kits: test classes that define the behaviour of each kind of backend. A plugin's tests inherit them."""
+"""One conformance kit for each kind of backend: test classes that define its behaviour. A plugin's tests inherit them."""
 
 from __future__ import annotations
 
