@@ -127,7 +127,10 @@ class _Check:
                 self._check_table(key, value, LIMIT_KEYS)
 
     def _check_list(self, path: Path, value: Any) -> None:
-        """Check a list of tables, or single entries by index, as environment variables set them."""
+        """Check a list of tables.
+
+        Environment variables set single entries. From them, *value* is a dict from the index of an entry to its table.
+        """
         tables = get_tables(value)
         in_file = isinstance(self.layer, FileLayer)
         one_table = in_file and isinstance(value, Mapping) and any(parse_index(key) is None for key in value)
@@ -306,9 +309,10 @@ class _Check:
 def make_unknown_key_fault(
     layer: Layer, path: Path, value: Any, known: Iterable[str], *, secrets: frozenset[str] = frozenset()
 ) -> ConfigError:
-    """Return the fault for a key that the table does not have.
+    """Return the error for the key at *path*, which is not one of the *known* keys of its table.
 
-    *secrets* are the known keys whose values are secrets: a value that was meant for such a key is not shown.
+    *secrets* are the known keys whose values are secrets. If the unknown key is a misspelling of one of them, the error
+    does not show its value.
     """
     name, table = path[-1], path[:-1]
     meant = find_nearest(name, known)
@@ -352,7 +356,10 @@ def _format_plain(name: str, value: Any) -> str:
 
 
 def _find_element(reader: Reader, value: Any) -> int | None:
-    """Return the index of the first invalid element of a list; None for other values."""
+    """Return the index of the first invalid element if *value* is a list.
+
+    Return None if *value* is not a list, or if each element is valid by itself.
+    """
     if not isinstance(value, list):
         return None
     for index, item in enumerate(value):

@@ -1,4 +1,4 @@
-"""Adapt `llmcore config set KEY VALUE` in the errors of plugins to the configuration in use."""
+"""Adapt the command `llmcore config set KEY VALUE` in the errors of plugins to the source of the configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _CALL: Final = re.compile(rf"{_COMMAND}({_WORD}) ({_WORD})")
 
 
 def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
-    """Return *text*, a fix or a note, with its commands adapted.
+    """Return *text*, a fix or a note, with each `llmcore config set KEY VALUE` adapted.
 
-    The line of *line_to_set* replaces each `llmcore config set KEY VALUE`. A plugin does not know the source of its
-    options: a file given by path, the environment, or a dict. A command for the correct file stays unchanged.
+    A plugin writes this command because it does not know where its options come from: they may come from another file,
+    the environment or a dict. *line_to_set* takes the key and the value, and returns the line that sets the key there.
+    The command stays unchanged if that line is a `llmcore config set` command too.
     """
     if _COMMAND not in text:
         return text

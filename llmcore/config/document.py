@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Document"]
 
 _WIDEST: Final = 100
+"""Maximum length of the line in an excerpt, in characters. A longer line is cut around the underlined part."""
 
 
 class Document:
@@ -36,10 +37,10 @@ class Document:
         self.label = label
         """The path for display."""
         self.prefix = prefix
-        """("tool", "llmcore") in a pyproject.toml."""
+        """The path of the table that contains the settings: ("tool", "llmcore") in a pyproject.toml, else empty."""
         self.folder = folder
         self.data = data
-        """The original bytes. `text` is the content without byte order mark and with line feeds only."""
+        """The original bytes of the file. `text` has the same content, without a byte order mark and with line feeds only."""
 
     @cached_property
     def lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Change one key of a configuration file; keep its comments, order and everything else."""
+"""Change one key of a configuration file, and keep the comments and the order of the file."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ __all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
     """Set a key in the file. Create a missing file.
 
-    If the table contains a misspelling of the key, the misspelt key is replaced: the fixes in errors rely on
-    this.
+    If the table contains a misspelling of the key, replace the misspelt key. So the fix of the error about a misspelt
+    key is a plain `llmcore config set`.
 
     Args:
         path: The file; in a `pyproject.toml` the key goes below [tool.llmcore].
         key: A dotted key: `cache.ttl`, `prices."openai:gpt-6.1".input`.
-        text: A number, true, false, quoted text or a list in TOML; for an entry of [prices] also an inline
-            table; anything else is unquoted text.
+        text: The value in TOML: a number, true, false, quoted text or a list. An entry of [prices] may also be an
+            inline table. Any other *text* is stored as text.
 
     Raises:
         ConfigError: The file would not load, or would contain a secret. Nothing was changed.
     """
     parts = parse_key(key)
     if is_secret_name(parts[-1]) and not is_reference(text) and get_reader(parts) is None:
-        text = HIDDEN  # a crash report may show local variables
+        text = HIDDEN  # remove the secret from the local variables, which a crash report may show
         raise ConfigError(
             f"`{parts[-1]}` must be a reference to a secret, got a literal value",
             code="LC109",
@@ -207,7 +207,7 @@ def _get_table(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str
 def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
     """Return the table for *parts*, whose first item is an index of *entries*.
 
-    The index after the last entry appends one.
+    The index that follows the last entry appends a new entry.
 
     Raises:
         IndexError: The index is higher than the next one, or the entry is not a table.
@@ -223,8 +223,8 @@ def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
     """Set a key.
 
-    A new key goes directly after the last key whose value is neither a table nor a list, so above any comment that
-    follows that key. Without such a key, it is appended.
+    A new key is inserted directly after the last key whose value is neither a table nor a list. A comment after that
+    key thus stays below the new key. If the table has no such key, the new key is appended.
     """
     container: Any = getattr(table, "value", None)
     above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]

@@ -116,6 +116,7 @@ _NOUNS: dict[Any, tuple[str, str]] = {
     tuple: ("a list", "a list in square brackets"),
     dict: ("a table", "a table of names and values"),
 }
+"""Type of an option -> a noun for its values, and a description of the valid values. Errors contain both."""
 
 
 def describe_type(hint: Any) -> str | None:

@@ -18,11 +18,11 @@ _KEY: Final = r"""(?x)
     | (?:nvapi|glpat|github_pat|whsec)[-_][\w-]{16,}
     | AIza[\w-]{20,} | (?:AKIA|ASIA)[A-Z0-9]{12,}                     # Google, AWS
     | eyJ[\w-]{10,}(?:\.[\w-]*)*                                      # a JSON Web Token
-    | (?=[a-zA-Z]*[0-9])(?=[0-9]*[a-zA-Z])[A-Za-z0-9]{32,}            # Azure, Mistral, Together: no part of a name is so long
+    | (?=[a-zA-Z]*[0-9])(?=[0-9]*[a-zA-Z])[A-Za-z0-9]{32,}            # Azure, Mistral, Together; no model name has such a long word
     """
 
 KEY_AS_MODEL: Final = "looks like an API key; it is not shown here"
-"""The end of the error message, after the name of the place."""
+"""The second half of an error message. The first half names the setting that contains the API key."""
 
 
 def is_like_key(name: str) -> bool:
@@ -33,7 +33,7 @@ def is_like_key(name: str) -> bool:
 
 
 def _is_key(text: str) -> bool:
-    # Compiled at the first use, because many configurations name no model.
+    # The pattern is compiled here and not at the import, because many configurations name no model.
     return re.fullmatch(_KEY, text) is not None
 
 

@@ -1,6 +1,6 @@
 """The configuration layers: the defaults, a file, a profile, the environment.
 
-Each layer has values, the positions of the values, and fixes.
+For errors, each layer also knows the position of each value, and the line that a user pastes to change it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Layer:
 
     @property
     def folder(self) -> FilePath | None:
-        """Return the folder to which paths in references are relative."""
+        """The folder to which paths in references are relative; None means the working directory."""
         return None
 
     def get(self, path: Path) -> Any:
@@ -66,7 +66,7 @@ class Layer:
         return None
 
     def excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
-        """Return the line at fault, and a second line that underlines the fault."""
+        """Return the line at fault, and a second line that underlines the fault; None if the layer has no lines."""
         del path, at, secret
         return None
 
@@ -316,12 +316,13 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
-    """Apply the changes of *tree* to the lists of *below*.
+    """Replace tables of changed entries in *tree* by whole lists.
 
-    For each key of `LISTS`, *tree* may have a table whose keys are the indexes of changed entries.
+    A layer such as the environment changes single entries of a list. For a key of `LISTS`, *tree* then has a table from
+    the index of an entry to the changes. It becomes the list of *below* with these changes.
 
     Returns:
-        The paths of entries whose index is greater than the length of the list, so that the entry would leave a gap.
+        The paths of entries that were not added, because their index would leave a gap after the end of the list.
     """
     gaps: list[Path] = []
     for name in LISTS & tree.keys():
@@ -353,7 +354,7 @@ def iterate_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def get_tables(value: Any) -> Mapping[str, Any]:
-    """Return the entries of a table. For a list of tables, return a dict from index to table; otherwise {}."""
+    """Return a table unchanged, a list of tables as a dict from the index to the table, and {} for any other value."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):

@@ -43,8 +43,8 @@ class Place(NamedTuple):
 def locate(text: str) -> dict[Path, Place]:
     """Return the position of every key, table and array element of a document that tomllib accepts.
 
-    Array elements have their index as text: `("models", "safe", "0")`. In an invalid document, the positions before the fault
-    are returned.
+    The path of an array element ends in the index of the element, as text: `("models", "safe", "0")`. For an invalid
+    document, return the positions before the fault.
     """
     scanner = _Scanner(text)
     with suppress(_Stop, RecursionError):  # keys after the fault have no position
@@ -63,7 +63,7 @@ class _Scanner:
         self.places: dict[Path, Place] = {}
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._tables: dict[Path, int] = {}
-        """Name of a list of tables -> the index of the last entry in the list."""
+        """Path of a list of tables -> the index of the last entry that was read."""
 
     def read_document(self) -> None:
         base: Path = ()

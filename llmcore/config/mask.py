@@ -21,8 +21,9 @@ __all__ = [
 
 HIDDEN: Final = "…"
 _LONGEST: Final = 72
+"""Maximum length of a displayed value, in characters."""
 
-# The patterns are strings, because compiling them would slow down a start without errors.
+# The patterns are strings, which are compiled when they are first used. A start without errors does not need them.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
     r"|(?:key|secret|password|credential)s$|^alert_(?:slack_)?url$)"
@@ -97,7 +98,7 @@ def mask_line(line: str, *, broken: bool = False) -> str:
 
 
 def mask_with_stars(line: str, start: int, end: int) -> str:
-    """Return the line with a part replaced by stars; quotes are kept."""
+    """Return the line with the characters from *start* to *end* replaced by stars. Quotes around a text are kept."""
     part = line[start:end]
     hidden = re.sub(r"[^\"']", "*", part) if re.fullmatch(_QUOTED, part) else "*" * len(part)
     return line[:start] + hidden + line[end:]

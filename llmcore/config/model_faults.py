@@ -52,7 +52,7 @@ def find_model_faults(
 
 
 def _iterate_names(settings: Settings) -> Iterator[_Name]:
-    """Yield every name that contains a provider."""
+    """Yield every name in [models], [[budgets]], [limits] and [prices] that names a provider: "openai:gpt-6", "openai"."""
     aliases = settings.get(("models",))
     for alias, value in aliases.items() if isinstance(aliases, Mapping) else ():
         members = (value,) if isinstance(value, str) else tuple(value)
@@ -118,7 +118,7 @@ class _Finder:
         )
 
     def _is_whole(self, item: _Name) -> bool:
-        """Return whether *item* is a model of [llm] or [models] with a colon but no provider."""
+        """Return whether *item*, a name in [llm] or [models], is a model name that contains a colon, without a provider."""
         if item.path[0] not in {"llm", "models"} or ":" not in item.name:
             return False
         return self._names.split(item.name)[1] == item.name

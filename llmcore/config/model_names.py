@@ -80,12 +80,12 @@ class ModelNames:
     def find_typo(self, provider: str, model: str, kinds: Iterable[str] = ("llm",)) -> str | None:
         """Return the model of *provider* that *model* misspells.
 
-        The result is None if *model* is known, or may be the name of another model. A provider knows only the model
-        names of its vendor's server; another server may use any names.
+        Return None if *model* is known, or if it may be the name of a new model. A plugin lists only the models of its
+        vendor's server. For another server, which may have any models, the list is empty and the result is None.
         """
         lists = [found for kind in kinds if (found := self._get_models(kind, provider)) is not None]
-        # An empty list means that the names are unknown, so *model* may be one of them. A language model and a
-        # voice of one provider may be on different servers.
+        # If the models of one kind are unknown, *model* may be one of them. The kinds have separate lists, because the
+        # language models and the voices of one provider may be on different servers.
         if not all(lists):
             return None
         known: frozenset[str] = frozenset().union(*lists)
@@ -95,12 +95,15 @@ class ModelNames:
         return find_typo(model, known)
 
     def find_alias_typo(self, name: str) -> str | None:
-        """Return the name of [models], or of a provider, that a *name* without a provider misspells."""
+        """Return the alias or the provider that the user probably meant by *name*, which contains no provider.
+
+        A provider is returned with a colon: "openai:". Return None if *name* may be a model.
+        """
         own = self._settings.llm.provider
         if name == own or name in self.configured or name in (self._get_models("llm", own) or ()):
             return None
-        # The user's own server may have a model named like a provider: `mistral` and `gemma` are models of
-        # Ollama.
+        # A server with unknown models may have a model that is named like a provider, as Ollama has `mistral`. So
+        # suggest a provider only if the models are known.
         providers = self.providers() if self._get_models("llm", own) or own == _BUILT_IN else []
         if name in providers:
             return f"{name}:"
@@ -108,7 +111,10 @@ class ModelNames:
         return f"{found}:" if found in providers else found
 
     def _get_models(self, kind: str, name: str) -> frozenset[str] | None:
-        """Return the models that a provider or instance lists; None if the provider does not exist."""
+        """Return the models that a provider or instance lists; None if the provider is not installed.
+
+        An empty set means that the models are unknown.
+        """
         if (kind, name) not in self._known:
             self._known[kind, name] = self._read_models(kind, name)
         return self._known[kind, name]

@@ -283,7 +283,7 @@ def _read_address(
 
 
 def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
-    """Return the rate limits by "provider" or "provider:model"; the default for every provider is ""."""
+    """Return the rate limits by "provider" or "provider:model". The key "" has the default for every provider."""
     given = tree.get("limits", {})
     tables = {name: table for name, table in given.items() if name not in SECTIONS["limits"]}
     common = {name: value for name, value in given.items() if name in LIMIT_KEYS}
@@ -295,7 +295,7 @@ def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
 
 
 def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:
-    """Return the store that shares the rate limits; None if each process counts for itself."""
+    """Return the settings of the cache that counts for all processes; None if each process counts for itself."""
     given = tree.get("limits", {}).get("shared")
     if given is None:
         return None
@@ -312,10 +312,10 @@ def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:
 
 
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:
-    """Return [ledger]. A relative path begins at the folder of the configuration file that sets it.
+    """Return [ledger]. A relative path is resolved from the folder of the configuration file that contains the path.
 
-    The default path is the ledger of a simulator that runs in this process; otherwise, the ledger in the
-    user's state folder.
+    If no path is set, the ledger is that of a simulator that runs in this process, or else a file in the user's state
+    folder.
     """
     values = {
         key: reader.read(tree["ledger"][key])

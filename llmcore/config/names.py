@@ -1,7 +1,8 @@
 """Check the names of providers, instances and models in a configuration against the installed plugins.
 
-The check reads metadata and the tables of plugins. To check names of models, it imports the plugins of `[llm] model`
-and of installed providers in [models], budgets, limits and prices. It creates no provider and resolves no reference.
+The check reads the metadata of plugins and their tables in the configuration. It imports a plugin only to find a
+misspelt model name: the plugin of the provider of `[llm] model`, and the plugins of the providers that the names in
+[models], [[budgets]], [limits] and [prices] contain. It creates no provider and resolves no reference.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class _Check:
                 self._check_table(kind, name)
 
     def _check_use(self, kind: str, name: str, used: str) -> None:
-        """Report *used*, which the instance *name* uses, if no installed provider has that name."""
+        """Check that *used*, the provider of the instance *name*, is installed and is not an instance itself."""
         instances = self._settings.instances(kind)
         error = self._find_missing(kind, used)
         if error is None:
@@ -143,7 +144,7 @@ class _Check:
         self.missing.append(error)
 
     def _check_table(self, kind: str, name: str) -> None:
-        """Report [kind.name], which has no effect if *name* is neither a known provider nor an instance."""
+        """Report the table [kind.name] if *name* is neither a provider nor an instance: such a table has no effect."""
         path = (kind, name)
         known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
         if name in known or not isinstance(self._settings.get(path), Mapping):

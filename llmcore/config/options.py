@@ -28,7 +28,7 @@ __all__ = ["Stack", "check_options", "check_shared_limits", "check_table"]
 _BOUND = r" (?:<=?|>=?|matching|of length) "
 _AT = r" - at `\$(.*)`$"
 _SHARING: Final = frozenset({"cache", "ledger"})
-"""Kinds whose own keys are the defaults of options with the same name: `[cache] max_size`."""
+"""The sections whose keys are the defaults of options: `[cache] max_size` is the default of `max_size` in [cache.file]."""
 
 
 class Stack(Protocol):
@@ -81,15 +81,15 @@ def check_table(stack: Stack, table: Table) -> object:
 def check_shared_limits(stack: Stack, provider: Provider) -> object:
     """Return [limits.shared] as the options of a cache; see `check_options`.
 
-    The table [cache.NAME] has the defaults, except for the namespace.
+    An option that [limits.shared] does not set has its value from [cache.NAME], except for the namespace.
     """
     return _finish(_SharedLimitsCheck(stack, provider))
 
 
 def _finish(check: _Check) -> object:
     options = check.run()
-    # Raised here and not in `run`, because the local variables of `run` contain settings, and a crash report may show
-    # local variables.
+    # The error is raised here and not in `run`, because a crash report may show the local variables of `run`, which
+    # contain settings.
     if check.broken is not None:
         raise PluginBroken(check.broken)
     if check.faults:
@@ -178,7 +178,7 @@ class _Check:
                 text = setting.layer.raw(setting.path)
                 if text is None or text == value:
                     raise
-                # for example, the text 123 of a variable was parsed as a number, but the field is a text
+                # for example, the variable has the text 123, which was parsed as a number, but the field is a text
                 return self._read(field.type, text, setting)
         except msgspec.ValidationError as error:
             self.faults.append(self._make_type_fault(field, setting, str(error)))

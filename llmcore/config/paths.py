@@ -22,7 +22,7 @@ def resolve_path(text: str, *, env: Mapping[str, str], folder: Path | None) -> P
     """
     try:
         path = expand_home(text, env)
-    except RuntimeError:  # the user or the home directory does not exist; using the path reports this
+    except RuntimeError:  # no such user or home directory; opening the unchanged path reports the error
         return Path(text)
     return (
         path if folder is None else (folder if folder.is_absolute() else get_working_folder() / folder) / path

@@ -30,7 +30,9 @@ _KINDS: Final = ("llm", "cache", "ledger", "observers")
 
 
 def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
-    """Return the settings of requests as one dict. Relative paths become absolute; references to secrets stay references.
+    """Return the settings that requests to a language model use, as one dict.
+
+    Relative paths become absolute. References to secrets stay references.
 
     Raises:
         ConfigError: A secret is not a reference, so the secret itself would be sent over the network.
@@ -66,7 +68,9 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
-    """Return the settings of *tree*. The variables of this process add no settings; `env:` references read them.
+    """Return the settings of *tree*. Environment variables such as LLMCORE__CACHE__PROVIDER are ignored.
+
+    `env:` references are resolved with the environment variables of this process.
 
     Raises:
         ConfigError: A reference cannot be resolved in this process.
@@ -77,7 +81,7 @@ def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
 
 
 class _SentLayer(GivenLayer):
-    """The configuration that the process of the application has sent. Faults are corrected in its file."""
+    """The configuration that another process has sent. The fixes of errors change the configuration file of that process."""
 
     def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
         """See `Layer.where`."""
@@ -114,7 +118,7 @@ def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Pa
 
 
 def _list_budgets(settings: Settings) -> list[str]:
-    """Return the names of the tables [budgets.NAME], or the positions of the tables [[budgets]]."""
+    """Return the names of the tables [budgets.NAME], or the indexes of the tables [[budgets]]."""
     budgets = settings.get(("budgets",))
     if isinstance(budgets, list):
         return [str(index) for index in range(len(budgets))]

@@ -65,7 +65,7 @@ class Reader(msgspec.Struct, frozen=True):
     example: str
     """A value to paste, as an argument of `llmcore config set`."""
     text: bool = False
-    """True if the value is text, so that "123" in a variable stays text."""
+    """True if the value is text, so that "123" in an environment variable is not parsed as a number."""
 
 
 def read_text(value: Any) -> str:
@@ -144,10 +144,7 @@ def read_price(value: Any) -> Decimal:
 
 
 def read_allowance(value: Any) -> tuple[Decimal, str]:
-    """Return an amount and its unit.
-
-    A number of US dollars, or text such as "5.00 USD" or "100_000 characters".
-    """
+    """Return the amount and the unit of *value*: a number of US dollars, or text such as "100_000 characters"."""
     unit = "USD"
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(USD|characters?|chars?)?\s*", value)

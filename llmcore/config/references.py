@@ -18,6 +18,7 @@ __all__ = ["FORMS", "Unresolved", "resolve"]
 
 FORMS: Final = 'a reference: "env:NAME", "file:/path" or "keyring:service/user"'
 _MAX_BYTES: Final = 65_536
+"""Maximum size in bytes of a file that contains a secret. A larger file is probably the wrong file."""
 
 
 class Unresolved(Exception):

@@ -254,7 +254,7 @@ If its value is a table, [cache.memory], the table has the options of the provid
 """
 
 SHARED_LIMITS: Final = ("limits", "shared")
-"""The key that names the cache that shares rate limits.
+"""The key that names the cache through which processes share rate limits.
 
 If its value is a table, [limits.shared], the table has options of that cache.
 """

@@ -52,8 +52,8 @@ def get_state_file(env: Mapping[str, str], name: str) -> Path | None:
 def find_project_file(cwd: Path) -> Path | None:
     """Return the nearest `llmcore.toml`, or `pyproject.toml` with [tool.llmcore], in *cwd* and the folders above it.
 
-    An unreadable file is returned too, and `read` reports the reason: ignoring the file would drop its
-    budgets.
+    An unreadable file is returned too, so that `read` reports the reason. If the file were skipped, its budgets would
+    not apply.
     """
     for folder in (cwd, *cwd.parents):
         own = folder / "llmcore.toml"
@@ -162,7 +162,7 @@ def read(path: Path, *, cwd: Path, env: Mapping[str, str]) -> Document:
 
 
 def _is_device(path: Path, kind: PathKind) -> bool:
-    """Return whether *path* is a device or a shell's `<(command)`: /dev/null is a configuration without settings."""
+    """Return whether *path* is a device, such as /dev/null, or a shell's `<(command)`, which can be read like a file."""
     return kind is PathKind.OTHER and path.is_absolute() and path.parts[1:2] in {("dev",), ("proc",)}
 
 

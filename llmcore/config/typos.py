@@ -15,6 +15,7 @@ __all__ = ["find_typo"]
 
 _PARTS: Final = r"[a-z]+|[0-9]+"
 _LOOK_ALIKE: Final = str.maketrans("01", "ol")
+"""Digits -> the letters that look like them."""
 _SHORT: Final = 2
 """In words of at most this length, a changed letter means another name, such as the `o` in gpt-4o."""
 _MIDDLE: Final = 5
@@ -50,7 +51,8 @@ def _count_edits(name: str, known: str) -> int | None:
         return None
     words = [part for part in parts if not part.isdecimal()]
     known_words = [part for part in wanted if not part.isdecimal()]
-    # gpt-4-mini misspells gpt-4o-mini, but gpt-4 does not misspell gpt-4o
+    # A missing word of one letter is a mistake, but not at the end: gpt-4-mini misspells gpt-4o-mini, but gpt-4 does
+    # not misspell gpt-4o.
     if len(words) + 1 == len(known_words):
         letters = [at for at, word in enumerate(known_words[:-1]) if len(word) == 1]
         return 1 if any(known_words[:at] + known_words[at + 1 :] == words for at in letters) else None

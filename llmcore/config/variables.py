@@ -29,7 +29,7 @@ READ: Final[Mapping[str, str]] = {
     "LLMCORE_BILLED_CALLS": "tests: the number of calls on a bill that is compared with a ledger",
     "LLMCORE_CANCELS": "tests: the number of cancelled calls",
     "LLMCORE_FUZZ": "tests: the number of random texts for each voice",
-    "LLMCORE_LEASE_ROUNDS": "tests: the number of rounds of killed and stopped processes with leases of budgets",
+    "LLMCORE_LEASE_ROUNDS": "tests: how often processes that hold budget leases are killed and stopped",
     "LLMCORE_LEDGERS": "tests: the number of random ledgers whose views are compared",
     "LLMCORE_GATEWAY_REQUESTS": "tests: the number of requests during restarts of the gateway",
     "LLMCORE_KILLS": "tests: the number of killed writers",
