@@ -23,8 +23,8 @@ __all__ = [
 class BatchLLMProvider(Protocol):
     """Answer batches of requests, blocking.
 
-    The host divides a run into batches, and sends requests again that were not executed. It books the cost of each
-    request at the price of the service tier "batch".
+    The host divides a run into batches. If the vendor did not execute a request, the host sends it again. The host
+    books the cost of each request at the price of the service tier "batch".
     """
 
     def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:

@@ -32,6 +32,6 @@ class BillReader(Protocol):
         Numbers with a decimal point were decoded as `Decimal`. Use no key and no network.
 
         Raises:
-            BadRequest: A document is not a page of the vendor's reports, or it lacks the groups that `fetch` requests.
+            BadRequest: A document is not a page of the vendor's reports, or is not grouped as `fetch` requests it.
         """
         ...

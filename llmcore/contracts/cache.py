@@ -39,8 +39,8 @@ class CacheProvider(Protocol):
         Args:
             key: Any text of 1 to 512 characters.
             value: Any bytes, also empty. A backend may refuse values of 1 MB and more.
-            ttl: Seconds, greater than 0; do not round a fraction down to 0. None if the value stays until it is
-                evicted.
+            ttl: Time to live in seconds, greater than 0; do not round a fraction down to 0. None means that the value
+                stays until it is evicted.
 
         Raises:
             CacheError: The value was not stored. If the value is too large, delete an older value of the key, name

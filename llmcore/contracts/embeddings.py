@@ -19,9 +19,9 @@ class EmbeddingProvider(Protocol):
     def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Send one request and return one vector for each text, in order. The host handles retries, cache and cost.
 
-        All vectors have the same length. If the parameter `dimensions` is set, it is this length. Never truncate a
-        text: raise the server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount
-        that the server billed. The host fills in all other fields. Several threads may call at the same time.
+        All vectors have the same length, which is the parameter `dimensions` if it is set. Never truncate a text:
+        raise the server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount that the
+        server billed. The host fills in all other fields. Several threads may call at the same time.
 
         Args:
             request: The request. The texts are within the limits that `EmbeddingBounds` reports. For `timeout_s` and

@@ -16,7 +16,7 @@ class EngineProvider(Protocol):
     """Run functions in worker processes. Several threads may call at the same time.
 
     An engine may lose a worker, and may run the same work twice. A repetition costs nothing, because the ledger lets only
-    one worker send a request.
+    one worker send each request.
     """
 
     def count_slots(self) -> int:

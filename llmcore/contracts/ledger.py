@@ -57,12 +57,13 @@ class LedgerProvider(Protocol):
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """Open a row that reserves the maximum cost, or return the first limit that the maximum would exceed.
 
-        In one transaction: create missing counters of `request.limits` from the rows of their periods, compare, insert the row,
-        and add the maximum to `reserved` of every counter that covers the request, including counters that only other processes
-        use. If an open row with `request.key` exists, return that row and reserve nothing. The row belongs to this process: until
-        the row is settled, `recover` must be able to tell whether this process is alive. If `request.charge.owner` is set,
-        the row belongs to that owner instead: the row stays open after the end of this process, and counts as lost once
-        `llmcore.support.ledger_owners.is_past` returns True. `LedgerRow.owner` returns the owner.
+        In one transaction: create missing counters of `request.limits` from the rows of their periods, compare the
+        counters with the limits, insert the row, and add the maximum to `reserved` of every counter that covers the
+        request, including counters that only other processes use. If an open row with `request.key` exists, return
+        that row and reserve nothing. The row belongs to this process: until the row is settled, `recover` must be
+        able to tell whether this process is alive. If `request.charge.owner` is set, the row belongs to that owner
+        instead: the row stays open after the end of this process, and counts as lost once
+        `llmcore.support.ledger_owners.is_past` returns True. Readers find this owner in `LedgerRow.owner`.
         """
         ...
 
@@ -95,7 +96,7 @@ class LedgerProvider(Protocol):
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
         """Return the counters of all budgets in the periods that contain *at*, sorted by text. Change nothing.
 
-        For a scope of *scopes* without a counter, sum the rows of the scope's period that contains *at*.
+        If one of *scopes* has no counter, sum the rows that the scope covers in the period that contains *at*.
         """
         ...
 
@@ -120,9 +121,9 @@ class LedgerProvider(Protocol):
     def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
         """Replace the closed rows older than *before* by sums, and return the number of rows that were replaced.
 
-        The sums are those of `llmcore.support.ledger_sums`: one row for each period and each combination of SUM_KEYS. The
-        periods lie between midnights in UTC and further *edges* (seconds since 1970), such as the midnights of a time zone; see
-        `list_edges`. Counters do not change. Existing sums stay as they are.
+        The sums are those of `llmcore.support.ledger_sums`: one row for each period and each combination of SUM_KEYS.
+        Each period ends at a midnight in UTC, at *before*, or at one of *edges* (seconds since 1970), such as the
+        midnights of a time zone; see `list_edges`. Counters do not change. Existing sums stay as they are.
         """
         ...
 
@@ -218,9 +219,9 @@ class LedgerKeys(Protocol):
 class LedgerRuns(Protocol):
     """Decide which worker of an engine sends an item of a batch, and store the item's answer until the run has ended.
 
-    An item is a request, with its hash as the key. A claim belongs to this process. Other processes can take over the
-    items of the claim only after this process has ended, as `LedgerProvider.recover` settles open rows only then.
-    Async variants are optional.
+    An item is a request, and its key is the hash of the request. *claim* is a name under which this process claims
+    items. Other processes can take over these items only after this process has ended, just as
+    `LedgerProvider.recover` settles the open rows of a process only after its end. Async variants are optional.
     """
 
     def open_run(self, run: str, timeout_s: float) -> None:

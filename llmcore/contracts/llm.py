@@ -47,8 +47,8 @@ class LLMProvider(Protocol):
         Raises:
             ProviderError: Raise the most specific subclass (`RateLimited` with `retry_after`, `AuthenticationFailed`,
                 ...). Raise it with `llmcore.support.errors.raise_unchained`, which removes the reference to the SDK's
-                error. The host retries a class that is `retryable`, unless the error is `answered`: set `answered` if
-                the backend sent a complete answer, because that may be billed.
+                error. The host makes another attempt after an error whose class is `retryable`, unless `answered` is
+                set. Set `answered` if the backend sent a complete answer, because the backend may bill that answer.
         """
         ...
 
@@ -72,11 +72,11 @@ class StreamingLLMProvider(Protocol):
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """Yield the answer as it arrives.
 
-        The joined texts are the answer. The piece that ends the answer has the `finish_reason`; only pieces
-        without content may follow it. If several answers were requested, each piece names its `choice`, and the last
-        piece of each has its `finish_reason`. A provider that receives events puts each event into the `raw` of one
-        piece, even an event without content. Further pieces of the same event have an empty `raw`. The host raises an
-        error for an answer that ends without a `finish_reason`. Closing the iterator ends the request.
+        The joined texts are the answer. The piece that ends the answer has the `finish_reason`; only pieces without
+        content may follow it. If several answers were requested, each piece names its `choice`, and the last piece of
+        each choice has the `finish_reason` of that choice. A provider that receives events puts each event into the
+        `raw` of one piece, even an event without content. Further pieces of the same event have an empty `raw`. The
+        host raises an error for an answer that ends without a `finish_reason`. Closing the iterator ends the request.
 
         Args:
             request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, even if it yields no

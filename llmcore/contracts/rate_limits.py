@@ -1,6 +1,6 @@
 """The contract of a store of rate limits: the processes of all machines that use the store share each limit.
 
-A cache may have this ability, such as `redis`. `[limits] shared = "redis"` selects it.
+A cache such as `redis` may have this ability. `[limits] shared = "redis"` selects the cache.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ The host passes further settings, but only to a provider that implements `VoiceO
 the words that are spoken:
 
 - `timeout_s`, the time until the deadline, and `idle_s`, the longest silence, both in seconds and never None. The
-  provider must end the request and raise `Timeout` when `timeout_s` has passed, and if no byte arrives for `idle_s`. At
-  the deadline, the host abandons a method that does not end.
+  provider must end the request and raise `Timeout` when `timeout_s` has passed, or when no byte has arrived for
+  `idle_s`. At the deadline, the host abandons a method that does not end.
 - If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after the piece, which are
   absent at the start or the end of the text; and `previous_request_ids`, the `Speech.request_id` of at most three
   previous pieces, oldest first.
@@ -212,7 +212,8 @@ class AsyncVoiceModels(Protocol):
 class VoiceOffline(Protocol):
     """Know the properties and the cost of a speech without network, key or SDK.
 
-    Implemented by the provider, or by the object that `Provider.offline` returns, so that a cache hit loads no SDK.
+    The provider has these methods, or the object that `Provider.offline` returns has them. With such an object, a cache
+    hit loads no SDK.
     """
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:

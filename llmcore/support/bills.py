@@ -38,7 +38,7 @@ CACHE_WRITE: Final = "cache_write"
 CACHE_WRITE_LONG: Final = "cache_write_long"
 """Tokens that the vendor caches for longer than those of `CACHE_WRITE`, at a higher price.
 
-The vendor keeps them for 12 hours at OpenAI, and 1 hour at Anthropic.
+OpenAI caches them for 12 hours, and Anthropic for 1 hour.
 """
 OUTPUT: Final = "output"
 AUDIO_INPUT: Final = "audio_input"

@@ -15,7 +15,7 @@ __all__ = ["OUTPUT_LIMITS", "get_answer_count", "get_output_limit", "get_thinkin
 OUTPUT_LIMITS: Final = (
     "max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens", "n_predict", "num_predict",
 )  # fmt: skip
-"""The names of the parameter for the longest answer, on various servers."""
+"""The names that various servers use for the parameter that limits the length of an answer."""
 _COUNTS: Final = ("n", "best_of", "num_return_sequences", "candidate_count")
 _THINKING: Final = (("thinking_budget", None), ("thinking", "budget_tokens"), ("reasoning", "max_tokens"))
 """Limits of the reasoning in an answer, which some servers count separately from `max_tokens`."""
@@ -40,7 +40,7 @@ def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
 
 
 def get_thinking_limit(parameters: Mapping[str, Any]) -> int:
-    """Return the reasoning tokens that an answer may have in addition to its limit; 0 if no parameter sets any."""
+    """Return the reasoning tokens that an answer may have beyond its limit; 0 if no parameter sets such a limit."""
     most = 0
     for name, inner in _THINKING:
         value = parameters.get(name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["start_sha256"]
 
 _LARGE: Final = 2**17
-"""From this number of bytes on, OpenSSL saves more time than its import takes."""
+"""For this many bytes or more, OpenSSL saves more time than its import takes."""
 
 
 def start_sha256(data: bytes, size: int = 0) -> _Hash:

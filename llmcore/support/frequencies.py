@@ -1,4 +1,4 @@
-"""Order keys by frequency of use in constant time (LFU), with ageing: formerly frequent keys are evicted too."""
+"""Order keys by frequency of use in constant time (LFU). By ageing, keys that were frequent long ago are evicted too."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Frequencies:
             del self._by_worth[worth]
 
     def find_least(self) -> str:
-        """Return the key of the lowest worth.
+        """Return the key with the lowest worth.
 
-        If several keys have it, return the least recently used one. There must be at least one key.
+        If several keys have this worth, return the least recently used one. There must be at least one key.
         """
         # The loop has at most `_MOST` steps, because no worth exceeds the age by more than `_MOST`.
         while self._age not in self._by_worth:

@@ -95,9 +95,10 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     filters: Mapping[str, str] = {}
     """The filters, as in `RowQuery`."""
     offsets: tuple[tuple[int, int], ...] = ((0, 0),)
-    """The offsets of the time zone from UTC: moment in seconds since 1970 -> seconds that local time is ahead from then on.
+    """The time zone. Each pair has a moment, in seconds since 1970, and the offset from that moment on.
 
-    The latest moment comes first. The offset of the earliest moment also applies to all times before it.
+    An offset is the number of seconds that local time is ahead of UTC. The latest moment comes first. The offset of
+    the earliest moment also applies to all times before it.
     """
     percentiles: bool = False
     """True to compute `ReportRow.percentiles`."""

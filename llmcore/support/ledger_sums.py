@@ -42,7 +42,9 @@ _DAY_S: Final = 86400
 
 
 def list_edges(first: float, before: float, edges: Iterable[float] = ()) -> list[float]:
-    """Return the edges of the periods that are summed, in ascending order: whole seconds from the day of *first* to *before*.
+    """Return the edges of the periods that are summed, in ascending order.
+
+    The first edge is the midnight in UTC at or before *first*, and the last edge is *before*. All edges are whole seconds.
 
     Args:
         first: The time of the oldest row.

@@ -159,7 +159,7 @@ class Limit(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A budget that has less left than a request may cost."""
+    """A budget that has less left than the maximum cost of a request."""
 
     limit: Limit
     counter: Counter

@@ -54,10 +54,10 @@ class PermitRequest(msgspec.Struct, frozen=True):
     arrived: int = 0
     """The place in the queue: 0 in the first request, then the value that the first answer returned."""
     debts_s: tuple[tuple[float, float] | None, ...] = ()
-    """The debts of requests and of tokens that the process knows, for each scope that it used in the last
-    `REMEMBERED_S`. A debt is the seconds until a bucket is full again.
+    """For each of *scopes*, the debts of requests and of tokens that the process knows. A debt is the seconds until a
+    bucket is full again. None means that the store may have forgotten the scope; see `REMEMBERED_S`.
 
-    A store that does not know such a scope has lost its data, and begins with empty buckets.
+    If the store does not know a scope that has debts here, it has lost its data, and begins with empty buckets.
     """
     processes: int = 0
     """The number of processes that the store reported last; 0 if the store may have forgotten this process.

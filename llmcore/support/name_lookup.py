@@ -33,9 +33,9 @@ class LookUpTimeout(socket.gaierror, TimeoutError):
 def look_up(host: str, port: int, timeout_s: float) -> list[Any]:
     """Return the addresses of *host* for TCP, as `socket.getaddrinfo` does.
 
-    A look-up that takes longer than *timeout_s* continues in its thread, and the next call waits for its result. A number is
-    not looked up. If no further thread can be started, this call looks the name up itself, without a time limit; other
-    calls wait for its result as for that of a thread.
+    A look-up that takes longer than *timeout_s* continues in its thread, and the next call waits for its result. A
+    numeric address is not looked up. If no further thread can be started, this call looks the name up itself, without
+    a time limit. Other calls then wait for the result as if a thread looked it up.
 
     Raises:
         LookUpTimeout: The look-up takes longer than *timeout_s*.
@@ -68,10 +68,11 @@ def connect(host: str, port: int, get_timeout: Callable[[], float | None]) -> so
     Args:
         host: A name, or an address.
         port: The port.
-        get_timeout: Returns the seconds that the next step may take: the look-up, or one address. None means no limit.
+        get_timeout: Returns the seconds that the next step may take: the look-up, or the connection to one address.
+            None means no limit.
 
     Raises:
-        TimeoutError: The look-up, or the last address, took too long.
+        TimeoutError: The look-up, or the connection to the last address, took too long.
         OSError: The name is unknown, or no address accepts the connection.
     """
     fault: OSError = ConnectionRefusedError(f"{host} has no address")

@@ -53,7 +53,8 @@ def find_proxy(
         install: The command that installs *socks_package*.
 
     Raises:
-        ConfigError: The variable does not contain the address of a usable proxy.
+        ConfigError: The variable does not contain the address of a usable proxy, or names a SOCKS proxy although
+            *socks_package* is not installed.
     """
     parts = urlsplit(url)
     known = getproxies()

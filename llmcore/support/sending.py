@@ -2,7 +2,7 @@
 
 A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The host
 cannot see whether such a request was sent, and the server may bill a sent one. So the host records the maximum cost,
-unless the provider called `track_sending` and not `mark_sent`, or raised an error with `sent=False`. Reporting is
+unless the provider called `track_sending` but not `mark_sent`, or raised an error with `sent=False`. Reporting is
 optional and takes two lines:
 
     def complete(self, request):

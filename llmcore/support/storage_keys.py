@@ -38,7 +38,9 @@ No part of a key may begin with it.
 
 _EXPECTED: Final = 'parts joined by "/", such as "reports/2026/november.txt"'
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_\-]{4,200}(?:\.[A-Za-z0-9_\-]{1,20})?")
-"""Matches parts that need no further check: they are longer than every reserved name, with at most one dot inside.
+"""Matches parts that need no further check: at least five characters, then at most one dot with an ending.
+
+Reserved names such as `con` and `com1` are shorter, or contain the character `$`.
 
 This check makes listings faster.
 """

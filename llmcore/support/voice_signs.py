@@ -55,7 +55,7 @@ def read_mp3_frame(data: bytes | bytearray, at: int) -> Mp3Frame | None:
 
 
 def is_text(data: bytes) -> bool:
-    """Return whether *data* begins with text: UTF-8, UTF-16 with a mark, or markup in any encoding.
+    """Return whether *data* begins with text: UTF-8, UTF-16 with a byte order mark, or markup in any encoding.
 
     Data with a control character other than whitespace is not text. A single repeated byte is silence, not
     text.

@@ -15,7 +15,7 @@ from llmcore.errors import NotAudio
 __all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_wav"]
 
 UNKNOWN: Final = 0xFFFFFFFF
-"""The length that llmcore writes for a length that is not known yet."""
+"""The value that llmcore writes into a header while the length is not known."""
 _LONGEST: Final = 0x7FFF_0000
 """A length of at least this value means "unknown", because no speech has two gigabytes.
 
@@ -26,7 +26,7 @@ _ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class WavHead(NamedTuple):
-    """The header of a WAV, up to its samples."""
+    """The header of a WAV file, up to its samples."""
 
     form: bytes
     """The content of the `fmt ` chunk, without the chunk's header."""

@@ -36,7 +36,7 @@ class ReportServer:
         provider: The provider's name.
         address: The address of the server, without password and query.
         key: The admin key. It is removed from the texts of errors.
-        key_source: The variable or option of the admin key.
+        key_source: The environment variable or the option that contains the admin key.
         example_key: The start of an admin key, such as "sk-admin-".
         proxy: The proxy's address without its password, for errors; empty for none.
     """
@@ -66,7 +66,9 @@ class ReportServer:
             return kind(what, **details)
         notes = ["an API key for requests cannot read the bill; an admin key of the organisation can"]
         if status == _FORBIDDEN:
-            notes.append("the key may belong to another organisation, or may not read usage and costs")
+            notes.append(
+                "the key may belong to another organisation, or lack the permission to read usage and costs"
+            )
         is_variable = self.key_source.isidentifier()
         return AuthenticationFailed(
             f"the admin key from {self.key_source} was refused: {what}",

@@ -1,4 +1,4 @@
-"""Choose the class of an error by the codes in the server's document, and by its status."""
+"""Choose the class of an error by the codes in the server's answer and by its HTTP status."""
 
 from __future__ import annotations
 
