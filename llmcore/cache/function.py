@@ -112,8 +112,8 @@ class CachedFunction:
     def look_up(self, call: Call) -> Act[Found]:
         """Look up the result.
 
-        Unusable data is removed from the cache. Otherwise, another process that waits for the result would take the
-        data for it and stop waiting.
+        Unusable data is removed from the cache. Otherwise, another process that waits for the result would mistake
+        the data for the result and stop waiting.
         """
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:

@@ -144,7 +144,7 @@ class Leases:
     def _abandon(self, key: str) -> bool:
         """Stop renewing the lease, unless another call of this process also holds the lease.
 
-        Return whether this was the last call.
+        Return True if this call was the last one that held the lease.
         """
         with self._lock:
             left = self._held.get(key, 0) - 1

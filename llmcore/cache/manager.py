@@ -51,7 +51,7 @@ class CacheManager(ProcessBound):
             memory: Size of the memory tier in front of the backend; 0 turns it off.
             on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for the first 60
                 seconds of the outage, and new entries for their ttl. "miss": every look-up is a miss.
-            store: An open store to use in place of *backend*. Its own ttl applies.
+            store: An open store to use in place of *backend*. The TTL of the store then replaces *ttl*.
             options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 
         Raises:

@@ -21,7 +21,7 @@ _tokens: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictionar
 
 
 def make_name(function: Callable[..., Any]) -> str:
-    """Return module and qualified name, with a digest appended if several functions may have this name.
+    """Return module and qualified name, with a digest appended if several functions could have this name.
 
     The digest of a nested function or a lambda covers its code and its closure. Call this at the first call of the
     function, when its closure is complete.
@@ -81,8 +81,8 @@ def _describe_code(code: types.CodeType) -> Iterator[bytes]:
 def _describe_value(value: Any, seen: set[int]) -> bytes:
     """Return bytes that identify *value*.
 
-    For plain data, they contain the data; for a function, a digest of its code; for a module, its name. Any other
-    object gets a random token.
+    The bytes of plain data contain the data, those of a function a digest of its code, and those of a module its
+    name. Any other object gets a random token.
     """
     if isinstance(value, types.FunctionType):
         where = f"{value.__module__}.{value.__qualname__}".encode()

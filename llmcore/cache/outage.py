@@ -23,7 +23,7 @@ _NEW: Final = "\0"
 class Outage:
     """The entries that are served during one outage. All entries are dropped when the outage ends.
 
-    Older entries and new entries share the size of one memory cache.
+    Older entries and new entries are in one memory cache, which limits their total size.
 
     Args:
         entries: The memory tier's entries when the outage began, or an empty cache.

@@ -33,7 +33,11 @@ class Shortcut:
     def __init__(self, store: CacheStore) -> None:
         self._store = store
         self.spots: dict[Any, Spot] = {}
-        """Positional arguments, followed by the pairs of keyword arguments -> hit."""
+        """The arguments -> the hit.
+
+        The key is the tuple of the positional arguments. If there are keyword arguments, the key is that tuple
+        followed by the pairs of name and value.
+        """
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the result for the arguments and count a hit; MISSED if the call is not a recent hit."""

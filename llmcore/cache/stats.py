@@ -23,7 +23,9 @@ class Stats:
         This attribute is an atomic C function, because a lock would cost more than all other steps of a hit.
         """
         self._read = 0
-        """The number to subtract from the counter: its own reads, and hits that `record_unusable` turned into misses.
+        """The number to subtract from the counter `_hits`.
+
+        Each reading of the counter adds 1 to it. Hits that `record_unusable` or `clear` removed are still in it.
         """
         self.misses = self.errors = 0
 

@@ -75,7 +75,7 @@ class CacheStore:
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The key whose operation failed last. Probes read it, because in a cluster only its node may be down."""
+        """The key whose operation failed last. Probes read this key: in a cluster, perhaps only its node is down."""
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(

@@ -50,7 +50,7 @@ class Tier:
         self._entries = BoundedEntries(size, clock=clock)
         self._outage: Outage | None = None
         self._lost_at: float | None = None
-        """The time since which the version or the reports are missing; None if they are not.
+        """The time since which the version or the reports are missing; None if nothing is missing.
 
         For a backend with a version, this is the time at which the version was last read.
         """

@@ -153,7 +153,7 @@ class Backend:
         return self._offline
 
     def locate(self, *paths: tuple[str, ...]) -> tuple[str, str | None]:
-        """Return where the first path in *paths* that is set stands, and the text of its line.
+        """Return the place of the first path in *paths* that is set, and the text of its line.
 
         If no path is set, return the table of this provider's kind.
         """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["find_billed_providers", "make_bill_reader"]
 
 _KINDS = ("llm", "voice")
-"""The kinds of instances whose requests a bill contains."""
+"""A bill contains the requests of providers of these kinds."""
 
 
 def make_bill_reader(settings: Settings, catalogue: Catalogue, name: str) -> BillReader:
@@ -36,7 +36,7 @@ def make_bill_reader(settings: Settings, catalogue: Catalogue, name: str) -> Bil
 def find_billed_providers(
     settings: Settings, catalogue: Catalogue, names: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Return the providers that read bills, each with those of *names* whose requests its bill contains.
+    """Map each provider that reads bills to those of *names* whose requests the bill of the provider contains.
 
     *names* are the providers and instances in the ledger. An instance with its own `base_url` is left out, because its
     requests go to another server.

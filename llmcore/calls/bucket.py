@@ -10,7 +10,7 @@ __all__ = ["Bucket"]
 _GRAIN: Final = 1 / 64
 """Of two entries of `Bucket._debts` that differ by less than this fraction of the burst, only the lower one is stored.
 
-A refund may be too low by this fraction.
+A refund may therefore be too low by up to this fraction of the burst.
 """
 
 
@@ -95,8 +95,8 @@ class Bucket:
     def give_back(self, ticket: int, units: float) -> None:
         """Refund *units* of *ticket*, as if `take` had never taken them.
 
-        The refund is at most the lowest debt that a later `take` found: without the units, the bucket would then have
-        been full, and a full bucket does not refill.
+        The refund is at most the lowest debt that a later `take` found. If *ticket* had taken fewer units, the bucket
+        would have been full at that moment, and a full bucket does not refill.
         """
         if ticket < self._alone_since:
             return

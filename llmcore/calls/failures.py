@@ -118,7 +118,7 @@ def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None
 
 
 def _is_about_model(error: ProviderError) -> bool:
-    """Return whether another model could help. If the fix names `base_url`, the address is wrong, so it could not."""
+    """Return whether another model could help. It could not if the fix names `base_url`: then the address is wrong."""
     if isinstance(error, NotFound):
         return error.fix is None or "base_url" not in error.fix
     return isinstance(error, BadRequest | ContentFiltered)

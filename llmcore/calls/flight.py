@@ -24,7 +24,7 @@ Left = Callable[[], float | None]
 RETRIES: Final = 1
 """The number of retries that the waiting callers make together after a failure.
 
-If the last retry fails, all of them receive its error.
+If the last retry fails, all these callers receive its error.
 """
 
 
@@ -36,7 +36,7 @@ class Caller:
     def __init__(self, left: Left, *, emits: bool) -> None:
         self.left = left
         self.emits = emits
-        """True if the caller emits the pieces."""
+        """True if the caller passes the pieces on as they arrive."""
         self.step: Step | None = None
         """The step that waits for the next piece or the end of the flight."""
         self.flight: Flight
@@ -150,8 +150,8 @@ class Flight:
     def take_piece(self, caller: Caller) -> Any:
         """Return the next piece for *caller*; END if no new piece has arrived.
 
-        After a failure, a caller that has taken a piece does not join the retry. Taking a piece needs the lock, because
-        a caller must not take a piece and join the retry at the same time.
+        After a failure, a caller that passes pieces on and has taken one does not join the retry. Taking a piece
+        needs the lock, because a caller must not take a piece and join the retry at the same time.
         """
         with self.lock:
             if caller.flight is not self or caller.seen >= len(self.pieces):
@@ -210,7 +210,7 @@ class Flight:
     ) -> None:
         """End the call.
 
-        With *retry*, start a new flight for all callers that have not received a piece, except for *but*.
+        With *retry*, start a new flight for all callers that have not passed on a piece, except for *but*.
         """
         with self.lock:
             if self.is_over:

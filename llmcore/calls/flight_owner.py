@@ -1,7 +1,8 @@
-"""The owner of a shared call runs it: in a task of an event loop, or in the threads of blocking callers.
+"""The owner of a shared call runs it: in a task of an event loop, or in threads.
 
-The first waiting caller determines the kind of owner: an async caller starts a task, a blocking caller runs
-the call itself.
+The first waiting caller determines the kind of owner. An async caller starts a task. A blocking caller runs the call
+in its own thread until the next piece arrives. If an async caller then needs the next piece, a thread of llmcore runs
+the call.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def _get_owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Fli
 
 
 class ThreadOwner:
-    """An owner that runs the call in the thread of the caller that needs the next piece."""
+    """An owner that runs the call in the thread of the caller that needs the next piece.
+
+    If this caller is async, a thread of llmcore runs the call until the next piece.
+    """
 
     def __init__(self, flight: Flight, work: Any) -> None:
         self._flight = flight
@@ -285,9 +289,10 @@ class TaskOwner:
             self._demand.set_result(None)
 
     def _expire(self, caller: Caller) -> None:
-        """Raise the timeout of *caller*.
+        """Raise `Timeout` to *caller*, because its deadline has passed.
 
-        If *caller* is the last one, let the call raise its own error and wait for that error.
+        If *caller* is the only caller left, cancel the call and return instead: *caller* then waits for the error
+        that the call raises, which may be more specific.
         """
         if not self._flight.close_if_alone(caller):
             raise make_timeout()

@@ -4,7 +4,7 @@ The cache key, the token count and the request all use the converted copy, so th
 caller have no effect.
 
 Converted types: subclasses of str, int, float, list, tuple and dict; other mappings and sequences; enum members (their
-value); `Decimal`; scalars as in numpy; dataclasses, msgspec structs and pydantic models.
+value); `Decimal`; scalars of numpy, torch and jax; dataclasses, msgspec structs and pydantic models.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ A number that neither int nor float represents exactly is a `Decimal`.
 """
 
 MAX_DEPTH: Final = 100
-"""Maximum nesting.
+"""Maximum number of nested lists and dicts.
 
 The JSON parsers of all known servers accept at least 128 levels, and a value with more than 100 is usually a mistake.
 """
@@ -42,7 +42,7 @@ The JSON parsers of all known servers accept at least 128 levels, and a value wi
 _LONG: Final = 1 << 64
 _MAX_BITS: Final = 14_000
 _MAX_DIGITS: Final = 4_300
-"""Maximum length of a number: Python does not convert longer numbers to text and back."""
+"""Maximum decimal digits of a number. By default, Python does not convert longer integers to text or back."""
 _EXPECTED: Final = "text, a number, True, False, None, or a list or dict of these"
 _UNKNOWN: Final = object()
 
@@ -122,7 +122,7 @@ def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> 
 
 
 def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[str, JsonValue]:
-    """Normalise a dict whose names are not all exactly str: a subclass becomes str, another type is a fault."""
+    """Normalise a dict with names that are not exactly str: a name of a subclass becomes str, others are errors."""
     plain: dict[str, Any] = {}
     for name, item in value.items():
         if not isinstance(name, str):
@@ -152,7 +152,7 @@ def _normalise_list(given: object, clean: list[Any], depth: int) -> list[JsonVal
 
 
 def _normalise_other(value: Any, depth: int) -> JsonValue:
-    """Normalize a value whose type is not a plain JSON type."""
+    """Normalise a value whose type is not a plain JSON type."""
     _reject_foreign(value)
     try:
         plain = _to_plain(value)
@@ -281,7 +281,7 @@ _READERS: Final[Mapping[type, Callable[[Any, int], JsonValue]]] = {
     type(None): _keep,
     Decimal: lambda value, _: _reduce_decimal(value),
 }
-"""Normalizing functions by exact type, a fast path for nearly all values."""
+"""Normalising functions by exact type, a fast path for nearly all values."""
 
 _CONVERTERS: Final[Sequence[tuple[type, Callable[[Any], Any]]]] = (
     (str, str.__str__),

@@ -15,7 +15,7 @@ from llmcore.threads import start_thread
 __all__ = ["Reporter"]
 
 _BATCH: Final = 256
-"""The maximum number of permits that one message returns."""
+"""The maximum number of permits that `drain` returns, so that one message to the store stays small."""
 
 
 class Reporter:
@@ -72,7 +72,7 @@ class Reporter:
         self._returns.put(None)
 
     def drain(self) -> tuple[list[PermitReturn], bool]:
-        """Remove permits from the queue. Return the permits, and True if `wake` was called."""
+        """Remove permits from the queue and return them. The second result is True if `wake` was called."""
         found: list[PermitReturn] = []
         is_woken = False
         while len(found) < _BATCH:

@@ -118,9 +118,9 @@ def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Ro
 
 
 def keep_concurrency(rule: Limit, processes: int) -> Limit:
-    """Return *rule* with its slots divided by *processes* and without its rates.
+    """Return a rule that limits only concurrent calls: the slots of *rule*, divided by *processes*.
 
-    With 0 processes, it has no slots either.
+    If *processes* is 0, return a rule without limits.
     """
     if processes and rule.concurrency:
         return Limit(concurrency=max(1, rule.concurrency // processes))
@@ -128,7 +128,7 @@ def keep_concurrency(rule: Limit, processes: int) -> Limit:
 
 
 def divide(rule: Limit, processes: int) -> Limit:
-    """Return *rule* with its rates divided by *processes*, and without its slots."""
+    """Return a rule that limits only the rates: those of *rule*, divided by *processes*."""
     return Limit(
         requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
         tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,

@@ -1,6 +1,6 @@
 """The rate limit of a provider or model: requests and tokens per minute, and concurrent calls.
 
-Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its share from the
+Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its units from the
 buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w
 seconds, calls take at most `rate * w` units plus a burst. The burst is what the rate allows in one second, but at least
 one request. The clock is monotonic. `Limits` counts only the calls of this process; `shared_limits` counts the calls of all
@@ -65,7 +65,8 @@ class Limits:
         """Use *rules*.
 
         The key of a rule is "provider", "provider:model", or "" for a rule that applies to each provider
-        separately. With *empty_since*, the buckets were empty at that time; otherwise they are full. *adapt* gets a
+        separately. With *empty_since*, the buckets start as if they had been empty at that time; otherwise
+        they are full. *adapt* gets a
         provider and its rule, and returns the limit to use.
         """
         self._rules = rules
@@ -264,7 +265,7 @@ class Limits:
 def compute_duration(
     rules: Mapping[str, Limit], loads: Mapping[tuple[str, str], tuple[int, int]]
 ) -> float | None:
-    """Return the seconds that *loads* take at least under the rate limits; None if no limit applies.
+    """Return the minimum seconds that *loads* take under the rate limits; None if no limit applies.
 
     Args:
         rules: The rules, as in `Limits`.

@@ -1,4 +1,4 @@
-"""Name the threads of plugins that keep the program alive after its last line."""
+"""Warn about threads of plugins that keep the program alive after its last line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _watch_exit() -> None:
         if _is_watching:
             return
         _is_watching.append(True)
-    # no other hook runs before Python waits for the threads; concurrent.futures uses it too
+    # this is the only hook that runs before Python waits for the threads; concurrent.futures uses it too
     register: Any = getattr(threading, "_register_atexit", None)
     if register is not None:
         try:

@@ -25,9 +25,9 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""Minimum seconds that an earlier wake-up must save.
+"""Seconds. A waiting call is woken, to wait for an earlier time, only if it gains more than this.
 
-If an earlier wake-up would save less, the waiting call keeps its time.
+Each such wake-up costs more than this time.
 """
 
 
@@ -35,7 +35,7 @@ class Capacity:
     """The token buckets and slots of one set of rules."""
 
     def __init__(self, limit: Limit, empty_since: float | None = None) -> None:
-        """Use *limit*. The buckets are full; with *empty_since*, they were empty at that time."""
+        """Use *limit*. The buckets are full; with *empty_since*, they start as if they had been empty then."""
         self.buckets: list[Bucket] = []
         for rate, of_tokens in ((limit.requests_per_minute, False), (limit.tokens_per_minute, True)):
             if rate is not None:
@@ -104,7 +104,7 @@ class ModelQueue:
     def learn(
         self, now: float, *, of_tokens: bool, limit: int | None, remaining: int, reset_s: float | None
     ) -> None:
-        """Record a server's report: *remaining* units are left, and *limit* units again in *reset_s* seconds."""
+        """Record a server's report: *remaining* units are left. In *reset_s* seconds, *limit* units will be left."""
         most = max(limit or 0, remaining, 1)
         missing: float = most - remaining
         bucket = self._seen.get(of_tokens)
@@ -119,7 +119,7 @@ class ModelQueue:
             bucket.ahead = sum(permit.tokens if of_tokens else 1 for permit in self.waiting)
             self.own.buckets.append(bucket)
             self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
-        # The server's report may not include requests that were sent after the reported one.
+        # The server may not have counted the requests that were sent after the reported one.
         missing = max(missing, (bucket.full_at - now) / bucket.interval)
         bucket.change_rate(interval, most * interval, now + missing * interval)
 

@@ -5,7 +5,7 @@ when to ask again. A thread returns the permits of calls that have ended, and re
 slots of a killed process become free when their lease ends.
 
 If the store does not answer, each process uses its share of the rates: the limit of a provider, divided by the last
-reported number of processes that use the provider. A store that does not answer fails no call.
+reported number of processes that use the provider. No call fails because the store does not answer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _REPORTS: Final = 4
 _PROBE_S: Final = 0.5
 """Seconds between two attempts to reach a store that does not answer."""
 _SHORT_S: Final = 2.0
-"""If a call has fewer seconds left, a timer ends its request to the store, because connecting may take longer."""
+"""If a call has less time left, a timer ends its request to the store, because connecting may take longer."""
 _LEAST_S: Final = 0.001
 _IDLE_S: Final = 60.0
 """After this many seconds without a call, a process is not counted among those that share the limits."""
@@ -272,7 +272,7 @@ class SharedLimits:
         """Return the pause of a refused call before it asks again.
 
         Raises:
-            RateLimited: The call has too little time.
+            RateLimited: The wait would end after the deadline of the call.
         """
         if answer.wants_report:
             self._reporter.wake()
@@ -344,7 +344,7 @@ class SharedLimits:
         return self._counts.get(provider, self._processes)
 
     def _count_known(self, provider: str, now: float) -> int:
-        """Return the number of processes; 0 if the store may have forgotten this one (`PermitRequest.processes`)."""
+        """Return the number for `PermitRequest.processes`: 0 if the store may have forgotten this process."""
         return self._counts.get(provider, 0) if now < self._known_until.get(provider, 0.0) else 0
 
     def _divide(self, provider: str, rule: Limit) -> Limit:

@@ -1,8 +1,8 @@
 """Join concurrent calls with the same key (single-flight): they share one execution, its pieces and its result.
 
-An owner (`flight_owner.py`) runs the call: a task of the first caller's event loop, or a blocking caller that needs the
-next piece. A caller that is cancelled or leaves does not disturb the others. When the last caller leaves, the call is
-cancelled.
+An owner (`flight_owner.py`) runs the call: in a task of the first caller's event loop, or in threads if the first
+caller blocks. A caller that is cancelled or leaves does not disturb the others. When the last caller leaves, the call
+is cancelled.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class Flights:
     ) -> Generator[Any, Any, FlightResult]:
         """Run one call for all concurrent callers with the same *key*.
 
-        After a failure, callers without any piece retry once, together. If the retry fails too, all of them receive its
-        error. An error with `LLMCoreError.answered` is not retried, because the server may bill each answer.
+        After a failure, the callers that have not emitted a piece retry once, together. If the retry fails too, all
+        these callers receive its error. An error with `LLMCoreError.answered` is not retried, because the server may
+        bill each answer.
 
         Args:
             key: The key. Calls with the same key must have the same result.
