@@ -39,7 +39,7 @@ _NAME_AT: Final = _HEADER.size
 _TAIL: Final = 4
 _RESIDUE: Final = 0x2144DF1C
 _CLOCK_SLACK_NS: Final = 10**9
-"""The tolerance for a clock that was set back: the write time of an entry may be at most this long after now."""
+"""Nanoseconds. An entry is valid if its write time is at most this long after now: the clock may have been set back."""
 
 
 def name_prefix(namespace: str) -> bytes:
@@ -75,7 +75,8 @@ def read_write_time(data: bytes) -> int:
 def is_expired(written: int, expires: int, now: int) -> bool:
     """Return whether an entry has expired.
 
-    An entry that was written after *now* counts as expired too: the clock was set back, so the age of the entry is unknown.
+    An entry with a TTL that was written more than a second after *now* counts as expired too: the clock was set back,
+    so the age of the entry is unknown.
     """
     return bool(expires) and not (written - _CLOCK_SLACK_NS <= now < expires)
 

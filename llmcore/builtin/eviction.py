@@ -80,7 +80,7 @@ class Evictor:
         self._credit = max(0, min(self._step, spare // 4))
 
     def make_more_room(self, size: int, attempt: int) -> None:
-        """Free more space after LMDB found none for *size* bytes: twice as much with each *attempt*."""
+        """Free more space after LMDB found none for *size* bytes. Each *attempt* frees twice as much as the last."""
         self._credit = 0
         self._store.clear_dead_readers()
         evicted = sum(self._evict(size) for _ in range(min(2**attempt, 64)))
@@ -90,7 +90,7 @@ class Evictor:
             time.sleep(min(2**attempt, 16) / 1000)
 
     def _tick(self) -> bool:
-        """Commit an empty transaction, because LMDB reuses freed pages only in the second transaction after the free."""
+        """Commit an empty transaction, because LMDB does not reuse the pages that the last transaction freed."""
         try:
             self._store.write(lambda txn: txn.put(_TICK, b""))
         except FullError:

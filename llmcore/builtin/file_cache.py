@@ -341,7 +341,7 @@ class FileCache:
 def _make_generator() -> Callable[[], float]:
     """Return a separate random generator.
 
-    Use of the global one would change the numbers that an application gets from its seed.
+    Python's global generator is not used, because that would change the numbers that an application gets from its seed.
     """
     import random  # lazy: only `lfu` needs it
 

@@ -32,8 +32,8 @@ def is_lease(slot: bytes | memoryview) -> bool:
 def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
     """Return whether the lease has expired or is damaged.
 
-    A lease that was acquired after *now* has expired too: the clock was set back, so the lease would last too long. A
-    holder that is alive renews the lease with the new time.
+    A lease that was acquired more than a second after *now* has expired too: the clock was set back, so the lease
+    would last too long. A holder that is alive renews the lease with the new time.
     """
     if len(data) < _HEAD.size:
         return True

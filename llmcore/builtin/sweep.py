@@ -1,8 +1,9 @@
 """Remove expired entries from a file cache, a few with each write, before the space is needed.
 
-The sweeper moves through the slots and checks one window at a time. The number of writes between two windows doubles,
-up to 512, if no entry has expired. It becomes 64 after 1 to 16 expired entries, and 16 after more. The write that
-triggers the check also deletes the expired entries, in the same transaction as its entry.
+The sweeper moves through the slots and checks one window at a time. If a window has no expired entry, the number of
+writes until the next window doubles, up to 512. If it has 1 to 16 expired entries, that number becomes 64; with more
+expired entries, it becomes 16. The write that triggers the check also deletes the expired entries, in the same
+transaction as its entry.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Only the eviction reads these records. The records are in a separate file, `use.map`, next to the LMDB file.
 If they were in the LMDB file, writing a record would wait for other writers, rewrite a value, and make the
-data look changed. The file is a table of 8-byte cells in native byte order, from the lowest bit on::
+data look changed. The file is a table of 8-byte cells in native byte order. A cell contains, from the lowest
+bits to the highest::
 
     tag      16 bits of the entry's CRC; the lowest bits of the CRC select the cell
     count     8 bits, logarithmic as in Redis: the larger it is, the less likely a use increases it
@@ -31,15 +32,18 @@ NEW: Final = 5
 
 _CELL: Final = 8
 _AGE_CELL: Final = 0
-"""The index of a special cell: the idle time, in nanoseconds, of the entry that was evicted last."""
+"""The index of a special cell, which contains the idle time, in nanoseconds, of an evicted entry.
+
+The cell is written when an entry is evicted whose idle time is less than half or more than twice that number.
+"""
 _BYTES_A_CELL: Final = 1024
 _FEWEST, _MOST = 2**12, 2**22
 _TIME: Final = ~0xFFFFFF
 _SLACK_NS: Final = 10**9
-"""A record that is later than now by more than this is ignored: the clock was wrong when the record was written."""
+"""A record whose time is more than this many nanoseconds in the future is ignored: a wrong clock wrote it."""
 _SHORTEST_NS, _LONGEST_NS = 2**25, 3650 * 86400 * 10**9
 _AGE_NS: Final = 3600 * 10**9
-"""The assumed idle time of evicted entries before the first eviction."""
+"""The assumed idle time of evicted entries, in nanoseconds, before the first eviction."""
 _FRESH: Final = 16
 """A record is renewed when it is older than 1/16 of the idle time of evicted entries, so that entries in use never look unused."""
 _DECAY: Final = 16
@@ -137,7 +141,10 @@ class Uses:
         return (self._decay_count(count, now - used) if self.counted else 0), used
 
     def record_idle_time(self, age: int) -> None:
-        """Record the idle time, in nanoseconds, of the entry that was evicted last."""
+        """Receive the idle time, in nanoseconds, of an evicted entry.
+
+        The time is recorded only if it differs from the recorded time by more than a factor of 2.
+        """
         if not self._age // 2 <= age <= self._age * 2:
             self._set_idle_time(max(1, age))
             self.until = 0

@@ -157,7 +157,7 @@ class Database:
                 return
 
     def _wait_for_lock(self, _: int) -> bool:
-        """Sleep briefly until another process may have released the lock.
+        """Sleep for a moment, in which another process may release the lock. Return False after the timeout.
 
         SQLite's own busy timeout is unfair: under contention, a writer may wait for seconds.
         """
@@ -167,7 +167,7 @@ class Database:
         return True
 
     def _on_wal_commit(self, _: apsw.Connection, name: str, pages: int) -> int:
-        # SQLite has begun to write the WAL from its start again
+        # the WAL is short: SQLite has begun to write it from its start again
         if name == "main" and pages < _CHECKPOINT_PAGES:
             self._checkpoint_at = _CHECKPOINT_PAGES
         elif name == "main" and pages >= self._checkpoint_at:

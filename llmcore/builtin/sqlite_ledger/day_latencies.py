@@ -24,8 +24,8 @@ Latencies = Sequence[tuple[str, str, str, "array[float]", "array[float]"]]
 """Kind, provider, model, and the sorted latencies and times to the first token in milliseconds."""
 _PERCENTS: Final = (50, 95)
 _FEW: Final = 500
-"""`_find_rank` narrows the range of values until at most this many are left, or four for each list. Then it sorts
-the values that are left."""
+"""`_find_rank` narrows the range until at most this many values are left (with many lists: four values for each list).
+Then it sorts these values."""
 
 
 def pack(rows: Iterable[tuple[str, str, str, float | None, float | None]]) -> bytes:
@@ -59,7 +59,7 @@ def _read(values: bytes) -> array[float]:
 def measure(
     query: ReportQuery, days: Iterable[tuple[date, Latencies]]
 ) -> dict[tuple[Any, ...], tuple[float | None, ...]]:
-    """Return the percentiles of each group of *query*: latency 50 and 95, time to first token 50 and 95."""
+    """Return the percentiles of each group of *query*: 50 and 95 of the latency, then those of the time to first token."""
     groups: dict[tuple[Any, ...], tuple[list[Any], list[Any]]] = {}
     for day, rows in days:
         number = day.toordinal() - EPOCH
@@ -80,7 +80,7 @@ def measure(
 
 
 def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
-    """Return the percentiles 50 and 95 of all values in the sorted lists *parts*; twice None for no values."""
+    """Return the percentiles 50 and 95 of all values in the sorted lists *parts*. Without values, both are None."""
     parts = [part for part in parts if part]
     size = sum(map(len, parts))
     if not size:

@@ -31,7 +31,7 @@ _VERSION: Final = 2
 _LATENCIES: Final = f"{_VERSION} latencies"
 """The name of the stored latencies."""
 _FEWEST_ROWS: Final = 20_000
-"""The minimum number of rows of a report that uses stored sums."""
+"""If the ledger has fewer rows than this since the start of a report, the report reads the rows, not stored sums."""
 _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
 """The seconds between the end of a day and the time when its sums may be stored."""
@@ -48,7 +48,7 @@ _SCHEMA: Final = """
 
 
 class _Zone:
-    """A time zone, from the offsets of a query."""
+    """A time zone, made from the UTC offsets in a query."""
 
     def __init__(self, offsets: Sequence[tuple[int, int]]) -> None:
         *later, (_, first) = offsets
@@ -79,9 +79,9 @@ class Rows(NamedTuple):
     sum_query: Callable[[ReportQuery], list[tuple[Any, ...]]]
     """Returns the values of the dimensions and the sums of a query."""
     sum_days: Callable[[Sequence[str], ReportQuery], Iterable[tuple[Any, ...]]]
-    """Returns rows of a day, the values of the columns and the sums of the requests that a query selects.
+    """Sums the requests that a query selects. Returns tuples of a day, the values of the columns, and the sums.
 
-    Several rows may have the same day and values. The caller adds them up.
+    Several tuples may have the same day and values. The caller adds them up.
     """
     read_latencies: Callable[[ReportQuery], Iterable[tuple[Any, ...]]]
     """Returns the day, kind, provider, model, latency and time to first token of each answered request."""

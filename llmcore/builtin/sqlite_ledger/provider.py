@@ -41,7 +41,7 @@ T = TypeVar("T")
 _STORE_EVERY_S: Final = 600.0
 """After a search for finished days without stored sums, a process waits this many seconds before it searches again."""
 _MOST_STORED: Final = 3
-"""The number of days that are stored after one checkpoint. A day of 10,000 requests takes about 30 ms of CPU."""
+"""The maximum number of days that one checkpoint stores. A day of 10,000 requests takes about 30 ms of CPU."""
 
 
 class SqliteLedger(Runs):

@@ -45,7 +45,7 @@ Write = Callable[[Callable[["apsw.Connection"], Any]], Any]
 
 
 def prune(write: Write, before: float, edges: Sequence[float]) -> int:
-    """See `LedgerProvider.prune`. Calls may be made meanwhile: each transaction replaces some rows."""
+    """See `LedgerProvider.prune`. Calls can write rows meanwhile, because each transaction replaces only some rows."""
     last, deleted = -1, 0
     while True:
         found = write(partial(_prune_chunk, before=int(before), edges=edges, last=last))

@@ -1,4 +1,4 @@
-"""Read rows page by page."""
+"""Read the rows of the ledger page by page; see `LedgerProvider.iterate_rows`."""
 
 from __future__ import annotations
 

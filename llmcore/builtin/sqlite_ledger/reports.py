@@ -45,7 +45,7 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "error": "error",
     }
 )
-"""Dimension -> SQL expression. Dimensions of time depend on the zone."""
+"""Dimension -> SQL expression. `_make_columns` adds hour, day, week and month, which depend on the time zone."""
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "kind": "kind = ?",

@@ -25,7 +25,7 @@ __all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 Work = Callable[[apsw.Connection], Any]
 """A function that runs in a transaction.
 
-To refuse, it must return before its first write, because the transaction is committed.
+If the function refuses the work, it must return before its first write, because the transaction is committed anyway.
 """
 
 LOCK_TIMEOUT_S: Final = 10.0
@@ -148,7 +148,7 @@ class Writer:
             self._commit(wait=True)
 
     def _drain_inline(self) -> None:
-        """Commit without a thread. The caller waits, so the queued work fails after `INLINE_TIMEOUT_S`."""
+        """Commit in the caller's thread, which then waits. So the queued work has at most `INLINE_TIMEOUT_S`."""
         limit = time.monotonic() + INLINE_TIMEOUT_S
         jobs = list(self._waiting)
         for job in jobs:
