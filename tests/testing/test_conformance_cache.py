@@ -151,11 +151,23 @@ FOUND_BY = {
         "test_get_many_takes_any_sequence_and_does_not_change_it",
         "get_many changed the caller's list",
     ),
-    "MatchesABackslashAsAnEscape": ("test_delete_matching_deletes_the_matching_keys_only", "after 'a\\\\*b'"),
+    "MatchesABackslashAsAnEscape": (
+        "test_delete_matching_deletes_the_matching_keys_only",
+        "delete_matching('a\\\\*b') must leave exactly the keys",
+    ),
     "MatchesAndCountsTheExpired": ("test_delete_matching_does_not_count_expired_keys", "assert 701 == 700"),
-    "MatchesBeginnings": ("test_delete_matching_deletes_the_matching_keys_only", "after 'user'"),
-    "MatchesLikeAShell": ("test_delete_matching_deletes_the_matching_keys_only", "after 'user:[3]'"),
-    "MatchesOneLineOnly": ("test_delete_matching_deletes_the_matching_keys_only", "after 'a?b'"),
+    "MatchesBeginnings": (
+        "test_delete_matching_deletes_the_matching_keys_only",
+        "delete_matching('user') must leave exactly the keys",
+    ),
+    "MatchesLikeAShell": (
+        "test_delete_matching_deletes_the_matching_keys_only",
+        "delete_matching('user:[3]') must leave exactly the keys",
+    ),
+    "MatchesOneLineOnly": (
+        "test_delete_matching_deletes_the_matching_keys_only",
+        "delete_matching('a?b') must leave exactly the keys",
+    ),
     "NoCache": (
         "test_a_cancelled_task_ends_soon_and_leaves_the_backend_usable",
         "define get, set, delete, clear, or the asynchronous methods aget",

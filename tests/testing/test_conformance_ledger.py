@@ -118,12 +118,12 @@ CONTENTS_FOUND_BY = {
     "DropsRequestIds": (_OUTCOME, "a row must have the fields of its Outcome"),
     "DropsTiers": ("test_an_open_row_has_the_whole_charge", "an open row must have the fields of its charge"),
     "DropsTokens": (_OUTCOME, "a row must have the tokens of Outcome.usage"),
-    "ListsFromTheBeginning": (_SELECTED, "iterate_rows with"),
+    "ListsFromTheBeginning": (_SELECTED, "iterate_rows must return only the matching rows with"),
     "RecordsNoCharacters": (
         "test_recorded_rows_count_in_every_unit",
         "record must add the cost and the characters",
     ),
-    "ReportsFromTheBeginning": (_SELECTED, "aggregate with"),
+    "ReportsFromTheBeginning": (_SELECTED, "aggregate must sum only the matching rows with"),
     "SortsBackwards": (
         "test_budgets_are_sorted_by_their_text",
         "read_budgets must sort the counters by their text",

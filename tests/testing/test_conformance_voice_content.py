@@ -12,15 +12,15 @@ FOUND_BY = {
     "IsOneLevel": ("test_every_fifth_of_the_audio_has_sound", "Speech.audio is silent"),
     "IsSilentAtTheEnd": (
         "test_every_fifth_of_the_audio_has_sound",
-        "Speech.audio must have sound in every fifth, silent: 4, 5",
+        "Speech.audio must have sound in every fifth of its duration, silent fifths: 4, 5",
     ),
     "IsSilentAtTheBeginning": (
         "test_every_fifth_of_the_audio_has_sound",
-        "Speech.audio must have sound in every fifth, silent: 1, 2",
+        "Speech.audio must have sound in every fifth of its duration, silent fifths: 1, 2",
     ),
     "IsSilentInTheMiddle": (
         "test_every_fifth_of_the_audio_has_sound",
-        "Speech.audio must have sound in every fifth, silent: 3",
+        "Speech.audio must have sound in every fifth of its duration, silent fifths: 3",
     ),
     "BeepsForEachText": ("test_different_texts_have_different_sound", "different texts must sound different"),
     "HasOneVoice": (
@@ -49,7 +49,7 @@ FOUND_BY = {
     "StreamsSilence": ("test_a_stream_has_sound_to_its_end", "the stream is silent"),
     "StreamsSilenceAtTheEnd": (
         "test_a_stream_has_sound_to_its_end",
-        "the stream must have sound in every fifth",
+        "the stream must have sound in every fifth of its duration",
     ),
     "StreamsUntilTheFirstSentence": ("test_a_stream_has_sound_to_its_end", "the stream must be complete"),
     "StreamsAHeaderInEachPiece": ("test_a_stream_has_sound_to_its_end", "the stream must be complete"),

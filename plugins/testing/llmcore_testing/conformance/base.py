@@ -196,7 +196,7 @@ class Conformance(OptionalParts):
 
     @staticmethod
     def foreign(error: BaseException) -> list[BaseException]:
-        """Return the exceptions in the chain of *error* that are not llmcore's. Such an exception may contain a key."""
+        """Return the exceptions in the chain of *error* that are not llmcore's. Such an exception may contain an API key."""
         found: list[BaseException] = []
         seen: set[int] = set()
         waiting: list[BaseException | None] = [error.__cause__, error.__context__]

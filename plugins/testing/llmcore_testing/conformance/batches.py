@@ -26,8 +26,8 @@ class BatchCases(Abilities):
     """
 
     batch_wait_s: ClassVar[float] = 60.0
-    """The maximum time in seconds for a batch of three requests. Set a longer time for a vendor's server:
-    vendors promise only that a batch ends within a day."""
+    """The maximum time in seconds that a batch of three requests may take. Set a longer time for a vendor's server,
+    because vendors promise only that a batch ends within a day."""
 
     def batch(self) -> list[BatchRequest]:
         """Return the requests of a batch."""

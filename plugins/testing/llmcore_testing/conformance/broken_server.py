@@ -47,8 +47,8 @@ class BrokenServer(CanaryTests):
     refusal: ClassVar[type[LLMCoreError]] = LLMCoreError
     """The class of the error if the server does not accept the credentials."""
     requests_per_call: ClassVar[int] = 1
-    """How often the backend may send one write to a server that cuts the answer: 1 plus the number of the backend's own
-    retries."""
+    """The maximum number of times that the backend may send one write if the server cuts the answer. This is 1 plus the
+    number of the backend's own retries."""
 
     @pytest.fixture
     def upstream(self) -> TcpProxy | None:

@@ -1,4 +1,4 @@
-"""Tests of a backend whose HTTP server fails: unreachable, slow, an error status, or a broken connection.
+"""Tests of a backend whose HTTP server is unreachable or slow, answers with an error status, or breaks the connection.
 
 The kits of language models and voices include these tests. The kit starts a `Simulator`; the fixture `broken` returns a
 backend that connects to it.
@@ -52,8 +52,7 @@ _CUT: Final = {
     "empty": Fault.empty_body(),
     "login_page": Fault.html(),
 }
-"""Faults that make an answer incomplete or unreadable, although its status is 200, or that end the connection
-before the status."""
+"""Faults that end the connection before the status, or that make an answer with status 200 incomplete or unreadable."""
 _CUT_STREAMS: Final = {
     "reset": Fault.reset(after=2),
     "closed_within": Fault.cut_stream(after=2, clean=False),
@@ -104,7 +103,7 @@ class BrokenUpstream(CanaryTests):
     def make_timed_call_of(
         self, method: str, caller: Caller, timeout_s: float, idle_s: float
     ) -> tuple[Call, dict[str, Any]] | None:
-        """Return `make_timed_call` for another method; "" means the same method."""
+        """Return the call of `make_timed_call`, with its method replaced by *method* unless *method* is empty."""
         timed = self.make_timed_call(caller, timeout_s, idle_s)
         if timed is None or not method:
             return timed
@@ -112,7 +111,10 @@ class BrokenUpstream(CanaryTests):
         return (method, *args), options
 
     def make_trickle(self, method: str) -> Fault:
-        """Return an answer to *method* without end: white space, which JSON permits anywhere. A stream has begun before."""
+        """Return a fault whose answer to *method* never ends.
+
+        The server sends white space, which JSON permits anywhere. A stream has two events before the white space.
+        """
         return Fault.trickle(2 if method == self.stream_method else 0)
 
     @requires("broken")

@@ -42,7 +42,7 @@ _APART = (
     ("x" * 511, "x" * 512), ("x" * 511 + "a", "x" * 511 + "b"), ("a" + "\u6587" * 511, "b" + "\u6587" * 511),
 )  # fmt: skip
 _MAY_BE_REFUSED = 10**6 - 1
-"""A backend may refuse only values of more than this many bytes."""
+"""The size in bytes up to which a backend must accept a value. It may refuse a larger value."""
 _MOMENT_S = 0.1
 _LONG_S = 3600.0
 

@@ -46,13 +46,13 @@ _LONG_S = 3600.0
 class CacheAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.cache` that the backend implements.
 
-    A subclass sets `lacks` to the abilities that its backend does not have, from "keys", "get_many", "delete_matching",
-    "acquire", "version", "watch" and "unavailable".
+    A subclass sets `lacks` to the abilities that its backend does not have. The names of the abilities are "keys",
+    "get_many", "delete_matching", "acquire", "version", "watch" and "unavailable".
     """
 
     expiry_timeout_s: ClassVar[float] = 10.0
-    """The maximum time in seconds until an entry with a short ttl is gone. With a ttl in whole seconds, this takes up to
-    2 seconds; the rest is for slow machines."""
+    """The maximum time in seconds until an entry with a short ttl is gone. A backend that rounds a ttl up
+    to whole seconds needs up to 2 seconds. The rest is for slow machines."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
@@ -143,7 +143,9 @@ class CacheAbilities(Abilities):
                 neighbour.call("set", "user:1", b"theirs")
             gone = self.call("delete_matching", pattern)
             left = [key for key in _STORED if self.call("get", key) is not None]
-            assert left == [key for key in _STORED if key not in matching], f"after {pattern!r}"
+            assert left == [key for key in _STORED if key not in matching], (
+                f"delete_matching({pattern!r}) must leave exactly the keys that do not match"
+            )
             assert gone == len(matching), (
                 f"delete_matching({pattern!r}) must return {len(matching)}, got {gone!r}"
             )
@@ -289,7 +291,7 @@ class CacheAbilities(Abilities):
         return f"work {secrets.token_hex(8)} "
 
     def _is_reported(self, reports: queue.Queue[Sequence[str] | None], key: object) -> bool:
-        """Wait until `watch` reports *key*; if *key* is None, until it reports any list of keys."""
+        """Return whether `watch` reports *key* within `expiry_timeout_s`. If *key* is None, any list of keys counts."""
         end = time.monotonic() + self.expiry_timeout_s
         while (left := end - time.monotonic()) > 0:
             try:

@@ -1,4 +1,4 @@
-"""Tests of entries that expire unread, and of more entries than one page."""
+"""Tests of cache entries that expire before they are read, and of more entries than a server lists in one page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _MOMENT_S: Final = 0.1
 _MANY: Final = 1500
 """The number of entries for tests of pages. Known servers list at most 1,000 entries per page."""
 _FILL_S: Final = 4.0
-"""The maximum time for setting these entries. A slow backend, such as one that syncs each set, gets fewer entries."""
+"""The maximum time in seconds for setting these entries. A slow backend, such as one that writes each entry to disk at
+once, gets fewer entries."""
 
 
 class ExpiryTests(CacheAbilities):
@@ -85,7 +86,8 @@ class ExpiryTests(CacheAbilities):
     def _expire(self, *keys: str) -> None:
         """Set *keys* with a short ttl, and wait until they have expired, without reading them.
 
-        The test reads only one more entry, which is set last and thus expires last.
+        The method reads only the entry "witness". This entry is set last with the same ttl, so all *keys* have expired
+        when it has expired.
         """
         for key in (*keys, "witness"):
             self.call("set", key, b"value", _MOMENT_S)

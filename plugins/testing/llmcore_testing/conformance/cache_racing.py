@@ -1,4 +1,7 @@
-"""Tests of two instances of a cache that write at the same time. A lock must exclude all instances, in all processes."""
+"""Tests of two instances of a cache that write at the same time, in one process or in two.
+
+These tests detect a backend whose lock excludes only the threads of one instance or of one process.
+"""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _acquire(caller: Caller, other: Caller) -> str | None:
     """Check that a lease has one holder although the server refuses a command of `acquire`."""
     key = f"work {secrets.token_hex(8)}"
     if caller.call("acquire", key, "one", _LEASE_S) is not True:
-        return "it returned False for a free lease, so callers wait for a missing holder"
+        return "it returned False for a free lease, so callers wait for a holder that does not exist"
     if other.call("acquire", key, "two", _LEASE_S):
         return "it returned True, but another holder also got the lease"
     key = f"work {secrets.token_hex(8)}"

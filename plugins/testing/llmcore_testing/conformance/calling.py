@@ -28,17 +28,22 @@ Script = Generator[Call, Any, Any]
 
 _END = object()
 _MAX_ITEMS: Final = 20_000
-"""The maximum number of items of an iterator in a test."""
+"""The maximum number of items that an iterator of the backend may yield in a test."""
 _LEAST_DEADLINE_S: Final = 2.0
 _HUNG: Final[weakref.WeakSet[type]] = weakref.WeakSet()
-"""Backend classes with a call that timed out. Their later calls get a twentieth of the deadline, to keep the kit short."""
+"""Backend classes with a call that timed out.
+
+The later calls of such a class get a twentieth of the deadline, but at least `_LEAST_DEADLINE_S`. So a backend whose
+calls all hang does not make the kit wait for the whole deadline in every test.
+"""
 
 
 class Caller:
     """Calls the methods of one backend. Tests use sync names; the variant "async" calls the async methods.
 
-    All async calls run on one event loop, because a client may be bound to its loop. All calls run in the thread of *worker*.
-    A call that takes longer than *deadline_s* fails the test.
+    All async calls run on one event loop, because a client may be bound to its loop. Calls run in the thread of *worker*,
+    except the concurrent calls of the variant "sync", which get a thread each. A call that takes longer than *deadline_s*
+    fails the test.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class Caller:
                 self.run_bounded(runner.close, "closing an event loop")
 
     def run_bounded(self, work: Callable[[], T], what: str, margin_s: float = 0.0) -> T:
-        """Return the result of *work*. Fail the test if *work* exceeds the deadline."""
+        """Return the result of *work*. Fail the test if *work* takes longer than the deadline plus *margin_s*."""
         __tracebackhide__ = True
         seconds = self.deadline_s
         try:

@@ -1,4 +1,4 @@
-"""Tests that a backend never shows its key."""
+"""Tests that a backend never shows its API key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["CanaryTests"]
 
 
 class CanaryTests(TimeTests):
-    """Search reprs, results, errors, tracebacks and logs for the key."""
+    """Tests that search reprs, results, errors, tracebacks and logs for the API key."""
 
     @pytest.fixture
     def canary(self) -> str | None:
-        """Return the key of the backend under test; None if the backend has no key."""
+        """Return the API key of the backend under test, or None if the backend has no key."""
         return None
 
     def make_odd_call(self) -> Call:

@@ -31,7 +31,7 @@ class EmbeddingCases(Abilities):
     """
 
     embedding_model: ClassVar[str | None] = None
-    """The model for embeddings; None means `model`."""
+    """The model for embeddings. None means that the test class uses its attribute `model` for embeddings too."""
 
     def embedding_request(self, texts: list[str], **parameters: Any) -> EmbeddingRequest:
         """Return a request for the vectors of *texts*."""
@@ -44,8 +44,10 @@ class EmbeddingCases(Abilities):
     def test_each_text_gets_a_vector_of_the_same_length(self) -> None:
         self.needs("embed")
         result = self._embed(_TEXTS)
-        assert len(result.vectors) == len(_TEXTS), f"{len(result.vectors)} vectors for {len(_TEXTS)} texts"
-        assert len({len(vector) for vector in result.vectors}) == 1, "the vectors have different lengths"
+        assert len(result.vectors) == len(_TEXTS), (
+            f"embed must return one vector per text, got {len(result.vectors)} vectors for {len(_TEXTS)} texts"
+        )
+        assert len({len(vector) for vector in result.vectors}) == 1, "all vectors must have the same length"
         assert result.model, "Embeddings.model must name the model that answered"
 
     @of("embed")
@@ -92,7 +94,9 @@ class EmbeddingCases(Abilities):
         count = min(limits.max_texts or 50, 50)
         texts = [f"This is text number {number}." for number in range(count)]
         vectors = self._embed(texts).vectors
-        assert len(vectors) == count, f"{len(vectors)} vectors for {count} texts"
+        assert len(vectors) == count, (
+            f"embed must return one vector per text, got {len(vectors)} vectors for {count} texts"
+        )
         assert len({tuple(vector) for vector in vectors}) == count, (
             "different texts must have different vectors"
         )

@@ -43,7 +43,11 @@ class EngineConformance(OptionalParts):
     deadline_s: ClassVar[float] = 90.0
     """The timeout for each call, in seconds."""
     start_s: ClassVar[float] = 60.0
-    """The timeout in seconds for calls to start in all slots, for `submit`, and for results after `close`."""
+    """The timeout in seconds for steps other than the execution of a call.
+
+    These steps are the start of calls in all slots, the return of `submit`, and the end of calls and workers after
+    `close` or the death of a worker.
+    """
 
     @pytest.fixture
     def provider(self) -> Any:
@@ -106,7 +110,7 @@ class EngineConformance(OptionalParts):
         self._occupy_every_slot(provider, tmp_path, most=4)
 
     def _occupy_every_slot(self, provider: Any, folder: Path, most: int | None = None) -> None:
-        """Start calls in all slots, or in *most* of them, that end when all have started."""
+        """Start one call in each slot, but at most *most* calls. Each call ends when all of them have started."""
         slots = provider.count_slots()
         paths = [
             str(folder / f"slot{number}") for number in range(slots if most is None else min(slots, most))
@@ -164,7 +168,7 @@ class EngineConformance(OptionalParts):
         for gate in gates:
             gate.touch()
         wait(busy, self.deadline_s)
-        self._occupy_every_slot(provider, tmp_path)  # a call that runs has ended by then
+        self._occupy_every_slot(provider, tmp_path)  # if the cancelled call was started, it has ended by then
         seen = extra.with_name("extra.seen").exists()
         assert not (was_cancelled and seen), "`cancel` returned True, but the call ran"
 
@@ -184,7 +188,7 @@ class EngineConformance(OptionalParts):
                 assert self.take(future) == (b"%d|" % number)[::-1]
 
     def _find_error(self, future: Future[bytes]) -> EngineError | None:
-        """Return the error of a call that was lost with a worker, or None if the call has a result."""
+        """Return the error of a call that was lost because its worker died, or None if the call has a result."""
         __tracebackhide__ = True
         try:
             error = future.exception(self.start_s)
@@ -211,7 +215,7 @@ class EngineConformance(OptionalParts):
         before = list_processes()
         engine = opener()
         worker = int(self.take(engine.submit(work.name_process, b"")))
-        is_own = worker not in before and is_descendant(worker)  # the workers of a cluster go on
+        is_own = worker not in before and is_descendant(worker)  # a cluster's workers keep running
         engine.close()
         if is_own:
             assert wait_until(lambda: not is_running(worker), self.start_s), (
@@ -221,7 +225,7 @@ class EngineConformance(OptionalParts):
     @requires("opener")
     def test_close_ends_every_call(self, opener: Callable[[], Any], tmp_path: Path) -> None:
         engine, gate, begun = opener(), tmp_path / "gate", threading.Event()
-        # The last two calls wait for a slot. That `close` withdraws them shows that it has begun.
+        # The last two calls wait for a slot. `close` withdraws waiting calls, so their end shows that `close` has begun.
         calls = engine.count_slots() + 2
         futures = [engine.submit(work.begin_and_wait, str(gate).encode()) for _ in range(calls)]
         assert wait_until(gate.with_name("gate.begun").exists, self.start_s), "no call has started"

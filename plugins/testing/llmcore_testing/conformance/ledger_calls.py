@@ -112,12 +112,12 @@ class LedgerCalls(Conformance):
 
 
 async def await_method(method: Callable[..., Any], *args: Any) -> Any:
-    """Await an async method. `asyncio.Runner.run` requires a coroutine, and *method* may return another awaitable."""
+    """Await an async method. `asyncio.Runner.run` requires a coroutine, but *method* may return any awaitable."""
     return await method(*args)
 
 
 def open_again(opener: Callable[[], Any]) -> Any:
-    """Open the ledger like another process."""
+    """Open the ledger again, as another process would, and prepare it."""
     other = opener()
     other.prepare(TIMEOUT_S)
     return other

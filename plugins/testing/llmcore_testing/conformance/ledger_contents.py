@@ -114,17 +114,19 @@ class LedgerContents(LedgerCalls):
             ({"filters": {"kind": "voice", "provider": "p"}}, []),
         ]  # fmt: skip
         for selection, costs in selections:
-            assert [row.cost for row in self.rows(**selection)] == costs, f"iterate_rows with {selection}"
+            assert [row.cost for row in self.rows(**selection)] == costs, (
+                f"iterate_rows must return only the matching rows with {selection}"
+            )
             query = ReportQuery(dimensions=("total",), **selection)
             assert [row.cost for row in self.do("aggregate", query, TIMEOUT_S)] == (
                 [sum(costs)] if costs else []
-            ), f"aggregate with {selection}"
+            ), f"aggregate must sum only the matching rows with {selection}"
 
     def test_a_new_counter_includes_open_rows(self) -> None:
         self.reserve(make_request(7))
         self.reserve(make_request(5, limit(ALL, 100)))
         assert self.read() == {ALL: (0, 12)}, (
-            "a new counter must be the sum of its rows, also of the open ones"
+            "a new counter must be the sum of its rows, including the open rows"
         )
 
     def test_recorded_rows_count_in_every_unit(self) -> None:

@@ -19,7 +19,7 @@ __all__ = ["ReportTests"]
 _MIDNIGHT: Final = 1_799_971_200.0
 """2027-01-15T00:00:00Z."""
 _EDGE: Final = _MIDNIGHT + 18 * 3600
-"""A time that is midnight in a zone east of UTC."""
+"""18:00 UTC of the same day, which is midnight in a time zone 6 hours east of UTC."""
 
 
 class ReportTests(LedgerCalls):

@@ -364,5 +364,7 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
         )
         assert usage.reasoning_tokens <= usage.output_tokens, "output_tokens must include reasoning_tokens"
         cost = usage.cost
-        assert cost is None or isinstance(cost, Decimal), f"cost must be a Decimal, got {type(cost).__name__}"
+        assert cost is None or isinstance(cost, Decimal), (
+            f"cost must be a Decimal or None, got {type(cost).__name__}"
+        )
         assert cost is None or (cost.is_finite() and cost >= 0), f"cost must be at least 0, got {cost}"

@@ -55,8 +55,11 @@ class OptionalParts:
     """Excludes tests of abilities that a backend lacks, and skips tests whose fixture the author has not defined."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """The abilities that the backend intentionally lacks, each given as the name of one of its methods, and the optional
-    fixtures that do not apply to it. pytest does not collect their tests. Tests of any other missing ability or fixture are skipped."""
+    """The abilities that the backend intentionally lacks, and the optional fixtures that do not apply to the backend.
+
+    An ability is given by the name of one of its methods. pytest does not collect the tests of these abilities and
+    fixtures. Tests of any other missing ability or fixture are skipped.
+    """
 
     _left_out: ClassVar[dict[str, Any]] = {}
 

@@ -114,7 +114,10 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _read_all(read: int, deadline_s: float) -> bytes | None:
-    """Return all bytes that the child writes until its end; None after the deadline."""
+    """Return all bytes that the child writes before it closes the pipe.
+
+    Return None if the pipe is still open after *deadline_s* seconds.
+    """
     found, ends = b"", time.monotonic() + deadline_s
     while select.select([read], [], [], max(0.0, ends - time.monotonic()))[0]:
         piece = os.read(read, 65_536)

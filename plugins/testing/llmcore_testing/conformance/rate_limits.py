@@ -35,8 +35,8 @@ _ROUNDS: Final = 20
 """The maximum number of attempts. On a slow machine, waiting calls may lose their places in the queue, and the
 test tries again."""
 _SLOW: Final = 0.01
-"""Units per minute. The next unit comes after 100 minutes, which is too late to disturb a test on a slow
-machine."""
+"""A rate in units per minute. The second unit comes after 100 minutes, so it cannot arrive during a test, even on a
+slow machine."""
 _QUICK: Final = 600.0
 _numbers: Final = itertools.count(1)
 
@@ -46,7 +46,7 @@ class RateLimitConformance(Conformance):
 
     Each test uses new scopes, so the store does not have to be empty.
 
-    Override the fixture `twin` too: a second instance on the same server, as another process opens it.
+    Override the fixture `twin` too. It returns a second instance on the same server, as another process would open it.
     """
 
     kind: ClassVar[str] = "store of rate limits"
@@ -220,7 +220,7 @@ class RateLimitConformance(Conformance):
     # -- calls
 
     def scope(self, model: str = "m", **limits: Any) -> LimitScope:
-        """Return a scope of this test's provider, or of one of its models."""
+        """Return the scope of *model* of this test's provider, or of the whole provider if *model* is empty."""
         return LimitScope(f"{self.name}:{model}" if model else self.name, **limits)
 
     def make(
@@ -252,7 +252,7 @@ class RateLimitConformance(Conformance):
         return self.send(self.make(*scopes, **settings))
 
     def give_back(self, request: PermitRequest, answer: PermitAnswer, unused: int = 0) -> None:
-        """Return the permit of *request*, or leave the queue."""
+        """Return the permit of *request*. If *answer* did not grant one, remove the request from the queue."""
         ended = PermitReturn(
             request.id, request.provider, request.scopes, request.tokens, answer.ticket, unused
         )
@@ -270,7 +270,7 @@ class RateLimitConformance(Conformance):
         return caller.run_bounded(lambda: method(*args), name)
 
     def _wait_until(self, condition: Callable[[], bool], longer_s: float) -> bool:
-        """Wait until *condition* holds, at most `expiry_timeout_s` plus *longer_s*.
+        """Wait until *condition* holds, for at most `expiry_timeout_s` plus *longer_s* seconds.
 
         Return whether it holds.
         """
@@ -278,7 +278,7 @@ class RateLimitConformance(Conformance):
         while True:
             is_last = (
                 time.monotonic() >= deadline
-            )  # before the condition, which is thus checked once more at the end
+            )  # read the clock first, so that the condition is checked once more after the deadline
             if condition():
                 return True
             if is_last:

@@ -41,7 +41,7 @@ class Levels(NamedTuple):
 
     @property
     def sounding_s(self) -> float:
-        """The audible seconds. Silence and a constant level count as 0 seconds."""
+        """The number of seconds in which the audio is audible. Silence and a constant level are not audible."""
         return sum(self._find_sounding()) * _WINDOW_S
 
     def find_silent_parts(self, parts: int) -> list[int]:

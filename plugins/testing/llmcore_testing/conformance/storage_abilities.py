@@ -30,14 +30,14 @@ _PAGED = (
 class StorageAbilities(ConditionalSaving):
     """Tests the optional protocols of `llmcore.contracts.storage_abilities` that the backend implements.
 
-    A subclass sets `lacks` to the abilities that its backend does not have, from "create_directory", "get_file_info",
-    "list_page", "copy", "load_stream", "save_if_absent" and "sign_url".
+    A subclass sets `lacks` to the abilities that its backend does not have. The names of the abilities are
+    "create_directory", "get_file_info", "list_page", "copy", "load_stream", "save_if_absent" and "sign_url".
     """
 
     stream_bytes: ClassVar[int] = 20_000_000
-    """The size of the large stream. Set a smaller size for a slow backend."""
+    """The size in bytes of the large stream in the tests. Set a smaller size for a slow backend."""
     max_value_bytes: ClassVar[int | None] = None
-    """The maximum size of a file of this backend; None if there is none. Without a maximum, tests use files of 9 MB."""
+    """The maximum size in bytes of a file of this backend. None means no maximum; the largest file of the tests then has 9 MB."""
 
     @of("get_file_info")
     def test_file_info_is_of_the_last_save(self) -> None:
@@ -196,13 +196,15 @@ class StorageAbilities(ConditionalSaving):
         for start, stop in ((0, None), (0, 0), (0, 1), (5, 10), (100, None), (255_999, None), (256_000, None),
                             (255_000, 300_000), (300_000, None), (300_000, 300_001), (10, 5), (7, 200_000)):  # fmt: skip
             part = b"".join(self.collect("load_stream", "a/file", start, stop))
-            assert are_equal(part, data[start:stop]), f"bytes {start} to {stop}"
+            assert are_equal(part, data[start:stop]), (
+                f"load_stream must return the bytes from {start} to {stop}"
+            )
         for start, stop in ((-1, None), (-5, -1), (-300_000, None), (0, -1), (-1, 0), (-1, 5)):
             self.stream_fails(StorageError, "load_stream", "a/file", start, stop)
         self.call("save", "a/file", b"")
         for start, stop in ((0, None), (0, 0), (0, 5), (1, None), (1, 5)):
             part = b"".join(self.collect("load_stream", "a/file", start, stop))
-            assert part == b"", f"bytes {start} to {stop} of an empty file"
+            assert part == b"", f"the bytes of an empty file from {start} to {stop} must be empty"
 
     @of("load_stream")
     def test_a_source_that_raises_leaves_the_old_file(self) -> None:

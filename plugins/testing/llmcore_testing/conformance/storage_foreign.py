@@ -22,7 +22,7 @@ class ForeignFiles(Abilities):
     def plant(self, name: str, data: bytes) -> bool:
         """Write *data* under *name* next to the storage's files, bypassing the storage.
 
-        Return False if such a name is not possible there, as "a//b" on a disk.
+        Return False if the name is not possible there. For example, a disk has no name "a//b".
         """
         del name, data
         return False

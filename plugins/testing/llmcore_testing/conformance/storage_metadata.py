@@ -19,7 +19,8 @@ _ZONE: Final = "KIT-5:45"
 _CLOCK_S: Final = 900.0
 """The tolerance for the clock of a server, in seconds."""
 _SAME_S: Final = 1.0
-"""The tolerance between two reports of one time, in seconds: HTTP headers have whole seconds."""
+"""The tolerance in seconds between the times that two methods report for the same file. The times can differ, because
+HTTP headers contain whole seconds."""
 
 
 class MetadataTests(ConditionalSaving):

@@ -1,4 +1,7 @@
-"""Tests of two instances of a storage that write at the same time. A lock must exclude all instances, in all processes."""
+"""Tests of two instances of a storage that write at the same time, in one process or in two.
+
+These tests detect a backend whose lock excludes only the threads of one instance or of one process.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _ROUNDS: Final = 4
 class RacingTests(SharedTests):
     """Tests that two instances do not lose each other's files.
 
-    A backend may lose files if one instance overwrites an index of the other.
+    For example, a backend loses files if one instance overwrites the index that the other has written.
     """
 
     @requires("twin")

@@ -17,11 +17,11 @@ NAMES: Final = (
     "gr\u00f6\u00dfe.txt", "\u6587\u4ef6/\u30d5\u30a1\u30a4\u30eb\uff081\uff09.pdf", "emoji \U0001f600.bin", "a+b c%20d&e=f.txt", "50% #1.txt",
     "\uff21", "\U0001f600",
 )  # fmt: skip
-"""The last two names are sorted by code point. Sorting by UTF-16 would swap them."""
+"""The last two names are in the order of their code points. A backend that sorts by UTF-16 swaps them."""
 _TEXT: Final = "\u00e4\u20ac\U0001f600".encode()
 _WRITERS: Final = 8
 _LARGE_BYTES: Final = 9_000_000
-"""More than 8 MiB, the size from which many clients upload a file in parts."""
+"""A size above 8 MiB, because many clients upload files above 8 MiB in several parts."""
 
 
 class VolumeTests(StorageAbilities):
@@ -48,7 +48,7 @@ class VolumeTests(StorageAbilities):
         size = self.max_value_bytes or _LARGE_BYTES
         data = (bytes(range(251)) * (size // 251 + 1))[
             :size
-        ]  # not a power of two, so that swapped parts are detected
+        ]  # the period 251 is not a power of two, so the test detects parts in the wrong order
         self.call("save", "large/file", b"small")
         self.call("save", "large/file", data)
         loaded = self.call("load", "large/file")
@@ -122,7 +122,7 @@ class VolumeTests(StorageAbilities):
             )
 
     def _save_many(self) -> Sequence[str]:
-        """Save files of increasing size, several concurrently. Return their keys."""
+        """Save `file_count` small files, several at the same time. Return their keys."""
         keys = [f"many/{i % 7}/{i:04}" for i in range(self.file_count - 3)]
         keys += ["many/3/\u00e9", "many/\uff21", "many/\U0001f600"]
         self.race([self._save_some(keys[first::_WRITERS]) for first in range(_WRITERS)])

@@ -1,4 +1,4 @@
-"""Tests of conditional saving."""
+"""Tests of conditional writes: `save_if_absent` and `save_if_match`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ConditionalSaving(Abilities):
         self.fails(StorageChanged, "save_if_match", "never/saved", b"third", second)
         self.fails(
             StorageError, "save_if_match", "never/saved", b"third", None
-        )  # "" must not mean "no file exists"
+        )  # the ETag None must not mean "no file exists"
         assert list(self.call("list_files")) == []
 
     @of("save_if_absent")

@@ -16,11 +16,12 @@ __all__ = ["TimeTests"]
 _CROWD: Final = 4
 """The number of concurrent calls, enough to make them wait for each other."""
 _TURNS: Final = (0, 1, 3, 10, 30)
-"""How many iterations the event loop makes before a call is cancelled, so that calls are cancelled at different
-`await`s."""
+"""Numbers of iterations that the event loop makes before a call is cancelled. Different numbers cancel the call at
+different `await`s."""
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
-"""The seconds between checks of a cancelled task. The test counts checks, not seconds, so a slow machine may stop."""
+"""The pause in seconds between checks of a cancelled task. The test counts checks, not seconds, so it also passes on a
+machine that stops for a while."""
 
 
 class TimeTests(Conformance):

@@ -21,7 +21,8 @@ T = TypeVar("T")
 _LOOK_S: Final = 0.01
 """The interval between checks of the event loop, in seconds."""
 _IDLE: Final = ("selectors.py", "subprocess.py")
-"""Files in which the event loop may wait: for events, and for the start of a child process."""
+"""Python files in which the event loop itself waits, for events or for the start of a child process. This waiting does not
+count as blocking."""
 
 
 class Hung(Exception):
@@ -29,7 +30,7 @@ class Hung(Exception):
 
 
 class KitThread(threading.Thread):
-    """A thread in which the kit calls the backend."""
+    """A thread of the kit, which calls the backend or watches the event loop."""
 
 
 class _Job(Generic[T]):
@@ -94,17 +95,17 @@ class Worker:
 def _run_jobs(jobs: queue.SimpleQueue[_Job[Any] | None]) -> None:
     while (job := jobs.get()) is not None:
         job.run()
-        del job  # releases the result of the call before the next one
+        del job  # the result of this call is released while the thread waits for the next one
 
 
 class LoopWatch:
-    """Finds a call that blocks the event loop: the loop does not run while its thread waits elsewhere.
+    """Finds a call that blocks the event loop. While the thread of the loop waits in such a call, the loop does not run.
 
     Computing does not count as blocking, because a busy machine slows computing down.
 
     Args:
         thread: The thread of the event loop.
-        limit_s: The maximum time for which the loop may be blocked.
+        limit_s: The maximum time in seconds for which the loop may be blocked.
     """
 
     def __init__(self, thread: threading.Thread, limit_s: float) -> None:

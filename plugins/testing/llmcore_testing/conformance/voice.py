@@ -56,7 +56,10 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
         return self.make_call(), {"timeout_s": timeout_s, "idle_s": min(timeout_s, idle_s)}
 
     def make_trickle(self, method: str) -> Fault:
-        """See `BrokenUpstream.make_trickle`. White space alone is not the beginning of an audio file."""
+        """Return a fault whose answer never ends; see `BrokenUpstream.make_trickle`.
+
+        The server sends a part of the audio before the white space, because no audio file begins with white space.
+        """
         del method
         return Fault.trickle(64)
 

@@ -23,14 +23,15 @@ _REFUSED = (VoiceError, BadRequest)
 class VoiceAbilities(Abilities):
     """Tests the optional protocols of `llmcore.contracts.voice` that the backend implements.
 
-    A subclass sets `lacks` to the abilities that its backend does not have, from "stream_speech",
-    "synthesize_with_timestamps", "search_voices", "list_voice_models", "voice_traits" and "clone_voice".
+    A subclass sets `lacks` to the abilities that its backend does not have. The names of the abilities are
+    "stream_speech", "synthesize_with_timestamps", "search_voices", "list_voice_models", "voice_traits" and "clone_voice".
     """
 
     settings: ClassVar[Mapping[str, Any]] = {}
     """Options that `synthesize` of this backend accepts, such as `{"speed": 1.2}`."""
     samples: ClassVar[Sequence[bytes]] = ()
-    """Recordings from which the test of cloning makes a voice. The test deletes that voice; without recordings, it is skipped."""
+    """Recordings from which the test of cloning makes a voice. The test deletes the voice at its end. Without recordings, the
+    test is skipped."""
 
     @pytest.fixture
     def variation(self) -> Any:
@@ -53,7 +54,7 @@ class VoiceAbilities(Abilities):
         rate = spoken.sample_rate_hz if traits is None else traits.sample_rate_hz
         check(Speech(audio=audio, format=kind, sample_rate_hz=rate))
         assert len(audio) == pytest.approx(len(spoken.audio), rel=0.3), (
-            "the stream and `synthesize` must have the same duration"
+            "the audio of the stream and of `synthesize` must have the same size, within 30 %"
         )
 
     @of("stream_speech")
@@ -86,7 +87,7 @@ class VoiceAbilities(Abilities):
             latest = begins
         if speech.duration_s is not None:
             assert latest <= speech.duration_s + 0.2, (
-                "the last character must begin before the end of the audio: are the times in seconds?"
+                "the last character must begin before the end of the audio plus 0.2 s: are the times in seconds?"
             )
             assert latest >= speech.duration_s * 0.3, (
                 "the last character begins too early: are the times in seconds?"
@@ -122,7 +123,7 @@ class VoiceAbilities(Abilities):
         assert page.voices[0].voice_id in [voice.voice_id for voice in named.voices], (
             f"search_voices must find the name {name!r}"
         )
-        nothing = self.call("search_voices", "a search for a missing name must be empty", limit=5)
+        nothing = self.call("search_voices", "no such voice name", limit=5)
         assert nothing.voices == (), "a search for an unknown name must be empty"
 
     # -- models
@@ -149,7 +150,7 @@ class VoiceAbilities(Abilities):
         for settings in ({}, self.settings):
             traits = self._traits(settings)
             if traits is None:
-                pytest.skip("voice_traits returned None")
+                pytest.skip("the backend has no method voice_traits")
             speech = check(self.call("synthesize", _TEXT, None, **settings))
             assert traits.format == speech.format, "voice_traits and the speech must have the same format"
             assert traits.sample_rate_hz in (None, speech.sample_rate_hz), (
@@ -166,7 +167,7 @@ class VoiceAbilities(Abilities):
                 "max_characters must be greater than 0 or None"
             )
             for name, value in traits.identity.items():
-                assert isinstance(name, str), "identity holds texts"
+                assert isinstance(name, str), "the names of identity must be text"
                 assert isinstance(value, str), (
                     f"the values of identity must be text, got {type(value).__name__} for `{name}`"
                 )
@@ -189,7 +190,7 @@ class VoiceAbilities(Abilities):
     def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
         traits = self._traits()
         if traits is None:
-            pytest.skip("voice_traits returned None")
+            pytest.skip("the backend has no method voice_traits")
         spoken: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
         if traits.stitches:
             spoken |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
@@ -200,11 +201,11 @@ class VoiceAbilities(Abilities):
         traits = self._traits()
         price = getattr(self.caller.provider, "speech_price", None)
         if traits is None or price is None:
-            pytest.skip("speech_price returned None")
+            pytest.skip("the backend has no method voice_traits, or no method speech_price")
         one, two = price(traits.model, 1000), price(traits.model, 2000)
         for cost in (one, two):
             assert cost is None or isinstance(cost, Decimal), (
-                f"speech_price must return a Decimal, got {type(cost).__name__}"
+                f"speech_price must return a Decimal or None, got {type(cost).__name__}"
             )
         if one is not None and two is not None:
             assert 0 <= one <= two, "a longer text must not cost less"

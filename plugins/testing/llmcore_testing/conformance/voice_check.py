@@ -53,7 +53,7 @@ def check(speech: Any) -> Speech:
 
 
 def _check_frames(audio: bytes) -> None:
-    """Check that the samples of a WAV end with a complete frame, and match the length in the header if the header has one."""
+    """Check that the samples of a WAV end with a complete frame, and that the header declares the right length, if any."""
     __tracebackhide__ = True
     head = read_wav_head(audio)
     assert head is not None

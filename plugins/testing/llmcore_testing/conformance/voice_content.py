@@ -37,7 +37,7 @@ _NOT_AUDIO: Final = {
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4,
 }
 _LONGEST: Final = 10_000
-"""The test of `max_characters` is skipped if this maximum is larger."""
+"""The largest `max_characters` that the kit tests. The test is skipped for a voice with a larger maximum."""
 _SLACK_S: Final = 0.2
 
 
@@ -219,5 +219,7 @@ class VoiceContent(VoiceAbilities):
         assert not levels.has_swapped_bytes(), f"{what} must have little-endian samples, got big-endian"
         silent = levels.find_silent_parts(5)
         assert len(silent) < 5, f"{what} is silent"
-        assert not silent, f"{what} must have sound in every fifth, silent: {', '.join(map(str, silent))}"
+        assert not silent, (
+            f"{what} must have sound in every fifth of its duration, silent fifths: {', '.join(map(str, silent))}"
+        )
         return levels

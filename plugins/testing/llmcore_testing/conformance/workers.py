@@ -24,7 +24,7 @@ def is_running(process: int) -> bool:
 
 
 def is_descendant(process: int) -> bool:
-    """Return whether this process started the process, or one of its ancestors. Always False without /proc."""
+    """Return whether *process* is a child of this process, or a descendant of a child. Always False without /proc."""
     while (found := _read(process)) is not None:
         process = found[1]
         if process == os.getpid():
@@ -33,7 +33,7 @@ def is_descendant(process: int) -> bool:
 
 
 def _read(process: int) -> tuple[str, int] | None:
-    """Return the state and the parent of a process; None if it does not exist."""
+    """Return the state and the parent's id of a process, or None if the process does not exist."""
     try:
         text = (_PROC / str(process) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -43,7 +43,7 @@ def _read(process: int) -> tuple[str, int] | None:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until *condition* holds, at most *timeout_s*; return whether it does."""
+    """Wait until *condition* holds, for at most *timeout_s* seconds. Return whether it holds."""
     ends = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > ends:
