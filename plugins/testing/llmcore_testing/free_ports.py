@@ -17,8 +17,8 @@ _chance: Final = random.SystemRandom()
 def find_free_port() -> int:
     """Return a free port of 127.0.0.1 whose bus port for a Redis Cluster is free too.
 
-    The port stays free until the server starts, and while the server restarts: outgoing connections have ports with
-    higher numbers.
+    The port stays free until the server starts, and while the server restarts, because the operating system gives
+    outgoing connections ports with higher numbers.
     """
     while True:
         port = _chance.choice(_PORTS)

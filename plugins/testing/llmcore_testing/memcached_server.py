@@ -36,7 +36,7 @@ class MemcachedServer:
     """One server, as a context manager.
 
     Args:
-        arguments: More arguments of `memcached`, such as `"-I", "16m"` or `"--auth-file", PATH`.
+        arguments: Further command-line arguments of `memcached`, such as `"-I", "16m"` or `"--auth-file", PATH`.
         unix_socket: The path of a Unix socket; without it, the server listens on a free port of 127.0.0.1.
     """
 
@@ -83,10 +83,10 @@ class MemcachedServer:
             return connection.recv(2**16)
 
     def pause(self) -> None:
-        """Stop the process with SIGSTOP: the kernel accepts connections, but the server does not answer."""
+        """Stop the process with SIGSTOP. The kernel still accepts connections, but the server does not answer."""
         process = self._get_process()
         process.send_signal(signal.SIGSTOP)
-        # Wait until the process has stopped: its threads stop one after the other.
+        # Wait until the whole process has stopped, because SIGSTOP stops the threads one after the other.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 __all__ = ["NOT_CHECKED", "list_not_checked"]
 
 NOT_CHECKED: Final = "not checked: "
-"""The beginning of the reason of a skip, if the test class does not define an optional fixture."""
+"""A skip reason begins with this text if the test was skipped because its class does not define an optional fixture."""
 
 
 def list_not_checked(reporter: pytest.TerminalReporter) -> None:

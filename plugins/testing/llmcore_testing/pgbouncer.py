@@ -26,7 +26,7 @@ class PgBouncer:
 
     Args:
         server: The PostgreSQL server behind the pooler.
-        folder: The folder for configuration and log. The user of the server must have access to the folder.
+        folder: The folder for the configuration and the log. The user that the server runs as must have access to it.
         pool_size: The number of connections to the server.
     """
 

@@ -40,7 +40,7 @@ _SETTINGS: Final = {
 
 
 def find_postgres() -> Path | None:
-    """Return the folder of the programs of the newest server; None if none is installed."""
+    """Return the folder with the programs of the newest installed PostgreSQL, or None if there is none."""
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     found = shutil.which("postgres")
     if found is not None:
@@ -64,7 +64,7 @@ class PostgresServer:
     """A PostgreSQL server, as a context manager.
 
     Args:
-        folder: The folder for data and log. The user of the server must have access to the folder.
+        folder: The folder for the data and the log. The user that the server runs as must have access to it.
         settings: Lines of postgresql.conf, such as `fsync="on"` (the default here is off).
     """
 
@@ -116,9 +116,9 @@ class PostgresServer:
     @classmethod
     @contextmanager
     def in_reachable_folder(cls, **settings: str) -> Iterator[Self]:
-        """Start a server in a temporary folder to which the user of the server has access.
+        """Start a server in a temporary folder, and remove the folder at the end.
 
-        Remove the folder at the end.
+        The permissions of the folder let the user that the server runs as enter it.
         """
         with tempfile.TemporaryDirectory(prefix="llmcore-postgres-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
@@ -264,9 +264,9 @@ class PostgresServer:
 
 
 def get_identity() -> dict[str, Any]:
-    """Return arguments with which `subprocess.Popen` runs a program as the user of the server.
+    """Return the arguments that make `subprocess.Popen` run a program as one of the users in `_USERS`.
 
-    Return no arguments unless this process runs as root.
+    If this process does not run as root, return no arguments. The program then runs as the user of this process.
     """
     if os.name != "posix" or os.geteuid() != 0:
         return {}

@@ -1,4 +1,4 @@
-"""Pytest fixtures for applications that use llmcore. A fixture imports the simulator at its first use."""
+"""Pytest fixtures for applications that use llmcore. A fixture imports its tools only when a test uses it."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def llmcore_cassette(request: pytest.FixtureRequest) -> Callable[..., dict[str, 
     """Return a function that makes a configuration with a cassette of this test.
 
     `llmcore_cassette("openai", model="gpt-4o-mini", api_key="env:OPENAI_API_KEY")` replays the file `cassettes/FILE/TEST.json`
-    next to the test file. `pytest --llmcore-record` calls the provider and writes the file. `kind="voice"` is for
-    voices.
+    next to the test file. `pytest --llmcore-record` calls the provider and writes the file. Pass
+    `kind="voice"` to record a voice.
     """
     name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
     path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"

@@ -70,8 +70,9 @@ class RedisServer:
         folder: The folder for the configuration file and the log.
         port: The port to listen on; a free port by default.
         password: The password that clients must send.
-        sentinel: The `sentinel` line of a Sentinel's configuration: "monitor NAME 127.0.0.1 6379 2".
-        settings: More lines of redis.conf: `maxmemory="2mb"`. An underscore in a name becomes a hyphen.
+        sentinel: The `sentinel` line of the configuration, such as "monitor NAME 127.0.0.1 6379 2". With this line, the
+            server runs as a Sentinel.
+        settings: Further lines of redis.conf, such as `maxmemory="2mb"`. An underscore in a name becomes a hyphen.
     """
 
     def __init__(
@@ -150,10 +151,10 @@ class RedisServer:
             return _read_reply(replies)
 
     def pause(self) -> None:
-        """Stop the process with SIGSTOP: the kernel accepts connections, but the server does not answer."""
+        """Stop the process with SIGSTOP. The kernel still accepts connections, but the server does not answer."""
         process = self._get_process()
         process.send_signal(signal.SIGSTOP)
-        # Wait until the process has stopped: its threads stop one after the other.
+        # Wait until the whole process has stopped, because SIGSTOP stops the threads one after the other.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
@@ -199,7 +200,10 @@ class RedisUnderSentinels(NamedTuple):
 
 @contextmanager
 def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
-    """Start a master, a replica and three Sentinels. The Sentinels fail over after one second without a reply."""
+    """Start a master, a replica and three Sentinels.
+
+    The Sentinels promote the replica when the master has not replied for one second.
+    """
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(folder))
         replica = stack.enter_context(RedisServer(folder, replicaof=f"127.0.0.1 {master.port}"))

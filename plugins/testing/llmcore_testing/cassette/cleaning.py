@@ -24,7 +24,7 @@ def encode(value: Any) -> Any:
 
 
 def hide_fields(value: Any, *, is_secret: bool = False) -> Any:
-    """Return the JSON *value* of a request with its secret fields, such as `password`, redacted."""
+    """Return the JSON *value* of a request. The values of secret fields, such as `password`, are redacted."""
     if isinstance(value, Mapping):
         return {
             name: hide_fields(item, is_secret=is_secret or is_secret_name(str(name)))
@@ -90,8 +90,7 @@ class Cleaner:
 def _list_texts(piece: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
     """Yield each text of a delta that other deltas may continue.
 
-    Each item has a key that all pieces of one text share, the mapping with the text, and the text's name in the
-    mapping.
+    Each item is a tuple (key, mapping, name). The text is `mapping[name]`. All pieces of one text have the same key.
     """
     if not isinstance(piece, dict):  # a piece of audio has no texts
         return

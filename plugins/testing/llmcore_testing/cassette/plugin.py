@@ -1,6 +1,6 @@
 """Offer `cassette` as a language model and as a voice.
 
-The recorded provider is created only while a cassette is being recorded.
+The recorded provider is created only in the modes "record" and "auto".
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class CassetteOptions(Options):
     path: str = "./cassette.json"
     """The file of the recorded calls. Commit it with the tests."""
     mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer only from the file. record: call the provider and write a new file, which all cassettes
-    of this process with the same path share. auto: call the provider for requests that the file lacks, and
-    add these calls."""
+    """replay: answer only from the file. record: call the provider and record every call. The first cassette
+    of the process with this path begins a new file, and the others add to it. auto: call the provider only for
+    requests that the file lacks, and add these calls to the file."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The options of the recorded provider. If empty, they are read from the provider's table in
     `llmcore.toml`."""

@@ -36,7 +36,7 @@ class _File:
         self.is_recorded = False
         """True if a cassette of this process has begun to record the file."""
         self.is_whole = True
-        """True if every call of `local` is in the file."""
+        """True if the file on disk contains every call of `local`."""
         self.lock = threading.Lock()
 
     def load(self) -> None:
@@ -165,7 +165,7 @@ class Tape:
             return fitting[min(played, len(fitting) - 1)]
 
     def add(self, method: str, request: Any, **outcome: Any) -> None:
-        """Remove the secrets from one more call, and write it."""
+        """Remove the secrets from a call, add the call, and write the file."""
         call = self._make_call(method, request, outcome)
         with self._lock:
             self._played[_render_key(method, call["request"])] += 1

@@ -68,7 +68,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=0, help="default: a free port")
     parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="SECONDS", help="the duration of each answer"
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="the delay before each answer"
     )
     parser.add_argument("--reply", metavar="TEXT", help="the answer to every chat")
     parser.add_argument(

@@ -42,7 +42,7 @@ class Result:
 
 
 _LATE_S: Final = 3.0
-"""With the fault "listed_late" of `Fault.batch`, lists contain a new batch only after this many seconds."""
+"""The time in seconds after which lists contain a new batch, with the fault "listed_late" of `Fault.batch`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Batch:
         return shown
 
     def write(self, results: Iterable[Result], line: Callable[[Result], Any]) -> bytes:
-        """Return *results* as JSON lines. *line* makes a result's JSON value."""
+        """Return *results* as JSON lines. *line* returns the JSON value of one result."""
         lines = [encode(line(result)) for result in results]
         if self.how == "bad_line" and lines:
             lines[0] = lines[0][: len(lines[0]) // 2]
@@ -116,7 +116,7 @@ class BatchQueue:
 
     @property
     def share(self) -> float:
-        """The share of each batch that may be answered. With a share below 1, no batch that has requests completes."""
+        """The share of each batch that may be answered. With a share below 1, only an empty batch completes."""
         told = self._script.batch_share
         return (0.0 if self._holds else 1.0) if told is None else told
 
@@ -130,7 +130,7 @@ class BatchQueue:
         return sum(batch.tokens for batch in self.batches.values() if not batch.is_over)
 
     def advance(self, batch: Batch) -> None:
-        """Update *batch* to its current state."""
+        """Answer the items of *batch* that may be answered now, and update the state of *batch*."""
         if batch.is_over:
             return
         if batch.state == "validating":

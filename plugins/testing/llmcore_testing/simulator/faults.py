@@ -23,7 +23,7 @@ BATCH_FAULTS: Final = (
 )  # fmt: skip
 """The values of `how` in `Fault.batch`."""
 LOST: Final = ("lost", "listed_late")
-"""The values of `how` for a batch that is created, but whose creation is not confirmed."""
+"""The values of `how` with which the simulator creates a batch, but sends no answer that confirms it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,14 @@ class Fault:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Fault:
-        """Answer with an HTTP status and an error in OpenAI's format.
+        """Answer with an HTTP status and an error in the format of the endpoint's vendor.
 
         Args:
             status: 200 to 599.
             retry_after: The value of the header `Retry-After`: seconds, a date, or an invalid text.
-            code: For example "insufficient_quota" or "context_length_exceeded". None means OpenAI's code for the status.
-            message: The text of the error. None means OpenAI's message for the status.
+            code: For example "insufficient_quota" or "context_length_exceeded". None means the vendor's code for
+                the status.
+            message: The text of the error. None means the vendor's message for the status.
             body: Replaces the error. Text is sent unchanged, other values as JSON.
             headers: Additional headers.
         """
@@ -162,7 +163,7 @@ class Fault:
 
     @staticmethod
     def no_choices() -> Fault:
-        """Answer with an empty list of choices or embeddings."""
+        """Answer with an empty list of choices, content blocks, output items or embeddings."""
         return Fault("no_choices")
 
     @staticmethod
@@ -196,10 +197,7 @@ class Fault:
 
     @staticmethod
     def missing_usage() -> Fault:
-        """Leave `usage` out of the answer.
-
-        Leave the number out of the answer to a request for a token count.
-        """
+        """Leave `usage` out of the answer. An answer to a token count request lacks the number of tokens."""
         return Fault("missing_usage")
 
     @staticmethod

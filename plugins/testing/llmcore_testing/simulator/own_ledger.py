@@ -32,7 +32,7 @@ class OwnLedger:
         self._folder: str | None = None
 
     def join(self) -> None:
-        """Make Cores that are loaded from now on use this ledger, unless the variable is already set."""
+        """Make every Core that is loaded later use this ledger, unless the variable is already set."""
         with self._lock:
             self._users += 1
             if self._users == 1 and not os.environ.get(VARIABLE):

@@ -20,8 +20,8 @@ Handler = Callable[[RecordedRequest], Any]
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _REWRITES: Final = frozenset({"wrong_schema"})
-"""The content faults that these routes support. Other content faults change fields of a vendor's format (usage, choices,
-finish reason) or a new batch, which these answers need not have."""
+"""The content faults that these routes support. The other content faults change fields of a vendor's format, such as the
+usage, or the outcome of a new batch. The answer of a test's handler may have neither."""
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 
@@ -30,7 +30,7 @@ def make_routes(handlers: Mapping[str, Handler], *, checks_keys: bool) -> list[R
     """Return a route for each name: "/path" matches every method, "METHOD /path" matches only METHOD.
 
     Raises:
-        ConfigError: A name has another form.
+        ConfigError: A name is neither "/path" nor "METHOD /path".
     """
     group = Group(
         name="own",

@@ -20,7 +20,7 @@ class Settings:
 
     api_keys: Collection[str] | None = None
     reports_usage: bool = False
-    """True if each stream ends with a chunk that reports the usage."""
+    """True if each stream ends with a chunk that reports the usage, even if the request did not ask for this chunk."""
     needs_key: bool = True
     """True if the simulator rejects requests without a key."""
     models: Sequence[str] | None = None
@@ -45,7 +45,7 @@ class Call:
     settings: Settings
     script: Script
     control: Callable[[str], None]
-    """Executes a command that another process sent: "hold", "release" or "reset"."""
+    """Executes a command that another process sent: "hold", "release", "reset" or "finish_batches"."""
     fault: Fault | None = None
     """A fault that changes the content of the answer. Faults of the connection apply later, during sending."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Route:
     own: bool = False
     """True if a test added this route; see `own_routes`. Only such a route may have the method "*"."""
     header: str | None = None
-    """A header that a request must have to match. Vendors that share a path differ by a header."""
+    """The route matches only requests with this header. The header distinguishes vendors that use the same path."""
 
 
 class Table:

@@ -32,7 +32,7 @@ class Planned:
     ) -> bool:
         """Return whether the fault matches *request* and can apply to its route.
 
-        *rewrites* lists the kinds of fault with which the route can change an answer's content.
+        *rewrites* lists the content faults that the route supports.
         *streams* is true if the answer is a stream. None means that the field `stream` of the request body
         decides.
         """
@@ -59,7 +59,7 @@ class Script:
         self.in_flight = 0
         self.max_in_flight = 0
         self.batch_share: float | None = None
-        """The share of each batch that may be answered; if it is None, `Settings.holds_batches` decides."""
+        """The share of each batch that may be answered. None means 0 if `Settings.holds_batches` is set, otherwise 1."""
         self.epoch = 0
         """The number of resets. A request that began before a reset is not counted after the reset."""
         self.charges: list[Charge] = []

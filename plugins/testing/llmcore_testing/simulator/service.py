@@ -109,7 +109,11 @@ class Service:
     def _take_fault(
         self, request: RecordedRequest, route: Route, *, streams: bool | None = None
     ) -> Fault | None:
-        """Take the next fault. For a route of a test, *streams* is None until the handler has answered."""
+        """Remove and return the next fault that matches *request*.
+
+        For a route that a test added, the kind of answer is known only after the handler has answered. Before that,
+        *streams* is None, and faults that apply only to streams do not match.
+        """
         if not route.group.recorded:
             return None
         streams = False if route.own and streams is None else streams

@@ -185,7 +185,7 @@ class Simulator:
         self._script.plan(Planned(fault, parse_times(times), path, model))
 
     def hold(self) -> None:
-        """Hold all requests that arrive from now on until `release`."""
+        """Hold back the answers to all requests that arrive before the next `release`."""
         self._gate.hold()
 
     def release(self) -> None:
@@ -193,9 +193,10 @@ class Simulator:
         self._gate.release()
 
     def finish_batches(self, share: float = 1.0) -> None:
-        """Answer this *share* of each batch, including later batches. A batch ends when all its requests are answered.
+        """Answer this *share* of the requests of each batch. A batch ends when all its requests are answered.
 
-        See *holds_batches*. With a share below 1, the other requests wait until the batch is cancelled or expires.
+        The share also applies to batches that are created later; see *holds_batches*. With a share below 1, the other
+        requests wait until the batch is cancelled or expires.
         """
         self._script.batch_share = share
 

@@ -35,7 +35,7 @@ class Unreadable(Exception):
         self.request = RecordedRequest(
             method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
         )
-        """A placeholder for the request that cannot be read. With `keep_alive` False, the connection is closed."""
+        """A placeholder for the request that cannot be read. Its `keep_alive` is False, so the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +70,10 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     length: int | None = None
-    """The size in bytes of a body that does not fit in memory. None means the sum of the pieces."""
+    """The size in bytes of a body whose pieces are made while they are sent. None means the sum of the pieces' sizes."""
     cut_before: int | None = None
-    """The index of the first stream event that tells how the answer ends."""
+    """The index of the first stream event that contains the reason why the answer ends. Faults cut a stream before this
+    event."""
     counted: str | None = None
     """The count of the script to increase when the answer was complete, such as "chat" or "streams"; None for no count."""
     error_event: Callable[[str, str | None], bytes] | None = None

@@ -1,4 +1,7 @@
-"""/v1/batches, OpenAI's batches, also as /openai/batches of Azure: create, describe, list and cancel. The results are in files."""
+"""The batch endpoints of OpenAI, /v1/batches, and of Azure, /openai/batches: create, describe, list and cancel.
+
+The results of a batch are in files; see the module `files`.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +186,7 @@ def _describe(call: Call, batch: Batch) -> dict[str, Any]:
 
 
 def _write_files(call: Call, batch: Batch) -> None:
-    """Store the results of a finished batch. A second call has no effect."""
+    """Store the results of a finished batch in its output file and its error file. A second call has no effect."""
     if "written" in batch.facts or batch.how == "no_output_file":
         return
     batch.facts["written"] = True
@@ -211,7 +214,7 @@ def _make_line(result: Result) -> dict[str, Any]:
 
 
 def _sum_usage(batch: Batch) -> dict[str, Any] | None:
-    """Return the total usage of all answers; None before the end."""
+    """Return the total usage of all answers, or None if the batch has not ended."""
     if not batch.is_over:
         return None
     total = {"input_tokens": 0, "output_tokens": 0}

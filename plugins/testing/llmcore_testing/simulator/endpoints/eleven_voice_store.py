@@ -70,7 +70,7 @@ class VoiceStore:
         """Return a pronunciation dictionary.
 
         Raises:
-            Refused: The id is malformed or unknown.
+            Refused: The id is unknown.
         """
         found = self.dictionaries.get(dictionary_id)
         if found is None:

@@ -164,7 +164,7 @@ def apply_fault(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
 
 
 def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
-    """Return the events and the index of the first event that tells how the answer ends."""
+    """Return the events, and the index of the event with the stop_reason."""
     if "content" not in message:
         return [_format_event("surprise", {"type": "surprise", **message})], 1
     usage = message.get("usage")
@@ -268,13 +268,16 @@ def _format_event(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 def rename_usage(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename Chat Completions' usage fields to Anthropic's names. Keep other names."""
+    """Rename Chat Completions' usage fields to Anthropic's names. Drop `total_tokens`, and keep all other fields."""
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     return {names.get(name, name): value for name, value in fields.items() if name != "total_tokens"}
 
 
 def _join(content: Any) -> str:
-    """Return the text parts of *content*, joined by newlines."""
+    """Return the texts of *content*, joined by newlines.
+
+    A tool call becomes its input as JSON. Any other part without text becomes its type.
+    """
     if isinstance(content, str):
         return content
     texts: list[str] = []

@@ -90,7 +90,10 @@ def _fill(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
 
 
 def _fill_events(response: Mapping[str, Any], size: int) -> Iterator[bytes]:
-    """Yield the events of *response* with a text of *size* bytes. The last event repeats the text in one piece."""
+    """Yield the events of *response* with a text of *size* bytes.
+
+    The deltas contain the text in blocks. Each later event that repeats the text contains the whole text.
+    """
     for event in _write_events(response):
         if b'"delta"' in event:
             front, _, back = event.partition(b"@")
