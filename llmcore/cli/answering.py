@@ -133,8 +133,8 @@ class Question:
     def _provider(self) -> str:
         """The provider that answered.
 
-        The answer names a model without its provider. Of the models of an alias, the first with this name determines the
-        provider; if none has the name, the first model does.
+        The answer names its model without the provider. For an alias, the result is the provider of the first model that
+        has this name. If no model of the alias has the name, the result is the provider of the first model.
         """
         names = [name.partition(":")[::2] for name in self._names]
         return next((provider for provider, model in names if model == self._model), names[0][0])

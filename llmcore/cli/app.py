@@ -117,8 +117,8 @@ def _is_ours(error: OSError) -> bool:
 def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
     """Return the error that makes stdout unwritable; None if stdout works.
 
-    *error* is that error if it is a broken pipe, or if it reports a full disk and names no file: an unbuffered stdout
-    fails when it is written. Otherwise a flush of stdout shows whether stdout works.
+    A broken pipe comes from stdout. A full disk comes from stdout if *error* names no file, because an unbuffered
+    stdout fails when it is written. In every other case, flush stdout to find out whether it works.
     """
     if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno == errno.ENOSPC):
         return error

@@ -35,7 +35,7 @@ __all__ = ["configure"]
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
 """The options whose values identify a run."""
 _KINDS: Final = ("api", "say", "voice")
-"""Further options that identify a run, unless they have their default."""
+"""Further options, which identify a run only if they differ from their defaults."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -346,7 +346,7 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:
-    """Return a function: number of finished items -> allowed number of failures; None without a limit."""
+    """Return a function from the number of finished items to the allowed number of failures; None without a limit."""
     if text is None:
         return None
     try:
@@ -360,7 +360,7 @@ def _parse_failures(text: str | None) -> Callable[[int], float] | None:
             expected="a number such as 100, or a part such as 1%",
         )
     if text.endswith("%"):
-        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - among few items, one may fail
+        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - of fewer than 100 items, one is allowed to fail
     return lambda _: number
 
 

@@ -27,7 +27,7 @@ __all__ = ["Forecast", "show_estimate"]
 
 _NAMES: Final = ("at least", "likely", "at most")
 _MOST_ITEMS: Final = 10_000
-"""A run with at most this many lines is estimated before it starts. An estimate takes about a second for 5,000 lines."""
+"""A run with more lines than this is not estimated, because the estimate would delay its start: 5,000 lines take a second."""
 _TABLES: Final = ("llm", "voice", "models", "prices")
 """The tables of the configuration that decide which model answers a line, and at which price."""
 
@@ -38,8 +38,9 @@ class _Costs(msgspec.Struct, frozen=True):
     scope: str
     """A digest of everything that the estimate depends on; see `_compute_scope`."""
     before: Decimal
-    """What the run had cost when it was estimated."""
+    """The cost of the requests that were sent before the estimate."""
     costs: tuple[Decimal | None, Decimal | None, Decimal | None]
+    """The cost of the rest: at least, likely, at most. None means that the amount is unlimited or unknown."""
 
 
 class Forecast:

@@ -65,7 +65,7 @@ class Feed:
 def _make_item(row: Row, args: argparse.Namespace) -> Any:
     """Return the item to send for *row*.
 
-    With --prompt, with --column, and for tables, this is only `id`, `prompt` and `messages`.
+    With --prompt or --column, and for a table, the item has only the fields `id`, `prompt` and `messages`.
     """
     if isinstance(row, BadRequest) or "body" in row:
         return row

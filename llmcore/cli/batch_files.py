@@ -36,7 +36,7 @@ Row = dict[str, Any] | BadRequest
 """A line of the input as a dict, or the error of a line that cannot be read."""
 
 _MOST_COUNTED: Final = 100_000_000
-"""The rows of tables up to this size in bytes are counted exactly. This size takes about a second."""
+"""The rows of a CSV file are counted exactly if the file has at most this size in bytes. To count them takes a second."""
 _SEPARATORS: Final = ";\t"
 """The separators to try if the header of a table has no comma. Spreadsheets write them in many countries."""
 
@@ -133,7 +133,7 @@ def check_input(path: str) -> None:
 
 
 def read_table(file: TextIO) -> Any:
-    """Return a `csv.reader` of *file*, which is read from its first line. The header shows the separator."""
+    """Return a `csv.reader` of *file* that begins with the header. The separator is found in the header."""
     csv.field_size_limit(sys.maxsize)
     header = file.readline()
     found = [each for each in _SEPARATORS if each in header and "," not in header]

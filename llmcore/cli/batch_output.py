@@ -31,7 +31,7 @@ _GROUP: Final = 1000
 
 
 def check_paths(source: str, output: str) -> None:
-    """Raise `UsageError` if writing to *output* would destroy the input, or cannot work."""
+    """Raise `UsageError` if *output* cannot be written, or if writing to it would overwrite the input."""
     check_input(source)
     if output == "-":
         return
@@ -103,7 +103,7 @@ def _explain(path: str) -> Iterator[None]:
 
 
 class Errors:
-    """The file of the failed lines. The first failed row creates it; a file of earlier failures is removed.
+    """The file of the failed lines. It is created when a line fails. If no line fails, the file of an earlier run is removed.
 
     Args:
         path: The file; if None, the lines are only counted.
@@ -125,7 +125,7 @@ class Errors:
             self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
-        """Write what is still in memory, and close the file."""
+        """Write the rows that are still in memory, and close the file."""
         if self._file is not None:
             with _explain(str(self._path)):
                 self._file.close()
@@ -180,7 +180,7 @@ class Writer:
                     self._file.flush()
 
     def close(self) -> None:
-        """Write what is still in memory, and close the file."""
+        """Write the rows that are still in memory, and close the file."""
         with _explain(self._path):
             if self._parquet is not None:
                 self._parquet.close()
@@ -246,7 +246,7 @@ class ParquetRows:
             self._flush()
 
     def close(self) -> None:
-        """Write what is still in memory, and close the file."""
+        """Write the rows that are still in memory, and close the file."""
         if self._writer is None:
             self._parquet.write_table(self._make_table(), self._path)
             return

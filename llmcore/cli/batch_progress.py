@@ -1,4 +1,4 @@
-"""Show the progress of a batch on stderr: a bar on a terminal, a line now and then on other outputs."""
+"""Show the progress of a batch on stderr: a bar on a terminal, or a line every ten seconds on another output."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BAR_S: Final = 0.2
 _LINE_S: Final = 10.0
 """Seconds between two lines on an output that is not a terminal."""
 _NARROWEST: Final = 10
-"""The least width of the bar."""
+"""Minimum width of the bar, in columns."""
 _COLUMNS: Final = 80
-"""The width of a terminal that does not report its width."""
+"""The width in columns that is assumed for a terminal that does not report its width."""
 _BAR: Final = "{percentage:3.0f}% |{bar}| {n:,}/{total:,}{postfix}"
 _OPEN_END: Final = "{n:,} done{postfix}"
 """The format of the bar if the number of items is unknown."""
@@ -31,7 +31,7 @@ class Progress:
 
     Args:
         total: The number of items; None if the number is unknown.
-        shows: If False, no bar is drawn. A dry run counts no items.
+        shows: Whether to draw the bar. A dry run has no bar, because it counts no items.
     """
 
     def __init__(self, total: int | None, *, shows: bool = True) -> None:
@@ -45,7 +45,7 @@ class Progress:
     def count(self, item: BatchItem) -> None:
         """Count a finished item, and show the progress unless it was shown a moment ago."""
         now = time.monotonic()
-        if not self._done:  # measure the rate from the first item: a vendor's queue may take hours for it
+        if not self._done:  # measure the rate from the first item, for which a vendor's queue may need hours
             self._began = self._shown_at = now
         self._done += 1
         if item.error is not None:
@@ -108,7 +108,7 @@ class Progress:
 
 
 def _fit(facts: list[tuple[int, str]], room: int) -> str:
-    """Return the facts in at most *room* characters. If necessary, leave out the facts with the highest ranks."""
+    """Return the facts in at most *room* characters. Leave out the facts with the highest ranks, but keep at least one."""
     kept = list(facts)
     while len(kept) > 1 and len(", ".join(text for _, text in kept)) > room:
         kept.remove(max(kept))

@@ -1,4 +1,4 @@
-"""`llmcore batch list`, `status` and `cancel`: show and forget runs."""
+"""`llmcore batch list`, `status` and `cancel`: show runs, and cancel a run."""
 
 from __future__ import annotations
 

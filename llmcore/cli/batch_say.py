@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["check_options", "find_index", "make_measure", "make_sender", "prepare_speech", "save_audio"]
 
 _SAFE: Final = re.compile(r"[\w-][\w. -]{0,99}")
+"""Matches an id that is safe as a file name."""
 _WIDTH: Final = 6
+"""The number of digits in a file name that is the number of an item."""
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -46,7 +48,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def prepare_speech(number: int, item: Any, settings: Mapping[str, Any], voice: str | None) -> Prepared:
-    """Return the request body that lets a voice speak *item*. An item may set `voice`."""
+    """Return the request body that lets a voice speak *item*. The field `voice` of an item replaces *voice*."""
     if isinstance(item, BadRequest):
         return Prepared(number, None, None, item)
     given = {**({} if voice is None else {"voice": voice}), **settings}
@@ -107,7 +109,7 @@ def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
 
 
 def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measured]]:
-    """Return a function that computes what a body would cost without sending it, for --dry-run."""
+    """Return a function that computes the cost of a body. The function sends nothing, as --dry-run requires."""
     return lambda body: core.voice.measure(
         body["speak"], **{name: value for name, value in body.items() if name != "speak"}
     )

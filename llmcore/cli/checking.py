@@ -102,7 +102,7 @@ def list_files(config: str | None) -> list[Path]:
 
 
 def list_places(config: str | None) -> list[dict[str, Any]]:
-    """Return the paths of files and folders, existing or not: the two files first."""
+    """Return the paths of the two configuration files, then of the folders of cache and state, whether they exist or not."""
     found = {
         "user file": get_user_file(os.environ),
         "project file": _find_project_file(config),

@@ -40,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     unsetting.add_argument("key")
     add("check", "find every fault: keys, values, options of providers, secrets", _check)
     beginning = add(
-        "init", "write a first configuration, with the key or the local server that it finds", _init
+        "init",
+        "write a first configuration, with the API key or the local model server that was found",
+        _init,
     )
     beginning.add_argument("--server", metavar="URL", help="use the model server at this address")
     beginning.add_argument("--example", action="store_true", help="write every setting as a comment instead")

@@ -29,7 +29,9 @@ LOCAL_SERVERS: Final = (
 """Provider and usual address of each model server."""
 
 _TIMEOUT_S: Final = 1.0
+"""Seconds to wait for a local server. Most of the addresses have no server, and a user waits for the result."""
 _LARGEST: Final = 4_000_000
+"""Maximum number of bytes that are read of a server's list of models."""
 _HEADERS: Final = {"Authorization": "Bearer unused"}
 """The headers of a probe.
 

@@ -20,6 +20,7 @@ __all__ = ["Contact", "check_all"]
 _LIMIT_S: Final = 10.0
 """The time limit of one answer of a server, in seconds."""
 _MOST_NAMED: Final = 5
+"""Maximum number of configured models that are named because the server does not list them."""
 
 
 class Contact(NamedTuple):

@@ -14,6 +14,7 @@ __all__ = ["print_conversations"]
 _BEFORE = 20
 """The number of characters that are shown before the word that was found."""
 _LONGEST = 200
+"""Maximum number of characters of a message that are shown."""
 
 
 def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
@@ -64,9 +65,9 @@ def _make_row(each: Conversation, text: str) -> dict[str, object]:
 
 
 def _find(conversation: Conversation, words: Sequence[str]) -> str | None:
-    """Return, on one line, the text around the word that occurs first; None unless all words occur.
+    """Return the text around the first occurrence of one of *words*, on one line. Case is ignored.
 
-    Case is ignored.
+    Return None if one of the words does not occur in the conversation.
     """
     wanted = [part.casefold() for word in words for part in word.split()]
     texts = [" ".join(get_text(message).split()) for message in conversation.messages]

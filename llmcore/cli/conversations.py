@@ -228,7 +228,7 @@ class Conversations:
             )
         found.name = name
         self._etags[name] = etag
-        # A question without an answer was interrupted. It is not part of the conversation.
+        # If the last message is a question, its call was interrupted. The question is not part of the conversation.
         if found.messages and found.messages[-1]["role"] == "user":
             del found.messages[-1]
         return found

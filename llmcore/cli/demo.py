@@ -28,6 +28,7 @@ _INTRODUCTION = "llmcore demo: the real openai client over real HTTP, against a 
 _BYTES_PER_SECOND = 4000
 """The speed of the streamed answer in bytes per second. The speed is slow enough to watch."""
 _REPEATS = 200
+"""The number of cached calls whose median duration is shown."""
 _PLAIN = Paint(on=False)
 
 

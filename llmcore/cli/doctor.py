@@ -23,6 +23,7 @@ from llmcore.support.path_kinds import PathKind, classify_path
 __all__ = ["configure", "run"]
 
 _BROKEN = 6
+"""The exit code if a check fails."""
 
 
 class Finding(NamedTuple):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 _HEADER_ALIGNMENT = 64
+"""In a NumPy file, the vectors begin at a multiple of this number of bytes."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ def find_used(kind: str, name: str, args: argparse.Namespace) -> str:
 
 
 def load_entry(kind: str, name: str, args: argparse.Namespace, catalogue: Catalogue) -> Provider:
-    """Return the entry of a provider or an instance; the entry of an instance has the name of the instance.
+    """Return the entry of a provider. For an instance, return the entry of its provider with the name of the instance.
 
     Raises:
         PluginError: No plugin provides the entry, or the plugin is broken.

@@ -33,8 +33,8 @@ def begin(
 
     Args:
         core: The Core.
-        given: The arguments of `chat`. A model or system message in *given* replaces the conversation's and is stored
-            in the conversation. If *given* has none, the conversation's is added to *given*.
+        given: The arguments of `chat`. If they have a model or a system message, it replaces the one that is stored in
+            the conversation. If not, the stored model or system message is added to *given*.
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.

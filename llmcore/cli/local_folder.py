@@ -109,7 +109,10 @@ class LocalFolder:
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[Path]:
-        """Lock the file's folder among processes; the system releases the lock when this process ends."""
+        """Lock the folder of *key* against other processes, and yield the path of the file.
+
+        If this process is killed, the operating system releases the lock.
+        """
         path = self._root / key
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

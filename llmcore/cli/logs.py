@@ -29,8 +29,11 @@ __all__ = ["configure", "run"]
 
 _ON = "llmcore config set log.content true"
 _NEWEST = 20
+"""The number of entries that are listed without `-n`."""
 _LONGEST = 300
+"""Maximum number of characters of a prompt or an answer in the list."""
 _NARROW = 80
+"""A terminal with fewer columns than this has no column of answers."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +119,6 @@ def _print(log: LogFile, args: argparse.Namespace) -> int:
     elif found:
         headers = ("ID", "TIME", "MODEL", "COST", "PROMPT", "ANSWER")
         width = get_terminal_width(get_stdout())
-        # A narrow terminal has no space for the column of answers.
         shown = len(headers) - (width is not None and width < _NARROW)
         rows = [_make_row(each)[:shown] for each in found]
         put(render_table(headers[:shown], rows, _get_paint(args), whole=("TIME",)))

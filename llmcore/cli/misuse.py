@@ -16,11 +16,13 @@ __all__ = [
 ]
 
 _CHOICE = r"argument (?:[^:]+): invalid choice: '([^']*)' \(choose from (.*)\)"
-
-
+"""Matches a message of argparse about a value that is not one of the choices: the value, and the choices."""
 _MIN_SIMILARITY = 0.6
+"""A name counts as a misspelling of another name if their similarity, from 0 to 1, is at least this."""
 _WITH_EXPECTED = r"(.*); expected is (.*)"
+"""Matches a message that contains the expected value; see `parse_seconds`."""
 _A_DURATION = "30s"
+"""The duration that a fix shows."""
 _CONTEXT = ("--config", "--profile")
 """The options that choose the configuration of a command."""
 _ALIASES = {
@@ -46,8 +48,8 @@ class UsageError(LLMCoreError):
 def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Sequence[str] = ()) -> UsageError:
     """Return the error for a *message* of argparse about the arguments *given* to *parser*.
 
-    If an option is misspelt, the error is about the option, not about *message*: argparse takes the value of such an
-    option for a surplus argument, and reports that.
+    If an option is misspelt, the error names the option, and *message* is ignored. For argparse, the value of such an
+    option is a surplus argument, and *message* is about this value.
     """
     import re
 
@@ -113,10 +115,10 @@ def make_command_error(
 def render_command(option: str, before: Sequence[str], name: str | None, after: Sequence[str]) -> str:
     """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that *option* corrects.
 
-    If *option* corrects none of *after*, it is the first argument of the command.
+    If *after* contains no such option, *option* becomes the first argument of the command.
 
     Args:
-        option: The option of a fix. The value of the misspelt parameter replaces VALUE.
+        option: The correct option. In `-p NAME=VALUE`, VALUE is replaced by the value of the misspelt parameter.
         before: The arguments before the command.
         name: The command.
         after: The arguments after the command.

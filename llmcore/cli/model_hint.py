@@ -52,7 +52,7 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
 def _write_model(name: str, provider: str, core: Core) -> str:
     """Return *name* as a value of the setting `llm.model`.
 
-    The result includes the provider if the name contains a colon, or if the present value includes the provider.
+    The result includes the provider if the name contains a colon, or if the current value includes the provider.
     """
     path = ("llm", "model")
     is_named = str(core.backend("llm").written(path) or "").startswith(f"{provider}:")

@@ -52,8 +52,8 @@ def _print_warnings(logger: Logger) -> None:
 def _import_msgspec() -> None:
     """Import msgspec without typing_extensions, which can still be imported later.
 
-    msgspec needs two functions that `typing` has as well. typing_extensions imports inspect, which takes as long as
-    Python's own start.
+    If typing_extensions is missing, msgspec uses `typing`, which has the names that it needs. This is faster, because
+    typing_extensions imports inspect, which takes as long as Python's own start.
     """
     if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
         return
@@ -66,7 +66,7 @@ def _import_msgspec() -> None:
 
 
 def read_prompt(words: Sequence[str], command: str) -> str:
-    """Return *words* as one text, with stdin in place of `-`; without words, all of stdin.
+    """Return *words* as one text, with the text of stdin in place of `-`. Without words, return the text of stdin.
 
     Raises:
         UsageError: The command has no text, and stdin is a terminal.

@@ -47,7 +47,7 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "the provider refused or failed, or a part of its bill is unexplained",
+    1: "the provider refused or failed, or `usage reconcile` cannot explain a part of the bill",
     2: "the command line or the request is invalid; nothing was sent",
     3: "the configuration has a fault",
     4: "the key is missing or was rejected",
@@ -56,6 +56,7 @@ EXIT_CODES = {
     7: "the network failed, or the timeout expired",
     130: "interrupted with Ctrl-C",
 }
+"""Exit code -> its meaning. `llmcore --help` shows this table."""
 
 _OPTIONS_WITH_VALUE = ("--profile", "--config")
 

@@ -27,6 +27,7 @@ _PLAYERS: Final[dict[str, tuple[tuple[str, ...], frozenset[str] | None]]] = {
 }
 """Program -> its options and the formats that the program plays. None means every format with a header."""
 _RAW_FORMATS: Final = frozenset({"pcm", "ulaw", "alaw"})
+"""Formats without a header, which no player can recognise."""
 
 
 class Player(NamedTuple):

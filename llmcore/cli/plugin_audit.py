@@ -23,15 +23,18 @@ from llmcore.types import Secret
 __all__ = ["Audit", "find_abilities", "find_slips"]
 
 _CONNECTS: Final = frozenset({"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"})
+"""Audit events of Python that report network use."""
 _CHANGES: Final = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"})
+"""Audit events of Python that report a changed file or folder. The first argument of such an event is the path."""
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _MODULES: Final = {
     "llm": ("llm", "embeddings", "batches"),
     "cache": ("cache", "rate_limits"),
     "storage": ("storage", "storage_abilities"),
 }
-"""Kind -> the modules of `contracts` that define its protocols. For other kinds, the module is named like the kind."""
+"""Kind -> the modules of `contracts` that define its protocols. For another kind, the module has the name of the kind."""
 _NEAR: Final = 0.85
+"""A method counts as misspelt if the similarity of its name to a known name, from 0 to 1, is at least this."""
 
 
 class Audit:

@@ -29,8 +29,9 @@ from llmcore.plugins import Catalogue
 __all__ = ["check"]
 
 _FAILED: Final = 6
+"""The exit code if a test fails, or if no test passes."""
 _NAMES: Final = 4
-"""The number of tests that are named for one cause of failures."""
+"""Maximum number of tests that are named for one cause of failure."""
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _INI: Final = """\
 [pytest]
@@ -38,7 +39,7 @@ filterwarnings =
     error
     ignore::pytest.PytestAssertRewriteWarning
 """
-"""The pytest configuration. The configuration hides pytest's warning that llmcore was imported before pytest started."""
+"""The pytest configuration. It ignores pytest's warning that llmcore was imported before pytest started."""
 
 
 def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int:

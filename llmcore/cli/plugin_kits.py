@@ -1,4 +1,4 @@
-"""Write the test file of `llmcore plugins check`: the kits of a provider, with the fixtures that its options allow."""
+"""Write the test file of `llmcore plugins check`: a conformance kit for the provider, and the fixtures that the kit needs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "upstream": "the check cannot make the server fail",
     "twin": "no option names a folder or a server, so each instance has entries of its own",
 }
-"""Fixture -> why the check does not define it."""
+"""Fixture -> why the check does not define the fixture."""
 _FIXTURE: Final = re.compile(r"; define the fixtures? `(\w+)`.*")
 
 

@@ -43,11 +43,15 @@ from llmcore.types import ChatRequest, Secret
 __all__ = ["Subject", "get_subject", "under_test"]
 
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path", "file")
+"""Options that name the folder or the file of a store."""
 _NAMES: Final = ("namespace", "prefix", "schema")
+"""Options that divide one store into separate parts."""
 _SERVERS: Final = ("url", "servers", "address", "host", "endpoint", "base_url", "dsn", "bucket", "container")
 """Options that name a store outside of the process. A second provider with the same options has the same entries."""
 _LEAST_SECRET: Final = 8
+"""Minimum length in characters of a secret that the tests look for. A shorter text may appear in an output by chance."""
 _PROBE_S: Final = 60.0
+"""The timeout of the first request to a language model, in seconds."""
 _PROBES: Final[Mapping[str, tuple[Any, ...]]] = {
     "cache": ("get", "llmcore-check"),
     "storage": ("exists", "llmcore-check"),
@@ -105,7 +109,7 @@ class Subject:
     def open(self, folder: Path, **more: Any) -> Iterator[Any]:
         """Yield a provider with an empty store and the additional options *more*.
 
-        A provider with an option for a folder uses *folder*.
+        If the provider has an option for a folder, the store is in *folder*.
         """
         options = self._choose_store(folder) | more
         if not more:
@@ -114,8 +118,8 @@ class Subject:
         try:
             yield backend.provider
         finally:
-            if self.kind == "engines":  # its kit closes only the engines of `opener`
-                with contextlib.suppress(Exception):  # the tests report it
+            if self.kind == "engines":  # the kit of engines closes only the engines of its fixture `opener`
+                with contextlib.suppress(Exception):  # the tests report an engine that cannot be closed
                     _close(backend)
             elif self._folder is None:
                 _empty(self.make_backend(options))  # a new provider, because the test has closed its own
@@ -135,13 +139,13 @@ class Subject:
         return self.make_backend(self._opened).provider
 
     def vary(self) -> None:
-        """Find options of a voice that change its audio; `variations` has the result."""
+        """Find the options of a voice that change the audio, and store the result in `variations`."""
         if self.kind != "voice":
             return
         backend = self.make_backend(self._given)
         if not hasattr(backend.provider, "voice_traits"):
             self.variations = Variations(
-                {}, reason="without `voice_traits`, the cache keeps all options apart"
+                {}, reason="without `voice_traits`, the cache key of audio contains all options"
             )
             return
 
@@ -199,7 +203,7 @@ class Subject:
     def find_secrets(self) -> dict[str, str]:
         """Return the configured secrets by option. No output may contain such a secret.
 
-        A secret shorter than `_LEAST_SECRET` is skipped, because such a text may appear by chance.
+        A secret with fewer than `_LEAST_SECRET` characters is skipped.
         """
         options = options_to_dict(self.make_backend(self._given).options)
         return {
@@ -220,7 +224,7 @@ class Subject:
 
     @property
     def has_opener(self) -> bool:
-        """True if a second ledger has the same rows, or if the subject is an engine."""
+        """True if the kit can open further providers: ledgers with the same rows, or engines."""
         return self.kind == "engines" or (self.kind == "ledger" and self._has_place)
 
     @functools.cached_property

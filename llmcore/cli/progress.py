@@ -14,6 +14,7 @@ __all__ = ["show_progress"]
 LARGE = 8_000_000
 """The size in bytes above which progress is shown."""
 _PAUSE_S = 0.1
+"""Minimum number of seconds between two updates of the line."""
 
 
 def show_progress(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 _ENDINGS = {"raw": "pcm", "wave": "wav", "oga": "ogg", "ul": "ulaw", "al": "alaw"}
+"""File ending -> format, for endings that are not the name of their format."""
 _FORMATS = ("wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw")
 _UNSUPPORTED_ENDINGS = frozenset(
     {
@@ -35,6 +36,7 @@ _UNSUPPORTED_ENDINGS = frozenset(
 )  # fmt: skip
 """File endings of audio formats that no voice provider returns."""
 _BAR_WIDTH = 30
+"""The width of the progress bar, in columns."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +167,7 @@ def _read_options(args: argparse.Namespace, core: Core) -> dict[str, Any]:
     if wanted is not None and "format" not in given:
         asked = {name: value for name, value in given.items() if name not in ("timeout", "cache")}
         traits = core.voice.traits(**asked)
-        # keep a configured format with this ending: it may be more specific
+        # A configured format with this file ending is kept, because it may be more specific, such as mp3_44100_128.
         if traits is None or traits.format != wanted:
             given["format"] = wanted
     return given

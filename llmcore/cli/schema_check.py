@@ -11,9 +11,13 @@ TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "stri
 _MANY: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """The keywords that contain named schemas."""
 _LISTS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+"""The keywords that contain a list of schemas."""
 _SINGLE: Final = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+"""The keywords that contain one schema."""
 _DEEPEST: Final = 64
+"""Maximum depth of a schema that is checked. Deeper parts count as correct, so that the check of a recursive schema ends."""
 _LONGEST: Final = 40
+"""Maximum number of characters of a value that an error shows."""
 _IS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "array": lambda value: isinstance(value, list),
     "boolean": lambda value: isinstance(value, bool),

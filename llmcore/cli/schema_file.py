@@ -22,8 +22,11 @@ __all__ = ["check_answer", "get_schema_name", "is_wire_format", "read_schema"]
 
 _EXPECTED: Final = 'an object such as {"type": "object", "properties": {"name": {"type": "string"}}}'
 _INLINE: Final = "the schema"
+"""The name that errors use for a schema without a file."""
 _LONGEST: Final = 40
+"""Maximum number of characters of a value that an error shows."""
 _WIDEST: Final = 100
+"""Maximum number of characters of a line that an error shows."""
 
 
 def read_schema(given: str) -> dict[str, Any]:
@@ -32,8 +35,8 @@ def read_schema(given: str) -> dict[str, Any]:
     Text with a comma or a space is a list of fields, unless a file has this name.
 
     Raises:
-        UsageError: The file cannot be read, is not JSON, is not an object, or names a type that JSON Schema
-            does not have; a field is not valid.
+        UsageError: The file cannot be read, or the schema is not a JSON object, contains a type that does not exist in
+            JSON Schema, or has an invalid field.
     """
     if given.lstrip().startswith("{"):
         return _parse(given, _INLINE)
@@ -45,7 +48,7 @@ def read_schema(given: str) -> dict[str, Any]:
 
 
 def get_schema_name(given: str) -> str:
-    """Return the name that errors use for the schema *given*: the name of the file, or a general name."""
+    """Return the name that errors use for the schema *given*: the name of its file, or "the schema"."""
     return given if Path(given).is_file() else _INLINE
 
 
@@ -156,7 +159,10 @@ def _check_types(schema: dict[str, Any], text: str, name: str) -> None:
 
 
 def _find_neighbour(name: str) -> str | None:
-    """Return the file with the most similar name in the same folder."""
+    """Return the JSON file with the most similar name in the same folder, or the only JSON file of the folder.
+
+    Return None if the folder has neither.
+    """
     path = Path(name)
     try:
         names = [each.name for each in path.parent.iterdir() if each.suffix == ".json"]

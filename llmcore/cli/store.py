@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "make_key_fix"]
 
 _PIECE = 1 << 20
+"""The number of bytes that are read from a file at once."""
 _FIELDS = ("key", "size_bytes", "modified", "content_type", "etag")
 
 
@@ -270,7 +271,7 @@ def _find_size(storage: Any, key: str) -> int | None:
 def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
     try:
         write_atomically(path, pieces)
-    except LLMCoreError:  # from reading the storage; first, because StorageNotFound is also an OSError
+    except LLMCoreError:  # an error of the storage; caught before OSError, because StorageNotFound is both
         raise
     except OSError as error:
         raise_unchained(

@@ -29,6 +29,7 @@ _REPLACE: Final = "llmcore-replace"
 _STDOUT: Final = 1
 _STDERR: Final = 2
 _NAMES: Final = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""The paths by which a user can name stdout."""
 
 _answer: io.TextIOWrapper | None = None
 _lost = 0

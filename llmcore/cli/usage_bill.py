@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["print_reconciliation", "to_document"]
 
 _SHOWN: Final = Decimal("0.0001")
+"""The smallest amount that four decimals can show, in USD."""
 _MOST_PARTS: Final = 4
-"""The maximum number of listed parts of a cause, and of listed models with another price."""
+"""Maximum number of parts that are listed for a cause, and of models whose billed price differs from the ledger's."""
 _NARROW: Final = 80
+"""A terminal with fewer columns than this has no column of requests and no column of the largest cause."""
 _DIVIDED: Final = frozenset(
     {"other_keys", "unbooked", "unpriced", "price", "counts", "fees", "not_billed", "no_usage"}
 )
@@ -33,6 +35,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "late": "not billed yet: vendors add to a day for up to 24 hours; compare again later",
     "not_billed": "not billed: the calls went to another organisation or server, or the vendor bills them on another day",
 }
+"""Cause -> an explanation for the user, and what to do."""
 
 
 def print_reconciliation(

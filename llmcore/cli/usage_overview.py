@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["show_overview"]
 
 _DAYS: Final = 30
-"""The length of the sparkline without `--month`."""
+"""The number of days in the sparkline, if the month is the current one."""
 _MOST: Final = 10
 """The maximum number of rows in the table of one dimension."""
 _PARTS: Final = ("model", "user", "tag")

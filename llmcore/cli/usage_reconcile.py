@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["configure_reconcile", "reconcile"]
 
 _DAYS: Final = 7
+"""The number of days that are compared without `--since`."""
 _EPILOG: Final = """The admin key is read from OPENAI_ADMIN_KEY or ANTHROPIC_ADMIN_KEY, or from admin_key in
 [openai_bill] or [anthropic_bill]. All days are in UTC, as on the bill.
 
@@ -77,7 +78,7 @@ def reconcile(args: argparse.Namespace, period: tuple[date | None, date | None])
 
     Raises:
         UnexplainedBill: More than the tolerance is unexplained.
-        LedgerError: The ledger has no calls that a bill contains.
+        LedgerError: The ledger has no calls to a vendor whose bill can be read.
     """
     if args.files and args.save:
         raise UsageError(
@@ -233,7 +234,8 @@ def _decode(text: bytes | str) -> Any:
 def _load(paths: Sequence[str]) -> _Reports:
     """Return the reports in files: those that `--save` wrote, or pages as the vendor sent them.
 
-    The time of a page is the time at which its file was written.
+    A file of `--save` contains the time at which the vendor was asked. For a page, this is the time of the last change
+    of its file.
     """
     documents: list[Any] = []
     moments: list[float] = []

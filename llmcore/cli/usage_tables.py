@@ -37,17 +37,18 @@ HEADERS: Final = (
     "uncertain",
     "saved",
 )
-"""The columns after the dimensions."""
+"""The columns of figures. The columns of dimensions, such as day and model, precede them."""
 _LEAST_IMPORTANT: Final = ("characters", "tokens in", "out", "cached", "failed", "saved")
 """Columns that a narrow terminal has no space for, in the order in which they are left out."""
 _WIDEST: Final = 10_000
+"""A width in characters at which `render_table` shortens no column."""
 BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BARS: Final = "_.:-=+*#"
 
 
 def render_row(row: UsageRow, name: str | None = None) -> Sequence[str]:
-    """Return the cells of *row*: its dimensions, or *name* in place of them, and HEADERS."""
+    """Return the cells of *row*: the values of its dimensions (or *name* instead), then those of HEADERS."""
 
     def render_count(number: int) -> str:
         return f"{number:,}" if number else ""
@@ -74,10 +75,10 @@ def render_usage(
     *,
     total: Sequence[str] = (),
 ) -> str:
-    """Return the table of *rows*, the cells of `render_row`, below *names* and HEADERS.
+    """Return the table of *rows*, which are results of `render_row`. The headers are *names* and HEADERS.
 
-    If the terminal is too narrow, columns are left out and added to *left_out*. If this is not enough, names continue
-    on the next line.
+    If the terminal is too narrow, columns are left out, and their headers are added to *left_out*. If this is not
+    enough, long names continue on the next line.
     """
     headers, width = (*names, *HEADERS), get_terminal_width(get_stdout())
     plain = Paint(on=False)
@@ -108,7 +109,7 @@ def print_left_out(left_out: set[str], command: str) -> None:
 
 
 def print_footnotes(rows: Sequence[UsageRow], models: Sequence[UsageRow] = ()) -> None:
-    """Explain uncertain amounts, on stderr. *models* are rows by model, if there are any."""
+    """Explain unknown and uncertain costs of *rows* on stderr. *models* are the rows of the models, if the caller has them."""
     if unpriced := sum(row.unpriced for row in rows):
         names = [row.name for row in models if row.unpriced]
         where = f"of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""  # noqa: PLR2004 - at most three names are shown

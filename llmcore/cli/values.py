@@ -15,6 +15,7 @@ from llmcore.plugins import Catalogue
 __all__ = ["OPTIONS", "POSITIONS", "WHAT", "find_values"]
 
 _MOST_KEYS: Final = 500
+"""Maximum number of keys of a storage that a completion offers."""
 
 OPTIONS: Final[Mapping[str, str]] = {
     "--model": "models",

@@ -25,7 +25,7 @@ _FACTORS: Final = (1.25, 0.8, 1.1, 0.9)
 _OTHER: Final = (Secret, Duration, Size, Path)
 """Types of options that cannot change the audio."""
 Call = Callable[..., Any]
-"""Calls a method of a provider with these options: `call({"speed": 2.0}, "synthesize", "Hello")`."""
+"""Creates the provider with some options changed, and calls a method: `call({"speed": 2.0}, "synthesize", "Hello")`."""
 
 
 class Variations(NamedTuple):
@@ -54,10 +54,10 @@ def find_variations(
         entry: The provider.
         current: The options in use.
         places: Names of options that select a server or a folder. They are not changed.
-        call: Calls a method of a new provider with some options changed.
+        call: See `Call`.
     """
     usual, again = (_speak(call, {}) for _ in range(2))
-    if usual is None or again is None:  # the tests report it
+    if usual is None or again is None:  # the tests report the error of the voice
         return Variations({}, reason="the voice does not speak")
     if usual != again:
         return Variations(

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _FIRST_S: Final = 0.5
 """Seconds after which the line is shown."""
 _TICK_S: Final = 0.25
+"""Seconds between two updates of the line."""
 _RETRIES: Final = "llmcore.calls.attempts"
 """The logger of the module that retries."""
 
