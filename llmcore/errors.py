@@ -9,7 +9,8 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      LedgerError            LedgerUnavailable; raised when the ledger is read. A call under a budget raises BudgetError
+      LedgerError            LedgerUnavailable. Raised when the ledger is read; a call under a budget raises BudgetError
+      EngineError
       CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound (a FileNotFoundError too), StorageExists, StorageReadOnly,
                              StorageFull, StorageChanged, StorageUnavailable, StorageDenied
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticationFailed", "BadRequest", "BudgetError", "BudgetExceeded", "CacheError",
-    "CacheUnavailable", "ConfigError", "ContentFiltered", "IncompleteReply", "LLMCoreError",
+    "CacheUnavailable", "ConfigError", "ContentFiltered", "EngineError", "IncompleteReply", "LLMCoreError",
     "LedgerError", "LedgerUnavailable", "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict",
     "PluginError", "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited",
     "StorageChanged", "StorageDenied", "StorageError", "StorageExists", "StorageFull",
@@ -85,7 +86,7 @@ class PluginNotFound(PluginError):
 
 
 class PluginBroken(PluginError):
-    """The plugin that offers this provider did not load, or was built for other hooks."""
+    """The plugin that offers this provider did not load, or was built for another version of the hooks."""
 
     code = "LC501"
 
@@ -277,7 +278,8 @@ class LedgerError(LLMCoreError):
 class LedgerUnavailable(LedgerError):
     """The ledger cannot be reached, read or written. Providers of the kind `ledger` raise this error.
 
-    A call fails with this error only if a budget with `on_exceed = "refuse"` applies to the call.
+    A model call does not raise it. If a budget with `on_exceed = "refuse"` applies, the call raises a `BudgetError` with
+    the code LC603 instead; otherwise the call goes on.
     """
 
     code = "LC611"

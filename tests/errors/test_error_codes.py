@@ -33,6 +33,17 @@ def test_the_table_has_the_codes_that_the_source_raises() -> None:
     assert all(code[:3] in GROUPS for code in CODES)
 
 
+def test_every_class_of_error_is_exported_and_in_the_tree_of_the_docstring() -> None:
+    kinds = {
+        name
+        for name, kind in vars(llmcore.errors).items()
+        if isinstance(kind, type) and issubclass(kind, LLMCoreError)
+    }
+    assert kinds == set(llmcore.errors.__all__)
+    tree = (llmcore.errors.__doc__ or "").partition("A call raises")[0]
+    assert kinds - set(re.findall(r"\w+", tree)) == set()
+
+
 def test_the_error_index_of_the_docs_is_the_table() -> None:
     assert (ROOT / "docs" / "errors.md").read_text("utf-8") == render_page()
 
