@@ -23,7 +23,7 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one batch; None for no limit."""
+    """The limits of one batch. None means that the vendor has no such limit."""
 
     max_requests: int | None = None
     max_bytes: int | None = None
@@ -32,7 +32,7 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     For each request, the host counts the size of its body as JSON, plus `overhead_bytes`.
     """
     max_tokens: int | None = None
-    """The maximum number of input tokens that may be enqueued in all batches of the model."""
+    """The maximum number of input tokens that may be enqueued in all batches of the model together."""
     overhead_bytes: int = 256
     """The maximum number of bytes that the vendor's format adds to a request body."""
 
@@ -45,7 +45,7 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True):
     index: int | None = None
     """The position of the request in the batch, from 0; None if the error concerns the whole batch."""
     is_temporary: bool = False
-    """True if the vendor may accept the same batch later, for example after too many enqueued tokens."""
+    """True if the vendor may accept the same batch later, for example if too many tokens are enqueued now."""
 
 
 class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +59,14 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     `refused`: no request was executed.
     """
     created_at: float = 0.0
-    """The time of creation in seconds since 1970. `expires_at` has the same unit."""
+    """The time of creation, in seconds since 1970. `expires_at` has the same unit."""
     expires_at: float | None = None
     """The time when the vendor stops executing the remaining requests."""
     total: int | None = None
     answered: int | None = None
     """The number of requests that the vendor reports as answered and bills. None if the vendor does not report it."""
     faults: Sequence[BatchFault] = ()
-    """The reasons for the rejection."""
+    """The reasons for the rejection, if `state` is `refused`."""
     metadata: Mapping[str, str] | None = None
     """The metadata that `submit` passed to the vendor; None if the vendor does not store it."""
 

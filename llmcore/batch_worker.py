@@ -89,7 +89,7 @@ class _Worker:
         return result
 
     def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
-        """Return the Core, the sender and the `Room` for requests in flight with which *chunk* runs."""
+        """Return the Core of *chunk*, the function that sends its requests, and the `Room` that counts its requests in flight."""
         key = sha256(_encode(msgspec.structs.replace(chunk, requests=[], budget=None))).digest()
         found = self._senders.get(key)
         if found is None:
@@ -99,7 +99,7 @@ class _Worker:
                 settings = load_portable(_decode_settings(chunk.settings), os.environ)
                 core = self._cores[name] = Core(settings, Catalogue())
             found = self._senders[key] = (core, core.llm.make_sender(chunk.options), Room(Pace()))
-        # A resumed run may have another budget.
+        # Set the budget for every chunk, because a run that is resumed may have another budget than before.
         found[0].llm.set_run_budget(f"batch:{chunk.run}", chunk.budget)
         return found
 

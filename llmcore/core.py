@@ -58,8 +58,8 @@ def load(
 ) -> Core:
     """Return a Core for the configuration.
 
-    To check names of models, this imports the plugins of `[llm] model` and of installed providers in [models], budgets,
-    limits and prices, without a time limit. The log names a plugin whose import takes more than 5 seconds.
+    To check the names of models, this function imports the plugins whose models the configuration names. An import has
+    no time limit, but the log names a plugin whose import takes more than 5 seconds.
 
     Args:
         source: A file, or a dict of the same structure; if None, search for `llmcore.toml` from the working
@@ -138,7 +138,7 @@ class Core(ProcessBound):
             return self.settings.read_table(self.catalogue.load_table(name))
 
     def bill_reader(self, name: str) -> BillReader:
-        """Return the reader of the bill of the llm provider *name*, or of the provider that an instance uses.
+        """Return the object that reads the vendor's bill. *name* is an llm provider, or an instance of one.
 
         Raises:
             ConfigError: The table of the bill, such as `[openai_bill]`, has faults.
@@ -258,7 +258,7 @@ class Core(ProcessBound):
     def _create_ledger(self) -> Any:
         """Return the ledger.
 
-        `Spending` closes it, not the Core, because rows of unfinished requests are written after `Core.close`.
+        The Core does not close the ledger. `Spending` does, because it writes rows of unfinished requests after `Core.close`.
         """
         backend = self.backend("ledger")
         ledger = backend.provider

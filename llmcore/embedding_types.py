@@ -26,7 +26,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     """Seconds until the call's deadline."""
     idle_s: float | None = None
-    """Seconds without a received byte after which the provider raises `Timeout`."""
+    """The idle timeout: if the provider receives no byte for this many seconds, it raises `Timeout`."""
 
     def body(self) -> dict[str, Any]:
         """Return the body to send to OpenAI's embeddings API."""
@@ -34,7 +34,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmbeddingLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one request for embeddings; None for no limit."""
+    """The limits of one request for embeddings. None means that the vendor has no such limit."""
 
     max_texts: int | None = None
     max_tokens: int | None = None

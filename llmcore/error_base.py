@@ -1,4 +1,4 @@
-"""The base of every exception: the parts of an error and their text.
+"""The base class of every exception of llmcore: it has the parts of an error, and joins them into one text.
 
 Import the class from `llmcore.errors`.
 """

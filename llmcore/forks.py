@@ -1,14 +1,15 @@
-"""Fork safety: a fork waits until other threads have released llmcore's locks and finished its imports.
+"""Fork safety: before a fork, wait until other threads have released llmcore's locks and have finished their imports.
 
 A forked child has a copy of every lock, but only the thread that forked. A lock that another thread held at that moment would
 never be released in the child, and a module that another thread was importing would never be ready there.
 
-Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. It waits at
-most `PATIENCE_S` for locks and `IMPORT_PATIENCE_S` for imports. Without these limits, the fork would never
-happen if a thread holds a lock while it waits for the forking thread.
+Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports of other threads. It stops
+waiting for an import after `IMPORT_PATIENCE_S`, or after `FOREIGN_PATIENCE_S` if the import is not llmcore's. It stops
+waiting for locks after `PATIENCE_S`, or when it stops waiting for imports if that is later. Without these limits, the
+fork would never happen if a thread holds a lock while it waits for the forking thread.
 
-In the child every lock is free, even after a timeout. Each object that was passed to `watch` replaces its connections and
-threads, which belong to the parent.
+In the child, every lock is free, even after a timeout, except a lock that the forking thread itself held before the
+fork. Each object that was passed to `watch` replaces its connections and threads, which belong to the parent.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 PATIENCE_S = 10.0
-"""Maximum seconds that a fork waits for locks."""
+"""Maximum seconds that a fork waits for locks. A fork that waits longer for an import also waits longer for locks."""
 IMPORT_PATIENCE_S = 60.0
 """Maximum seconds that a fork waits for another thread that is importing llmcore.
 
@@ -128,14 +129,14 @@ _locks: Final[_Registry[Lock]] = _Registry()
 _watched: Final[_Registry[ForkAware]] = _Registry()
 _closed_before: Final[_Registry[Closing]] = _Registry()
 _forking: Final[Lock] = threading.RLock()
-"""A lock that lets only one thread fork at a time."""
+"""A lock that lets only one thread fork at a time. A fork that stops waiting for locks skips this one too."""
 _fork: Final = _Fork()
 _functions: Final[list[Callable[[], object]]] = []
 _left_to_parent: Final[list[object]] = []
 
 
 def lock() -> Lock:
-    """Return a new re-entrant lock. A fork waits until the lock is free, and the lock is free in every child.
+    """Return a new re-entrant lock. A fork waits until other threads have released the lock, so the child can use it.
 
     The lock is a `threading.RLock`. Do not hold it while you wait for the network.
     """
@@ -219,7 +220,7 @@ def _before_fork() -> None:
 def _acquire_all(first: Lock, *, late: bool) -> Lock | None:
     """Acquire every lock, beginning with *first*.
 
-    Return a lock that was not free, or None if all were acquired. With *late*, skip locks that are not free.
+    Return a lock that was not free, or None if all were acquired. If *late* is True, skip the locks that are not free.
     """
     order: list[Any] = [first, *(other for other in (_forking, *_locks) if other is not first)]
     for each in order:
@@ -255,7 +256,7 @@ def _stop_imports(waited_s: float) -> bool:
 
 
 def _count_slow_imports(waited_s: float) -> int:
-    """Return the number of other threads that are importing and for which the fork must wait longer than *waited_s*."""
+    """Return the number of other threads whose imports the fork must still wait for, after waiting *waited_s* seconds."""
     me = threading.get_ident()
     return sum(
         thread != me and _get_import_timeout(frame) > waited_s for thread, frame in get_frames().items()
@@ -266,7 +267,7 @@ def _acquire_late_locks(names: list[str]) -> None:
     """Acquire the locks of modules that were imported after this fork began.
 
     Such a module registered its fork hooks after Python had called the hooks that acquire locks. For this fork, Python
-    calls only its hook that releases the lock.
+    calls only the hook by which the module releases the lock.
     """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)

@@ -65,7 +65,10 @@ OLDEST_API: Final = 1
 """This host loads plugins that were written for this version of the hooks or a later one, up to `API_VERSION`."""
 
 API_CHANGES: Final[Mapping[int, str]] = {}
-"""Version of the hooks, from version 2 on -> the changes in this version, each as an instruction to authors: "rename X to Y"."""
+"""Version of the hooks -> what plugin authors must change for that version, such as "rename X to Y".
+
+Version 1 has no entry, because it is the first version.
+"""
 
 KINDS: Final = ("llm", "cache", "storage", "voice", "ledger", "engines")
 """The kinds of provider.
@@ -168,7 +171,7 @@ class BillSource(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     """The table with the admin key, such as `[openai_bill]`. The plugin also declares it by `llmcore_tables`.
 
-    The table is read only for the bill, so that calls work without the admin key.
+    Only code that reads the bill needs the table. Everything else works without the admin key.
     """
     create: Callable[[Any], BillReader]
     """A function that takes the checked options of the table and returns the reader.

@@ -1,7 +1,7 @@
 """Make the command that installs a distribution of this project from the place where the host came from: a clone, wheel or repository.
 
-Our distributions are not on a package index yet, and `llmcore` there is another project: `pip install NAME` could install
-foreign code on a machine that holds API keys. This module imports nothing of llmcore, so it works in a broken installation.
+Our distributions are not on a package index yet, and the name `llmcore` belongs to another project there. So
+`pip install NAME` could install foreign code on a machine that has API keys. This module imports nothing of llmcore, so it works in a broken installation.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ class Interrupted(BaseException):
 def is_interrupt(error: BaseException) -> bool:
     """Return whether *error* must be raised again unchanged: Ctrl-C, an exit, a closed generator, a cancelled task.
 
-    Return False for every Exception, and for every other BaseException, such as a panic in an extension written in Rust::
+    The result is False for every subclass of Exception. It is also False for a BaseException that is none of the above,
+    such as a panic in an extension written in Rust::
 
         except BaseException as error:
             if is_interrupt(error):
@@ -56,7 +57,9 @@ def must_propagate(error: BaseException) -> bool:
 
 
 def is_plugin_exit(error: BaseException) -> bool:
-    """Return whether *error*, raised in a plugin's method, is an exit that the plugin called: a failure of the plugin.
+    """Return whether *error*, which a plugin's method raised, is an exit by the plugin's own code.
+
+    The host treats such an exit as a failure of the plugin.
 
     If such an exit were raised again, `sys.exit(0)` in a plugin would end the program of its user with
     success and without a message. A SystemExit of the program's own signal handler is not a plugin's exit,

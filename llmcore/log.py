@@ -1,6 +1,7 @@
-"""Loggers, all below `llmcore`, which has a NullHandler: messages are printed only if the application configures logging.
+"""Make loggers below the logger `llmcore`. They print nothing unless the application configures logging.
 
-`logging` is imported at the first message, because importing it costs more than a cached answer.
+The logger `llmcore` has a NullHandler for that purpose. `logging` is imported at the first message, because importing it
+costs more than a cached answer.
 """
 
 from __future__ import annotations

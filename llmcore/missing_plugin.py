@@ -1,4 +1,4 @@
-"""Make the errors for a name that no plugin offers, or that several offer, with the reason and the fix."""
+"""Make the errors for a name that no plugin offers, or that several plugins offer. They have the reason and a fix."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def get_noun(kind: str) -> str:
 def make_not_found_error(
     kind: str, name: str, *, names: Sequence[str], found: Found, blocked: Sequence[Claim], limit: str
 ) -> PluginNotFound:
-    """Return the error for a name that no plugin offers, or only plugins that `LLMCORE_PLUGINS` excludes.
+    """Return the error for a name that no plugin offers, or that is offered only by plugins that `LLMCORE_PLUGINS` excludes.
 
     Args:
         kind: The requested kind.
@@ -145,9 +145,9 @@ def make_reserved_error(claim: Claim) -> PluginConflict:
 
 
 def describe_missing_table(name: str) -> tuple[str, str | None] | None:
-    """Return a note and a fix for the table *name* of a plugin of this project that is not installed.
+    """Return a note and a fix for the table *name*, whose plugin is not installed.
 
-    The result is None for any other table.
+    The result is None if the table does not belong to a plugin of this project.
     """
     package = KNOWN.get(("tables", name))
     if package is None:
@@ -157,7 +157,7 @@ def describe_missing_table(name: str) -> tuple[str, str | None] | None:
 
 
 def require_testing(user: str) -> None:
-    """Check that llmcore-testing is installed: the simulator and the conformance kits.
+    """Check that llmcore-testing is installed. It contains the simulator and the conformance kits.
 
     Args:
         user: The command or module that needs llmcore-testing. The error names it.

@@ -1,4 +1,7 @@
-"""Find the hooks of a plugin's module that need no check by pluggy, whose import costs more than a cached answer."""
+"""Find the hooks of a plugin's module without pluggy, if they are so simple that pluggy need not check them.
+
+Importing pluggy takes longer than a cached answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _STARRED: Final = 0x04 | 0x08
 def find_plain_hooks(
     module: ModuleType, names: Collection[str]
 ) -> dict[str, list[Callable[[], object]]] | None:
-    """Return the implementations of each hook in *module*; None if pluggy must check the hooks.
+    """Return a dict from the name of each hook to its implementations in *module*; None if pluggy must check the hooks.
 
     Pluggy need not check hooks that are functions without arguments, are named in *names*, and are marked with
     `@hookimpl` without options.

@@ -25,7 +25,7 @@ __all__ = ["import_plugin", "make_import_timeout"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
 SLOW_IMPORT_S = 5.0
-"""Seconds after which a warning in the log names a plugin whose import has no deadline."""
+"""If the import of a plugin has no deadline and takes longer than this many seconds, a warning in the log names the plugin."""
 
 
 def import_plugin(claim: Claim) -> ModuleType:
@@ -101,13 +101,13 @@ def _import_within_deadline(claim: Claim) -> ModuleType:
     if left is None:
         with _report_slow_import(claim):
             return importlib.import_module(name)
-    # A deadline that has passed must limit the import too: the lock of a module may be held for ever.
+    # Limit the import even if the deadline has passed: another thread may hold the lock of the module for ever.
     return run_bounded(lambda: importlib.import_module(name), max(left(), 0.001))
 
 
 @contextlib.contextmanager
 def _report_slow_import(claim: Claim) -> Iterator[None]:
-    """Log a warning if the block takes long."""
+    """Log a warning if the block takes longer than `SLOW_IMPORT_S`."""
 
     def report() -> None:
         place = _find_running_place(claim, thread)

@@ -45,7 +45,7 @@ class Listed(NamedTuple):
 class Catalogue(ProcessBound):
     """The installed plugins. Each plugin is loaded at its first use. Thread-safe.
 
-    The constructor reads nothing. Metadata is read at the first method that needs it, and never for a built-in provider.
+    The constructor reads nothing. The first method that needs metadata reads it. Loading a built-in provider needs none.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Catalogue(ProcessBound):
         """Make a catalogue of the plugins on *path* that `LLMCORE_PLUGINS` of *env* allows.
 
         Args:
-            env: The environment variables; None for those of the process.
-            path: The folders that are searched; None for the current `sys.path`.
+            env: The environment variables. None means the variables of the process.
+            path: The folders that are searched. None means the current `sys.path`.
             commands: Names of the built-in commands, which no plugin can take.
         """
         self._limit = (os.environ if env is None else env).get("LLMCORE_PLUGINS", "").strip()
@@ -281,7 +281,7 @@ def _is_of(claim: Claim | Listed, distribution: str) -> bool:
 
 
 def _parse_limit(limit: str) -> frozenset[str] | None:
-    """Return the names and distributions that `LLMCORE_PLUGINS` allows; None for all."""
+    """Return the names and distributions that `LLMCORE_PLUGINS` allows; None if it is empty, which allows all."""
     if not limit:
         return None
     if limit.lower() == "none":

@@ -1,8 +1,8 @@
-"""Start threads, and handle the case that no thread can be started: at the limit of the process, and while Python exits.
+"""Start threads, and handle the case that no thread can be started.
 
-`threading.Thread.start` then raises RuntimeError, or starts a thread that never runs. An executor raises the
-same error, but only after it has queued the work. All threads of llmcore are started here. Each caller says
-what to do if no thread can be started.
+That happens when the process has reached its limit of threads, and while Python exits. `threading.Thread.start` then
+raises RuntimeError, or starts a thread that never runs. An executor raises the same error, but only after it has queued
+the work. All threads of llmcore are started here. Each caller says what to do if no thread can be started.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ OWN_THREADS: Final = "llmcore-"
 """The prefix of the names of llmcore's own threads."""
 
 _SHORTEST_S: Final = 0.001
-"""The shortest wait for a lock. It replaces negative seconds, which `acquire` takes as no limit."""
+"""The minimum seconds to wait for a lock. It replaces smaller numbers, because `acquire` takes -1 as "wait without a limit"."""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 
 T = TypeVar("T")
 
 TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar("llmcore-time-left", default=None)
-"""Returns the seconds that the import of a plugin may take: the time until the call's deadline. None means no limit."""
+"""A function that returns how many seconds the import of a plugin may take: the time until the call's deadline.
+
+None means that there is no limit.
+"""
 
 
 class Overdue(TimeoutError):
@@ -147,7 +150,7 @@ def _needs_main_thread(error: BaseException) -> bool:
 def acquire_within(lock: Lock, left: Callable[[], float] | None) -> bool:
     """Acquire *lock* within *left()* seconds, and return whether that succeeded.
 
-    Without *left*, wait without a limit. If *left()* is 0 or less, the lock must be free.
+    If *left* is None, wait without a limit. If *left()* is 0 or less, succeed only if the lock is free now.
     """
     if left is None:
         return lock.acquire()

@@ -71,7 +71,7 @@ class Message(TypedDict, total=False):
     role: Required[str]
     """system, developer, user, assistant or tool; or a role that only some servers know, such as ipython."""
     content: str | Sequence[Mapping[str, Any]] | None
-    """The text, or a list of parts such as `{"type": "image_url", ...}`; None in a message of tool calls."""
+    """The text, or a list of parts such as `{"type": "image_url", ...}`; None in a message that has only tool calls."""
     name: str
     tool_calls: Sequence[Mapping[str, Any]] | None
     tool_call_id: str
@@ -108,7 +108,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     """Seconds until the call's deadline."""
     idle_s: float | None = None
-    """Seconds without a received byte after which the provider raises `Timeout`."""
+    """The idle timeout: if the provider receives no byte for this many seconds, it raises `Timeout`."""
     api: str = "chat"
     """The API whose format the request has; see `Provider.apis`.
 
@@ -145,7 +145,7 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     """The backend's name of the model that answered."""
     provider: str = ""
     finish_reason: str | None = "stop"
-    """stop, length, tool_calls, content_filter, ...; None if the backend did not report it."""
+    """Why the answer ended: stop, length, tool_calls, content_filter, ...; None if the backend did not report it."""
     usage: Usage = Usage()
     cost: Decimal | None = None
     """USD; None if the price is unknown, 0 for an answer from the cache."""
@@ -165,7 +165,7 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     limits: RateLimits | None = None
     """The rate limits that the backend reported; None for an answer from the cache."""
     cost_source: CostSource | None = None
-    """The source of `cost`; for an answer from the cache, the source of `saved`.
+    """The source of `cost`. For an answer from the cache: the source of `saved`.
 
     None if the price is unknown. "server": the backend reported the cost. "config": `[prices]`
     in the configuration. "provider": the plugin's price table.
@@ -265,7 +265,7 @@ class WireEvent(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
     name: str | None = None
     """The name of the event; None for an event without a name."""
     delta: Delta | None = None
-    """The piece that the event adds to the answer (the first of several); None if the event adds nothing."""
+    """The piece that the event adds to the answer; the first one if it adds several; None if it adds nothing."""
 
 
 class CallStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -334,15 +334,14 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     request: ChatRequest | None = None
     """llm: the request, if the observer has `receives_content = True`; otherwise None."""
     reply: Reply | None = None
-    """llm: the answer, if the observer has `receives_content = True`; otherwise, and if the call failed,
-    None.
-    """
+    """llm: the answer, if the observer has `receives_content = True` and the call succeeded; otherwise None."""
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The event that observers, webhooks and commands receive when a budget is partly or fully used.
 
-    The alert is sent when the spending reaches a fraction in `alert_at`, or when it is faster than `alert_faster_than` allows.
+    The alert is sent when the spending reaches a fraction in `alert_at`, or when the spending of a day is higher than
+    `alert_faster_than` allows.
     """
 
     budget: str
@@ -350,7 +349,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     fraction: float
     """The highest fraction of `alert_at` that the spending has reached.
 
-    If `reason` is not "fraction", `spent` divided by `limit`.
+    If `reason` is not "fraction", the value is `spent` divided by `limit`.
     """
     limit: Decimal
     """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""

@@ -84,7 +84,7 @@ class TokenCount(int):
     bound: int | None
     """The most tokens that the backend may count.
 
-    Equal to the number itself for an exact count; None if no bound is known.
+    If the count is exact, the bound is the number itself. If no bound is known, it is None.
     """
 
     def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:

@@ -46,7 +46,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """The rate limits that a backend reported; None for values that it did not report."""
+    """The rate limits that a backend reported. A value that it did not report is None."""
 
     requests_limit: int | None = None
     requests_remaining: int | None = None

@@ -56,7 +56,7 @@ class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate_hz: int | None = None
     """The sample rate; None if it is known only from the audio."""
     max_characters: int | None = None
-    """Maximum length of one request, as Python's `len` counts; None for no limit."""
+    """Maximum number of characters in one request, as Python's `len` counts them. None means that there is no limit."""
     identity: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Everything that can change the audio, except the text, the caller's settings and the other fields of
     this class.
@@ -77,7 +77,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     format: AudioFormat
     sample_rate_hz: int | None = None
     duration_s: float | None = None
-    """Seconds; None if unknown. The host reads the duration from the audio."""
+    """The duration in seconds, which the host reads from the audio; None if unknown."""
     characters: int = 0
     """Spoken characters, as the vendor counts them; if a provider leaves the field at 0, the host counts the
     characters.

@@ -94,7 +94,7 @@ class LogFile:
         Args:
             words: Texts to search for, such as parts of words. Each must occur in the prompt or the answer.
             model: The model, or `provider:model`.
-            limit: The largest number of entries; None for all.
+            limit: The maximum number of entries. If None, all entries are returned.
         """
         where, values = ["1"], []
         with self._lock:
@@ -172,7 +172,7 @@ class LogFile:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute(_SCHEMA)
-            with contextlib.suppress(apsw.SQLError):  # this SQLite has no FTS5, so every entry is compared
+            with contextlib.suppress(apsw.SQLError):  # without FTS5, `find` compares every entry
                 connection.execute(_INDEX)
         finally:
             connection.execute("COMMIT")

@@ -45,12 +45,12 @@ def make_content_log(settings: Settings, options: Any) -> ContentLog:
 
 
 class ContentLog(Observer):
-    """The observer that writes the log. A log that cannot be written is reported once, and never fails a call.
+    """The observer that writes the log. If the log cannot be written, one warning is logged, and no call fails.
 
     Args:
         path: The path of the file; None if the user has no home directory that could contain it.
         redaction: Removes secrets from every text.
-        keep_s: Seconds after which an entry is deleted; None for never.
+        keep_s: Seconds after which an entry is deleted. If None, no entry is deleted.
     """
 
     receives_content = True

@@ -45,7 +45,7 @@ class AnswerType:
         """Return the JSON schema, with an object at its root for a list or a union.
 
         Raises:
-            SchemaFault: Two types have one name.
+            SchemaFault: Two different types have the same name.
             Exception: msgspec or pydantic has no schema for a type.
         """
         definitions: dict[str, Any] = {}

@@ -28,7 +28,7 @@ _IMAGES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO: Final = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 """MIME type -> the format name that servers accept."""
 _MOST: Final = {"image": 20_000_000, "audio": 25_000_000, "file": 32_000_000}
-"""The default maximum sizes in bytes, which the large vendors accept in one request."""
+"""Kind of content -> the default maximum size in bytes. The large vendors accept this size in one request."""
 
 
 def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["image"]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ class ChatCall(Call, kw_only=True):
 
     request: ChatRequest
     answer_type: Any = None
-    """The type that the answer is parsed into; None for text."""
+    """The type that the answer is parsed into. If None, the answer is not parsed."""
     model_path: tuple[str, ...] | None = None
     """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
-    """The caller's timeout in seconds; None if [retry] decides."""
+    """The caller's timeout in seconds. None means the `deadline` of [retry]."""
     methods: tuple[str, str] = ("chat", "stream")
     """The names of the public methods, plain and streaming. Suggested fixes in errors use these names."""
     events_api: str = "chat"

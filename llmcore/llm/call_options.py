@@ -25,7 +25,7 @@ class CallOptions(NamedTuple):
     tags: tuple[str, ...]
     namespace: str | None
     timeout_s: float | None
-    """The caller's timeout in seconds; None if [retry] decides."""
+    """The caller's timeout in seconds. None means the `deadline` of [retry]."""
     deadline: Deadline
     ttl: float | None
     refresh: float | None

@@ -1,4 +1,4 @@
-"""Write our replies and deltas in the format of Chat Completions: for providers that return no document in this format."""
+"""Write replies and deltas in the format of Chat Completions, for providers that return no document in this format."""
 
 from __future__ import annotations
 

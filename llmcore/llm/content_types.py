@@ -61,7 +61,7 @@ _BRANDS: Final = {b"heic": "heic", b"heix": "heic", b"mif1": "heic", b"M4A ": "m
 """Brand of an ISO media file, in the bytes 8 to 11 -> the name of the type."""
 _MPEG_MASK: Final = 0b1110_0110
 _MPEG_LAYER_3: Final = 0b1110_0010
-"""The second byte of an MP3 file under the mask: the last sync bits, and layer III.
+"""The value of the second byte of an MP3 file under `_MPEG_MASK`: the last sync bits, and layer III.
 
 UTF-16 and AAC begin with the same sync bits, but have another layer.
 """
@@ -79,7 +79,7 @@ def detect_type(content: bytes) -> ContentType | None:
         return None if brand is None else _TYPES[brand]
     for start, name in _BEGINNINGS:
         if content.startswith(start):
-            # two letters are too short for a signature, so check the four reserved bytes too
+            # A text may begin with "BM", the signature of BMP. So check that the four reserved bytes of a BMP are zero.
             is_text = name == "bmp" and content[6:10] != bytes(4)
             return None if is_text else _TYPES[name]
     is_mpeg = content[:1] == b"\xff" and len(content) > 1 and content[1] & _MPEG_MASK == _MPEG_LAYER_3

@@ -16,7 +16,7 @@ class Countable(NamedTuple):
     """Content whose tokens can be counted."""
 
     text: str | None
-    """A text that is counted without the tokens of a message around it; None for messages."""
+    """A text that is counted without the tokens of a message around it. None if the content is a list of messages."""
     messages: Sequence[Message] | None
     parameters: dict[str, Any]
     model: str | None

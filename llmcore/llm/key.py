@@ -32,7 +32,8 @@ NOT_IN_KEY: Final = frozenset(
 )  # fmt: skip
 """Parameters that change price, speed or bookkeeping, but not the answer.
 
-`service_tier` may differ, because a cached reply names the tier that served the original request.
+Requests that differ only in `service_tier` have the same key. The cached reply names the tier that served the original
+request.
 """
 
 STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
@@ -43,9 +44,9 @@ A request with such a parameter is never answered from the cache.
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
-"""If JSON matches this or `_POINT_ZERO`, it may contain a float equal to an integer, such as 1e3 or 1.0.
+"""JSON that matches neither this expression nor `_POINT_ZERO` contains no float equal to an integer, such as 1e3 or 1.0.
 
-Only then is each number checked.
+In JSON that matches, each number is checked.
 """
 
 _json = msgspec.json.Encoder(order="sorted", decimal_format="number")
@@ -78,9 +79,10 @@ class KeyMaker:
         return "r:" + digest.hexdigest()
 
     def _start(self, size: int) -> _Hash:
-        """Return a SHA-256 hash that has read the scope.
+        """Return a SHA-256 hash of the scope, to which the caller adds *size* bytes.
 
-        The first call uses a slower implementation, because importing hashlib takes longer than computing one hash.
+        The first call uses an implementation without hashlib. It is slower, but importing hashlib takes longer than
+        computing one hash.
         """
         if not self._is_used:
             self._is_used = True

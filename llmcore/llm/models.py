@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Models", "Target", "count_request"]
 
 _MOST: Final = 1024
-"""Maximum number of names in memory."""
+"""Maximum number of resolved names, and of key makers, to keep in memory."""
 
 
 class Opener(Protocol):
@@ -54,7 +54,10 @@ class Target:
         self.path = path
         """The setting that names the model; None if the caller named the model."""
         self._extra_body: Mapping[str, Any] | None = None
-        """The configured `extra_body`. The first request reads it, because the name of a model needs no API key."""
+        """The configured `extra_body`; None until the first request.
+
+        Reading the options may need an API key, but resolving the name of a model must work without one.
+        """
         self._keys = keys
         self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
         """Makes keys in the configured namespace; set at the first use."""
@@ -66,7 +69,7 @@ class Target:
     def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*.
 
-        Of two equal names, the later one in this list counts. The cache key, the budgets and the provider treat
+        If two of these have a parameter of the same name, the later one in this list counts. The cache key, the budgets and the provider treat
         parameters of `extra_body` like all others.
 
         Raises:
@@ -158,7 +161,7 @@ class Models:
 
         body = find_body(content, given)
         wanted = None if body else make_countable(content, given)
-        # the first model: a request that is only counted has no fallback
+        # use the first model, because a request that is only counted has no fallback
         target = self._resolve(model or (body or {}).get("model"))[0]
         counter = target.backend.offline
         if body and isinstance(counter, BodyCounter):

@@ -225,7 +225,10 @@ def _get_tier(request: ChatRequest) -> str | None:
 
 
 def _find_most_usage(request: ChatRequest) -> Usage | None:
-    """Return a bound for a provider without `most_usage`: a token has at least one byte of the request."""
+    """Return an upper bound of the usage for a provider without `most_usage`; None if the request has no such bound.
+
+    Every token takes at least one byte, so the size of the request in bytes is an upper bound of its tokens.
+    """
     given = request.parameters
     most, answers = get_output_limit(given), get_answer_count(given)
     if most is None or any(not isinstance(each.get("content"), str | None) for each in request.messages):

@@ -328,7 +328,7 @@ def _show_value(value: object) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _find_misspelt_role(role: str) -> str | None:
-    """Return the role that *role* probably misspells; None for another server's role, such as "ipython"."""
+    """Return the role that *role* probably misspells. None if *role* is probably a role of some server, such as "ipython"."""
     near = _find_nearest(role, ROLES, 0.9)
     return near[0] if near else None
 

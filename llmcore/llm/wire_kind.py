@@ -19,7 +19,8 @@ __all__ = ["WIRE"]
 class WireKind(ChatKind):
     """Implements `llmcore.pipeline.RequestKind`.
 
-    A request in a vendor's format shares its cache key, its cache entry and its flight with an equal chat.
+    A request in a vendor's format has the same cache key as an equal chat. So the two share a cache entry, and one request
+    if they run at the same time (single-flight).
     """
 
     methods = ("send", "send_stream")

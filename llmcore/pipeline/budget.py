@@ -100,7 +100,7 @@ def is_request(error: BaseException | None) -> bool:
 def _is_unsent(error: BaseException | None, sending: Sending) -> bool:
     """Return whether *error* implies that no byte was sent.
 
-    Needed for providers that do not report the first sent byte.
+    The host needs this check for providers that do not report when they send the first byte.
     """
     if isinstance(error, BadRequest) and error.status is None and not sending.is_tracked:
         return True
@@ -117,7 +117,8 @@ def _was_refused(error: BaseException | None) -> bool:
 def _compute_maximum(reservation: Reservation, quote: Quote, *, exact: bool = True) -> Decimal | None:
     """Return the lowest upper bound of the cost of the request.
 
-    The reservation may have used a higher bound that is faster to compute.
+    The reservation may have used a higher bound that is faster to compute. If *exact* is False, return the amount that
+    was reserved, or compute a fast bound if nothing was reserved.
     """
     reserved = from_nano(reservation.reserved) if reservation.reserved else None
     if reserved is not None and not exact:
@@ -149,13 +150,13 @@ def _make_outcome(reservation: Reservation, quote: Quote, services: Services, ou
 def _make_failed_outcome(
     reservation: Reservation, quote: Quote, services: Services, error: BaseException | None
 ) -> Outcome:
-    """Return the outcome of a failed request: the maximum cost if the backend may have executed the request."""
+    """Return the outcome of a failed request. If the backend may have executed the request, the cost is the maximum."""
     unsent = reservation.sending.withdraw() or _is_unsent(error, reservation.sending)
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)
-    # Without *error*, the garbage collector may be running this code, in a thread that holds any lock. So do not
-    # call a tokenizer, which may wait for a lock.
+    # If *error* is None, the garbage collector may be running this code, in a thread that already holds some lock.
+    # So do not call a tokenizer, which may wait for the same lock for ever.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
     if uncertain:
         services.events.record_lost(cost)

@@ -58,7 +58,8 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
 def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> Generator[Any, Any, Any]:
     """Return *result*, an answer from the cache or of another call, marked as cached.
 
-    A streaming call also emits the answer as pieces, unless it has emitted some already: *emitted* is their number.
+    A streaming call also emits the answer as pieces, unless it has already emitted pieces. *emitted* is the number of
+    pieces that it has emitted.
     """
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:
@@ -79,9 +80,9 @@ def _is_due(call: Call, data: bytes | None) -> bool:
 
 
 def _make_renewal(call: Call, services: Services) -> Renewal:
-    """Return the call that refreshes the entry in the background.
+    """Return the `Renewal` that refreshes the cache entry of *call* in the background.
 
-    This call has the same request, and the configured deadline.
+    It sends the same request in a new call, which has the configured deadline.
     """
     from llmcore.cache.refresh import Renewal  # imported here, because most hits are fresh
 

@@ -162,7 +162,7 @@ class Call(msgspec.Struct, kw_only=True):
     ttl: float | None = None
     """The TTL of the answer in the cache, in seconds; None means the cache's TTL."""
     refresh: float | None = None
-    """The fraction of the TTL after which a cached answer is refreshed in the background; None for never."""
+    """The fraction of the TTL after which a cached answer is refreshed in the background. If None, it is not refreshed."""
     reads: bool = True
     """True reads the cache. False requests a new answer and caches it."""
     streaming: bool = False

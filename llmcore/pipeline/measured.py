@@ -14,12 +14,12 @@ class Measured(NamedTuple):
     """The measures of one text."""
 
     key: object
-    """Identifies the request of the text: texts with equal keys share one request."""
+    """The key of the request that the text needs. Texts with equal keys share one request."""
     charge: Charge
     """The provider, model, user and tags, which select the budgets."""
     is_cached: bool
     costs: tuple[Decimal | None, Decimal | None, Decimal | None]
-    """The minimum, likely and maximum cost in USD; None if the price is unknown."""
+    """The minimum, likely and maximum cost in USD. Each is None if the price is unknown."""
     tokens: int = 0
     is_exact: bool = True
     """True if the tokens are counted, not estimated."""

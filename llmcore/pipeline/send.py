@@ -19,7 +19,8 @@ __all__ = ["get_time_left", "make_contract_error", "receive", "send"]
 _CHECK_S: Final = 0.05
 """The interval in seconds between checks of a shared call's deadline.
 
-The deadline depends on all callers, so checking after every piece would cost more than the piece.
+Each check reads the deadlines of all callers, which takes longer than handling a piece. So the deadline is not checked
+after every piece.
 """
 
 
@@ -37,7 +38,7 @@ def receive(
 ) -> Generator[Any, Any, None]:
     """Read a stream to its end. Call *take* with each piece and emit the results.
 
-    The host enforces the deadline, the provider the idle timeout. Any error closes the stream.
+    The host enforces the deadline, and the provider enforces the idle timeout. Any error closes the stream.
     """
     timer = DeadlineTimer(call.deadline.left, keeps_timeouts=call.backend.keeps_timeouts)
     assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`

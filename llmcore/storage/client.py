@@ -16,6 +16,7 @@ class StorageClient(WholeFiles, StreamedFiles, ListedFiles, ProcessBound):
     Each method has an async variant with the prefix `a`. A method that fails raises a `StorageError`:
     `StorageKeyError` for a key that is not acceptable, `StorageNotFound`, `StorageReadOnly`, `StorageFull`,
     and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies, moves and file
-    information work with every backend; without support in the backend, they read and write whole files. Conditional
-    saves, signed URLs and folders raise a `PluginError` if the backend does not support them.
+    information work with every backend: if a backend does not support one of them, the client uses whole files or
+    whole lists of keys in its place. Conditional saves, signed URLs and folders raise a `PluginError` if the backend
+    does not support them.
     """

@@ -64,7 +64,7 @@ class ListedFiles(BackendCalls):
             prefix: The beginning of the keys, such as a folder.
             pattern: A pattern for the key after *prefix*, as in `glob`. "*.txt" matches text files in the folder
                 *prefix*; "**/*.txt" also matches files in folders below. The "/" between prefix and pattern may be
-                omitted. None for all keys.
+                omitted. If None, all keys match.
         """
         return run(self._list_keys(prefix, pattern))
 
@@ -75,7 +75,7 @@ class ListedFiles(BackendCalls):
 
     @check_argument_names
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
-        """Return the first *limit* files whose key begins with *prefix* and sorts after *after*, sorted.
+        """Return at most *limit* files, sorted by key. Each key begins with *prefix* and sorts after the key *after*.
 
         Pass the last key of a page as *after* to get the next page. A page of fewer than *limit* files is the last one.
         """
@@ -88,7 +88,7 @@ class ListedFiles(BackendCalls):
 
     @check_argument_names
     def glob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
-        """Return the first *limit* keys that match *pattern* and sort after *after*, sorted.
+        """Return at most *limit* keys, sorted. Each key matches *pattern* and sorts after the key *after*.
 
         `*` matches any text within a part, `?` one character, `**` any text: "reports/**/*.txt".
         """
@@ -165,7 +165,7 @@ class ListedFiles(BackendCalls):
         return [key for key in keys if matches(key[len(prefix) :].removeprefix("/"))]
 
     def _skip_foreign(self, keys: Sequence[str]) -> list[str]:
-        """Return the valid keys of a backend's list. Files of other programs may have invalid names."""
+        """Return the valid keys of a backend's list. Other programs may have stored files whose names are not valid keys."""
         skipped = Skipped()
         accepted = [key for key in keys if skipped.check(key)]
         self._foreign.report(skipped)

@@ -64,7 +64,7 @@ class WholeFiles(BackendCalls):
         return to_text(key, await self.aload(key))
 
     def save_json(self, key: str, value: Any) -> None:
-        """Store *value* as JSON: JSON types, dates, dataclasses, msgspec structures; see `save`."""
+        """Store *value* as JSON; see `save`. *value* may consist of JSON types, dates, dataclasses and msgspec structures."""
         run(self._ask("save", key, _encode_json(value)))
 
     async def asave_json(self, key: str, value: Any) -> None:

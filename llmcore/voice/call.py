@@ -21,11 +21,12 @@ class SpeechCall(Call, kw_only=True):
     settings: Mapping[str, Any]
     traits: VoiceTraits | None
     timed_key: str | None = None
-    """The cache key of the same audio with timestamps; None without a cache, or if the call itself requests
-    timestamps.
+    """The cache key of the same audio with timestamps.
+
+    None if the call does not use the cache, or if the call itself requests timestamps.
     """
     timeout_s: float | None = None
-    """The caller's timeout in seconds; None if [retry] decides."""
+    """The caller's timeout in seconds. None means the `deadline` of [retry]."""
     timed: bool = False
     """True if the audio comes with timestamps."""
     context: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -56,8 +56,8 @@ class VoiceClient(ProcessBound):
         """Create the client.
 
         Args:
-            opener: A function that returns the backend of a provider's name; None means the configured
-                provider.
+            opener: A function that takes the name of a provider and returns its backend. The name None means the
+                configured provider.
             fallback: The providers that are tried in order if the configured provider fails.
             services: The services of the Core.
             namespace: The namespace of the cache keys.
@@ -93,7 +93,7 @@ class VoiceClient(ProcessBound):
             voice: A voice id of the provider; None means the configured voice. `voice_id=` is another name of
                 this argument.
             stability: A setting of some providers, between 0 and 1; None means the voice's default.
-            similarity_boost: Like *stability*.
+            similarity_boost: Another setting with the same range and default.
             model: A model of the provider; None means the configured model.
             cache: True, False, or "refresh" to request the speech again and cache it.
             timeout: Seconds for the whole text, or "30s"; replaces the configured deadline.
@@ -251,7 +251,7 @@ class VoiceClient(ProcessBound):
         If the provider cannot search, llmcore searches the listed voices.
 
         Args:
-            query: Words that a voice must contain; None for all voices.
+            query: Words that a voice must contain. If None, every voice matches.
             limit: Maximum number of voices on the page.
             after: `VoicePage.next` of the previous page.
             filters: `language`, and labels of the provider's voices; an unknown filter raises `BadRequest`.

@@ -33,7 +33,10 @@ def complete_provider_error(call: SpeechCall, error: ProviderError) -> None:
 
 
 def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> None:
-    """Find which setting *error* rejects, by the setting's name or value in the message. Add the setting and a fix to *error*."""
+    """Find the setting that *error* rejects, and add this setting and a fix to *error*.
+
+    The message contains the name or the value of the setting.
+    """
     near = error.suggestion
     right: str | None
     for name, value in settings.items():

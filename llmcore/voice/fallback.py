@@ -24,7 +24,7 @@ __all__ = ["with_fallback"]
 
 
 def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[Any, Any, Speech]:
-    """Let the provider of each of *texts* speak the text, in order, until one succeeds. Return the speech.
+    """Try *texts* in order until one succeeds, and return the speech. They are the same text for different providers.
 
     One provider speaks the whole text. The next provider is tried only if it may succeed and the consumer has not
     received a byte. If all providers fail, the error of the first provider is raised, because the application chose

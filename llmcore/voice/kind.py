@@ -146,7 +146,7 @@ def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
 def check_budget_of(calls: Sequence[SpeechCall], services: Services) -> Act[None]:
     """Check the budgets for all *calls* together.
 
-    Otherwise a text could be refused after half of it is paid for.
+    If each call were checked separately, a budget could refuse the text after half of it has been paid for.
 
     Raises:
         BudgetError: A budget does not allow the calls.

@@ -46,7 +46,7 @@ def merge_speeches(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
 def _merge_alignments(
     pieces: Pieces, speeches: Sequence[Speech], duration_s: float | None
 ) -> tuple[tuple[str, float, float], ...]:
-    """Return the start and end of each character of the text; characters between pieces take no time.
+    """Return the start and end of each character of the text. A character between two pieces has no duration.
 
     A vendor's times are less exact than the length of its audio. The times are therefore clamped: no
     character starts before the previous character has ended, and no character ends after the speech.

@@ -24,7 +24,7 @@ from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_li
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
 
 AROUND_CHARACTERS: Final = 300
-"""The number of characters before and after a piece that are sent to a provider that stitches pieces together."""
+"""A provider that stitches pieces together gets at most this many characters before each piece, and as many after it."""
 
 
 class Pieces:
@@ -72,7 +72,8 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
 
     Args:
         text: The text.
-        traits: None if they are unknown. Then joining may not work, so the text stays one piece.
+        traits: The traits of the speech. If they are None, the format is unknown and joining could fail, so the text
+            stays one piece.
         by_sentence: True if each sentence is a piece, so that only changed sentences are paid for again.
             Otherwise pieces are as long as possible.
 
@@ -95,7 +96,7 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
 
 
 def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: bool) -> list[SpeechCall]:
-    """Return the call of each piece: a copy of *template* with its text, key and context."""
+    """Return the call of each piece: a copy of *template* with the text, the key and the context of the piece."""
     traits, keys, timed = template.traits, None, None
     if cache:
         makes = partial(
@@ -123,7 +124,7 @@ def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: b
 
 
 def _merge_blank(parts: list[str]) -> list[str]:
-    """Merge each blank part into the part before it, and a blank part at the start into the next part."""
+    """Merge each blank part into the part before it. Merge a blank part at the start into the next part."""
     kept: list[str] = []
     for part in parts:
         if kept and not part.strip():

@@ -66,7 +66,10 @@ def split_to_limit(text: str, limit: int) -> Iterator[str]:
 
 
 def merge_to_limit(pieces: list[str], limit: int | None) -> list[str]:
-    """Return *pieces* with neighbours merged up to *limit* characters; None for no limit."""
+    """Merge neighbouring *pieces* while the result has at most *limit* characters, not counting white space at its end.
+
+    If *limit* is None, merge all pieces into one.
+    """
     together: list[str] = []
     for piece in pieces:
         if together and (limit is None or len(together[-1]) + len(piece.rstrip()) <= limit):
@@ -92,7 +95,7 @@ def _is_continued(text: str, match: re.Match[str]) -> bool:
 
 
 def _merge_silent(pieces: list[str]) -> list[str]:
-    """Return *pieces*; each piece without a letter or digit is merged into its neighbour."""
+    """Merge each piece without a letter or digit into a neighbour, and return the pieces."""
     kept: list[str] = []
     for piece in pieces:
         if kept and (not _has_speech(piece) or not _has_speech(kept[-1])):
@@ -107,7 +110,7 @@ def _has_speech(piece: str) -> bool:
 
 
 def _find_last(pattern: re.Pattern[str], text: str, limit: int) -> int:
-    """Return the end of the last match that begins in the second half of *limit* characters; 0 if there is none."""
+    """Return the end of the last match of *pattern* in the second half of the first *limit* characters; 0 if there is none."""
     at = 0
     for match in pattern.finditer(text, limit // 2, limit + 1):
         if match.end() <= limit:

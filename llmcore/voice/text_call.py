@@ -79,9 +79,9 @@ class TextCall(msgspec.Struct, kw_only=True):
 
 
 def speak(text: TextCall, services: Services) -> Speaking:
-    """Speak *text*; a streaming call emits its bytes.
+    """Speak *text* and return the speech. A streaming call also emits its bytes.
 
-    The call is reported to the observers, however it ends.
+    The observers receive one event when the call ends, even if it fails.
     """
     started, group = time.monotonic(), os.urandom(8).hex()
     start = CallStart(
@@ -217,7 +217,7 @@ def _emit(text: TextCall, body: Body, piece: bytes) -> Iterator[bytes]:
 def _link_requests(text: TextCall, at: int) -> None:
     """Add the ids of this call's previous requests, for a provider that stitches pieces together.
 
-    Only the latest ids are sent, because the provider forgets older requests.
+    At most `_CHAIN` ids are sent, those of the latest requests, because the provider forgets older ones.
     """
     call = text.pieces[at]
     if call.traits is None or not call.traits.stitches:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkRun", "Room"]
 
 _CONFIRM_S: Final = 5.0
-"""The age of a claim, in seconds, at which the ledger must confirm the claim before the next request is sent.
+"""If a claim is older than this many seconds, the ledger must confirm the claim before the next request is sent.
 
 A worker that was stopped for a while may have lost its claim to another worker.
 """
@@ -33,7 +33,10 @@ _PATIENCE_S: Final = 60.0
 """Seconds after which the chunk fails if the ledger has not answered."""
 
 _releasing: Final[set[asyncio.Future[None]]] = set()
-"""The tasks that release claims after an outage of the ledger. The event loop refers to its tasks only weakly."""
+"""The tasks that release claims after an outage of the ledger.
+
+This set keeps the tasks alive, because the event loop has only weak references to its tasks.
+"""
 
 Ask = Callable[..., Awaitable[Any]]
 """A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
@@ -42,7 +45,7 @@ Ask = Callable[..., Awaitable[Any]]
 class Room:
     """Counts the requests of one run that are in flight in this process.
 
-    All chunks of the process share this count.
+    The chunks of the run share one `Room` in each process. If the run has a fixed concurrency, each chunk has its own.
     """
 
     def __init__(self, pace: Pace) -> None:

@@ -145,7 +145,7 @@ class BatchMethods:
             items: The same items as before; needed if the run has not read all of them. An item with an answer is sent
                 again only if it has changed.
             model: As in `batch`.
-            lane: None for the lane of the earlier execution; "now" cancels the vendor's batches, and sends the
+            lane: None means the lane of the earlier execution. "now" cancels the vendor's batches, and sends the
                 remaining items at once.
             api: As in `batch`.
             system: The system instructions of items that have none.
@@ -207,7 +207,7 @@ class BatchMethods:
 
         Args:
             path: The file of the run. The first iteration creates it.
-            read: Returns the items; None means the items in the file.
+            read: Returns the items. If *read* is None, the run has the items that are stored in the file.
             options: Arguments of `send`.
             lane: As in `resume_batch`.
             once: True if *read* can be called only once.
@@ -217,8 +217,8 @@ class BatchMethods:
             max_failures: Returns the allowed number of failures for a given number of finished items.
             report: Called with a sentence about each batch of the lane `queue`, in another thread.
             send_other: Sends bodies that are not chats, such as texts to be spoken, with the tags of the run.
-            measure_other: Measures the bodies of *send_other* for an estimate.
-            answer_type: The type into which the answers are parsed; None for texts.
+            measure_other: Measures, for an estimate, a body that *send_other* would send.
+            answer_type: The type into which the answers are parsed. If None, they are not parsed.
         """
         from llmcore.llm.batch.run import BatchRun
 
@@ -296,7 +296,7 @@ class BatchMethods:
         self._get_engines = get_engines
 
     def set_run_budget(self, tag: str, budget: str | None) -> None:
-        """Let all requests with *tag* cost at most *budget*; None for any amount."""
+        """Limit the cost of all requests with *tag* together to *budget*. None removes the limit."""
         if budget is not None or self._has_run_budgets:
             self._has_run_budgets = True
             self._set_run_budget(tag, None if budget is None else read_budget(budget, tag))
@@ -306,7 +306,7 @@ class BatchMethods:
 
         Args:
             options: Arguments of `send`.
-            answer_type: The type of the answers; None for texts.
+            answer_type: The type into which the answers are parsed. If None, they are not parsed.
         """
         embedder: Embedder | None = None
 

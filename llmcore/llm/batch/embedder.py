@@ -32,11 +32,11 @@ class Embedder:
         self._embed = embed
         self._options = options
         self._waiting: dict[bytes, list[tuple[str, asyncio.Future[Reply]]]] = {}
-        """The fields of a body except `input`, encoded -> the texts that wait with these fields, each with its future."""
+        """The fields of a body except `input`, encoded -> the waiting texts with these fields, each with its future."""
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def send(self, body: Mapping[str, Any]) -> Reply:
-        """Return the vector of the text of *body*; `Reply.raw` is a list of embeddings in OpenAI's format.
+        """Return the vector for the text in *body*. `Reply.raw` is a list of embeddings in OpenAI's format.
 
         Raises:
             BadRequest: The text is empty, or an argument is not valid.

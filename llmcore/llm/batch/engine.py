@@ -29,11 +29,11 @@ Request: TypeAlias = tuple[bytes, dict[str, Any]]
 _SIZE: Final = 100
 """The maximum number of requests in a chunk."""
 _COUNT_S: Final = 5.0
-"""Seconds after which the provider is asked again for the number of slots."""
+"""Seconds after which the provider is asked again for the number of slots. Each slot runs one chunk at a time."""
 _LOSSES: Final = 5
-"""The number of times that a chunk is submitted again after its worker was lost.
+"""The maximum number of times that a chunk is submitted again because its worker was lost.
 
-A chunk that kills its workers must not run for ever.
+There is a maximum, because the chunk itself may be what ends its workers.
 """
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Engines:
         budget: str | None,
         concurrency: int | None,
     ) -> Engine:
-        """Return the engine *found* for one run."""
+        """Return an `Engine` that sends the chunks of one run. *found* is a result of `find`."""
         settings = _encode(self._get_settings())
         return Engine(
             found,
@@ -142,7 +142,7 @@ GetEngines: TypeAlias = Callable[[], Engines] | None
 
 
 class ChunkOutcome(NamedTuple):
-    """What became of the requests of a chunk."""
+    """The result of a chunk: the outcome of each request, and the error that ended the chunk."""
 
     outcomes: list[Outcome]
     stop: LLMCoreError | None
@@ -176,7 +176,8 @@ class Engine:
         """Count the slots of the engine, at most every `_COUNT_S` seconds.
 
         An engine may have to start workers first. All chunks wait for one count, because the concurrency of the run
-        is divided by the number of slots. If the count fails, all of them fail: each further count could take as long.
+        is divided by the number of slots. If the count fails, all chunks of the run fail, because each further count could
+        take as long.
         """
         import asyncio
 

@@ -106,7 +106,7 @@ def estimate_run(
         items: All items of the run.
         plan: Returns the call for a request body.
         services: The services of the call.
-        store: The answers of earlier executions of the run.
+        store: The file with the answers of earlier executions of the run; None if there is none.
         measure: Measures the body of a text to be embedded or spoken.
 
     Raises:
@@ -335,7 +335,7 @@ def count_input(call: ChatCall) -> tuple[int, bool]:
 
 
 def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal | None]:
-    """Return the minimum, likely and maximum cost; None for a cost with an unknown price or upper bound."""
+    """Return the minimum, likely and maximum cost. Each is None if the price is unknown, or has no upper bound."""
     known = [price for price in map(quote.price, least) if price is not None]
     try:
         most: Decimal | None = quote.compute_maximum(exact=True)
@@ -352,5 +352,5 @@ def _has_queue(call: ChatCall) -> bool:
 
 
 def _add(total: Any, part: Any) -> Any:
-    """Return the sum; None if a price is unknown."""
+    """Return the sum; None if one of the two numbers is unknown."""
     return None if total is None or part is None else total + part

@@ -24,7 +24,7 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     """The position of the item in the input, from 0."""
     id: str | None = None
-    """The field `id` of an item that is a dict; None for an item without it."""
+    """The field `id`, or else `custom_id`, of an item that is a dict; None for any other item."""
     reply: Reply[Any] | None = None
     error: LLMCoreError | None = None
 
@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
     position: int
     id: str | None
     body: dict[str, Any] | None
-    """A request body of Chat Completions; None if the item is malformed."""
+    """The request body: of a chat, or with one text to embed or to speak. None if the item is malformed."""
     error: BadRequest | None = None
 
 

@@ -42,13 +42,13 @@ STOPPING: Final = (
 Such an error stops the run, and the remaining items stay pending.
 """
 _AHEAD: Final = 4
-"""The number of finished items that may wait for the reader, for each request that may be in flight.
+"""For each request that may be in flight, this many finished items may wait for the reader.
 
-While so many items wait, no new request is sent.
+While that many items wait, no new request is sent.
 """
 
 _WINDOW: Final = 1000
-"""The maximum number of items, in addition to those in flight, that were read and not yet given to the reader."""
+"""The maximum number of items that the lane reads ahead of the reader, in addition to the items in flight."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
 """A function that sends a body, and calls the given function with each failure that is retried."""
@@ -75,8 +75,9 @@ class LiveLane:
         engine: Sends chunks of requests in other processes, in place of *send* and *pace*.
         in_order: True returns the items in their order, from position *first*. About `_WINDOW` later items can wait
             for a slow item; then reading pauses.
-        max_failures: Takes the number of finished items. The run stops when more items have failed than it returns.
-        answer_type: An item fails if its answer does not fit this type; None for no type.
+        max_failures: Takes the number of finished items, and returns how many of them may have failed. The run stops
+            when more items have failed.
+        answer_type: An item fails if its answer does not fit this type. If None, every answer fits.
     """
 
     def __init__(

@@ -11,14 +11,16 @@ __all__ = ["Pace"]
 _FIRST: Final = 8
 _MOST: Final = 256
 _BURST_S: Final = 1.0
-"""Refusals within this many seconds after a cut are attributed to requests that were in flight at the cut."""
+"""A refusal within this many seconds after a cut does not halve the concurrency again.
+
+It probably belongs to a request that was in flight at the cut.
+"""
 _LEAST: Final = 0.25
 """After a cut, the ceiling assumes that the server accepted at least this share of the earlier concurrency."""
 _BELOW: Final = 0.95
 """After a cut, the concurrency grows quickly up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""The number of rounds in which the concurrency would grow by one above the ceiling; see `Pace.grow`.
-"""
+"""The first round above the ceiling adds one divided by this number to the concurrency; see `Pace.grow`."""
 
 
 class Pace:
@@ -63,8 +65,8 @@ class Pace:
     def cut(self) -> None:
         """Lower the concurrency after the server refused a request because there were too many.
 
-        The first refusal halves the concurrency. The new ceiling is the number of requests that the server accepted,
-        which follows from the number of refusals.
+        The first refusal halves the concurrency. The server is then assumed to accept the earlier concurrency minus the
+        number of refusals, but at least the share `_LEAST` of it. The new ceiling is `_BELOW` times that number.
         """
         if self._fixed:
             return

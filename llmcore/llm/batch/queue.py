@@ -53,11 +53,12 @@ class QueueLane:
         plan: Returns the calls for a body, one for each model to try. The queue uses the first.
         services: The services of the calls.
         in_order: True returns the items in input order, from position 0.
-        max_failures: Takes the number of finished items. The run stops when more items have failed than it returns.
+        max_failures: Takes the number of finished items, and returns how many of them may have failed. The run stops
+            when more items have failed.
         moves_tail: True if requests that the vendor has not executed in time are left to the lane `now`.
         drains: True cancels the existing batches and creates no new ones.
         report: Called with a sentence for each batch that is created or ends.
-        answer_type: Answers that do not fit this type fail; None for no type.
+        answer_type: An item fails if its answer does not fit this type. If None, every answer fits.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class QueueLane:
         self._answers: list[Answer] = []
         self._done: list[int] = []
         self._settled: dict[str, bytes] = {}
-        """The names and keys of requests with answers that are not stored yet."""
+        """The name of each request whose answer is not stored yet -> the key of the request."""
         self._buffered: set[bytes] = set()
         """The keys of requests that have finished but whose items are not stored yet."""
         self.due = 0
@@ -222,7 +223,7 @@ class QueueLane:
         return fresh, failed, count
 
     async def _fill(self) -> bool:
-        """Send the next chunk from the pool, the pending requests that are in no chunk.
+        """Send the next chunk. It takes its requests from the pool: the pending requests that are in no chunk.
 
         Return False if no request was sent and no item has finished.
         """
@@ -291,7 +292,7 @@ class QueueLane:
         return None if call is None or await self._find_cached(call, key, position) else call
 
     async def _find_cached(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """Finish the items of the request if the cache has its answer. Return whether the cache has it."""
+        """If the cache has the answer to the request, finish the items of the request. Return whether it has the answer."""
         if call.key is None or not call.reads:
             return False
         data = await arun(self._services.cache.lookup(call.key))
@@ -358,7 +359,7 @@ class QueueLane:
             self._errors[position] = error
 
     def _collect(self) -> None:
-        """Give the finished items that are next in order to the reader."""
+        """If items are returned in order, give the reader the finished items that are next."""
         if not self._in_order:
             return
         self._save()

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Booking"]
 
 _LIFETIME_S: Final = 32 * 86_400.0
-"""The lifetime of a reservation: a request waits up to a day in the queue, and the vendor stores results for up to 30 days."""
+"""The lifetime of a reservation, in seconds.
+
+A request waits up to a day in the queue, and the vendor stores its result for up to 30 days after that.
+"""
 
 
 class Booking:
@@ -116,7 +119,7 @@ class Booking:
         return reply
 
     async def refuse(self, name: str, error: LLMCoreError) -> None:
-        """Record a request that the vendor rejected, at no cost."""
+        """Record, at no cost, a request that failed with *error*: the vendor rejected it or did not execute it."""
         text = f"{error.code} {type(error).__name__}"
         await self._close(name, Outcome(cost=from_nano(0), error=text, tier=TIER))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunks"]
 
 _MOST_CREATIONS: Final = 8
-"""The run stops after this many consecutive temporary refusals, such as rate limits."""
+"""The run stops after this many attempts in a row to create a batch have failed, for example because of rate limits."""
 _CONFIRM_S: Final = 60.0
 """Seconds after which a batch that the vendor does not list counts as not created.
 
@@ -74,7 +74,7 @@ class Chunks:
         """The number of batches in a row that the vendor refused after their creation."""
         self._waits_for_room = False
         self._most_size: int | None = None
-        """The maximum size of a chunk after the vendor has rejected one; None for the vendor's limit."""
+        """The maximum size of a chunk after the vendor has rejected a chunk. If None, only the vendor's limit applies."""
         self._open = queue.list_open()
         self._vendors: dict[str, Vendor] = {}
 
@@ -94,7 +94,7 @@ class Chunks:
         return not self._is_over and time.monotonic() < self._paused_until
 
     def get_longest_pause(self) -> float:
-        """Return the maximum seconds to wait: then there is something to do even if no batch has ended."""
+        """Return the maximum seconds to wait. After that time there is something to do even if no batch has ended."""
         waits = [_MOST_PAUSE_S]
         if self.is_waiting:
             waits.append(self._paused_until - time.monotonic())
@@ -210,7 +210,7 @@ class Chunks:
         await self._return(chunk)
 
     async def _confirm(self, chunk: Chunk, vendor: Vendor) -> bool:
-        """Determine whether the batch of *chunk* was created."""
+        """Find out whether the batch of *chunk* was created. Return False if that cannot be decided yet."""
         asked_at = time.monotonic()
         found = await vendor.list_batches(chunk.created - _CLOCKS_S)
         if found is None:
@@ -255,7 +255,7 @@ class Chunks:
         return has_changed
 
     async def _advance(self, chunk: Chunk) -> bool:
-        # An earlier process settled all requests, but ended before it marked the chunk as done.
+        # If no request is left, an earlier process settled all of them, but ended before it marked the chunk as done.
         if not self._queue.has_requests(chunk):
             self._end(chunk)
             return True
@@ -284,7 +284,7 @@ class Chunks:
         return False if self.is_waiting else await self._create(chunk)
 
     async def _hurry(self, chunk: Chunk, batch: str, vendor: Vendor) -> bool:
-        """Cancel a batch if the lane drains, or if its time window nearly ends and the lane `now` takes the rest."""
+        """Cancel *batch* if the lane drains, or if the batch is near its end and the lane `now` takes the remaining requests."""
         if chunk.id in self._cancelled or not (
             self._drains or (self._moves_tail and time.time() >= _get_tail(chunk))
         ):
@@ -298,7 +298,7 @@ class Chunks:
         return True
 
     async def _handle_refusal(self, chunk: Chunk, status: BatchStatus) -> bool:
-        """Return the requests of a batch that the vendor rejected after its creation; the faulty requests fail."""
+        """Put the requests of a batch that the vendor rejected after its creation back into the pool. Faulty requests fail."""
         faults: dict[int, BatchFault] = {each.index: each for each in status.faults if each.index is not None}
         if any(each.is_temporary for each in status.faults):
             self._refusals += 1
@@ -334,7 +334,7 @@ class Chunks:
         return True
 
     async def _return(self, chunk: Chunk) -> None:
-        """Return the remaining requests of *chunk* to the pool, because the vendor did not execute them."""
+        """Put the remaining requests of *chunk* back into the pool, because the vendor did not execute them."""
         for each in reversed(self._queue.list_requests(chunk)):
             await self._settlement.give_back(each)
         self._end(chunk)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["ChunkWork", "OpenRequests", "Settlement"]
 
 _MOST_TRIES: Final = 4
-"""A request fails after this many batches in which the vendor did not execute it."""
+"""If the number of tries is limited, a request fails after this many batches in which the vendor did not execute it."""
 _MOST_LOOKS: Final = 4
-"""A request without a result counts as lost after its chunk was read this many times."""
+"""A request without a result counts as lost after the results of its batch were read this many times."""
 
 
 class ChunkWork(NamedTuple):
-    """The functions of the lane that the settlement calls."""
+    """Functions of the lane `queue`, which find the call of a request and record the outcome of a request."""
 
     find_call: Callable[[bytes], ChatCall | None]
     answer: Callable[[str, bytes, Reply, int], None]
@@ -106,7 +106,7 @@ class Settlement:
             await self.fail(each, result.error)
 
     async def _try_again(self, each: Queued) -> None:
-        """Put a request that was not executed back into the pool. After `_MOST_TRIES` batches, the request fails."""
+        """Put a request that was not executed back into the pool, or fail it if the tries are limited and used up."""
         self.has_retries = True
         if self._limits_tries and self._queue.count_try(each.key) >= _MOST_TRIES:
             await self.fail(
@@ -127,7 +127,7 @@ class Settlement:
         self._queue.remove_billed([each.name])
 
     async def fail(self, each: Queued, error: LLMCoreError) -> None:
-        """Fail a request that the vendor rejected."""
+        """Fail a request that the vendor rejected, or did not execute in any of its tries. The request costs nothing."""
         await self._booking.refuse(each.name, error)
         self._work.fail(each.key, error)
         self._queue.remove([each.name])
@@ -155,10 +155,10 @@ class OpenRequests(Mapping[str, ChatRequest]):
         return call.request
 
     def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError("the requests of a batch are only looked up")
+        raise NotImplementedError("requests can be looked up by name, but not listed or counted")
 
     def __len__(self) -> int:
-        raise NotImplementedError("the requests of a batch are only looked up")
+        raise NotImplementedError("requests can be looked up by name, but not listed or counted")
 
     def __contains__(self, name: Any) -> bool:
         return self._queue.find(name) is not None

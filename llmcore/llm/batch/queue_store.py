@@ -78,7 +78,7 @@ class QueueStore:
         """The time at which the run first used the queue, in seconds since 1970."""
 
     def make_name(self, chunk: int, number: int) -> str:
-        """Return the id of a request."""
+        """Return the id of the request at the position *number* of *chunk*."""
         return f"llmcore-{self.token}-{chunk}-{number}"
 
     def add(self, model: str, requests: list[tuple[bytes, int]], tokens: int) -> Chunk:
@@ -103,7 +103,7 @@ class QueueStore:
         return int(found)
 
     def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
-        """Record that the vendor has created the batch. Its size is the number of requests in the chunk now."""
+        """Record that the vendor has created *batch* from the requests that the chunk has now."""
         size = len(self.list_requests(chunk))
         self._execute(
             "UPDATE chunks SET state = 'created', batch = ?, expires = ?, size = ? WHERE id = ?",

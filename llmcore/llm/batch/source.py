@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["WAITING", "Source"]
 
 WAITING: Final = Prepared(-1, None, None)
-"""Returned if the source does not have the next item yet."""
+"""The value that `Source.read` returns if the source does not have the next item yet."""
 
 
 class Source:

@@ -22,9 +22,9 @@ _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
 """The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
 _FAILED: Final = frozenset({500, 503, 529})
-"""Statuses by which the vendor reports that the creation failed.
+"""HTTP statuses by which the vendor reports that it did not create the batch.
 
-After others, such as 504, the vendor may still create it.
+After another status, such as 504, the vendor may still create the batch.
 """
 
 
@@ -34,7 +34,7 @@ class Unconfirmed(Exception):
     def __init__(self, *, is_answered: bool) -> None:
         super().__init__()
         self.is_answered = is_answered
-        """True if the vendor answered with an error, and so no longer works on the request."""
+        """True if the vendor answered with one of the statuses in `_FAILED`, so it no longer works on the request."""
 
 
 class Vendor:
@@ -118,5 +118,5 @@ class Vendor:
 
 
 def has_queue(backend: Backend) -> bool:
-    """Return whether the provider of *backend* answers batches."""
+    """Return whether the provider of *backend* has a queue for batches."""
     return backend.find_ability("submit") is not None

@@ -45,9 +45,10 @@ def count_tokens(backend: Backend, model: str, text: str) -> TokenCount | None:
 
 
 def bound_tokens(backend: Backend, model: str, text: str, *, exact: bool) -> int:
-    """Return an upper bound of the tokens of *text*: its bytes, because a token has at least one byte.
+    """Return an upper bound of the number of tokens in *text*.
 
-    With *exact*, return the provider's count instead if this count is exact.
+    Every token takes at least one byte, so the size of the text in bytes is an upper bound. With *exact*, the result is
+    the provider's count if that count is exact.
     """
     count = count_tokens(backend, model, text) if exact else None
     return int(count) if count is not None and count.exact else len(text.encode())

@@ -16,7 +16,7 @@ class EmbeddingCall(Call, kw_only=True):
 
     request: EmbeddingRequest
     keys: tuple[str, ...] = ()
-    """The cache key of each text; empty without a cache.
+    """The cache key of each text; empty if the call does not use the cache.
 
     `key` is the key of the whole request, for single-flight and leases.
     """
@@ -25,7 +25,7 @@ class EmbeddingCall(Call, kw_only=True):
     model_path: tuple[str, ...] | None = None
     """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
-    """The caller's timeout in seconds; None if [retry] decides."""
+    """The caller's timeout in seconds. None means the `deadline` of [retry]."""
 
 
 def get_facts(call: EmbeddingCall) -> CallFacts:

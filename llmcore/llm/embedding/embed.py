@@ -42,7 +42,7 @@ class TextsCall(msgspec.Struct, kw_only=True):
     request: EmbeddingRequest
     """All texts. A repeated text is requested only once."""
     keys: dict[str, str]
-    """The cache key of each text; empty without a cache."""
+    """The cache key of each text; empty if the call does not use the cache."""
     deadline: Deadline
     reads: bool = True
     ttl: float | None = None
@@ -173,7 +173,7 @@ def _separate(texts: Sequence[str], result: Embeddings) -> dict[str, Embeddings]
 def _merge(call: TextsCall, found: dict[str, Embeddings], results: Sequence[Embeddings]) -> Embeddings:
     """Return the vectors in the order of the texts.
 
-    A repeated text counts as cached from its second occurrence on.
+    If a text occurs several times, all occurrences except the first count as cached.
     """
     seen: set[str] = set()
     cached: list[bool] = []

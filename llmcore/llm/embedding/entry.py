@@ -32,8 +32,8 @@ _decoder = msgspec.msgpack.Decoder(_Entry)
 def pack(key: str, vectors: Sequence[Sequence[float]], model: str, cost: Decimal | None) -> bytes:
     """Return *vectors* as a cache entry.
 
-    The entry contains its key. An entry under a wrong key is therefore detected. Numbers are stored with 4 bytes if
-    no number loses precision, otherwise with 8. Most servers compute with 4 bytes.
+    The entry contains its key. An entry under a wrong key is therefore detected. Most servers compute with numbers of
+    4 bytes. So the numbers are stored with 4 bytes if none of them loses precision, otherwise with 8.
     """
     packed = [_pack_vector(vector, "f") for vector in vectors]
     width = 4

@@ -14,9 +14,7 @@ __all__ = ["read"]
 _INFO_BYTES: Final = 34
 _LONGEST_HEAD: Final = 16
 _LOOKED_AT: Final = 256 * 1024
-"""The number of bytes at the end in which to search for the last frame, if the file does not declare the maximum frame
-size.
-"""
+"""If the file does not declare the maximum frame size, the last frame is searched for in this many bytes at the end."""
 
 
 def read(audio: bytes) -> AudioInfo:

@@ -74,7 +74,8 @@ def read_frame_count(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int |
 def make_length_frame(sound: bytes) -> bytes:
     """Return a header frame with the length of *sound*, a sequence of frames.
 
-    Without this frame, players guess the length.
+    Without this frame, players guess the length. The result is empty if *sound* has no frame, or if no frame size has
+    room for the header.
     """
     first, count, sizes = read_mp3_frame(sound, 0), 0, set()
     for _, frame in _iterate_mp3_frames(sound):
@@ -145,7 +146,7 @@ def _iterate_mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
 
 
 def read_adts(audio: bytes) -> AudioInfo:
-    """Return the sample rate, channels and duration of ADTS. All three are None for AAC in an MP4 container.
+    """Return the sample rate, channels and duration of ADTS. All three are None for AAC in an MP4 or ADIF container.
 
     Raises:
         NotAudio: The file has no frame, or a frame is truncated.

@@ -13,7 +13,7 @@ class AudioInfo(NamedTuple):
     """The properties of a complete audio file."""
 
     audio: bytes
-    """The file, with a corrected length in its header."""
+    """The file. The header of a WAV of unknown length was given the real length; an incomplete last sample was dropped."""
     sample_rate_hz: int | None
     channels: int | None
     duration_s: float | None

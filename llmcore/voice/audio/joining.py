@@ -22,7 +22,7 @@ _LAST_TAG: Final = 128
 
 
 class Body:
-    """Filter the bytes of one piece for the joined file. This class keeps all bytes."""
+    """Filters the bytes of one piece for the joined file. This base class passes all bytes through unchanged."""
 
     def feed(self, data: bytes) -> bytes:
         """Add the next bytes; return the bytes for the joined file."""
@@ -132,7 +132,7 @@ class FrameBody(Body):
         return b"".join(parts)
 
     def _is_count_frame(self, at: int) -> bool:
-        """Return whether the frame at *at* is the first frame of an MP3 and a header frame."""
+        """Return whether the frame at *at* is a header frame, which only the first frame of an MP3 can be."""
         first, self._begun = not self._begun and self._tags, True
         frame = read_mp3_frame(self._held, at) if first else None
         return frame is not None and frames.read_frame_count(self._held, at, frame) is not None
