@@ -1,8 +1,8 @@
 """Detect whether an unsynced data file may be damaged, because the machine crashed after the last write.
 
 The kernel still writes the data of a killed process. But if the power fails, data that the kernel has not written yet is
-lost. A small file next to the data file, the mark, contains the identifier of the boot in which the data was last
-written, and whether that write was synced to the disk.
+lost. The mark is a small file next to the data file. It contains the identifier of the boot in which the data was last
+written, and says whether that write was synced to the disk.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CrashMark:
         _flock(self._fd, exclusive=False, wait=True)
 
     def is_trusted(self) -> bool:
-        """Return True if the data was synced at the last close, or if the last write was during this boot."""
+        """Return True if the mark is new, the data was synced at the last close, or the last write was during this boot."""
         state, boot = self._read()
         return state in ("", "clean") or boot == self._boot
 

@@ -1,9 +1,10 @@
 """Eviction of a file cache: first expired entries, then the least used entries, by recency or frequency.
 
-A clock hand walks through the slots, one window of entries at a time. In each window, the entries with the lowest
-rank are deleted. Small entries that survive are rewritten next to each other, because LMDB merges only nearly empty
-pages. The ages of neighbouring slots are random (see `file_cache`), so the lowest ranks of a window are among the
-lowest of all, and no index is needed. An index would make a write a third slower, or add a lookup to every read.
+A clock hand walks through the slots (the keys in LMDB), one window of entries at a time. In each window, the entries
+with the lowest rank are deleted. Small entries that survive are rewritten next to each other, because LMDB merges
+only nearly empty pages. The ages of neighbouring slots are random (see `file_cache`), so the lowest ranks of a window
+are among the lowest of all, and no index is needed. An index would make a write a third slower, or add a lookup to
+every read.
 
 `lru` ranks by the last use: the time of writing, or the time that `uses` recorded. `lfu` ranks by the count
 in `uses`, which decays with time, and then by the last use.
@@ -51,8 +52,8 @@ class Evictor:
     """Keep one store below *max_size* bytes.
 
     Each process leaves an eighth of the space free, or a third in a small file. The free space is needed because
-    several processes write at the same time, each checks the size only now and then, and LMDB writes new pages before
-    it frees old ones.
+    several processes write at the same time, and each process checks the size only now and then. LMDB also writes new
+    pages before it frees old ones.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ bits to the highest::
 
 The records are neither checked nor locked. If a record is lost, damaged or overwritten by the record of
 another entry, the entry loses its rank in the eviction, but never its value. While the cache is less than
-half full, no entry will be evicted soon, and the last use is not recorded.
+half full, no entry will be evicted soon, so the last use is not recorded for `lru`.
 """
 
 from __future__ import annotations

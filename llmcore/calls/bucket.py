@@ -64,7 +64,7 @@ class Bucket:
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
     def find_ready_time_behind(self, units: float, now: float) -> float:
-        """Return the time from which *units* can be taken after all waiting requests."""
+        """Return the time at which *units* become available, if all waiting requests go first."""
         ready = self.find_ready_time(units)
         return (
             ready if not self.ahead else max(ready, ready - self.full_at + now) + self.ahead * self.interval

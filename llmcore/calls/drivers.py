@@ -1,8 +1,8 @@
-"""A driver runs a call: sync or async, with or without pieces for a caller.
+"""A driver runs a call: `run` and `arun` return its result, `iterate` and `aiterate` yield its pieces.
 
-It runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
-exception. After the throw, the driver drops its own reference to the exception. Otherwise the driver's frame and the
-exception's traceback would keep each other alive.
+A driver runs each step that the call yields. It sends the step's result into the call, or throws the step's
+exception. After the throw, the driver drops its own reference to the exception. Otherwise, the frame of the driver and
+the traceback of the exception would keep each other alive.
 
 A step can complete although its task was cancelled (`Interrupted`). The driver then sends the result into the call
 first, and throws the cancellation at the next yield of the call.

@@ -1,10 +1,10 @@
 """The rate limit of a provider or model: requests and tokens per minute, and concurrent calls.
 
-Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its units from the
-buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w
-seconds, calls take at most `rate * w` units plus a burst. The burst is what the rate allows in one second, but at least
-one request. The clock is monotonic. `Limits` counts only the calls of this process; `shared_limits` counts the calls of all
-processes.
+Each rule has a token bucket (GCRA) for requests, and another token bucket for the model's tokens. A call takes its
+units from the buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded.
+In any window of w seconds, calls take at most `rate * w` units plus a burst. The burst is the number of units that
+the rate allows in one second, but at least one unit. The clock is monotonic. `Limits` counts only the calls of this
+process; `shared_limits` counts the calls of all processes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ __all__ = ["NEVER", "Capacity", "ModelQueue", "Permit", "ProviderQueue"]
 NEVER: Final = float("inf")
 
 _LONGEST_RESET_S: Final = 86_400.0
-"""Upper bound for the reset time that a server reports."""
+"""Seconds. If a server reports a longer reset time, this time is used instead."""
 
 _SOONER_S: Final = 1e-6
 """Seconds. A waiting call is woken, to wait for an earlier time, only if it gains more than this.
@@ -60,7 +60,7 @@ class Capacity:
         return at
 
     def find_ready_time_behind(self, tokens: int, now: float) -> float:
-        """Return the time from which the rates allow a request of *tokens*, after all waiting requests."""
+        """Return the time at which the rates allow a request of *tokens*, if all waiting requests go first."""
         return max(
             (
                 bucket.find_ready_time_behind(tokens if bucket.of_tokens else 1, now)

@@ -4,8 +4,8 @@ Each call asks the store for a permit. The store counts by its own clock, keeps 
 when to ask again. A thread returns the permits of calls that have ended, and renews the permits of calls in progress. The
 slots of a killed process become free when their lease ends.
 
-If the store does not answer, each process uses its share of the rates: the limit of a provider, divided by the last
-reported number of processes that use the provider. No call fails because the store does not answer.
+If the store does not answer, each process uses its share of the rates. The share is the limit of a provider, divided
+by the number of processes that used the provider at the last report. No call fails because the store does not answer.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class CacheProvider(Protocol):
                 stays until it is evicted.
 
         Raises:
-            CacheError: The value was not stored. If the value is too large, delete an older value of the key, name
-                the size in the message, and do not raise `CacheUnavailable`, because the host would stop using the
+            CacheError: The value was not stored. If the value is too large, delete an older value of the key, and name
+                the size in the message. Do not raise `CacheUnavailable` then, because the host would stop using the
                 backend for a while.
         """
         ...
@@ -166,7 +166,7 @@ class CacheChanges(Protocol):
 
 @runtime_checkable
 class CacheDiagnosis(Protocol):
-    """Report the abilities that the backend does not have in full, for `llmcore doctor` and `llmcore cache stats`."""
+    """Report which methods do not keep their contract, for `llmcore doctor` and `llmcore cache stats`."""
 
     def unavailable(self) -> Mapping[str, str]:
         """Return one line with the reason for each method that fails or guarantees less than its contract.

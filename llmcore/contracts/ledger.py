@@ -57,13 +57,19 @@ class LedgerProvider(Protocol):
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """Open a row that reserves the maximum cost, or return the first limit that the maximum would exceed.
 
-        In one transaction: create missing counters of `request.limits` from the rows of their periods, compare the
-        counters with the limits, insert the row, and add the maximum to `reserved` of every counter that covers the
-        request, including counters that only other processes use. If an open row with `request.key` exists, return
-        that row and reserve nothing. The row belongs to this process: until the row is settled, `recover` must be
-        able to tell whether this process is alive. If `request.charge.owner` is set, the row belongs to that owner
-        instead: the row stays open after the end of this process, and counts as lost once
-        `llmcore.support.ledger_owners.is_past` returns True. Readers find this owner in `LedgerRow.owner`.
+        Do the following in one transaction:
+
+        1. Create the missing counters of `request.limits` from the rows of their periods.
+        2. Compare the counters with the limits.
+        3. Insert the row, and add the maximum to `reserved` of every counter that covers the request. This includes
+           counters that only other processes use.
+
+        If an open row with `request.key` exists, return that row and reserve nothing.
+
+        The row belongs to this process: until the row is settled, `recover` must be able to tell whether this process is
+        alive. If `request.charge.owner` is set, the row belongs to that owner instead. It then stays open after the end
+        of this process, and counts as lost once `llmcore.support.ledger_owners.is_past` returns True. Readers find the
+        owner in `LedgerRow.owner`.
         """
         ...
 
@@ -158,7 +164,7 @@ class LedgerBuffer(Protocol):
     """Keep rows in this process for a moment, and write them together."""
 
     def flush(self, timeout_s: float) -> None:
-        """Write the rows, and give back to the budgets what this process has reserved for future requests.
+        """Write the rows. Return the amounts that this process has reserved for future requests to the budgets.
 
         The host calls this method when Python ends; `close` does the same.
         """
@@ -172,8 +178,8 @@ class LedgerImport(Protocol):
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """Add `counter.spent` to the counter with the same scope and period. Create a missing counter.
 
-        No row and no sum of the other ledger accounts for this amount. A second call with the same *batch* changes
-        nothing and returns False.
+        The other ledger has no rows and no sums for this amount, so the host cannot copy them. A second call with the
+        same *batch* changes nothing and returns False.
         """
         ...
 
@@ -233,9 +239,11 @@ class LedgerRuns(Protocol):
     ) -> Sequence[ItemState] | None:
         """Claim the items *keys* in one transaction, and return their states in the same order.
 
-        The state of an item is "mine" if *claim* has the item, perhaps since an earlier call, "busy" if another claim
-        of a living process has the item, and "done" if the item has an answer. The result is None if the run is not
-        open.
+        Return None if the run is not open. The state of an item is one of:
+
+        - "mine": *claim* has the item, perhaps since an earlier call.
+        - "busy": another claim of a living process has the item.
+        - "done": the item has an answer.
         """
         ...
 

@@ -3,8 +3,8 @@
 Some settings have the same name at every provider: `model`; `format`, an `AudioFormat` or the vendor's name of a
 format; `speed`, where 1.0 is normal; `language`, as BCP 47; `seed`.
 
-A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the host passes this document, from
-`<speak` on.
+A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it. The host then passes only this document,
+which begins with `<speak`.
 
 The host passes further settings, but only to a provider that implements `VoiceOffline`. These settings do not change
 the words that are spoken:

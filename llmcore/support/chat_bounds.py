@@ -25,7 +25,7 @@ def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
     """Return the maximum number of tokens of one answer; None if there is no limit.
 
     If several parameters set a limit, return the largest limit, because each server reads a different parameter. A
-    value that is not a positive whole number means "no limit", as -1 does on some servers.
+    fraction is rounded up. A value that is not a positive number means "no limit", as -1 does on some servers.
     """
     most = 0
     for name in OUTPUT_LIMITS:

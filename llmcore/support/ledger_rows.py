@@ -74,8 +74,10 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     until: float = math.inf
     """The end of the matching times, exclusive, in seconds since 1970."""
     filters: Mapping[str, str] = {}
-    """The value that a row must have, by name: `kind`, `provider`, `model` (with or without its provider), `user` (empty text
-    for none), `key` (the user is an API key of this name), `tag` (empty text for no tags) or `error`.
+    """The value that a row must have, by name: `kind`, `provider`, `model`, `user`, `key`, `tag` or `error`.
+
+    The value of `model` may be written with or without the provider. An empty `user` means rows without a user, and an
+    empty `tag` means rows without tags. `key` means rows whose user is the API key of that name.
     """
     states: tuple[str, ...] | None = None
     """The states of the matching rows; None for all states."""

@@ -1,4 +1,4 @@
-"""The sums that remain of pruned rows.
+"""The sums that replace pruned rows.
 
 `LedgerProvider.prune` replaces the rows of each period by sums: one row for each combination of SUM_KEYS. A sum is a
 `LedgerRow` whose `attempt` is SUM_ATTEMPT. Its `at` is the start of the period, and its `call` holds the period

@@ -106,7 +106,7 @@ class ScopeReport(msgspec.Struct, frozen=True):
     held: tuple[str, ...] = ()
     """The ids of the calls that have a slot of this scope."""
     debts_s: tuple[float, float] = (0.0, 0.0)
-    """Lower bounds of the debts of requests and of tokens, in seconds, as the process knows them.
+    """The least debts of requests and of tokens, in seconds, that the process knows.
 
     The store raises its debts to these bounds, because it may have lost the debts in a restart.
     """

@@ -16,9 +16,9 @@ from llmcore.threads import start_thread
 __all__ = ["LookUpTimeout", "connect", "look_up"]
 
 _KEPT_S: Final = 5.0
-"""Seconds for which a result is used.
+"""Seconds for which the addresses of a look-up are used again.
 
-If a slow look-up exceeds the timeout, the caller's next attempt finds its result.
+If a slow look-up exceeds the timeout of a call, the next attempt of the caller finds these addresses.
 """
 
 _lock = forks.lock()

@@ -34,7 +34,7 @@ _FEWEST_ROWS: Final = 20_000
 """If the ledger has fewer rows than this since the start of a report, the report reads the rows, not stored sums."""
 _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
-"""The seconds between the end of a day and the time when its sums may be stored."""
+"""The sums of a day are stored at the earliest this many seconds after the day has ended."""
 _MEASURED: Final = frozenset({"total", "day", "week", "month", *LATENCY_COLUMNS})
 """The dimensions and filters for which percentiles can be computed from stored latencies."""
 _SELECT_DAY: Final = "SELECT rows FROM days WHERE shape = ? AND start = ? AND finish = ?"

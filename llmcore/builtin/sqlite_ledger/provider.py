@@ -206,7 +206,7 @@ class SqliteLedger(Runs):
 
         Raises:
             LedgerUnavailable: See `LedgerKeys.read_keys`. The error is also raised if the file was deleted while it was
-                open. A gateway would take a ledger without keys as permission to serve everybody.
+                open. An empty list would make a gateway serve clients without a key.
         """
         if not self.database.is_open:
             return self._read(keys.read_keys, timeout_s, [])

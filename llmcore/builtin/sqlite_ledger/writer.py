@@ -164,8 +164,8 @@ class Writer:
         """Commit all queued work.
 
         Return False if another process holds the lock and *wait* is False. With *own*, return when this job is done, even
-        if other jobs still wait for the lock: a waiting thread commits its own job, and a separate thread commits the
-        jobs of waiting tasks.
+        if other jobs still wait for the lock. Each waiting thread commits its own job, and a separate thread commits
+        the jobs of waiting tasks.
         """
         self._committing = True
         try:

@@ -1,4 +1,4 @@
-"""Bound the look-up of host names in blocking clients of httpx and httpx2, which have no timeout for it."""
+"""Bound the look-up of host names in blocking clients of httpx and httpx2, which do not limit its time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["bound_look_ups"]
 T = TypeVar("T")
 
 _FAIR_S: Final = 2.0
-"""Seconds that each of several addresses gets at least, if they are left."""
+"""The minimum seconds for the connection to one of several addresses, or the time that is left if it is shorter."""
 
 
 def bound_look_ups(transport: T) -> T:
-    """Make the `HTTPTransport` *transport* look host names up within the timeout "connect"; return it.
+    """Make *transport*, an `HTTPTransport`, look host names up within the timeout "connect". Return *transport*.
 
     The timeout then holds for the look-up and all addresses of the host together. `HTTPTransport` has no parameter for a
     network backend, so this function replaces the backend of its connection pool, which httpcore calls to connect.
     """
     pool: Any = getattr(transport, "_pool", None)
     inner = getattr(pool, "_network_backend", None)
-    if inner is not None:  # another version of httpx may have other names, and works as before
+    if inner is not None:  # another version of httpx may have other names: then leave it unchanged
         httpcore = sys.modules[type(pool).__module__.partition(".")[0]]
         pool._network_backend = _NetworkBackend(inner, httpcore)  # noqa: SLF001 - see above
     return transport
@@ -82,5 +82,5 @@ class _NetworkBackend:
 
 
 def _format_address(address: tuple[Any, ...]) -> str:
-    """Return the numbers of *address*, with the scope of a link-local IPv6 address."""
+    """Return *address* as numeric text. A link-local IPv6 address includes its scope."""
     return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
