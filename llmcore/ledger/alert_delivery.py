@@ -19,7 +19,7 @@ from llmcore.types import AlertEvent
 __all__ = ["AlertDelivery", "Delivery", "list_receivers"]
 
 _TIMEOUT_S: Final = 10.0
-"""Timeout of a webhook, of each step of an e-mail, and of a command."""
+"""The timeout in seconds of a webhook, of each step of an e-mail, and of a command."""
 _RECEIVERS: Final = ("alert_url", "alert_slack_url", "alert_email", "alert_command")
 """The keys of a budget that name a receiver."""
 
@@ -45,7 +45,7 @@ class AlertDelivery:
 
     Args:
         observers: The configured observers. Those without `on_alert` receive no alerts.
-        get_smtp: Returns [smtp].
+        get_smtp: Returns the options of the section [smtp].
         queue: Runs the deliveries that may take seconds.
     """
 
@@ -113,8 +113,8 @@ def _try(event: AlertEvent, receiver: str, act: Callable[..., Any], *args: Any) 
 
 
 def _explain(error: BaseException) -> str:
-    # Our own errors name a variable. Other errors are logged only with their type and status, because their text may
-    # contain the URL, and the URL may contain a secret.
+    # A `ConfigError` names the variable of a secret, but not the secret, so its text can be logged. Of other errors,
+    # only the type and the status are logged: their text may contain the URL, and the URL may contain a secret.
     if isinstance(error, ConfigError):
         return error.message
     statuses = (getattr(error, name, None) for name in ("code", "smtp_code", "returncode"))

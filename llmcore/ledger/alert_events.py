@@ -23,7 +23,7 @@ def make_event(budget: Budget, counter: Counter, fraction: float | None = None, 
     Args:
         budget: The budget.
         counter: The counter of the budget in the current period.
-        fraction: The fraction of `alert_at` that was reached; if None, it is computed from the spent amount and the limit.
+        fraction: The fraction in `alert_at` that was reached. If None, it is computed from the spent amount and the limit.
         **more: Further fields of `AlertEvent`.
     """
     limit = to_integer(budget.limit, budget.unit)

@@ -28,8 +28,8 @@ def send_mail(options: SmtpOptions, recipients: Sequence[str], event: AlertEvent
     """Send *event* to *recipients*.
 
     Args:
-        options: [smtp].
-        recipients: Addresses.
+        options: The options of the section [smtp].
+        recipients: E-mail addresses.
         event: The alert.
         timeout_s: Seconds for the connection and for each answer of the server.
 

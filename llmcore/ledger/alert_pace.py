@@ -30,11 +30,11 @@ _DAY_S: Final = 86400
 _DAYS: Final = 14
 """The number of days with which today is compared."""
 _FEWEST_DAYS: Final = 3
-"""The minimum number of days since the first cost. With fewer days, no spending counts as unusual."""
+"""The minimum number of days since the first cost. Before that, no alert is sent, because the average is not yet usual."""
 _TIMEOUT_S: Final = 2.0
 """The timeout in seconds of each ledger operation.
 
-A check needs one or two, and a program that ends waits for all checks.
+A check needs one or two operations. The timeout is short, because a program that ends waits for all checks.
 """
 
 
@@ -48,7 +48,7 @@ class _State:
     def __init__(self, day: int) -> None:
         self.day = day
         self.threshold = -math.inf
-        """`Counter.spent` above which the ledger is read again."""
+        """The ledger is read again when `Counter.spent` exceeds this value."""
 
 
 class PaceWatch:
@@ -185,7 +185,7 @@ def _get_amount(row: ReportRow, unit: str) -> int:
 
 
 def _compute_usual(amounts: dict[int, int], day: int) -> int | None:
-    """Return the rounded average amount of the days before *day*; None if these days are too few or cost nothing."""
+    """Return the average amount of the days before *day*, rounded. Return None if these days are too few or cost nothing."""
     before = {each: amount for each, amount in amounts.items() if each < day and amount}
     if not before or day - min(before) < _FEWEST_DAYS:
         return None

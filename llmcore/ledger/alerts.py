@@ -60,7 +60,7 @@ class Alerts:
         budgets: The configured budgets.
         observers: The configured observers. Those without `on_alert` receive no alerts.
         operations: The ledger.
-        get_smtp: Returns [smtp].
+        get_smtp: Returns the options of the section [smtp].
         clock: Returns seconds since 1970.
         after: A function that is called after a thread has used the ledger.
     """

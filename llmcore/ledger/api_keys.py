@@ -67,7 +67,7 @@ class ApiKeys(ProcessBound):
         """
         if not _NAME.fullmatch(name):
             raise LedgerError(
-                f"a key's name must be 1 to 64 letters, digits, or one of `. _ @ -`, got {name!r}",
+                f"a key's name must be 1 to 64 letters, digits or `. _ @ -`, the first a letter or digit, got {name!r}",
                 expected="a name such as `alice` or `team-search`",
             )
         if requests_per_minute is not None and requests_per_minute < 1:
@@ -112,7 +112,7 @@ class ApiKeys(ProcessBound):
             near = get_close_matches(name, keys, n=1)
             raise LedgerError(
                 f"there is no key `{name}`",
-                expected=f"one of {', '.join(sorted(keys))}" if keys else "the name of a key; there is none",
+                expected=f"one of {', '.join(sorted(keys))}" if keys else "a key, but this ledger has none",
                 suggestion=near[0] if near else None,
                 fix=f"llmcore keys revoke {near[0]}" if near else "llmcore keys list",
             )

@@ -16,7 +16,9 @@ __all__ = ["find_deferred", "find_settled", "make_request", "make_unbooked"]
 
 
 def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Reservation]:
-    """Return the open reservations of the run *name* by call id, from *since* (seconds since 1970) on.
+    """Return the reservations of the run *name* that are still open: call id -> reservation.
+
+    Reservations from before *since*, in seconds since 1970, are left out.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -27,9 +29,9 @@ def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Rese
 
 
 def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
-    """Return the call ids of the settled rows with *tag*, from *since* (seconds since 1970) on.
+    """Return the call ids of the settled rows with *tag*. Rows from before *since* are left out.
 
-    Before that, import the rows that wait in the file next to the ledger; see `Spool`.
+    Rows that still wait in the file next to the ledger are imported first; see `Spool`. *since* is in seconds since 1970.
 
     Raises:
         LedgerError: The ledger cannot be read or written.
@@ -40,7 +42,7 @@ def find_settled(spending: Spending, tag: str, since: float) -> set[str]:
 
 
 def make_unbooked(charge: Charge, at: float) -> Reservation:
-    """Return the reservation of a request that was sent at *at* without a row.
+    """Return the reservation of a request that was sent at the time *at*, although the ledger has no row for it.
 
     Settling the reservation writes the row of the request to the file next to the ledger; see `Spool`.
     """
@@ -50,7 +52,7 @@ def make_unbooked(charge: Charge, at: float) -> Reservation:
 
 
 def make_request(row: LedgerRow) -> ReserveRequest:
-    """Return the request that opened *row*. The owner of *row* is the run of a batch, not a process."""
+    """Return the `ReserveRequest` that opened *row*. The owner of *row* is the run of a batch, not a process."""
     owner = row.owner or ""
     charge = Charge(
         kind=row.kind,

@@ -17,7 +17,7 @@ from llmcore.threads import start_thread
 __all__ = ["LateSettlements", "Settle"]
 
 Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
-"""Records the outcomes in one transaction, within the seconds passed.
+"""Records the outcomes in one transaction. The second argument is the timeout in seconds.
 
 Returns the error if the ledger cannot be written.
 """
@@ -61,7 +61,7 @@ class LateSettlements:
         return bool(self._waiting)
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle in the thread. If the system cannot start a thread, settle in this one within `INLINE_TIMEOUT_S`.
+        """Settle in a thread. If the system cannot start a thread, settle in the caller's within `INLINE_TIMEOUT_S`.
 
         After `close`, do nothing.
         """

@@ -18,13 +18,14 @@ __all__ = [
 ]
 
 LOCK_TIMEOUT_S: Final = 10.0
-"""The longest time to wait for locks of other processes."""
+"""The maximum seconds to wait for locks of other processes."""
 INLINE_TIMEOUT_S: Final = 1.0
-"""The timeout for work that runs in the caller's thread because no thread could be started."""
+"""The timeout in seconds for work that runs in the caller's thread because no thread could be started."""
 DEFAULT_TIMEOUT_S: Final = 0.7
-"""Seconds to wait for the ledger before a call that continues without it.
+"""Seconds that a call waits for its row in the ledger. After them, the call continues without a row.
 
-With `SETTLE_TIMEOUT_S`, the ledger delays a call by less than a second.
+Together with `SETTLE_TIMEOUT_S`, the ledger delays such a call by less than a second. A call under a budget that refuses
+calls waits for `LOCK_TIMEOUT_S` instead, because it cannot continue without a row.
 """
 SETTLE_TIMEOUT_S: Final = 0.05
 """Seconds to wait for the ledger before a call returns its answer.

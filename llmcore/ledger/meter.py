@@ -1,4 +1,4 @@
-"""Totals of the usage and cost of this process's calls."""
+"""Totals of the usage and cost of the calls of one Core, kept in memory."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ class Migrated(NamedTuple):
     rows: int
     keys: int
     budgets: int
-    """Budgets of *target* whose counters were raised by an amount that no row and no sum of *source* accounts for."""
+    """The number of budgets whose counters were raised by an amount that no row and no sum of the source accounts for."""
     deferred: int = 0
-    """Open requests of vendors' batches. They were moved, so only *target* can settle them."""
+    """The number of open requests of vendors' batches. They were moved, so only the target can settle them."""
 
 
 def migrate(source: Operations, target: Operations) -> Migrated:
@@ -65,7 +65,7 @@ def migrate(source: Operations, target: Operations) -> Migrated:
 
 
 def _move_deferred(source: Operations, target: Operations) -> int:
-    """Move the open rows that a later process settles. Return their number.
+    """Move the open rows of vendors' batches, which a later process settles. Return the number of moved rows.
 
     Raises:
         LedgerError: Other rows are open: a process is using *source*.
@@ -94,9 +94,9 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
     pruned = PrunedRows(source.run("read_pruned", LOCK_TIMEOUT_S), claim.is_new)
     known: Counter[int] = Counter()
     replaced: dict[int, list[LedgerRow]] = {}
-    """Rows of *target* from periods that were pruned in *source*, by identity.
+    """Rows of *target* from periods that were pruned in *source*, by the result of `_identify`.
 
-    Sums of *source* include such a row if *source* has deleted it.
+    If *source* has deleted such a row, a sum of *source* includes it.
     """
     for row in target.run("iterate_rows", query, LOCK_TIMEOUT_S):
         if row.attempt == SUM_ATTEMPT:
@@ -124,7 +124,7 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
 
 
 def _identify(row: LedgerRow) -> int:
-    """Return a hash of the fields that stay equal in a copy, and when a lost row gets its outcome."""
+    """Return a hash of the fields that a copy has in common with its row, and that an outcome does not change."""
     return hash((row.at, row.call, row.attempt, row.kind, row.provider, row.model, row.count))
 
 

@@ -1,4 +1,4 @@
-"""Call the operations of a ledger as steps, whether its author wrote the sync or the async variant of each."""
+"""Call the operations of a ledger as steps, even if the ledger has only their sync or only their async variants."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ GROUPS: Final = (
 """The dimensions of a report."""
 
 _AHEAD_S: Final = 366 * 86400
-"""The seconds from now for which a report computes offsets from UTC.
+"""How far into the future, in seconds, a report computes the offsets from UTC.
 
-A clock that was wrong may have dated rows in the future.
+The ledger may have rows with a future time, which a wrong clock has written.
 """
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 Filters = Mapping[str, str | None]

@@ -24,5 +24,5 @@ class Quote(Protocol):
         ...
 
     def find_fix(self, left: Decimal) -> str | None:
-        """Return a fix that lowers the maximum cost of the call to *left* USD; None if there is none."""
+        """Return a fix, such as a lower `max_tokens`, with which the call costs at most *left* USD; None without one."""
         ...

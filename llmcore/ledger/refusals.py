@@ -1,7 +1,7 @@
-"""The errors of calls that a budget refuses.
+"""The errors of calls that a budget refuses, and of a ledger that cannot be used.
 
-Each error names the line that configures the budget, the end of the period, and the spent amount. No fix raises a limit:
-otherwise a program that applies fixes would spend more than its budget.
+The error of an exceeded budget names the line that configures the budget, the end of the period, and the spent amount.
+No fix raises a limit: otherwise a program that applies fixes would spend more than its budget.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def make_unusable_error(reason: str, location: str, ledger: LedgerSettings, verb
 def set_place(error: E, budget: Budget) -> E:
     """Set the place of *error* to the line that configures the limit of *budget*, and return *error*.
 
-    If there is no other fix, the fix is the line that lets *budget* allow calls with an unknown cost.
+    If *error* has no fix yet, the fix sets `unknown_price = "allow"`, with which *budget* allows calls of unknown cost.
     """
     place = budget.place
     if place is not None and error.where is None:

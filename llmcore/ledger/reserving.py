@@ -35,7 +35,7 @@ __all__ = ["Reserver"]
 MAX_WAIT_S: Final = 10.0
 """Maximum seconds to wait for other calls to release reservations.
 
-A caller may itself hold the reservation that it waits for.
+Without a maximum, a caller that itself holds the reservation would wait for ever.
 """
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
@@ -53,7 +53,7 @@ class Reserver:
         self.renew_keys()
 
     def renew_keys(self) -> None:
-        """Begin a new series of keys, which no other process has."""
+        """Begin a new series of keys that no other process uses."""
         self._prefix, self._numbers = os.urandom(8).hex(), itertools.count(1)
 
     def open_row(
@@ -69,7 +69,8 @@ class Reserver:
     ) -> Generator[Step, Any, Sequence[Counter]]:
         """Open the row of *reservation*. Return the counters of the budgets that count the request.
 
-        *left* returns the seconds until the call's deadline. With *waits*, wait until other calls release reservations.
+        *left* returns the seconds until the call's deadline. If *waits* is true and a budget is full of reservations, wait
+        until other calls release them.
 
         Raises:
             BudgetExceeded: A budget has less left than the maximum cost.
@@ -124,7 +125,10 @@ class Reserver:
             raise make_exceeded_error(self._limits.budgets[refusal.limit.scope], refusal, charge.kind, at)
 
     def compute_maximum(self, quote: Quote, limits: Sequence[Limit], *, exact: bool) -> int | None:
-        """Return the maximum cost in nano-dollars; None if only the exact quote can compute it."""
+        """Return the maximum cost in nano-dollars; None if only the exact quote can compute it.
+
+        If the exact quote cannot compute it either, return 0, or raise BudgetError if one of *limits* refuses unknown costs.
+        """
         try:
             return to_nano(quote.compute_maximum(exact=exact))
         except BudgetError as error:

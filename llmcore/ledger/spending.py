@@ -113,7 +113,7 @@ class Spending:
         except LedgerUnavailable as error:
             failure = error
         except LLMCoreError:  # a budget refused, or the ledger could not be created; nothing was written
-            self._late.retry()  # rows that wait for their outcome may fill the budget
+            self._late.retry()  # the budget may be full of rows that wait to be settled
             raise
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = make_unavailable(error)
@@ -191,7 +191,7 @@ class Spending:
     def _settle_later(self, reservation: Reservation, outcome: Outcome, error: LedgerUnavailable) -> None:
         if error.busy:  # another process must not delay the answer: a thread writes the row
             self._late.add(reservation, outcome)
-        else:  # the row is written after the ledger has accepted another one
+        else:  # the ledger refused the row: try again after it has accepted another row
             self._late.add_refused(reservation, outcome)
             self._handle_write_error(error, ())
 

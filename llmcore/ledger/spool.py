@@ -24,7 +24,8 @@ __all__ = ["Batch", "Spool"]
 _REMEMBER_S: Final = 60.0
 """Seconds for which the ledger remembers the name of a batch after the file of the batch was deleted.
 
-Another process may have read the file before. The ledger ignores its rows, because it knows the name.
+Another process may have read the file before that, and may insert its rows late. The ledger ignores these rows,
+because it still knows the name.
 """
 
 
@@ -41,7 +42,10 @@ class Spool:
     """The file of one ledger. All processes on this machine share it."""
 
     def __init__(self, ledger: Path, server: str = "") -> None:
-        """Use the file next to *ledger*. If the ledger is on a *server*, each server has a separate file."""
+        """Use the file next to *ledger*.
+
+        *server* is the address of a ledger on a server; the rows for each server are in a separate file.
+        """
         name = ledger.name
         if server:
             import hashlib
@@ -60,7 +64,7 @@ class Spool:
         self.append([msgspec.json.encode(row)])
 
     def iterate_batches(self) -> Iterator[Batch]:
-        """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it."""
+        """Rename the file and yield the waiting batches. The caller must `delete` a batch after the ledger has stored it."""
         with contextlib.suppress(OSError):
             _set_aside(self._path)
         for path in sorted(self._path.parent.glob(self._path.name + ".*")):
@@ -82,7 +86,7 @@ class Spool:
         self._deleted[batch.name] = time.monotonic()
 
     def take_forgotten(self) -> list[str]:
-        """Return the batches whose files no process can read any more. The ledger may forget that it has inserted them."""
+        """Return the names of batches that no process can insert any more, so the ledger need not remember these names."""
         now = time.monotonic()
         old = [name for name, at in self._deleted.items() if now - at >= _REMEMBER_S]
         for name in old:

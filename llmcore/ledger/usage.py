@@ -97,7 +97,7 @@ class UsageBook(ProcessBound):
             user: Only calls of this user; empty text for calls without a user.
             key: Only calls with the API key of this name.
             tag: Only calls with this tag; empty text for calls without tags.
-            error: Only failed requests with this error, as in `by("error")`.
+            error: Only failed requests with this error, named as in the rows of `by("error")`.
             percentiles: True computes percentiles of latency and time to first token, which takes longer.
 
         Raises:
@@ -260,7 +260,7 @@ class UsageBook(ProcessBound):
         """Compare the rows of *providers* with the *bill* of their vendor.
 
         The period is the UTC days from *since* up to, but not including, *until*. The bill was read at *read_at*, in
-        seconds since 1970. Days that ended less than 24 hours before may be incomplete.
+        seconds since 1970. The bill may be incomplete for days that ended less than 24 hours before *read_at*.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -274,8 +274,9 @@ class UsageBook(ProcessBound):
     def prune(self, before: str | float | datetime | date | timedelta, *, zone: Zone = None) -> int:
         """Replace the settled rows older than *before*, such as "90d", by the sums of their days; return the number of rows.
 
-        Reports and budgets keep their figures. Single requests, latencies and the hours of calls are lost. A report that
-        would divide a pruned day fails: days are exact in UTC and in *zone*, by default the zone of this machine.
+        Reports and budgets keep their figures. Single requests, latencies and the hours of calls are lost. Reports by
+        day stay exact in UTC and in *zone*, which is by default the zone of this machine. A report that would divide a
+        pruned day fails, such as a report by hour.
         """
         from llmcore.ledger.pruning import prune
         from llmcore.ledger.zones import find_zone
@@ -369,7 +370,7 @@ class UsageBook(ProcessBound):
 
 
 def _collect(*values: str | None) -> dict[str, str | None]:
-    """Return the filters of `UsageBook.by` by name."""
+    """Return the filter arguments of `UsageBook.by` as a dictionary: name -> value."""
     names = ("kind", "provider", "model", "user", "key", "tag", "error")
     return dict(zip(names, values, strict=True))
 

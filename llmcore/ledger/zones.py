@@ -20,7 +20,7 @@ __all__ = ["ReportZone", "find_zone"]
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY_S: Final = 86400
 _LATEST_S: Final = 7_258_118_400
-"""The start of the year 2200. Later moments have the same offset from UTC."""
+"""The start of the year 2200, in seconds since 1970. Later moments get the offset from UTC of this one."""
 _MONTHS: Final = 12
 
 
@@ -43,8 +43,8 @@ class ReportZone:
     def find_instant(self, local: float) -> float:
         """Return the first moment at which a clock of the zone shows *local*.
 
-        If the clock skips this time, the result is the moment of the change. *local* is in seconds since
-        1970-01-01 00:00 of the clock.
+        If the clock skips this time, the result is computed with the offset from UTC before the change. *local* is in
+        seconds since 1970-01-01 00:00 of the clock.
         """
         before, after = self.get_offset(local - _DAY_S), self.get_offset(local + _DAY_S)
         for offset in (max(before, after), min(before, after)):

@@ -35,7 +35,7 @@ CAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "no_usage": "billed, without usage in the report",
     }
 )
-"""Name -> description. Only the last two are unexplained."""
+"""Name of a cause -> description. An amount with one of the last two causes counts as unexplained."""
 EXPLAINED: Final = frozenset(CAUSES) - {"not_billed", "no_usage"}
 
 Causes = defaultdict[str, Decimal]
@@ -51,7 +51,7 @@ class _Excess:
     def __init__(self, amount: Decimal, requests: int | None) -> None:
         self.amount = amount
         self.requests = requests
-        """The number of requests that the vendor counts minus the number of answered requests.
+        """The number of requests that the vendor has counted, minus the number of answered requests in the ledger.
 
         None if the vendor does not count requests.
         """

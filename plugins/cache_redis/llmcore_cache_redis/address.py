@@ -30,8 +30,10 @@ _PORT: Final = {"standalone": 6379, "sentinel": 26379, "cluster": 6379}
 _PARAMETERS: Final = ("cluster", "db")
 _LAST_PORT: Final = 65_535
 _HOST: Final = re.compile(r"([\w-]+(\.[\w-]+)+(:\d{1,5})?|[\w-]+:\d{1,5}|localhost)(/\d+)?", re.ASCII)
-"""Matches a host without a scheme. A single word does not match: it may be a misplaced password, which errors must not
-show."""
+"""Matches a host without a scheme.
+
+A single word other than `localhost` does not match, because it may be a misplaced password, which errors must not show.
+"""
 _FIX: Final = 'llmcore config set cache.redis.url "redis://localhost:6379/0"'
 
 

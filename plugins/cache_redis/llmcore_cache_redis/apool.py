@@ -1,4 +1,4 @@
-"""A pool of asynchronous connections of one event loop to one server; see `pool`."""
+"""An asynchronous connection pool for one server and one event loop; see `pool`."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class AsyncPool:
             task = asyncio.get_running_loop().create_task(self._add())
             # Without the next line, asyncio logs "Task was destroyed" if the application closes the loop while the task
             # runs.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - has no public name
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
             self._making.add(task)
             task.add_done_callback(self._finish_connecting)
 

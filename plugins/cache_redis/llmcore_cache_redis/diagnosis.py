@@ -26,7 +26,7 @@ def find_unavailable(
 ) -> Plan[dict[str, str]]:
     """Return the methods of the cache that fail or are limited, because the server refuses their commands.
 
-    Each method has the reason in one line; see `CacheDiagnosis`.
+    The result is: name of a method -> the reason in one line; see `CacheDiagnosis`.
 
     Args:
         route: The route to the server.

@@ -82,7 +82,7 @@ class Blocking:
         return self.pool(step).ask(step.payload, step.expected, wait, step.then)
 
     def pool(self, step: Step) -> Pool:
-        """Return the connections to the server of *step*."""
+        """Return the pool of connections to the server of *step*."""
         server = (step.address, step.sentinel)
         pool = self._pools.get(server)
         if pool is None:

@@ -1,4 +1,4 @@
-"""Rate limits on Redis, sync and async, with other connections and timeouts than the cache."""
+"""Shared rate limits on Redis, sync and async. Their connections and timeouts are separate from those of the cache."""
 
 from __future__ import annotations
 

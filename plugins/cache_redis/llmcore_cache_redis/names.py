@@ -61,9 +61,9 @@ class Names:
             return None
 
     def glob(self, pattern: str = "*") -> bytes:
-        """Return the server's pattern for *pattern*.
+        """Return the pattern with which SCAN finds the entries whose keys match *pattern*.
 
-        The server's pattern may match more names than *pattern*, so check each key with `matcher`.
+        SCAN may also find other entries, so check each key with `matcher`.
         """
         # The `?` of *pattern* matches one character, and the server's `?` only one byte, so `?` becomes `*`.
         # Other special characters are escaped.

@@ -39,7 +39,7 @@ class RedisOptions(Options, frozen=True):
     """Seconds for one command of the rate limits, and for a new connection for these commands.
 
     If no answer arrives, this process uses its share (each limit divided by the number of processes) until the store
-    answers again. So the default is longer than that of `timeout`.
+    answers again. Shares are less exact than shared limits, so the default is longer than that of `timeout`.
     """
     max_connections: int = 64
     """Maximum connections to one server, per process and event loop."""

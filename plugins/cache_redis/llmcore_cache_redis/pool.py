@@ -1,4 +1,4 @@
-"""A pool of blocking connections to one server, with a bounded number of connections and of simultaneous handshakes."""
+"""A blocking connection pool for one server, which bounds the number of connections and of simultaneous handshakes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class RedisCache:
     """Implements `CacheProvider` of `llmcore.contracts`, sync and async, and every ability except `CacheVersion`.
 
     The first call connects. A failed call is not retried, except if the server had only closed an idle connection. The
-    caller decides whether to repeat it.
+    caller decides whether to repeat a failed call.
 
     Args:
         options: The address of the server, and limits.
@@ -115,7 +115,7 @@ class RedisCache:
     def request_permit(self, request: PermitRequest, timeout: float) -> PermitAnswer:
         """See `CacheRateLimits.request_permit`.
 
-        The server has the smaller of *timeout* and `limit_timeout` to answer.
+        The server must answer within the smaller of *timeout* and the option `limit_timeout`.
         """
         return self._limit_store.request_permit(request, timeout)
 
@@ -143,7 +143,7 @@ class RedisCache:
         )
         if not watcher.start():
             return False
-        self._watcher = watcher  # only now, because close() waits for the thread
+        self._watcher = watcher  # set after the start, because `close` waits for the thread of the watcher
         return True
 
     def unavailable(self) -> Mapping[str, str]:
@@ -279,7 +279,7 @@ class RedisCache:
             raise_unchained(self._explain(error))
 
     def _make_fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
-        """Return the error for a failed server; None to try again if the server had only closed an idle connection."""
+        """Return the error for a failed request; None if only an idle connection was closed, so the caller must try again."""
         self._route.doubt(address)
         return None if isinstance(error, Broken) and error.stale else self._explain(error)
 

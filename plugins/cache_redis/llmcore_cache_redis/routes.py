@@ -205,7 +205,7 @@ def _check_master(address: Address) -> Plan[None]:
 
 
 def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
-    """Send one command to one server. Raise the error if the reply is one."""
+    """Send one command to one server and return its reply. If the reply is an error, raise it."""
     (reply,) = yield Step(address, payload, sentinel=sentinel)
     if isinstance(reply, ReplyError):
         raise reply

@@ -135,7 +135,7 @@ def _show_certificate(context: ssl.SSLContext, options: RedisOptions) -> _Fault 
     certificate, key = Path(certificate), Path(options.tls_key_file or certificate)
     password_was_needed = False
 
-    def give_password() -> str:  # without a password OpenSSL prompts at the terminal
+    def give_password() -> str:  # without this function, OpenSSL would ask at the terminal
         nonlocal password_was_needed
         password_was_needed = True
         return options.tls_key_password.reveal() if options.tls_key_password else ""

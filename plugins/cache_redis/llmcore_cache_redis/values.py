@@ -26,7 +26,10 @@ _head = _HEAD.unpack_from
 _CHECKED_FROM: Final = 8
 HEADER_BYTES: Final = _HEAD.size
 FIRST_BYTES: Final = 2**16
-"""Number of bytes of the first read. Nearly every entry fits; of a large foreign value, no more is read."""
+"""The number of bytes that the first read fetches.
+
+Nearly every entry is smaller. If the value is not an entry of llmcore, no more bytes are read.
+"""
 
 
 def pack(name: bytes, value: bytes) -> bytes:

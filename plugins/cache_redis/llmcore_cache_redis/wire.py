@@ -1,4 +1,4 @@
-"""Shared by sync and async connections: the set-up of a connection, and commands as bytes."""
+"""The arguments with which redis-py sets up a connection, and commands as bytes, for sync and async connections."""
 
 from __future__ import annotations
 
