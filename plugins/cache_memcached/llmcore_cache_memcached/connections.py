@@ -1,4 +1,4 @@
-"""Connections to one server, each a `pymemcache.Client`, used by one thread at a time."""
+"""A connection pool for one server. Each connection is a `pymemcache.Client`, which one thread at a time uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Connections"]
 
 T = TypeVar("T")
 _LOOKUP_S: Final = 1.5
-"""The time limit for looking up the name of the server."""
+"""The time limit in seconds for looking up the host name of the server."""
 _AUTH_KEY: Final = "llmcore"
 """The key of the `set` command that sends user name and password. The server ignores this key."""
 

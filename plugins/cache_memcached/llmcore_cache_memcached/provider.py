@@ -31,7 +31,7 @@ _NO_GENERATION: Final = bytes(GENERATION_BYTES)
 class MemcachedCache:
     """Implements `CacheProvider` of `llmcore.contracts`, `CacheBatches`, `CacheLeases` and `CacheDiagnosis`.
 
-    memcached cannot list keys. Each server stores a generation number for each namespace. An entry contains the
+    memcached cannot list keys. Each server stores a generation, 16 random bytes, for each namespace. An entry contains the
     generation that was current when the entry was written. `clear` replaces the generation, so the earlier entries
     are misses and are eventually evicted. If the server evicts a generation, the entries of that generation become
     misses too.

@@ -47,7 +47,7 @@ class PageAnswer(NamedTuple):
 def answer_request(
     core: Core, query: str, headers: Mapping[str, str], *, user: str | None = None
 ) -> PageAnswer:
-    """Return the page of *query*, or only the content of `main` if the header `x-llmcore-fragment` is there.
+    """Return the page of *query*. If the request has the header `x-llmcore-fragment`, return only the content of `main`.
 
     Call this function in a thread, because reading the ledger is a blocking operation.
 

@@ -56,7 +56,7 @@ class Application:
             return await asyncio.to_thread(answer_request, self._core, query, headers)
 
     def _refuse(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> PageAnswer | None:
-        """Return the error for a request that may not see the page; None if the request may."""
+        """Return the error page if the request is not allowed; None if it is allowed."""
         # Without this check, a web page could reach this server under the page's own name (DNS rebinding).
         if get_host_name(headers) not in LOOPBACK_NAMES:
             return _make_fault(403, "Not allowed", "The Host of the request is not a name of this server.")
@@ -71,7 +71,7 @@ class Application:
             return _make_fault(
                 404,
                 "Not found",
-                "The address is the one that `llmcore dashboard` printed, with its random part.",
+                "Use the whole address that `llmcore dashboard` printed, with its random part.",
             )
         return None
 

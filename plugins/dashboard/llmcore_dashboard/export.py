@@ -18,7 +18,7 @@ def render_file(core: Core, view: View | None = None) -> str:
     """Return the page of *view* as one document without scripts, forms and links.
 
     Raises:
-        ViewError: The view has a zone or a day that does not exist.
+        ViewError: The view has a zone or a day that does not exist, or a range that is too long.
         LedgerError: The ledger cannot be read.
     """
     return render_page(read_report(core, view or View()), is_file=True)

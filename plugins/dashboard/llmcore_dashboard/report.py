@@ -24,7 +24,7 @@ _HALF_HOUR_S: Final = 1800
 _HOUR_S: Final = 3600
 _STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_S), ("month", 730 * _HOUR_S))
 _AUTO_HOURS_S: Final = 50 * _HOUR_S
-"""The longest range with hourly bars."""
+"""The longest range, in seconds, for which the step "auto" draws hourly bars."""
 _FIRST_PART: Final = 0.01
 """The page estimates the cost of the month only after this fraction of the month has passed."""
 

@@ -34,7 +34,7 @@ class View(NamedTuple):
     range: str = "30d"
     """One of RANGES. `since` overrides it."""
     since: str = ""
-    """The first day, such as "2026-11-01"; empty for the range."""
+    """The first day, such as "2026-11-01"; empty if `range` applies."""
     until: str = ""
     """The end of the range, exclusive; empty for no end."""
     group: str = "model"

@@ -45,7 +45,7 @@ class DaskEngine:
         was_idle, self._is_idle = self._is_idle, not threads
         if self._is_idle and not was_idle:
             address = self._options.address or "of this machine"
-            _log.warning("the Dask cluster %s has no workers; the batch waits for one", address)
+            _log.warning("the Dask cluster %s has no workers; the batch waits for a worker", address)
         return max(1, sum(threads.values()))
 
     def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Future[bytes]:

@@ -73,4 +73,4 @@ class TestDaskBatches(ClusterBatches):
                 assert (provider.count_slots(), provider.count_slots()) == (1, 1)
         finally:
             stop(scheduler)
-        assert caplog.messages == [f"the Dask cluster {address} has no workers; the batch waits for one"]
+        assert caplog.messages == [f"the Dask cluster {address} has no workers; the batch waits for a worker"]

@@ -68,7 +68,7 @@ class Connection:
                 self._lose_tasks()
 
     def close(self) -> None:
-        """End the connection if an engine made it, even if the connection is broken. Its tasks are lost."""
+        """End the connection if an engine made it, even if the connection is broken. The tasks of the connection are lost."""
         _state.current = None
         if self.is_ours:
             with contextlib.suppress(Exception):  # the cluster may not answer
@@ -119,8 +119,8 @@ def use(engine: object, options: RayOptions, work: Callable[[Connection], T]) ->
             raise
         except Exception as error:  # noqa: BLE001 - Ray raises exceptions of several libraries
             if connection is not None:
-                # Other engines may use the connection, so replace it only if the connection itself failed. Without a
-                # client, `ray` raises a plain Exception, so ask whether Ray is still initialized.
+                # Other engines may use the connection, so replace it only if the connection itself failed. When a
+                # connection by `ray://` has ended, Ray raises a plain Exception, so also check `is_initialized`.
                 connection.is_lost |= isinstance(error, _LOST) or not ray.is_initialized()
                 if not connection.is_lost:
                     raise_unchained(EngineError(f"Ray refused the work: {type(error).__name__}: {error}"))
@@ -155,7 +155,7 @@ def _connect(options: RayOptions) -> Connection:
         return Connection(None, is_ours=False)
     with _hide_warnings(), _keep_signal_handler():
         if options.address is None:
-            # Ray sends no usage statistics unless the user's environment turns them on.
+            # Turn off Ray's usage statistics, unless the user's environment has turned them on.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init("local", num_cpus=options.workers or None, include_dashboard=False, **_QUIET)
         else:

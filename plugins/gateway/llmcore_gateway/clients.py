@@ -80,7 +80,7 @@ class _AsyncTransport(httpx2.AsyncBaseTransport):
 
 
 class _Exchange:
-    """One request of an SDK: reads the call from the request, and makes the answer."""
+    """Turns one request of an SDK into a call, and the result of the call into the response to the SDK."""
 
     def __init__(self, gateway: Gateway, request: httpx2.Request) -> None:
         self._gateway = gateway
@@ -160,7 +160,7 @@ class _AsyncStream(httpx2.AsyncByteStream):
 
 
 def _take_first(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield only the first of *pieces*. That piece is read before the answer begins, so its error can decide the status."""
+    """Yield only the first of *pieces*. It is read before the answer begins, so an error then can still decide the status."""
     for piece in pieces:
         yield piece
         return

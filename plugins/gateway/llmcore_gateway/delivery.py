@@ -43,8 +43,8 @@ class Delivery:
         """Send *pieces* to their end.
 
         Raises:
-            Exception: Reading the first piece failed before anything was sent; or reading a later piece failed and
-                the stream has no events.
+            Exception: Reading *pieces* failed before anything was sent, or in a stream of audio, which cannot report an
+                error to the client.
         """
         count = 0
         if self._is_events:

@@ -16,7 +16,7 @@ class ClientLeft(Exception):
 
 
 class Watch:
-    """Cancels the task that created the watch when the client disconnects.
+    """When the client disconnects, cancels the task that created this watch.
 
     A second task watches the connection. It is started when the first task waits for the first time, so an answer from
     the memory tier, which needs no wait, starts no second task.

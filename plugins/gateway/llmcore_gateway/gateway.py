@@ -96,7 +96,7 @@ class Gateway:
 
 
 def find_model_names(core: Core, options: GatewayOptions) -> ModelNames:
-    """Return the models that *core* serves with *options*. No API key is needed."""
+    """Return the models that *core* serves with *options*. This works without the API keys of the vendors."""
     settings = core.settings
     configured = core.llm.resolve()
     defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]

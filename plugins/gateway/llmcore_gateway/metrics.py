@@ -29,8 +29,8 @@ _decode: Final = msgspec.json.Decoder(dict[str, float]).decode
 class Metrics:
     """Counts requests and their durations.
 
-    Each worker writes its counters to a file in a shared folder, ten times a second. The worker that answers `/metrics`
-    adds the files of all workers. The file of a dead worker remains, because the sums must not decrease.
+    Ten times a second, each worker writes its counters to a file in a shared folder if they have changed. The worker that
+    answers `/metrics` adds the files of all workers. The file of a dead worker remains, because the sums must not decrease.
     """
 
     def __init__(self) -> None:

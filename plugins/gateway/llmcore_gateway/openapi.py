@@ -109,7 +109,7 @@ _SUMMARIES: Final = {
     "/metrics": "Counters of all workers, for Prometheus",
     "/openapi.json": "This description",
     "/v1/models": "The models that the caller may request",
-    "/v1/models/{id}": "One of them",
+    "/v1/models/{id}": "One model that the caller may request",
 }
 _ERROR: Final = {"description": "An error, in the format of the API that was called"}
 

@@ -23,7 +23,7 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     """The names that clients may request: names of `[models]`, `model`, `provider:model`, or a pattern such as "openai:*".
     Default: the names of `[models]` and the configured model."""
     unknown_parameters: Literal["pass", "refuse"] = "pass"
-    """The treatment of parameters that the provider does not declare."""
+    """Parameters that the provider does not declare: "pass" sends them to the provider, "refuse" rejects the request."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """The treatment of a call whose client has disconnected: "cancel" it, or "finish" it and cache the answer."""
     cache: Literal["shared", "per-key"] = "shared"
@@ -40,10 +40,10 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     """Web pages, such as "https://chat.example.com", whose scripts may call the gateway (CORS)."""
     max_body: Size = Size(32_000_000)
-    """The largest request body."""
+    """The maximum size of a request body in bytes."""
     header_timeout: Duration = Duration(15)
     """The maximum time in which a client must send the head of a request."""
     body_timeout: Duration = Duration(60)
     """The maximum time in which a client must send the body of a request."""
     keepalive: Duration = Duration(15)
-    """The time without an event after which a comment is sent to keep the connection open."""
+    """A stream that has sent nothing for this time sends a comment, which keeps the connection open."""

@@ -1,4 +1,4 @@
-"""The HTTP protocol of a connection: uvicorn's, with limits on heads and bodies.
+"""uvicorn's HTTP protocol, with a limit on the size of a request's head and with timeouts for slow clients.
 
 HTTP/1.0 clients are supported. Offers to upgrade to HTTP/2 are ignored.
 """

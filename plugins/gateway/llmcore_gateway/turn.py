@@ -238,7 +238,7 @@ class Turn:
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._state.finishing.discard(call)
         if not call.cancelled():
-            call.exception()  # marks the exception as retrieved: the ledger has recorded the call
+            call.exception()  # marks the exception as retrieved, so that asyncio does not log it
 
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)
@@ -278,7 +278,7 @@ def _make_too_large(max_body: int) -> Refused:
 
 
 def _read_path(scope: Mapping[str, Any]) -> str:
-    """Return the unmodified path without the query and without the mount path of an outer application."""
+    """Return the path as it was sent, without the query and without the mount path of an outer application."""
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw_path.partition(b"?")[0].decode("latin-1")
     return path.removeprefix(scope.get("root_path", ""))

@@ -60,7 +60,7 @@ def serve(
 
 
 def configure_logging() -> None:
-    """Log to stderr: the access log has one JSON object per line."""
+    """Log to stderr. Each line of the access log is a JSON object."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     for name, chosen, level in (

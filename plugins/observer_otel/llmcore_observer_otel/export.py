@@ -22,7 +22,7 @@ class Exporter(NamedTuple):
     meters: MeterProvider
 
     def close(self) -> None:
-        """Send the remaining spans and metrics, for at most four seconds, and stop the threads."""
+        """Send the remaining spans and metrics, each for at most two seconds, and stop the threads."""
         self.tracers.force_flush(_CLOSE_MS)
         self.meters.force_flush(_CLOSE_MS)
         self.tracers.shutdown()

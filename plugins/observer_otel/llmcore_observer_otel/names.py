@@ -23,7 +23,7 @@ CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 FIRST_CHUNK_S: Final = "gen_ai.response.time_to_first_chunk"
-"""Seconds."""
+"""The value is in seconds."""
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - not a password: a token is a unit of text
@@ -33,7 +33,7 @@ DURATION: Final = "gen_ai.client.operation.duration"
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - not a password: a token is a unit of text
 
 COST: Final = "llmcore.cost"
-"""USD. The conventions have no name for a cost yet."""
+"""The value is in USD. The conventions have no name for a cost yet."""
 COST_SOURCE: Final = "llmcore.cost.source"
 CACHED: Final = "llmcore.cached"
 ATTEMPTS: Final = "llmcore.attempts"
