@@ -28,7 +28,7 @@ def _run(arguments: "list[str]", *, claim: bool = False) -> int:
         try:
             print(f"llmcore {__version__}", flush=True)
         except OSError:
-            pass  # `run` reports the fault of stdout
+            pass  # `run` prints the version again, and reports the error
         else:
             return 0
     from llmcore.cli.app import run

@@ -130,7 +130,7 @@ def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
 
 
 def _has_reader_left(fault: OSError | ValueError) -> bool:
-    """Return whether the reader of stdout has closed the pipe, as `| head` does. Windows reports EINVAL."""
+    """Return whether the reader of stdout has closed the pipe, as `| head` does. Windows then reports EINVAL."""
     return not isinstance(fault, OSError) or fault.errno in (errno.EPIPE, errno.EINVAL)
 
 

@@ -130,7 +130,7 @@ def _read_question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _ask(question: Question, message: str | list[Message], args: argparse.Namespace) -> None:
-    """Print the answer; with `--schema`, check it."""
+    """Print the answer. With `--schema`, check that the answer fits the schema."""
     if _should_stream(args):
         question.stream(message)
         return

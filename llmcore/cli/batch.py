@@ -231,7 +231,7 @@ def _report(
 def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progress) -> int:
     """Write the results in input order. Return the number of failures."""
     results = run.results()
-    first = next(results, None)  # from here on, this process owns the run and the output
+    first = next(results, None)  # this locks the run, so open the output only afterwards
     target = find_index(args) if args.say else args.output
     writer = Writer(target, find_format(target), args.input)
     names: set[str] = set()

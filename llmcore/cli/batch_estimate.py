@@ -27,7 +27,7 @@ __all__ = ["Forecast", "show_estimate"]
 
 _NAMES: Final = ("at least", "likely", "at most")
 _MOST_ITEMS: Final = 10_000
-"""A run with more lines than this is not estimated, because the estimate would delay its start: 5,000 lines take a second."""
+"""A run with more lines than this starts without an estimate, because the estimate takes a second for 5,000 lines."""
 _TABLES: Final = ("llm", "voice", "models", "prices")
 """The tables of the configuration that decide which model answers a line, and at which price."""
 

@@ -38,7 +38,7 @@ Row = dict[str, Any] | BadRequest
 _MOST_COUNTED: Final = 100_000_000
 """The rows of a CSV file are counted exactly if the file has at most this size in bytes. To count them takes a second."""
 _SEPARATORS: Final = ";\t"
-"""The separators to try if the header of a table has no comma. Spreadsheets write them in many countries."""
+"""The separators to try if the header of a table has no comma. Spreadsheet programs use them in many countries."""
 
 
 def find_format(path: str, given: str | None = None) -> str:

@@ -125,7 +125,7 @@ class Errors:
             self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
-        """Write the rows that are still in memory, and close the file."""
+        """Close the file. If no line has failed, remove the file of an earlier run."""
         if self._file is not None:
             with _explain(str(self._path)):
                 self._file.close()

@@ -24,9 +24,9 @@ from llmcore.types import Secret
 __all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
 
 _CREATED_KINDS = ("llm", "voice")
-"""Kinds whose chosen providers are created during the check, because some report a missing key only when they are created.
+"""Kinds whose selected providers are created during the check, because some report a missing key only when they are created.
 
-The API key of a provider that has a table but is never called may be missing.
+A provider that has a table but is not selected is not created, because it may lack its API key.
 """
 
 
@@ -59,7 +59,7 @@ def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
 
 
 def find_warnings(config: str | None, profile: str | None) -> list[str]:
-    """Return warnings about a configuration without faults: models that are about to be shut down."""
+    """Return warnings about a configuration without faults: models that were shut down or soon will be."""
     settings = load_settings(config, profile=profile)
     catalogue = Catalogue()
     return find_shutdowns(
@@ -130,7 +130,7 @@ def _find_project_file(config: str | None) -> Path | None:
         return None
     try:
         return find_project_file(here) or here / "llmcore.toml"
-    except ConfigError:  # a parent folder that may not be searched
+    except ConfigError:  # the user has no right to search a parent folder
         return here / "llmcore.toml"
 
 

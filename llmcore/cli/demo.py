@@ -64,7 +64,7 @@ def _isolate_environment() -> Iterator[Path]:
 
 
 class _Demo:
-    """One run, step by step."""
+    """One run of the demo."""
 
     def __init__(self, folder: Path, upstream: Simulator, paint: Paint) -> None:
         self._folder = folder
@@ -206,7 +206,7 @@ def _get_body(function: Callable[..., Any]) -> list[str]:
 
 
 def _find_command() -> str:
-    """Return the command that starts this program here."""
+    """Return the command by which the user can start llmcore in this shell."""
     script, found = Path(sys.argv[0]), shutil.which("llmcore")
     if found and Path(found).resolve() == script.resolve():
         return "llmcore"

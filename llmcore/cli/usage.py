@@ -195,7 +195,7 @@ def _get_selection(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_month(args: argparse.Namespace) -> int:
-    """Show the overview, or with --by or --csv the month by one group."""
+    """Show the overview. With --by or --csv, show the usage of the month by one group instead."""
     if args.by or args.csv:
         names = args.by or ["model"]
         args.by = names[1:]
@@ -300,7 +300,7 @@ def _migrate(args: argparse.Namespace) -> int:
         if args.json:
             print_json(**copied._asdict())
         note(
-            f"copied {copied.rows} rows, {copied.keys} keys and, for {copied.budgets} budgets, amounts without rows"
+            f"copied {copied.rows} rows, {copied.keys} keys, and for {copied.budgets} budgets the amounts of rows that no longer exist"
         )
         if copied.deferred:
             note(

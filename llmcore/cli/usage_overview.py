@@ -38,7 +38,7 @@ _PARTS: Final = ("model", "user", "tag")
 
 
 def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> None:
-    """Print the usage of the month in *args*, and of today and the budgets if that month is the current one."""
+    """Print the usage of the month in *args*. If it is the current month, print today's usage and the budgets too."""
     zone, now = core.usage.zone(args.zone), time.time()
     start, end = zone.find_month(args.month or "this-month", now)
     is_current = start <= now < end

@@ -21,7 +21,7 @@ __all__ = ["Variations", "find_variations"]
 
 _TEXT: Final = "It rains in the mountains."
 _FACTORS: Final = (1.25, 0.8, 1.1, 0.9)
-"""Numbers are multiplied by these factors, until the voice accepts one."""
+"""A number is multiplied by each of these factors, until the audio changes."""
 _OTHER: Final = (Secret, Duration, Size, Path)
 """Types of options that cannot change the audio."""
 Call = Callable[..., Any]

@@ -16,7 +16,9 @@ __all__ = ["resolve"]
 def resolve(
     models: Mapping[str, Any], owner: Callable[[Path], Layer], provider: str
 ) -> tuple[dict[str, tuple[str, ...]], list[ConfigError]]:
-    """Return the models of every alias, and the faults in [models]. An alias in an alias is replaced by its models.
+    """Return the models of every alias, and the faults in [models].
+
+    If an alias names another alias, the models of the other alias take its place.
 
     Args:
         models: The merged table [models].

@@ -51,7 +51,7 @@ class _Check:
 
     @cached_property
     def _tables(self) -> frozenset[str]:
-        """The names of the tables that plugins declare. They are needed only for a name that is not in `SECTIONS`."""
+        """The names of the tables that plugins declare. They are read only for a name that is not in `SECTIONS`."""
         from llmcore.config.tables import list_table_names
 
         return list_table_names()

@@ -83,7 +83,7 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
     def change(tree: MutableMapping[str, Any]) -> None:
         table: Any = lookup(tree, parts[:-1])
         del table[int(parts[-1]) if isinstance(table, list) else parts[-1]]
-        if table == [] and len(parts) > 1:  # remove the list if its last entry was removed
+        if table == [] and len(parts) > 1:  # the last entry was removed, so remove the empty list too
             del lookup(tree, parts[:-2])[parts[-2]]
 
     if error := _edit(file, parts, change):
@@ -120,7 +120,7 @@ def check_absent(path: str | os.PathLike[str]) -> None:
 def _parse_value(parts: Key, text: str) -> Any:
     """Return the value of *text*.
 
-    An entry of [prices] may be an inline table, because its keys are only valid together.
+    An entry of [prices] may be an inline table, because a price needs several keys to be valid.
     """
     inner = parts[2:] if parts[:1] == ("profiles",) else parts
     if len(inner) == 2 and inner[0] == "prices" and text.startswith("{"):  # noqa: PLR2004 - a path of two parts: [prices] and a name

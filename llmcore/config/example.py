@@ -1,4 +1,4 @@
-"""The file that `llmcore config init` writes."""
+"""The example that `llmcore config init` writes with `--example`, or if it finds neither an API key nor a model server."""
 
 from typing import Final
 

@@ -19,7 +19,7 @@ __all__ = ["GivenLayer", "copy_tree", "find_named_layer", "write_value"]
 
 
 class GivenLayer(Layer):
-    """A dict that replaces the project file or one of its profiles, or the `arguments` of `load`."""
+    """A dict of settings: one that replaces the project file, a profile in this dict, or the `arguments` of `load`."""
 
     def __init__(self, name: str, tree: Mapping[str, Any], *, inside: Path = ()) -> None:
         super().__init__(name, tree)

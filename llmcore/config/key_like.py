@@ -54,7 +54,10 @@ def find_key_faults(layer: Layer) -> list[ConfigError]:
 
 
 def _find_models(layer: Layer) -> Iterator[tuple[Path, str, bool]]:
-    """Yield each model name that looks like an API key: the path, the place for errors, and whether the name is a table key."""
+    """Yield each model name that looks like an API key.
+
+    Yield the path of the name, the words for the setting in an error, and whether the name is the key of a table.
+    """
     seen: set[Path] = set()
     for path, value in iterate_leaves(layer.tree):
         base = 2 if path[:1] == ("profiles",) else 0

@@ -114,7 +114,7 @@ class _Loader:
         return self._make_settings(tuple(layers), tree)
 
     def error(self) -> ConfigError:
-        """Return all errors as one error. Tracebacks are removed, because their frames contain the values."""
+        """Return all errors as one error. Tracebacks are removed, because their frames contain settings."""
         for fault in self.faults:
             fault.__traceback__ = fault.__context__ = None
         return ConfigError.of(self.faults)

@@ -69,11 +69,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = "USD"
     """USD, or characters of synthesized text."""
     per: str = "total"
-    """day, month (both in UTC) or total."""
+    """The period of the budget: "day" or "month", in UTC, or "total"."""
     on_exceed: str = "refuse"
-    """refuse or warn."""
+    """What happens to a call that might exceed the budget: "refuse" or "warn"."""
     unknown_price: str = "refuse"
-    """"refuse" or "allow" calls with an unknown price."""
+    """What happens to a call with an unknown price: "refuse" or "allow"."""
     alert_at: tuple[float, ...] = ()
     """Fractions of the limit, in ascending order."""
     alert_faster_than: float | None = None
@@ -130,7 +130,7 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     path: str | None
     """The absolute path; None if no path is configured and the user has no home directory."""
     durability: str
-    """normal or full."""
+    """"normal", or "full", which survives a power cut."""
     enabled: bool
     layer: Layer | None = None
     """The layer that sets `enabled`. If the ledger is off and a call needs the ledger, the error names this layer."""

@@ -30,7 +30,7 @@ _MOST_USED: Final = {
     "ledger": "postgres",
     "engines": "dask",
 }
-"""The provider that instances of each kind most often use."""
+"""Kind -> the provider that instances most often use. The fix for a table of an unknown provider suggests it."""
 
 
 def check_names(

@@ -318,7 +318,7 @@ class _SharedLimitsCheck(_Check):
     def _find_value(self, field: Field) -> _Setting | None:
         for table in (self.table, self._below):
             path = (*table, field.key)
-            # All applications share a vendor's limit, so the namespace of the cache does not divide it.
+            # All applications share the limit of a vendor, so the namespace of their cache entries does not apply here.
             if field.key == "namespace" and table == self._below:
                 continue
             value = self.stack.get(path)

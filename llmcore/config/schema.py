@@ -248,7 +248,7 @@ A path names an entry by its index, counted from 0: `budgets.0.limit`.
 """
 
 TIER: Final = ("cache", "memory")
-"""The key of the size of the memory tier.
+"""The key that sets the size of the memory tier.
 
 If its value is a table, [cache.memory], the table has the options of the provider `memory`.
 """

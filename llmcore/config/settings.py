@@ -360,7 +360,7 @@ class Settings(ProcessBound):
             from llmcore.config.tables import check_exists
 
             check_exists(path)
-        effective = self.get(path) is not MISSING  # False if a higher layer's list is shorter
+        effective = self.get(path) is not MISSING  # False if the list of a higher layer lacks the entry
         return [
             Explained(
                 layer.name, layer.where(path), self._format(path, value), index == len(rows) - 1 and effective

@@ -68,7 +68,7 @@ def find_project_file(cwd: Path) -> Path | None:
 def is_present(path: Path) -> bool:
     """Return whether *path* exists, readable or not.
 
-    A file in a folder that may not be entered counts as absent, and a warning is logged.
+    If the user has no right to enter the folder, the file counts as absent, and a warning is logged.
     """
     kind = classify_path(path)
     if kind is PathKind.NO_PERMISSION:
@@ -100,7 +100,7 @@ def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env
         import shlex
 
         near: list[str] = []
-        with suppress(OSError):  # the folder may be entered but not listed
+        with suppress(OSError):  # the user may have the right to enter the folder, but not to list it
             near = sorted(name for name in os.listdir(path.parent) if name.endswith(".toml"))  # noqa: PTH208 - only the names are needed
         found = find_nearest(path.name, near)
         meant = None if found is None else str(Path(text).with_name(found))
