@@ -34,7 +34,7 @@ _CELL: Final = 8
 _AGE_CELL: Final = 0
 """The index of a special cell, which contains the idle time, in nanoseconds, of an evicted entry.
 
-The cell is written when an entry is evicted whose idle time is less than half or more than twice that number.
+An eviction writes this cell if the idle time of the evicted entry is less than half or more than twice that number.
 """
 _BYTES_A_CELL: Final = 1024
 _FEWEST, _MOST = 2**12, 2**22

@@ -61,8 +61,8 @@ class Leases:
                 a lease.
 
         Returns:
-            The result that another process has stored, or None; and whether the caller has the lease. `hold` releases
-            the lease.
+            Two values: the result that another process has stored, or None; and True if the caller has the lease.
+            `hold` releases the lease.
         """
         pause = FIRST_PAUSE_S
         while not (is_acquired := (yield from self.acquire(key))):

@@ -25,7 +25,7 @@ def wrap(value: Any) -> Any:
     """Replace values by msgpack extensions where msgpack would lose the type.
 
     Raises:
-        NotPlainError: *value* contains an object of a class, which may be a subclass of a plain type.
+        NotPlainError: *value* contains an object whose type is not plain. A subclass of a plain type is not plain either.
     """
     kind = type(value)
     if kind in _NATIVE:

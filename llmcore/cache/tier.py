@@ -21,8 +21,9 @@ __all__ = ["Tier"]
 class Tier:
     """A memory cache in front of a backend. The tier notices the writes of other processes in one of two ways.
 
-    If the backend has the method `version`, the tier calls it at each look-up, so it must be fast. If the backend has
-    the method `watch`, the backend reports each changed key. A backend without either method has no tier.
+    If the backend has the method `version`, the tier calls the method at each look-up, so the method must be fast. If
+    the backend has the method `watch`, the backend reports each changed key. A backend without either method has no
+    tier.
 
     While the version or the reports are missing, the tier serves no entry. With *outages*, the tier keeps its entries:
     if the circuit breaker opens, `begin_outage` moves them to an `Outage`, which may serve them for a while.
@@ -190,7 +191,7 @@ class Tier:
     def begin_outage(self) -> Outage:
         """Move the entries to an outage.
 
-        The outage starts now, or at the time when the version or the reports went missing if that was earlier.
+        If the version or the reports went missing earlier, the outage starts at that time, otherwise now.
         """
         if self._version is not None:
             self._synchronise(self._get_version())

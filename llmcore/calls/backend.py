@@ -205,7 +205,7 @@ class Backend:
         return PieceStream(self.provider, name, *args, **named)
 
     def adapt_error(self, error: LLMCoreError) -> None:
-        """Adapt an *error* of the plugin to this backend: commands name the current configuration, texts name the instance."""
+        """Adapt *error* to this backend: its commands then name the current configuration, its texts the instance."""
         if self.name != self.provider_name:
             self._rename(error)
         self._adapt_commands(error)

@@ -98,7 +98,7 @@ def with_timeout(backend: Backend, step: Step, seconds: float) -> Step:
 
 
 def track(step: Step, sending: Sending) -> Step:
-    """Return the step *step*, during which the provider can report to *sending* that it sends a request."""
+    """Return a step that runs *step*. Meanwhile, the provider can report to *sending* that it sends a request."""
     wait = step.awaiting
     awaiting = None if wait is None else partial(sending.awaiting, wait)
     return Step(partial(sending.blocking, step.blocking), awaiting, *step.args)

@@ -64,10 +64,10 @@ class Backoff:
         return float(action) if isinstance(action, tenacity.DoSleep) else None
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the longer of the server's hint and three quarters of the backoff, plus jitter of up to one quarter.
+        """Return the longer of the server's hint and three quarters of the backoff, plus jitter.
 
-        Jitter never shortens a hint. Jitter is also added to a hint, because all refused callers receive the
-        same hint.
+        The jitter is at most one quarter of the backoff, and never shortens a hint. Jitter is also added to a hint,
+        because all refused callers receive the same hint.
         """
         backoff = _EXPONENTIAL(state)
         hint = _get_failure(state).retry_after or 0.0

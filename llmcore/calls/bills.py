@@ -1,4 +1,4 @@
-"""Find the readers of vendors' bills, and the providers of the ledger whose requests a bill contains."""
+"""Find the reader of a vendor's bill, and the providers in the ledger whose requests the bill contains."""
 
 from __future__ import annotations
 

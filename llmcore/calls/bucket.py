@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""Of two entries of `Bucket._debts` that differ by less than this fraction of the burst, only the lower one is stored.
+"""If two entries of `Bucket._debts` differ by less than this fraction of the burst, only the lower entry is stored.
 
 A refund may therefore be too low by up to this fraction of the burst.
 """

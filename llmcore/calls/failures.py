@@ -1,4 +1,4 @@
-"""Add the setting that caused an error, the attempts, the duration and a fix to the error of a call.
+"""Complete the error of a call: add the setting that caused the error, the attempts, the duration and a fix.
 
 A provider reports only the server's answer. The host knows which configuration line selected the server, how often the
 request was sent, and which setting changes the number of attempts.

@@ -1,7 +1,7 @@
 """Convert an application's values to plain JSON values, or raise an error with the path of an invalid value.
 
-The cache key, the token count and the request all use the converted copy, so they always agree, and later changes by the
-caller have no effect.
+The cache key, the token count and the request all use the converted copy. So they always agree, and later changes by
+the caller have no effect.
 
 Converted types: subclasses of str, int, float, list, tuple and dict; other mappings and sequences; enum members (their
 value); `Decimal`; scalars of numpy, torch and jax; dataclasses, msgspec structs and pydantic models.

@@ -25,9 +25,9 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Seconds. If a server reports a longer reset time, this time is used instead."""
 
 _SOONER_S: Final = 1e-6
-"""Seconds. A waiting call is woken, to wait for an earlier time, only if it gains more than this.
+"""Seconds. If a waiting call can start earlier than it expects, it is woken only if it gains more than this.
 
-Each such wake-up costs more than this time.
+The wake-up itself takes longer than this.
 """
 
 

@@ -114,7 +114,7 @@ class SharedLimits:
         self._used: dict[str, float] = {}
         """Provider -> time of the last call."""
         self._known_until: dict[str, float] = {}
-        """Provider -> the time at which the store forgets this process, unless the store loses its data before."""
+        """Provider -> the time at which the store forgets this process, unless the store loses its data earlier."""
         self._held: dict[str, SharedPermit] = {}
         """The calls that have slots in the store."""
         self._closed = False

@@ -143,7 +143,7 @@ async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
 def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: float) -> T:
     """Call the blocking *function* of a backend in a thread, and wait at most *seconds* for its result.
 
-    After that, the thread is abandoned, and a warning is logged if the function does not end soon. If no thread can
+    After *seconds*, the thread is abandoned, and a warning is logged if *function* does not end soon. If no thread can
     be started, *function* is called in this thread.
 
     Raises:

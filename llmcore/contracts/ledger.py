@@ -36,8 +36,8 @@ class LedgerProvider(Protocol):
     """Store rows and counters, with blocking methods. Several threads may call at the same time.
 
     Each method takes a timeout in seconds, the maximum wait for locks and connections. Each method raises
-    `LedgerUnavailable` if the ledger cannot be used, with `busy=True` if only the timeout passed. After an error, the host
-    may repeat a call with the same `key` or `batch`; a repetition must not change anything twice.
+    `LedgerUnavailable` if the ledger cannot be used, with `busy=True` if the reason is this timeout. After an error,
+    the host may repeat a call with the same `key` or `batch`; a repetition must not change anything twice.
 
     A provider may also define async variants with the same arguments: `areserve`, `asettle` and so on; see
     `AsyncLedgerProvider`.

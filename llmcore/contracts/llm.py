@@ -183,8 +183,8 @@ class UsageBounds(Protocol):
 
         Args:
             request: The request that is about to be sent.
-            exact: If False, be fast; the bound may be loose, such as the bytes of the prompt. If True, run the
-                tokenizer, but use its count only if the server is known to count the same.
+            exact: If False, be fast; the bound may be loose, such as the number of bytes of the prompt. If True, run
+                the tokenizer, but use its count only if the server is known to count the same.
         """
         ...
 

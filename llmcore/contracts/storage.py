@@ -31,7 +31,7 @@ class StorageProvider(Protocol):
         """Return the stored bytes.
 
         Raises:
-            StorageNotFound: No file is stored under *key*; or *key* is a folder, or a path below a file.
+            StorageNotFound: No file is stored under *key*, for example because *key* is a folder or a path below a file.
             StorageKeyError: The key is not acceptable.
         """
         ...

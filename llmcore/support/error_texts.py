@@ -12,7 +12,7 @@ _CANCELLED: Final = "the caller cancelled it"
 
 
 def summarize_error(error: str) -> str:
-    """Return the meaning of an `error` of the ledger, such as "LC402 RateLimited"; empty text if it has none."""
+    """Return the meaning of an `error` of the ledger, such as "LC402 RateLimited"; an empty text if *error* is unknown."""
     if error == "cancelled":
         return _CANCELLED
     found = CODES.get(error.partition(" ")[0])

@@ -57,7 +57,7 @@ class PermitRequest(msgspec.Struct, frozen=True):
     """For each of *scopes*, the debts of requests and of tokens that the process knows. A debt is the seconds until a
     bucket is full again. None means that the store may have forgotten the scope; see `REMEMBERED_S`.
 
-    If the store does not know a scope that has debts here, it has lost its data, and begins with empty buckets.
+    A store that does not know a scope with debts in this list has lost its data, and begins with empty buckets.
     """
     processes: int = 0
     """The number of processes that the store reported last; 0 if the store may have forgotten this process.
