@@ -64,7 +64,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The time when the vendor stops executing the remaining requests."""
     total: int | None = None
     answered: int | None = None
-    """The number of requests that the vendor reports as answered and bills. None if the vendor does not report it."""
+    """The number of requests that the vendor has answered and bills; None if the vendor does not report the number."""
     faults: Sequence[BatchFault] = ()
     """The reasons for the rejection, if `state` is `refused`."""
     metadata: Mapping[str, str] | None = None

@@ -76,7 +76,7 @@ def load(
 
 
 class _Part(Generic[T]):
-    """A part of a Core: a thread-safe cached property, created at its first use and again after `close`."""
+    """A thread-safe cached property of a Core, created at its first use, and again at the first use after `close`."""
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
@@ -117,7 +117,7 @@ class Core(ProcessBound):
         return f"<{type(self).__name__} {names}>"
 
     def backend(self, kind: str, name: str | None = None) -> Backend:
-        """Return the backend of *kind* called *name*; with None, the configured backend."""
+        """Return the backend of *kind* called *name*. If *name* is None, return the configured backend."""
         name = name or self._get_configured_name(kind)
         found = self._backends.get((kind, name))
         if found is None:
@@ -328,7 +328,7 @@ class Core(ProcessBound):
 
     @_Part
     def keys(self) -> ApiKeys:
-        """The API keys of a gateway's clients, in the file of the ledger."""
+        """The API keys of a gateway's clients, which the ledger stores."""
         return self.usage.keys()
 
     @_Part

@@ -137,7 +137,7 @@ def normalize_name(name: str) -> str:
 
 
 def read_requirements(claim: Claim) -> frozenset[str]:
-    """Return the normalized names of the distributions that the claim's distribution requires, also for its extras."""
+    """Return the normalized names of the distributions that the claim's distribution or one of its extras requires."""
     headers = _iterate_headers(claim.metadata) if claim.metadata else ()
     return frozenset(normalize_name(_parse_name(value)) for key, value in headers if key == "requires-dist")
 

@@ -227,13 +227,13 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     owns_model: Callable[[str], bool] | None = None
     """llm: a function that returns whether a whole name with a colon, such as "llama3.2:1b", is a model.
 
-    The host calls the function only if `[llm] provider` names this provider. None: the part before the colon
-    is always the name of a provider.
+    The host calls the function only if `[llm] provider` names this provider. If this field is None,
+    the part before the colon is always the name of a provider.
     """
     known_models: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
     """llm, voice: a function that returns the names of the vendor's models.
 
-    The host refuses a misspelt name before it sends a request. The function takes the table `[kind.name]` as written, with references unresolved.
+    The host refuses a misspelt name before it sends a request. The function takes the table `[kind.name]` as written, before references such as "env:NAME" are resolved.
     If the table names another server, return no names: that server may have other models. The function must be fast,
     because the host calls it while it loads the configuration.
     """
@@ -270,7 +270,7 @@ class Observer:
         """Handle the end of a call. Runs in the caller's thread, so it must be fast."""
 
     def on_alert(self, event: AlertEvent) -> None:
-        """Handle an alert: the spending has reached a fraction in `alert_at` of a budget.
+        """Handle an alert: the spending of a budget has reached a fraction in `alert_at`, or is unusually high today.
 
         Only one process receives the alert, once per period. Must be fast.
         """

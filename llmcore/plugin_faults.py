@@ -1,4 +1,4 @@
-"""Errors about one plugin, with its owner and the line of its code."""
+"""Make the errors about one plugin. They name the plugin, its version and the line of its code."""
 
 from __future__ import annotations
 

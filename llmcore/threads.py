@@ -76,7 +76,7 @@ def start_thread(thread: threading.Thread) -> bool:
 
 
 def run_bounded(work: Callable[[], T], seconds: float) -> T:
-    """Call *work*, code of a plugin, and wait at most *seconds* for its result.
+    """Call *work*, which runs code of a plugin, and wait at most *seconds* for its result.
 
     *work* runs in a daemon thread. It runs in this thread, without a limit, if *seconds* is 0 or less, if no thread can
     be started, or if this thread is importing a module, whose lock *work* may need. If *work* fails in the daemon
@@ -125,7 +125,7 @@ async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
     if seconds <= 0 or not start_thread(thread):
         return work()
     ended = asyncio.wrap_future(queued.done)
-    # Read the error of `ended`: asyncio logs an error that nobody reads. The caller reads the error from
+    # Read the error of `ended`: asyncio logs an error that is never read. The caller reads the error from
     # `queued`.
     ended.add_done_callback(lambda future: future.cancelled() or future.exception())
     done, _ = await asyncio.wait({ended}, timeout=seconds)

@@ -110,9 +110,9 @@ def _parse(raw: bytes, kind: Any) -> Any:
 
 
 def _parse_union(raw: bytes, members: tuple[Any, ...]) -> Any:
-    """Return *raw* as a value of a member type that fits.
+    """Return *raw* as a value of one of the types *members*.
 
-    The types that lack the fewest fields of *raw* are tried first, so that as few fields as possible are lost.
+    The type that lacks the fewest fields of *raw* is tried first, so that as few fields as possible are lost.
     """
     try:
         given = frozenset(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))

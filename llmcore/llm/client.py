@@ -72,7 +72,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             options: Parameters of the model that the provider declares (`temperature`, `max_tokens`, `tools`,
                 ...), and:
 
-                messages: A conversation, to which the text is appended.
+                messages: A conversation, to which *prompt* is appended.
                 system: Instructions, placed first.
                 model: A model, `provider:model`, or a name of `[models]`; None means the configured one.
                 cache: True, False, or "refresh" to request the answer again and cache it.

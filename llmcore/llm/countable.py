@@ -1,4 +1,4 @@
-"""Read the argument of `count_tokens`: a text, a message or several, or a request body."""
+"""Read the argument of `count_tokens`: a text, one or several messages, or a request body."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class CountMethods:
             model: As in `chat`. For an alias, its first model is used.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server, if the provider supports this. Such a count is exact and free. The server
-                counts a text as a message, and the request waits for `[limits]`. With False, or without support in
-                the provider, the tokens are counted on this machine and nothing is sent.
+                counts a text as a message, and the request waits for `[limits]`. If False, or if the provider does
+                not support it, the tokens are counted on this machine and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:

@@ -142,7 +142,7 @@ def make_response(reply: Reply) -> dict[str, Any]:
 
 
 def write_output(reply: Reply) -> list[dict[str, Any]]:
-    """Return the items of *reply*."""
+    """Return *reply* as the output items of a response."""
     items: list[dict[str, Any]] = []
     if reply.reasoning:
         summary = [{"type": "summary_text", "text": reply.reasoning}]
@@ -186,7 +186,7 @@ def _write_parts(choice: Choice) -> list[dict[str, Any]]:
 def write_response(
     response_id: str, reply: Reply | None, output: list[dict[str, Any]], model: str = ""
 ) -> dict[str, Any]:
-    """Return a response with the items *output*; without *reply*, the response is in progress."""
+    """Return a response with the items *output*. If *reply* is None, the response is in progress."""
     reason = None if reply is None else _INCOMPLETE.get(normalize_finish_reason(reply.finish_reason) or "")
     status = "completed" if reason is None else "incomplete"
     return {

@@ -125,7 +125,7 @@ class Models:
     def find_targets(self, name: str | None) -> tuple[Target, ...]:
         """Return the models of the alias or name *name*, in fallback order.
 
-        With None, return the configured model.
+        If *name* is None, return the configured model.
 
         Raises:
             BadRequest: The name is a misspelling of a known name.
@@ -151,7 +151,7 @@ class Models:
         return name in self._aliases
 
     def backend(self, provider: str | None) -> Backend:
-        """Return the backend of *provider*; with None, the configured backend."""
+        """Return the backend of *provider*. If *provider* is None, return the configured backend."""
         return self._open(provider or self._provider)
 
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:

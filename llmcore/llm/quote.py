@@ -144,7 +144,7 @@ class ChatQuote:
         return self._backend.line_to_set(("prices", name), price)
 
     def price(self, usage: Usage) -> Decimal | None:
-        """Return the cost of *usage* by the configured prices, otherwise by the provider's prices; None if unknown."""
+        """Return the cost of *usage* by the configured price, or else by the provider's price; None if both are unknown."""
         if self._own is not None:
             return compute_cost(self._own, usage)
         return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))
@@ -172,7 +172,7 @@ class ChatQuote:
 
 
 def count_usage(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
-    """Return the usage of an answer; if the backend sent none, a local count, marked as estimated."""
+    """Return the usage of an answer. If the backend sent none, return a local count that is marked as estimated."""
     usage = reply.usage
     if usage.total_tokens or not (reply.text or reply.tool_calls):
         return usage

@@ -18,7 +18,7 @@ _APIS: Final = ("chat", "responses", "messages", "embeddings")
 _CHATS: Final = ("chat", "responses", "messages")
 """The APIs to which a request is translated, in order of preference.
 
-Chat Completions comes first: such a request shares its cache entry with `chat`.
+Chat Completions comes first, because such a request shares its cache entry with `chat`.
 """
 _NOT_PARAMETERS: Final = frozenset({"model", "stream"})
 """Fields of a body that are not parameters of the model.

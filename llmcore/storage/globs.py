@@ -1,4 +1,4 @@
-"""Glob patterns for keys: `*` and `?` match within a part, `**` across parts."""
+"""Glob patterns for keys. `*` and `?` match inside one part of a key, the text between two "/". `**` matches across parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["compile_glob", "get_prefix"]
 
 _WILD: Final = re.compile(r"[*?]")
 _ACROSS: Final = re.compile(r"((?<![^/])(?:\*{2,}/)+|\*{2,})")
-"""A wildcard that matches across parts. Repeating it does not change the meaning."""
+"""Matches a wildcard that spans parts of a key, or several such wildcards in a row, which mean the same as one."""
 
 
 def get_prefix(pattern: str) -> str:
@@ -22,8 +22,8 @@ def get_prefix(pattern: str) -> str:
 def compile_glob(pattern: str) -> Callable[[str], bool]:
     """Return a predicate that matches a whole key against *pattern*.
 
-    `*` matches any text without "/", `?` one character except "/", `**` any text, `**/` at the beginning of a
-    part any number of folders. No key can contain a wildcard, so there is no escape character.
+    `*` matches any text without "/". `?` matches one character except "/". `**` matches any text. `**/` at the beginning
+    of a part matches any number of folders. No key can contain a wildcard, so there is no escape character.
 
     The text between two wildcards matches at its first occurrence, in an atomic group. The first occurrence is enough,
     because a later one leaves less text for the remaining pattern. Without backtracking, the time is at most quadratic

@@ -90,7 +90,8 @@ class ListedFiles(BackendCalls):
     def glob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
         """Return at most *limit* keys, sorted. Each key matches *pattern* and sorts after the key *after*.
 
-        `*` matches any text within a part, `?` one character, `**` any text: "reports/**/*.txt".
+        `*` matches any text within a part, `?` matches one character, and `**` matches any text. An example is
+        "reports/**/*.txt".
         """
         return run(self._glob(pattern, limit, after))
 

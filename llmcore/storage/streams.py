@@ -116,7 +116,7 @@ class StreamedFiles(BackendCalls):
 
 
 class _WholeFileSaver:
-    """Save a stream with a backend that can only save whole files."""
+    """Saves a stream with a backend that can only save whole files."""
 
     def __init__(self, save: Ability) -> None:
         self._save = save

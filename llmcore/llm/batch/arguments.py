@@ -98,7 +98,7 @@ def check_shared(run_id: str, engine: str | None) -> None:
     if not engine:
         return
     raise BadRequest(
-        f"the run {run_id} was begun on the engine `{engine}`; without an engine, requests that the workers of this engine have sent would be paid again",
+        f"the run {run_id} was begun on the engine `{engine}`; without an engine, requests that the workers of this engine have sent would be paid for again",
         code="LC321",
         where="engine",
         expected='lane="now" and an engine with workers: engine="NAME", or --engine NAME on the command line',

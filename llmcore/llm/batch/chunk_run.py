@@ -192,8 +192,8 @@ class ChunkRun:
     async def _release(self) -> None:
         """Give up the claimed items that have no answer.
 
-        If the ledger does not answer, continue in the background. This process may live on, and then no other worker could
-        claim the items.
+        If the ledger does not answer, try again in the background, because no other worker can claim the items while this
+        process lives and has not released them.
         """
         import asyncio
 
@@ -215,7 +215,7 @@ class ChunkRun:
                 await self._ask("release_items", self._claim)
             except LedgerUnavailable:
                 continue
-            except LLMCoreError:  # a fault that lasts
+            except LLMCoreError:  # another attempt would fail too
                 return
             return
 

@@ -335,7 +335,10 @@ def count_input(call: ChatCall) -> tuple[int, bool]:
 
 
 def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal | None]:
-    """Return the minimum, likely and maximum cost. Each is None if the price is unknown, or has no upper bound."""
+    """Return the minimum, likely and maximum cost.
+
+    A cost is None if the price is unknown. The maximum cost is also None if the usage has no upper bound.
+    """
     known = [price for price in map(quote.price, least) if price is not None]
     try:
         most: Decimal | None = quote.compute_maximum(exact=True)

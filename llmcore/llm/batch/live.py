@@ -289,7 +289,7 @@ class LiveLane:
             del self._unsaved[0]
 
     def _finish(self, item: BatchItem) -> None:
-        """Give *item* to the reader; if items are in order, after all earlier items."""
+        """Give *item* to the reader. If items are returned in order, it waits until all earlier items have finished."""
         self._ended += 1
         if not self._in_order:
             self._finished.append(item)

@@ -63,7 +63,7 @@ class Pace:
         self.limit = min(self.limit + step, float(_MOST))
 
     def cut(self) -> None:
-        """Lower the concurrency after the server refused a request because there were too many.
+        """Lower the concurrency after the server refused a request because it received too many requests.
 
         The first refusal halves the concurrency. The server is then assumed to accept the earlier concurrency minus the
         number of refusals, but at least the share `_LEAST` of it. The new ceiling is `_BELOW` times that number.

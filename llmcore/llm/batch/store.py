@@ -107,7 +107,7 @@ class RunStore:
     """The file of one run. Only one process at a time may write to it.
 
     Raises:
-        LLMCoreError: Another process has the run open. Or the file cannot be read or written; every method may
+        LLMCoreError: Another process has the run open, or the file cannot be read or written. Every method can
             raise this error.
     """
 

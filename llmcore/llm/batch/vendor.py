@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Unconfirmed", "Vendor", "has_queue"]
 
 _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
-"""The limits of a provider without `BatchBounds`."""
+"""The limits for a provider without the ability `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
 _FAILED: Final = frozenset({500, 503, 529})
 """HTTP statuses by which the vendor reports that it did not create the batch.

@@ -79,7 +79,7 @@ class EmbeddingQuote:
 
 
 def count_usage(backend: Backend, model: str, texts: Sequence[str], usage: Usage) -> Usage:
-    """Return *usage*, or a local count marked as estimated if the backend sent no usage."""
+    """Return *usage*. If the backend sent none, return a local count that is marked as estimated."""
     if usage.total_tokens:
         return usage
     counts = [count_tokens(backend, model, text) for text in texts]
