@@ -127,7 +127,10 @@ FOUND_BY_ABILITIES = {
         "test_a_large_file_is_loaded_in_pieces_of_at_most_16_mib",
         "must yield bytes of at most 16 MiB",
     ),
-    "StreamsCountTheStopIn": ("test_load_stream_returns_the_requested_range", "bytes 0 to 1"),
+    "StreamsCountTheStopIn": (
+        "test_load_stream_returns_the_requested_range",
+        "load_stream must return the bytes from 0 to 1",
+    ),
     "StreamsReadTwoVersions": (
         "test_a_reader_can_stop_early_and_reads_one_version",
         "all pieces must belong to the version that was first read",

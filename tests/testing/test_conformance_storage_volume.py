@@ -27,8 +27,8 @@ FOUND_BY_VOLUME = {
     "DropsTheLastPart": (_SIZE, "9000000 bytes were saved, 8388608 came back"),
     "FailsForAnEmptyFile": (_RANGE, "the range cannot be satisfied"),
     "FiltersThePageByPrefix": (_LISTS, "list_files('many/6/') must return all keys with this prefix"),
-    "IgnoresTheRange": (_RANGE, "bytes 7 to 200000"),
-    "IsEmptyBehindAnOffset": (_RANGE, "bytes 255999 to None"),
+    "IgnoresTheRange": (_RANGE, "load_stream must return the bytes from 7 to 200000"),
+    "IsEmptyBehindAnOffset": (_RANGE, "load_stream must return the bytes from 255999 to None"),
     "ListsQuotedNames": (_NAMES, "list_page must return each key unchanged"),
     "ListsTheFirstThousand": (_LISTS, "1500 files were saved, list_files returned 1000"),
     "LosesAFileBetweenPages": (_LISTS, "1500 files were saved, list_files returned 1499"),
@@ -42,8 +42,8 @@ FOUND_BY_VOLUME = {
     "SavesLatinNames": (_NAMES, "list_files must return each key once"),
     "SortsAsUtf16": (_LISTS, "sorted by code point"),
     "SwapsLateParts": (_SIZE, "load must return the saved bytes"),
-    "TakesTheFirstByteForTheWholeFile": (_RANGE, "bytes 0 to 1"),
-    "TellsTheRequestedLength": (_RANGE, "bytes 255000 to 300000"),
+    "TakesTheFirstByteForTheWholeFile": (_RANGE, "load_stream must return the bytes from 0 to 1"),
+    "TellsTheRequestedLength": (_RANGE, "load_stream must return the bytes from 255000 to 300000"),
 }
 FOUND_BY_SHARED = {
     "CachesContents": (_VIEWS, "load('a/file') of the second instance must return what was saved last"),
