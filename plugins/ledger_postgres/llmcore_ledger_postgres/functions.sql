@@ -223,20 +223,29 @@ CREATE OR REPLACE FUNCTION {s}.is_dead(owner text, silence interval) RETURNS boo
         ELSE NOT EXISTS (SELECT 1 FROM {s}.owners o WHERE o.name = owner AND o.seen > clock_timestamp() - silence) END
 $$;
 
--- Settle the open rows of dead owners at their maximum; return their number.
-CREATE OR REPLACE FUNCTION {s}.recover(silence interval, wait text) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+-- Settle open rows of dead owners at their maximum; return their number, at most 100. More rows would hold up the reservations that need the
+-- same counters, so the caller repeats the call. With *is_recent*, search today and yesterday, and lock only the partitions of these days.
+DROP FUNCTION IF EXISTS {s}.recover(interval, text);
+CREATE OR REPLACE FUNCTION {s}.recover(silence interval, is_recent boolean, wait text) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$  -- a generic plan would lock all partitions
 DECLARE
-    c {s}.calls; locked jsonb; closed integer := 0;
+    c {s}.calls; locked jsonb; dead text[]; first_day date := '-infinity';
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
-    IF NOT EXISTS (SELECT 1 FROM {s}.calls k WHERE k.state = 'open' AND {s}.is_dead(k.owner, silence)) THEN
+    -- The locks of many searches of all days would fill the lock table of the server, so one process at a time makes such a search.
+    IF is_recent OR NOT pg_try_advisory_xact_lock(hashtext('{s}.recover')) THEN
+        first_day := {s}.day_of(extract(epoch FROM clock_timestamp())) - 1;
+    END IF;
+    dead := ARRAY(SELECT o.owner FROM (SELECT DISTINCT k.owner FROM {s}.calls k WHERE k.state = 'open' AND k.day >= first_day) o
+        WHERE {s}.is_dead(o.owner, silence));
+    IF dead = '{{}}' THEN
         RETURN 0;
     END IF;
     PERFORM pg_advisory_xact_lock_shared(hashtext('{s}.counters'));
+    dead := ARRAY(SELECT d FROM unnest(dead) d WHERE {s}.is_dead(d, silence));
     SELECT jsonb_agg(to_jsonb(l)) INTO locked FROM (
-        SELECT k.* FROM {s}.calls k WHERE k.state = 'open' AND {s}.is_dead(k.owner, silence)
-        ORDER BY k.day, k.key FOR UPDATE SKIP LOCKED) l;
+        SELECT k.* FROM {s}.calls k WHERE k.state = 'open' AND k.day >= first_day AND k.owner = ANY(dead)
+        ORDER BY k.day, k.key LIMIT 100 FOR UPDATE SKIP LOCKED) l;
     IF locked IS NULL THEN
         RETURN 0;
     END IF;
@@ -250,9 +259,8 @@ BEGIN
         WHERE k.day = c.day AND k.key = c.key;
         PERFORM {s}.count_request(c.at, c.provider, c.model, c."user", c.tags, c.reserved, -c.reserved, c.characters,
             -c.characters);
-        closed := closed + 1;
     END LOOP;
-    RETURN closed;
+    RETURN jsonb_array_length(locked);
 END $$;
 
 -- The sums of the rows that a scope covers in its period, as {{spent, reserved}}.

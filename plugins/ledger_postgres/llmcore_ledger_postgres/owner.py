@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -65,6 +66,8 @@ class Owner:
         """The timeline of the server that last got the rows of this process. A failover begins a new
         timeline."""
         self._again_at: float | None = None
+        self._beaten_at = self._steady_since = -math.inf
+        """The last successful heartbeat, and the first one since an outage or a failover."""
 
     def start(self, timeline: str) -> bool:
         """Start the heartbeat, unless it runs. Return False if no thread can be started."""
@@ -98,9 +101,21 @@ class Owner:
             self._again_at is not None and time.monotonic() >= self._again_at
         )
 
+    def is_steady(self, silence_s: float) -> bool:
+        """Note a heartbeat. Return whether the heartbeats of the last *silence_s* seconds have all succeeded.
+
+        If some have not, the server could not be reached. The other processes may be alive, and had no chance to report it.
+        """
+        now = time.monotonic()
+        if now - self._beaten_at > self._interval_s + silence_s / 2:
+            self._steady_since = now
+        self._beaten_at = now
+        return now - self._steady_since >= silence_s
+
     def follow(self, timeline: str) -> None:
         """Note that the rows of this process were sent to the server of *timeline*."""
         now = time.monotonic()
+        self._beaten_at = -math.inf
         if timeline != self.timeline:
             self._again_at = now + _AGAIN_S
         elif self._again_at is not None and now >= self._again_at:

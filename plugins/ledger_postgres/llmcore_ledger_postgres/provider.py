@@ -44,6 +44,9 @@ __all__ = ["PostgresLedger"]
 
 _BEAT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 5.0
+_BEAT: Final = """
+    SELECT {s}.current_timeline(), {s}.beat(%s), NOT EXISTS (SELECT 1 FROM {s}.owners o WHERE o.name < %s AND o.seen > clock_timestamp() - %s::interval)
+"""
 _SELECT_KEYS: Final = """
     SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
 """
@@ -144,7 +147,25 @@ class PostgresLedger(Runs):
 
     def recover(self, timeout_s: float) -> int:
         """See `LedgerProvider.recover`."""
-        return int(self._call("recover", f"{self._silence_s} s", timeout_s=timeout_s, waits=True))
+        return self._recover(timeout_s, is_recent=False)
+
+    def _recover(self, timeout_s: float, *, is_recent: bool) -> int:
+        """Settle the open rows of dead owners, with *is_recent* only those of today and yesterday; return their number.
+
+        Each statement settles a part of the rows. If the time is over, the rest stays open.
+        """
+        deadline, closed = time.monotonic() + timeout_s, 0
+        while (left := deadline - time.monotonic()) > 0 or not closed:
+            try:
+                found = self._call("recover", f"{self._silence_s} s", is_recent, timeout_s=left, waits=True)
+            except LedgerUnavailable:
+                if closed:
+                    break
+                raise
+            if not found:
+                break
+            closed += found
+        return closed
 
     def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
         """See `LedgerProvider.record`."""
@@ -159,23 +180,32 @@ class PostgresLedger(Runs):
     # -- this process
 
     def beat(self) -> None:
-        """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
+        """Report that this process is alive. After a failover, restore the rows that the server may have lost.
+
+        The first of the living processes also settles the rows of dead ones.
+        """
         self.connections.reclaim()
-        timeline, is_stale = self._beat(_BEAT_TIMEOUT_S)
+        timeline, is_stale, is_first = self._beat(_BEAT_TIMEOUT_S)
         if is_stale or self.owner.is_behind(timeline):
             self.restate(_BEAT_TIMEOUT_S)
             self.owner.follow(timeline)
+        elif self.owner.is_steady(self._silence_s) and is_first:
+            self._recover(min(_BEAT_TIMEOUT_S, self._silence_s / 4), is_recent=True)
 
-    def _beat(self, timeout_s: float) -> tuple[str, bool]:
-        """Send the heartbeat. Return the server's timeline, and True if its counters must be rebuilt."""
-        statement = "SELECT {s}.current_timeline(), {s}.beat(%s)"
-        timeline, is_stale = self._read(statement, (self.owner.name,), timeout_s)[0]
-        return timeline, is_stale
+    def _beat(self, timeout_s: float) -> tuple[str, bool, bool]:
+        """Send the heartbeat.
+
+        Return the server's timeline, whether its counters must be rebuilt, and whether the name of this process is the
+        first one of all living processes.
+        """
+        name = self.owner.name
+        timeline, is_stale, is_first = self._read(_BEAT, (name, name, f"{self._silence_s} s"), timeout_s)[0]
+        return timeline, is_stale, is_first
 
     def become_owner(self, timeout_s: float) -> None:
         """Begin the heartbeat, unless it has begun."""
         if not self.is_owner:
-            timeline, _ = self._beat(timeout_s)
+            timeline, *_ = self._beat(timeout_s)
             self.is_owner = self.owner.start(timeline)
 
     def _get_owner_name(self, timeout_s: float) -> str:

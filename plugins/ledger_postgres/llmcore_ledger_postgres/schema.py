@@ -13,7 +13,7 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 12
+VERSION: Final = 13
 """The version of tables and functions. Every migration replaces all functions. The versions after 1 added only an
 index, tables and columns, and the files with the functions create them if they are missing.
 """
