@@ -38,7 +38,8 @@ class Supervisor:
         self._metrics_folder = ""
         self._failures = 0
         """The number of consecutive workers that ended before they served."""
-        self._is_stopping = False
+        self._stop_signal: int | None = None
+        """The last signal that told the server to stop; None before the first."""
 
     def run(self) -> int:
         """Start the workers and wait for their end; return the exit code."""
@@ -55,7 +56,7 @@ class Supervisor:
             time.sleep(_TICK_S)  # the sleep continues after a signal handler has run
             for worker in [worker for worker in self._workers if worker.poll() is not None]:
                 self._count_failure(self._workers.pop(worker))
-                if self._is_stopping:
+                if self._stop_signal is not None:
                     continue
                 ended = f"worker {worker.pid} ended with exit code {worker.returncode}"
                 if self._failures < _MOST_FAILURES:
@@ -92,6 +93,8 @@ class Supervisor:
         finally:
             os.close(writing)
         self._workers[worker] = reading
+        if self._stop_signal is not None:  # `_pass_on` may have run before `_workers` had this worker
+            worker.send_signal(self._stop_signal)
 
     def _count_failure(self, reading: int) -> None:
         """Count a worker that ended before it served; reset the count if the worker served. *reading* is its pipe."""
@@ -99,6 +102,7 @@ class Supervisor:
             self._failures = 0 if report.read(1) else self._failures + 1
 
     def _pass_on(self, number: int, _: Any = None) -> None:
-        self._is_stopping = self._is_stopping or number != signal.SIGHUP
+        if number != signal.SIGHUP:
+            self._stop_signal = number
         for worker in list(self._workers):
             worker.send_signal(number)
