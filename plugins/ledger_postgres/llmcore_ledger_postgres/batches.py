@@ -23,7 +23,7 @@ _LANES: Final = 2
 """The maximum number of concurrent statements of one kind."""
 
 _INLINE_TIMEOUT_S: Final = 1.0
-"""The timeout of a statement that blocks the event loop, because no thread could be started to send it."""
+"""The timeout in seconds of a statement that blocks the event loop, because no thread could be started to send it."""
 _LEAST_S: Final = 0.25
 """After a timeout, a job is sent again only if its deadline is at least this many seconds away."""
 
@@ -136,7 +136,7 @@ class Batcher:
         self._submit_drain()
 
     def _drain(self, longest_s: float = math.inf) -> None:
-        """Send the jobs in the queue until it is empty. Jobs with later deadlines fail after *longest_s* seconds."""
+        """Send the jobs in the queue until it is empty. Each job has at most *longest_s* seconds."""
         while True:
             with self._lock:
                 jobs = self._take(longest_s)
@@ -158,7 +158,7 @@ class Batcher:
         submit(self._drain, otherwise=lambda: self._drain(_INLINE_TIMEOUT_S))
 
     def _take(self, longest_s: float) -> list[Job]:
-        """Remove the next jobs from the queue. The caller has the lock."""
+        """Remove the next jobs from the queue. The caller must hold the lock."""
         jobs: list[Job] = []
         while self._waiting and len(jobs) < LARGEST:
             job = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""Claims of alerts and the like. A claim whose answer was lost can be repeated."""
+"""Claims in the ledger, such as the claim to send an alert. A claim whose answer was lost can be repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Claims"]
 class Claims:
     """Gives each claim a random token.
 
-    A repeated claim has the token of the first attempt. So the server recognizes its own success.
+    A repeated claim has the token of the first attempt. So the server recognizes a first attempt that succeeded.
     """
 
     def __init__(self) -> None:

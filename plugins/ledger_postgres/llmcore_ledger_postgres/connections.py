@@ -1,4 +1,4 @@
-"""A small pool of connections with deadlines: each statement ends in time, even if the server hangs.
+"""A small connection pool with deadlines: each statement ends in time, even if the server hangs.
 
 Nothing depends on the session (no prepared statements, no SET), so the client may connect through a transaction pooler.
 """
@@ -150,7 +150,7 @@ def _make_error(result: PGresult | None) -> psycopg.Error:
 
 
 class Borrower(Protocol):
-    """Borrows connections, and may be unable to give them back."""
+    """Borrows connections for statements whose answers an event loop receives."""
 
     def end_abandoned(self) -> None:
         """End the connections of statements whose event loop was closed, so their answers cannot be received."""
@@ -176,7 +176,7 @@ class Connections:
         forks.watch(self)
 
     def call(self, statement: bytes, args: Sequence[bytes], timeout_s: float) -> bytes:
-        """Execute one statement, and return its value; see `Session.call`. A statement that failed may be sent again.
+        """Execute one statement, and return its value; see `Session.call`. A failed statement is repeated; see `run`.
 
         Raises:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
@@ -186,7 +186,7 @@ class Connections:
     def run(self, work: Callable[[Session], T], timeout_s: float) -> T:
         """Call *work* with a connection in autocommit mode. If a lock is held or the connection breaks, call *work* again.
 
-        *work* must execute one statement or transaction that may be repeated.
+        *work* must execute one statement or transaction that is safe to repeat.
 
         Raises:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.

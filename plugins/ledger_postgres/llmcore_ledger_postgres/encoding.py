@@ -1,4 +1,7 @@
-"""Encode the arguments of the database's functions as JSON, and decode the results."""
+"""Encode the arguments of the database's functions as JSON, and decode the results.
+
+An item of a function, such as `restate`, is one element of the JSON array that the function takes.
+"""
 
 from __future__ import annotations
 

@@ -22,17 +22,21 @@ from llmcore_ledger_postgres.encoding import Opened, get_day
 __all__ = ["HOT", "ClosedRow", "Group", "Lease", "Row", "find_group_key"]
 
 HOT = 4
-"""A group gets a lease from this number of requests in one interval on: the lease then saves more statements
-than it costs."""
+"""The minimum number of requests of a group in one interval of the reports before the group gets a lease.
+
+With fewer requests, a lease would cost more statements than it saves.
+"""
 _LEAST: Final = 8
-"""A limit is near if a sixteenth of the remaining budget is less than this many times the largest request."""
+"""A limit is near if `remaining budget / 16 < _LEAST * largest request`."""
 _BLOCK: Final = 16
 """The minimum size of a block, as a multiple of the largest request."""
 _LONGEST_PAUSE: Final = 16.0
-"""The longest pause before a group whose limit was near asks for a lease again, in intervals of the
-reports."""
+"""The maximum pause of a group, in intervals of the reports.
+
+A group pauses when a limit was near: it asks for no lease until the pause has ended.
+"""
 _PAUSE_S: Final = 0.05
-"""The minimum seconds from one report to a report that refills a block before the interval ends."""
+"""A report that refills a block before the interval ends comes at least this many seconds after the last report."""
 _LOW: Final = 4
 """A block is refilled before the interval ends if less than 1 / _LOW of the block is free."""
 
@@ -53,8 +57,10 @@ class Row:
         self.at = at
         self.lease = lease
         self.is_sent = False
-        """True if a statement with this row was sent, even if the statement failed. The server may then count
-        the amount of the row, so the process may not add the amount to the block again."""
+        """True if a statement with this row was sent, even if the statement failed.
+
+        The server has then possibly counted the amount of the row, so the process must not add it to the block again.
+        """
 
     @property
     def opened(self) -> Opened:
@@ -97,7 +103,7 @@ class Group:
         self._resumes_at = now + self._pause
 
     def resume(self) -> None:
-        """Note that a lease was granted: the next pause is the shortest again."""
+        """Reset the next pause to its minimum, because a lease was granted."""
         self._pause = 0.0
 
 
@@ -119,8 +125,10 @@ class Lease:
         """True if requests may be reserved from the free amount, until `valid_until`."""
         self.is_closing = False
         self.valid_until = 0.0
-        """The end of the lease, in seconds on the clock of `Leases`. Later, other processes may settle the
-        lease."""
+        """The time until which the lease is used, in seconds on the clock of `Leases`.
+
+        Other processes settle the lease some time later, unless a report extends it before.
+        """
         self.counters: Sequence[Counter] = ()
         """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
@@ -178,7 +186,7 @@ class Lease:
         return any(self._missed) or any(left * _LOW < whole for left, whole in zip(free, size, strict=True))
 
     def is_idle(self, now: float, interval_s: float) -> bool:
-        """Return whether no request came for most of an interval."""
+        """Return whether the lease has no rows, and no request came in more than half of an interval."""
         is_used = any(self._used) or any(self._missed) or self.closed or self.unsent
         return self.is_open and not is_used and now - self._reported_at > interval_s / 2
 
@@ -222,7 +230,7 @@ class Lease:
         self.block = self._size = block
 
     def make_row(self, owner: str) -> dict[str, Any]:
-        """Return the row of the lease, as an item of `restate`."""
+        """Return the row of the lease as an item of the database function `restate`; see `encoding`."""
         charge = self.group.charge
         row = LedgerRow(
             at=self.at or 0.0,

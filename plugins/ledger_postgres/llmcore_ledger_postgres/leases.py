@@ -31,7 +31,7 @@ _TIMEOUT_S: Final = 10.0
 _GROUPS: Final = 1000
 """The maximum number of groups to remember."""
 _PENDING: Final = 500
-"""A lease with at least this many rows to report reports them before the interval ends."""
+"""If a lease has at least this many rows to report, it reports them before the interval ends."""
 _VALID_PART: Final = 0.8
 """A lease is used for this fraction of `silence` after a report. Other processes settle it after `silence`."""
 _MIDNIGHT_S: Final = 0.1
@@ -49,7 +49,7 @@ else:
 
 
 class Sync(Protocol):
-    """Sends a report in one statement, which may be repeated, and returns the answer of `sync_leases`."""
+    """Sends a report in one statement, which is safe to repeat. Returns the answer of the function `sync_leases`."""
 
     def __call__(self, number: int, items: list[dict[str, Any]], timeout_s: float, /) -> dict[str, Any]:
         """Send report *number* with *items*, one for each lease."""
@@ -232,7 +232,7 @@ class Leases:
                     return
 
     def report(self, timeout_s: float, *, gives_back: bool = False) -> None:
-        """Write all rows to the server, and refill the blocks or, with *gives_back*, give all blocks back.
+        """Write all rows to the server. Refill the blocks, or give all blocks back if *gives_back* is true.
 
         Raises:
             LedgerUnavailable: The server cannot be reached. The rows stay in memory for the next report.
@@ -387,7 +387,7 @@ class Leases:
             lease.is_open, lease.is_closing = False, True
 
     def recall(self) -> list[dict[str, Any]]:
-        """Return the rows of the leases that the server has granted, as items of `restate`."""
+        """Return the rows of the leases that the server has granted, as items of the function `restate`."""
         with self._lock:
             return [
                 {**lease.make_row(self._owner.name), "day": encoding.get_day(lease.at)}

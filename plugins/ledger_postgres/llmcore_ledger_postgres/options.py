@@ -27,7 +27,7 @@ class PostgresOptions(Options, frozen=True):
     """A process without a heartbeat for this time counts as dead. Other processes then settle its requests at the maximum cost."""
     lease: Duration = Duration(0.0)
     """The interval of the reports of budget leases; 0 turns leases off. With leases, this process reserves blocks of
-    hot budgets, and spends from the blocks without the server."""
+    budgets with many requests, and spends from the blocks without the server."""
 
     def __repr__(self) -> str:
         return f"PostgresOptions(schema={self.schema!r}, max_connections={self.max_connections})"

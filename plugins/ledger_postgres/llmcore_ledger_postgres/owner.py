@@ -28,8 +28,8 @@ _REMEMBER_S: Final = 60.0
 """For this many seconds, a closed row is remembered: a failover may lose rows that were written shortly
 before."""
 _AGAIN_S: Final = 15.0
-"""The rows are sent again this many seconds after the failover was noticed. By then, this process has handled
-every answer of the old server."""
+"""The rows are sent a second time this many seconds after the failover was noticed. By then, this process has
+handled every answer of the old server."""
 _ABANDONED: Final = 1000
 """The maximum number of abandoned requests to remember."""
 
@@ -59,8 +59,8 @@ class Owner:
         self._closed: deque[tuple[float, msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]]] = (
             deque()
         )
-        """The time at which each row was closed, and the row. `recall` encodes the rows, because most are
-        never sent again."""
+        """The time at which each row was closed, and the row. The rows are encoded only in `recall`, because most
+        rows are never sent again."""
         self._stopped: threading.Event | None = None
         self.timeline: str | None = None
         """The timeline of the server that last got the rows of this process. A failover begins a new
@@ -94,7 +94,7 @@ class Owner:
     def is_behind(self, timeline: str) -> bool:
         """Return whether the rows of this process must be sent to the server of *timeline*.
 
-        They must after a failover, and a second time some seconds later. The second time includes rows that
+        Return True after a failover, and once more some seconds later. The second time, the rows include those that
         the old server confirmed during the first `recall`.
         """
         return timeline != self.timeline or (
@@ -156,7 +156,7 @@ class Owner:
             self._remember(row)
 
     def _remember(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> None:
-        """Add a closed row. The caller has the lock."""
+        """Add a closed row. The caller must hold the lock."""
         self._closed.append((time.monotonic(), closed))
         self._forget()
 
@@ -166,14 +166,14 @@ class Owner:
             self._closed.popleft()
 
     def recall(self) -> list[Any]:
-        """Return the rows that a failover may have lost, as items of `restate`."""
+        """Return the rows that a failover may have lost, as items of the database function `restate`."""
         with self._lock:
             self._forget()
             opened, closed = self.open.copy(), self._closed.copy()
         return [*(self._encode_closed(row) for _, row in closed), *map(self.encode_open, opened.values())]
 
     def encode_open(self, opened: Opened) -> dict[str, Any]:
-        """Return the open row *opened*, as an item of `restate`."""
+        """Return the open row *opened*, as an item of the database function `restate`."""
         return encoding.make_open_row(opened, self.name)
 
     def _encode_closed(self, closed: msgspec.Raw | tuple[Opened, Settlement | Mapping[str, Any]]) -> Any:

@@ -1,6 +1,7 @@
 """The ledger `postgres`: rows, counters and keys in one schema, shared by processes on many machines.
 
-`reserve` and `settle` send one statement each, which calls a function of the schema. Every statement may be repeated.
+`reserve` and `settle` usually send one statement each, which calls a function of the schema; with a budget lease, none.
+A statement that is sent twice has the same effect as one that is sent once.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class PostgresLedger(Runs):
         return [*counters, *await self._asettling.run(settlements, timeout_s)] if settlements else counters
 
     def flush(self, timeout_s: float) -> None:
-        """See `LedgerBuffer.flush`. The blocks of this process are given back too."""
+        """See `LedgerBuffer.flush`. The blocks of this process's leases are given back to their budgets too."""
         if self._leases:
             self._leases.report(timeout_s, gives_back=True)
 
@@ -226,7 +227,7 @@ class PostgresLedger(Runs):
         if self.is_owner and not self.owner.open:
             self.owner.stop()
             self.is_owner = False
-            with contextlib.suppress(LedgerUnavailable):  # then others notice the end of this process later
+            with contextlib.suppress(LedgerUnavailable):  # without this call, others notice the end later
                 self._call("leave", self.owner.name, timeout_s=1.0)
         self.connections.close()
 
@@ -242,7 +243,7 @@ class PostgresLedger(Runs):
     # -- budgets
 
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
-        """See `LedgerProvider.read_budgets`. The blocks of this process are given back first."""
+        """See `LedgerProvider.read_budgets`. The blocks of this process's leases are given back first."""
         self.flush(timeout_s)
         rows = self._read(
             "SELECT period, scope, spent, reserved, alerted FROM {s}.budgets WHERE period = ANY({s}.periods_of(%s))",
@@ -334,7 +335,7 @@ class PostgresLedger(Runs):
         return f"SELECT {self._schema}.{function}({marks})".encode()
 
     def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:
-        """Call a function of the schema. With *waits*, pass the time limit for locks."""
+        """Call a function of the schema. If *waits* is true, append the time limit for locks to *args*."""
         if waits:
             args = (*args, encode_lock_timeout(timeout_s).decode())
         marks = ", ".join(["%s"] * len(args))

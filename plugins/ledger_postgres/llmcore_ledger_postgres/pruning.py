@@ -11,7 +11,7 @@ from llmcore.support.ledger_sums import format_period, list_edges
 __all__ = ["prune"]
 
 _PRUNE_TIMEOUT_S: Final = 300.0
-"""The timeout for pruning one day."""
+"""The timeout in seconds for pruning one day."""
 _PRUNE_LOCK_TIMEOUT_S: Final = 1.0
 """The seconds for which pruning waits for a lock before it tries again. Reservations that arrive meanwhile
 wait as long."""
@@ -28,7 +28,7 @@ def prune(
     timeout_s: float,
     edges: Sequence[float],
 ) -> int:
-    """Prune the rows before *before*; return their number.
+    """Replace the rows older than *before* by sums. Return the number of replaced rows.
 
     Args:
         read: Executes a statement.

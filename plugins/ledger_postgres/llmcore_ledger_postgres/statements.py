@@ -1,4 +1,4 @@
-"""The two statements of a request: `reserve` opens rows, `settle` closes them. Each carries the items of several callers."""
+"""The two statements of a request: `reserve` opens rows, `settle` closes them. A statement has the items of several callers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STALE_PAUSE_S: Final = 0.2
 
 
 class Statement(Protocol):
-    """Sends items of one kind. A statement may be repeated."""
+    """Sends items of one kind. A statement that is sent twice has the same effect as one that is sent once."""
 
     text: bytes
     """The statement. Its parameters are `$1`, `$2`."""
@@ -121,9 +121,9 @@ class Reserve:
     def _decode(
         self, items: Sequence[ReserveRequest], numbers: Iterable[int], raw: bytes, answers: list[Any]
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Write the results of the items *numbers* to *answers*.
+        """Decode *raw*, the answer for the items with the indexes *numbers*. Store the results in *answers*.
 
-        Return the number and the raw answer of each item without a result.
+        Return the index and the raw answer of each item without a result.
         """
         again = []
         for number, answer in zip(numbers, encoding.decode(raw), strict=True):
@@ -139,7 +139,7 @@ class Reserve:
     def _resolve(
         self, items: Sequence[ReserveRequest], again: Sequence[tuple[int, dict[str, Any]]], deadline: float
     ) -> list[int]:
-        """Handle the answers without a result. Return the numbers of the requests to send again."""
+        """Handle the answers without a result. Return the indexes of the items to send again."""
         left = deadline - time.monotonic()
         if any("void" in answer for _, answer in again):
             raise LedgerUnavailable("the request was abandoned")
@@ -215,7 +215,7 @@ def wait_for_counters(ledger: Ledger, timeout_s: float) -> None:
         return
     if timeout_s <= _STALE_PAUSE_S:
         raise LedgerUnavailable(
-            "the server was replaced and may have lost rows; budgets wait until they are rebuilt",
+            "the server was replaced and may have lost rows; requests wait until its budgets are rebuilt",
             busy=True,
         )
     time.sleep(_STALE_PAUSE_S)
