@@ -96,7 +96,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.no_keep and used:
         raise UsageError(f"--no-keep and {used[0]} exclude each other", expected="one of them")
     if args.number < 0:
-        raise UsageError(f"-n must be at least 1, got {args.number}", where="-n", expected="1 or more")
+        raise UsageError(
+            f"-n must be at least 0, got {args.number}", where="-n", expected="1 or more, or 0 for all"
+        )
 
 
 class _Session:

@@ -1,9 +1,10 @@
-"""Contact the configured servers and storage, and check the ledger file, for `llmcore doctor`."""
+"""Contact the configured servers, storage and ledger, for `llmcore doctor`."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -38,7 +39,7 @@ def check_all(core: Core) -> Iterator[Contact]:
     yield from _check_storage(core)
     yield from _check_voice(core)
     yield from _check_limits(core)
-    yield from _check_ledger(core)
+    yield from _check_ledger_file(core) if core.settings.ledger.provider == "sqlite" else _check_ledger(core)
 
 
 def _check_models(core: Core) -> Iterator[Contact]:
@@ -159,6 +160,22 @@ def _check_limits(core: Core) -> Iterator[Contact]:
 
 
 def _check_ledger(core: Core) -> Iterator[Contact]:
+    """Read a sum from the ledger, which may be on a server."""
+    ledger = core.settings.ledger
+    what = f"in use: ledger {ledger.provider}"
+    if not ledger.enabled:
+        yield Contact(what, ok=True, text="[ledger] enabled is false")
+        return
+    try:
+        core.usage.by("total", since=time.time())
+    except LLMCoreError as error:
+        error.fix = ledger.make_fix("provider", "sqlite")  # the error's fix is `llmcore doctor` itself
+        yield _make_failure(what, error)
+    else:
+        yield Contact(what, ok=True, text="answers")
+
+
+def _check_ledger_file(core: Core) -> Iterator[Contact]:
     """Run SQLite's quick check on the ledger file. A missing file is not a fault, because the first call creates it."""
     ledger = core.settings.ledger
     if not ledger.enabled or ledger.path is None or not Path(ledger.path).exists():

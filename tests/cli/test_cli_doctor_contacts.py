@@ -12,6 +12,7 @@ import pytest
 
 import llmcore
 from llmcore.cli import main
+from llmcore.cli.contacts import Contact, check_all
 from llmcore_testing.simulator import Simulator
 from tests.kits.mistakes import KEY, closed_port
 
@@ -119,6 +120,22 @@ def test_a_damaged_ledger_and_a_storage_that_is_a_file_are_found(
     assert "is damaged" in found["in use: ledger"]["text"]
     assert found["in use: ledger"]["fix"].startswith("mv ")
     assert not found["in use: storage fs"]["ok"]
+
+
+def test_a_ledger_of_another_provider_is_read(tmp_path: Path) -> None:
+    """The check does not look for the file of `sqlite`, which such a configuration does not use."""
+    file = tmp_path / "second.sqlite3"
+    ledger = {"provider": "second", "second": {"use": "sqlite", "path": str(file)}}
+
+    def check() -> Contact:
+        with llmcore.load({"ledger": ledger}) as core:
+            return next(each for each in check_all(core) if each.what == "in use: ledger second")
+
+    assert check().text == "answers"
+    file.write_bytes(b"this is no database" * 100)
+    damaged = check()
+    assert not damaged.ok
+    assert damaged.fix == '{"ledger": {"provider": "sqlite"}}'
 
 
 def test_offline_contacts_no_server(
