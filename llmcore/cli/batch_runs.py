@@ -8,8 +8,8 @@ from typing import Any
 
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core
-from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import format_cost, note, print_json, put
+from llmcore.cli.text_table import print_table
 from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.run import find_run, find_runs_folder
 from llmcore.llm.batch.store import RunStore, list_runs
@@ -63,7 +63,9 @@ def show_runs(args: argparse.Namespace) -> int:
             [str(row[name]) for name in ("run", "state", "items", "done", "failed", "created")]
             for row in rows
         ]
-        put(render_table(headers, table, Paint.of(get_stdout(), no_color=args.no_color), whole=("run",)))
+        print_table(
+            args, headers, table, whole=("run", "state", "begun"), optional=("begun", "items", "answered")
+        )
     else:
         note("no runs")
     return 0

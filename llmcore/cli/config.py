@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.cli.parser import make_action_adder
-from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.text_table import print_table
 from llmcore.errors import ConfigError
 from llmcore.support.errors import raise_unchained
 
@@ -85,10 +86,8 @@ def _explain(args: argparse.Namespace) -> int:
         print_json(key=args.key, layers=[row._asdict() | {"value": _parse_value(row.value)} for row in rows])
     elif rows:
         cells = [(row.layer, row.source or "", row.value, "wins" if row.wins else "") for row in rows]
-        put(
-            render_table(
-                ("LAYER", "SOURCE", "VALUE", ""), cells, Paint.of(get_stdout(), no_color=args.no_color)
-            )
+        print_table(
+            args, ("LAYER", "SOURCE", "VALUE", ""), cells, whole=("LAYER", ""), wrapped=("SOURCE", "VALUE")
         )
     else:
         put(f"{args.key} is not set")
@@ -161,7 +160,7 @@ def _show_paths(args: argparse.Namespace) -> int:
         print_json(places=found)
         return 0
     rows = [(place["name"], place["path"] or "", "" if place["exists"] else "not there") for place in found]
-    put(render_table(("WHAT", "WHERE", ""), rows, Paint.of(get_stdout(), no_color=args.no_color)))
+    print_table(args, ("WHAT", "WHERE", ""), rows, whole=("WHAT", "WHERE", ""))
     return 0
 
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from llmcore.cli.conversations import Conversation, Conversations, get_text
-from llmcore.cli.show import Paint, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import note, print_json
+from llmcore.cli.text_table import print_table
 
 __all__ = ["print_conversations"]
 
@@ -39,11 +39,7 @@ def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
     elif found:
         rows = [(each.name, each.updated[:10], str(len(each.messages)), text) for each, text in found]
         headers = ("NAME", "UPDATED", "MESSAGES", "TEXT" if words else "QUESTION")
-        put(
-            render_table(
-                headers, rows, Paint.of(get_stdout(), no_color=args.no_color), whole=("NAME", "UPDATED")
-            )
-        )
+        print_table(args, headers, rows, whole=("NAME", "UPDATED"), optional=("MESSAGES", "UPDATED"))
     else:
         note(
             f"no conversation in {kept.place} has these words"

@@ -12,14 +12,13 @@ from llmcore.cli.show import (
     Paint,
     format_cost,
     format_seconds,
-    get_terminal_width,
     note,
     print_json,
     put,
-    render_table,
     strip_controls,
 )
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.text_table import print_table
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ _NEWEST = 20
 """The number of entries that are listed without `-n`."""
 _LONGEST = 300
 """Maximum number of characters of a prompt or an answer in the list."""
-_NARROW = 80
-"""A terminal with fewer columns than this has no column of answers."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -118,10 +115,9 @@ def _print(log: LogFile, args: argparse.Namespace) -> int:
         print_json(entries=[_to_plain(each) for each in found])
     elif found:
         headers = ("ID", "TIME", "MODEL", "COST", "PROMPT", "ANSWER")
-        width = get_terminal_width(get_stdout())
-        shown = len(headers) - (width is not None and width < _NARROW)
-        rows = [_make_row(each)[:shown] for each in found]
-        put(render_table(headers[:shown], rows, _get_paint(args), whole=("TIME",)))
+        rows = [_make_row(each) for each in found]
+        whole = ("TIME", "MODEL", "COST")
+        print_table(args, headers, rows, whole=whole, optional=("ANSWER", "COST", "TIME"))
     else:
         note("no call has these words" if words else "the log is empty")
     return 0

@@ -10,8 +10,8 @@ from llmcore.cli.instances import find_instances, list_instances, load_entry
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.parser import COMMANDS, make_action_adder
 from llmcore.cli.plugin_lines import make_plugins_line
-from llmcore.cli.show import Paint, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import note, print_json
+from llmcore.cli.text_table import print_table
 from llmcore.errors import PluginNotFound
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
@@ -69,24 +69,26 @@ def _list(args: argparse.Namespace) -> int:
         plugins = [row._asdict() | {"in_use": row in used} for row in rows]
         print_json(plugins=plugins, notes=[each._asdict() for each in notes])
         return 0
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
-    put(
-        render_table(
-            ("NAME", "KIND", "DISTRIBUTION", "VERSION", "STATE", "USE", "WHY"),
-            [
-                (
-                    row.name,
-                    row.kind,
-                    row.distribution,
-                    row.version,
-                    row.state,
-                    "in use" if row in used else "",
-                    row.why,
-                )
-                for row in rows
-            ],
-            paint,
+    headers = ("NAME", "KIND", "DISTRIBUTION", "VERSION", "STATE", "USE", "WHY")
+    cells = [
+        (
+            row.name,
+            row.kind,
+            row.distribution,
+            row.version,
+            row.state,
+            "in use" if row in used else "",
+            row.why,
         )
+        for row in rows
+    ]
+    print_table(
+        args,
+        headers,
+        cells,
+        whole=("NAME", "KIND", "DISTRIBUTION", "STATE", "USE"),
+        optional=("VERSION", "DISTRIBUTION", "WHY"),
+        wrapped=("WHY",),
     )
     for each in notes:
         note(f"note: {each.distribution}: {each.text}" if each.distribution else f"note: {each.text}")

@@ -1,11 +1,9 @@
-"""Format output: styles, tables, JSON, costs, times, and the footer of an answer."""
+"""Format output: styles, JSON, costs, times, and the footer of an answer."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -27,7 +25,6 @@ __all__ = [
     "put",
     "render_footer",
     "render_json",
-    "render_table",
     "strip_controls",
     "to_json",
 ]
@@ -38,11 +35,6 @@ SCHEMA = 1
 _STYLES = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33", "cyan": "36"}
 _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 _KILO = 1000
-_GAP = "  "
-_MIN_WIDTH = 6
-"""Minimum width of a shortened column, in characters."""
-_NUMBER = r"(?:up to )?[~$+-]?\d[\d,_]*(?:\.\d+)?(?:\+\?)?(?: ?(?:%|[kKMGT]?B|[mµ]?s|characters))?"
-"""A number in a table: tokens, dollars, bytes or seconds."""
 _MILLISECOND, _TENTH = 0.001, 0.1
 
 
@@ -119,84 +111,6 @@ def fit(text: str, width: int, mark: str = "…") -> str:
     if len(text) <= width:
         return text
     return text[: max(width - len(mark), 0)] + mark[:width]
-
-
-def render_table(
-    headers: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    paint: Paint,
-    *,
-    total: Sequence[str] = (),
-    width: int | None = None,
-    whole: Sequence[str] = (),
-    wrapped: Sequence[str] = (),
-) -> str:
-    """Return *rows* in columns that fit the terminal, without empty columns.
-
-    Columns of numbers are right-aligned. If the columns are wider than the terminal, the widest texts are shortened, never
-    numbers.
-
-    Args:
-        headers: The names of the columns.
-        rows: The cells.
-        paint: Styles the headers and the total.
-        total: The last row, below a rule; empty for no such row.
-        width: The maximum width; None means the width of stdout (see `get_terminal_width`).
-        whole: Headers of columns that are never shortened, such as names to be pasted.
-        wrapped: Headers of columns whose long texts continue on further lines.
-    """
-    cells = [[str(cell) for cell in row] for row in rows]
-    sums = [str(cell) for cell in total]
-    every = [*cells, sums] if sums else cells
-    used = [at for at in range(len(headers)) if any(row[at] for row in every)]
-    numeric = {at for at in used if all(re.fullmatch(_NUMBER, row[at]) for row in cells if row[at]) and cells}
-    widths = {at: max(len(headers[at]), *(len(row[at]) for row in every)) for at in used}
-    _shorten_columns(
-        widths,
-        numeric | {headers.index(each) for each in whole},
-        headers,
-        width if width is not None else get_terminal_width(get_stdout()),
-    )
-    mark = "…" if can_show_unicode(get_stdout()) else "~"
-
-    wraps = {at for at in used if headers[at] in wrapped}
-
-    def line(row: Sequence[str]) -> str:
-        rest = [row[at][widths[at] :] if at in wraps else "" for at in range(len(row))]
-        parts = (
-            row[at].rjust(widths[at])
-            if at in numeric
-            else fit(row[at], widths[at], "" if at in wraps else mark).ljust(widths[at])
-            for at in used
-        )
-        shown = _GAP.join(parts).rstrip()
-        return f"{shown}\n{line(rest)}" if any(rest) else shown
-
-    lines = [paint("bold", line(headers)), *(line(row) for row in cells)]
-    if sums:
-        rule = "-" * (sum(widths.values()) + len(_GAP) * (len(used) - 1))
-        lines += [paint("dim", rule), paint("bold", line(sums))]
-    return "\n".join(lines)
-
-
-def _shorten_columns(
-    widths: dict[int, int], whole: set[int], headers: Sequence[str], limit: int | None
-) -> None:
-    """Shorten the widest columns except *whole* until all fit into *limit*.
-
-    No column becomes narrower than its header or `_MIN_WIDTH`.
-    """
-    if limit is None:
-        return
-    least = {at: max(len(headers[at]), _MIN_WIDTH) for at in widths if at not in whole}
-    over = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - limit
-    while over > 0:
-        wide = [at for at in least if widths[at] > least[at]]
-        if not wide:
-            return
-        widest = max(wide, key=widths.__getitem__)
-        widths[widest] -= 1
-        over -= 1
 
 
 def note(text: str) -> None:

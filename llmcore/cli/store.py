@@ -18,8 +18,9 @@ from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import make_read_error, open_core
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.progress import show_progress
-from llmcore.cli.show import Paint, format_bytes, note, print_json, put, render_table
+from llmcore.cli.show import format_bytes, note, print_json, put
 from llmcore.cli.streams import get_stdout, resolve_output_path
+from llmcore.cli.text_table import print_table
 from llmcore.errors import LLMCoreError, PluginError, StorageKeyError, StorageNotFound
 from llmcore.storage.listing import page_sizes
 from llmcore.support.errors import raise_unchained
@@ -131,7 +132,9 @@ def _run_ls(args: argparse.Namespace) -> int:
         print_json(files=files)
     elif files:
         rows = [(_render_size(file), _render_time(file), file["key"]) for file in files]
-        put(render_table(("SIZE", "MODIFIED", "KEY"), rows, Paint.of(get_stdout(), no_color=args.no_color)))
+        print_table(
+            args, ("SIZE", "MODIFIED", "KEY"), rows, whole=("MODIFIED", "KEY"), optional=("MODIFIED",)
+        )
     else:
         _note_no_files(args.prefix)
     return 0

@@ -9,8 +9,8 @@ import msgspec
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.prompt_templates import delete_template, list_templates, load_template
-from llmcore.cli.show import Paint, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import note, print_json, put
+from llmcore.cli.text_table import print_table
 
 __all__ = ["configure"]
 
@@ -43,8 +43,7 @@ def _list(args: argparse.Namespace) -> int:
             (name, " ".join(each.variables), " ".join((each.prompt or each.system or "").split()))
             for name, each in rows
         ]
-        paint = Paint.of(get_stdout(), no_color=args.no_color)
-        put(render_table(("NAME", "VARIABLES", "TEXT"), cells, paint, whole=("NAME",)))
+        print_table(args, ("NAME", "VARIABLES", "TEXT"), cells, whole=("NAME",), optional=("VARIABLES",))
     else:
         note("no template is saved; llmcore ask --save NAME 'Sum up: {text}' saves one")
     return 0

@@ -10,14 +10,14 @@ from llmcore.cli import usage_alert
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core
 from llmcore.cli.parser import make_action_adder
-from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.text_table import print_table
 from llmcore.cli.usage_tables import (
-    BUDGET_HEADERS,
+    print_budgets,
     print_csv,
     print_footnotes,
     print_left_out,
-    render_budget,
     render_row,
     render_usage,
     to_dict,
@@ -247,8 +247,7 @@ def _show_budgets(args: argparse.Namespace) -> int:
         elif args.json:
             print_json(budgets=[to_dict(state) for state in states])
         elif states:
-            paint = Paint.of(get_stdout(), no_color=args.no_color)
-            put(render_table(BUDGET_HEADERS, [render_budget(state) for state in states], paint))
+            print_budgets(states, args)
         else:
             fix = core.settings.line_to_set(("budget", "limit"), "5.00 USD")
             note(f"no budget is configured: {fix}")
@@ -267,7 +266,7 @@ def _show_open(args: argparse.Namespace) -> int:
                  row["user"] or "", ", ".join(row["tags"]))
                 for row in rows
             ]  # fmt: skip
-            put(render_table(headers, cells, Paint.of(get_stdout(), no_color=args.no_color)))
+            print_table(args, headers, cells, whole=("at", "state", "model"), optional=("tags", "user", "at"))
         else:
             note("every request is settled")
     return 0

@@ -6,8 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.cli.opening import open_core
-from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.text_table import print_table
 
 if TYPE_CHECKING:
     from llmcore.core import Core
@@ -60,11 +61,8 @@ def _list_alerts(core: Core, args: argparse.Namespace) -> int:
     if not alerts:
         note(f"no budget has alerts: {core.settings.line_to_set(('budget', 'alert_at'), '[0.8, 1.0]')}")
         return 0
-    put(
-        render_table(
-            _HEADERS, [_render(each) for each in alerts], Paint.of(get_stdout(), no_color=args.no_color)
-        )
-    )
+    rows = [_render(each) for each in alerts]
+    print_table(args, _HEADERS, rows, whole=("budget",), optional=("faster than",), wrapped=("sent to",))
     for each in alerts:
         if not (each.at or each.faster_than):
             note(f"budget {each.budget} has receivers, but neither `alert_at` nor `alert_faster_than`")

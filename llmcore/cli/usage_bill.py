@@ -9,8 +9,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.show import Paint, get_terminal_width, note, put, render_table
+from llmcore.cli.show import Paint, get_terminal_width, note, put
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.text_table import render_table
 
 if TYPE_CHECKING:
     from llmcore.ledger.reconciliation import Cause, Reconciliation, Row
@@ -64,7 +65,15 @@ def print_reconciliation(
     put(f"difference  {_format_signed(result.difference)} USD\n")
     if result.causes:
         total = (_format_signed(result.difference), "", "difference")
-        put(render_table(("USD", "requests", "cause"), list(_list_causes(result.causes)), paint, total=total))
+        put(
+            render_table(
+                ("USD", "requests", "cause"),
+                list(_list_causes(result.causes)),
+                paint,
+                total=total,
+                wrapped=("cause",),
+            )
+        )
     elif result.rows:
         put("ledger and bill agree, to the last digit")
     else:

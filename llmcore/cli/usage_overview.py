@@ -9,14 +9,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
+from llmcore.cli.show import Paint, format_cost, get_terminal_width, note, print_json, put
 from llmcore.cli.streams import get_stdout
 from llmcore.cli.usage_tables import (
-    BUDGET_HEADERS,
     draw_sparkline,
+    print_budgets,
     print_footnotes,
     print_left_out,
-    render_budget,
     render_row,
     render_usage,
     to_dict,
@@ -88,10 +87,10 @@ def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, An
             left_out, "llmcore usage --csv" if is_current else f"llmcore usage --month {first:%Y-%m} --csv"
         )
         print_footnotes([month], parts["model"])
-    if budgets:
-        blocks.append(render_table(BUDGET_HEADERS, [render_budget(state) for state in budgets], paint))
     if blocks:
-        put("\n\n".join(blocks))
+        put("\n\n".join(blocks), end="\n\n" if budgets else "\n")
+    if budgets:
+        print_budgets(budgets, args)
 
 
 def _describe_days(
@@ -104,7 +103,14 @@ def _describe_days(
     lines = [f"cost a day  {bars}  {first} to {last}, {zone.name}; highest {format_cost(max(amounts))}"]
     if pace:
         lines.append(f"pace        {format_cost(pace)} this month, if it continues as before")
-    return lines
+    width = get_terminal_width(get_stdout())
+    if width is None:
+        return lines
+    from textwrap import TextWrapper
+
+    indent = " " * len("cost a day  ")
+    wrap = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False).wrap
+    return [part for line in lines for part in wrap(line)]
 
 
 def _is_divided(rows: Sequence[UsageRow]) -> bool:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from llmcore.cli.show import Paint, format_cost, get_terminal_width, note, render_table
+from llmcore.cli.show import Paint, format_cost, get_terminal_width, note
 from llmcore.cli.streams import can_show_unicode, get_stdout
+from llmcore.cli.text_table import print_table, render_table
 
 if TYPE_CHECKING:
     from llmcore.ledger.report import BudgetState, UsageRow
 
 __all__ = [
-    "BUDGET_HEADERS",
     "HEADERS",
     "draw_sparkline",
+    "print_budgets",
     "print_csv",
     "print_footnotes",
     "print_left_out",
-    "render_budget",
     "render_row",
     "render_usage",
     "to_dict",
@@ -42,7 +43,7 @@ _LEAST_IMPORTANT: Final = ("characters", "tokens in", "out", "cached", "failed",
 """Columns that a narrow terminal has no space for, in the order in which they are left out."""
 _WIDEST: Final = 10_000
 """A width in characters at which `render_table` shortens no column."""
-BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
+_BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BARS: Final = "_.:-=+*#"
 
@@ -122,8 +123,20 @@ def print_footnotes(rows: Sequence[UsageRow], models: Sequence[UsageRow] = ()) -
         note("uncertain: requests with an unknown outcome, at their maximum cost; budgets count it")
 
 
-def render_budget(state: BudgetState) -> Sequence[str]:
-    """Return the cells of BUDGET_HEADERS."""
+def print_budgets(states: Iterable[BudgetState], args: argparse.Namespace) -> None:
+    """Print the table of budgets."""
+    print_table(
+        args,
+        _BUDGET_HEADERS,
+        [_render_budget(state) for state in states],
+        whole=("period", "resets at"),
+        optional=("resets at", "pace", "reserved", "period", "limit"),
+        wrapped=("budget",),
+    )
+
+
+def _render_budget(state: BudgetState) -> Sequence[str]:
+    """Return the cells of _BUDGET_HEADERS."""
 
     def render_amount(amount: Decimal | None) -> str:
         if amount is None:

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from llmcore.cli.opening import open_core, parse_values
-from llmcore.cli.show import Paint, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import note, print_json
+from llmcore.cli.text_table import print_table
 
 if TYPE_CHECKING:
     from llmcore.types import VoiceInfo
@@ -74,10 +74,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = [(voice.voice_id, voice.name, voice.language or "", _describe(voice)) for voice in voices]
     if rows:
-        put(
-            render_table(
-                ("VOICE", "NAME", "LANGUAGE", "LABELS"), rows, Paint.of(get_stdout(), no_color=args.no_color)
-            )
+        headers = ("VOICE", "NAME", "LANGUAGE", "LABELS")
+        print_table(
+            args,
+            headers,
+            rows,
+            whole=("VOICE", "LANGUAGE"),
+            optional=("LABELS", "LANGUAGE"),
+            wrapped=("NAME",),
         )
     else:
         note("no voice matches")
@@ -125,13 +129,8 @@ def _list_models(client: VoiceClient, args: argparse.Namespace) -> int:
         )
         for model in models
     ]
-    put(
-        render_table(
-            ("MODEL", "NAME", "MAX CHARACTERS", "LANGUAGES"),
-            rows,
-            Paint.of(get_stdout(), no_color=args.no_color),
-        )
-    )
+    headers = ("MODEL", "NAME", "MAX CHARACTERS", "LANGUAGES")
+    print_table(args, headers, rows, whole=("MODEL",), optional=("LANGUAGES", "MAX CHARACTERS", "NAME"))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import struct
@@ -11,10 +12,12 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmcore.cli.show import Paint, render_table
+from llmcore.cli.show import Paint
+from llmcore.cli.text_table import render_table
 from llmcore_testing.simulator import Fault, Simulator
 from tests.kits.cli import CommandLine
 
@@ -135,6 +138,43 @@ def test_a_table_fits_its_width_and_keeps_every_number(width: int) -> None:
     ends = {line.index("TOKENS") + 6 for line in lines[:1]}
     assert {line.index("1,234") + 5 for line in lines if "1,234" in line} == ends
     assert {line.index(" 7 ") + 2 for line in lines if " 7 " in line} == ends
+
+
+def test_a_narrow_table_leaves_out_optional_columns_before_it_shortens_names() -> None:
+    headers, row = (
+        ("run", "state", "why", "begun"),
+        ("p-0123456789", "unfinished", "a lost connection", "2026-11-30"),
+    )
+    left_out: list[str] = []
+    options: Any = {"whole": ("run", "state", "begun"), "optional": ("begun", "why"), "wrapped": ("why",)}
+    for width, expected in {
+        57: ["run           state       why                begun", "  ".join(row)],
+        42: ["run           state       why", "p-0123456789  unfinished  a lost", f"{' ' * 26}connection"],
+        30: ["run           state", "p-0123456789  unfinished"],
+        10: ["run           state", "p-0123456789  unfinished"],
+    }.items():
+        left_out.clear()
+        assert (
+            render_table(headers, [row], PLAIN, width=width, left_out=left_out, **options).splitlines()
+            == expected
+        )
+        assert left_out == [each for each in ("why", "begun") if each not in expected[0]]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_and_states_are_whole_in_a_narrow_terminal(width: int, cli: CommandLine) -> None:
+    (cli.folder / "p.jsonl").write_text('{"prompt": "a"}\n')
+    assert cli("batch", "run", "p.jsonl", "-o", "a.jsonl").returncode == 0
+    (run,) = json.loads(cli("batch", "list", "--json").stdout)["runs"]
+    shown = cli("batch", "list", COLUMNS=str(width))
+    assert shown.stdout.splitlines()[1].split()[:2] == [run["run"], "finished"]
+    assert max(map(len, shown.stdout.splitlines())) <= width
+    assert ("--json has all columns" in shown.stderr) == (width < 80)
+    plugins = json.loads(cli("plugins", "--json").stdout)["plugins"]
+    table = cli("plugins", COLUMNS=str(width)).stdout.splitlines()[1:]
+    for row, each in zip(table, plugins, strict=True):
+        assert row.split()[:2] == [each["name"], each["kind"]]
+        assert each["state"] in row
 
 
 def test_a_table_that_is_piped_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
