@@ -40,11 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="such as temperature=0.2, or extra_body.top_k=5 for a parameter that only some servers have; repeatable",
+        help="a parameter of the model: temperature=0.2, or extra_body.top_k=5 if only some servers have it; repeatable",
     )
     parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
     parser.add_argument(
-        "--timeout", metavar="TIME", type=parse_seconds, help='such as "30s"; for all attempts together'
+        "--timeout",
+        metavar="TIME",
+        type=parse_seconds,
+        help='the time for all attempts together, such as "30s"',
     )
     parser.add_argument(
         "--stream",

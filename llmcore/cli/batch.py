@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--prompt", metavar="TEXT", help='the prompt, with fields of the line in braces: "Classify: {text}"'
     )
-    run.add_argument("--column", metavar="NAME", help="the field that is the prompt")
+    run.add_argument("--column", metavar="NAME", help="the field of the line that contains the prompt")
     run.add_argument("-s", "--system", metavar="TEXT", help="instructions for every line")
     run.add_argument("-m", "--model", help="a model, provider:model, or a name of [models]")
     run.add_argument(
@@ -286,7 +286,9 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
     if args.output == "-" or not output.exists():
         return
     if facts is None or is_finished:
-        what = "is finished" if facts else "does not belong to an unfinished run with these options"
+        what = (
+            "its run is finished" if facts else "it does not belong to an unfinished run with these options"
+        )
         raise UsageError(
             f"{args.output} exists already, and {what}",
             where=f"-o {args.output}",

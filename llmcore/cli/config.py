@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = make_action_adder(parser)
     add("show", "show every setting and where it comes from", _show)
     add("explain", "show the value of a key in each layer", _explain).add_argument(
-        "key", help="such as cache.ttl"
+        "key", help="a key, such as cache.ttl"
     )
     setting = add("set", "set a key in the file; comments stay", _set)
     setting.add_argument("key")

@@ -50,7 +50,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--npy", action="store_true", help="write a NumPy file of float32 to stdout")
     parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
     parser.add_argument("--refresh", action="store_true", help="skip cached vectors, and cache the new ones")
-    parser.add_argument("--timeout", metavar="TIME", type=parse_seconds, help='such as "30s"')
+    parser.add_argument(
+        "--timeout",
+        metavar="TIME",
+        type=parse_seconds,
+        help='the time for all attempts together, such as "30s"',
+    )
     parser.set_defaults(run=run)
 
 

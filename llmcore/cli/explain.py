@@ -20,7 +20,9 @@ _WIDTH = 78
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `explain`."""
     parser.epilog = "examples:\n  llmcore explain LC604\n  llmcore explain            lists every code"
-    parser.add_argument("code", nargs="?", metavar="CODE", help="such as LC604; without it, list every code")
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE", help="an error code, such as LC604; without a code, list all codes"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the page docs/errors.md")
     parser.set_defaults(run=run)
 

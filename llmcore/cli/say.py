@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
     parser.add_argument("--refresh", action="store_true", help="skip cached audio, and cache the new audio")
     parser.add_argument(
-        "--timeout", metavar="TIME", type=parse_seconds, help='such as "30s"; for the whole text'
+        "--timeout", metavar="TIME", type=parse_seconds, help='the time for the whole text, such as "30s"'
     )
     parser.set_defaults(run=run)
 
@@ -142,7 +142,7 @@ def _check_output(path: Path, form: str | None) -> None:
         )
     if classify_path(path.parent) is not PathKind.DIRECTORY:
         raise UsageError(
-            f"the folder {path.parent} does not exist or may not be entered",
+            f"the folder {path.parent} does not exist or cannot be entered",
             where="-o",
             expected="a folder that exists",
         )

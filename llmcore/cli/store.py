@@ -56,7 +56,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     get.add_argument("-o", "--output", metavar="FILE", default="-")
     ls = add("ls", "list the keys with a prefix, or those that match a pattern with * or ?", _run_ls)
     ls.add_argument(
-        "prefix", nargs="?", default="", help="or a pattern: * and ? within a part, ** across parts"
+        "prefix",
+        nargs="?",
+        default="",
+        help="the start of the keys, or a pattern in which * and ? match within a part of the key, and ** matches several parts",
     )
     ls.add_argument("-l", "--long", action="store_true", help="show size and time as well")
     rm = add("rm", "delete the files of keys", _run_rm)

@@ -37,9 +37,9 @@ _GROUPS: Final = {
     "model": "usage of each model",
     "provider": "usage of each provider",
     "kind": "usage of each kind: llm, voice, embedding",
-    "user": "usage of each user=",
+    "user": "usage of each user that calls pass in user=",
     "key": "usage of each API key of a gateway's clients",
-    "tag": "usage of each of tags=; a call with two tags counts for both",
+    "tag": "usage of each tag that calls pass in tags=; a call with two tags counts for both",
     "errors": "failed requests by error",
 }
 _FILTERS: Final = {
@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_month_option(parser)
     _add_filters(parser)
-    _add_by_option(parser, "print the month by this group only, such as model; can be repeated")
+    _add_by_option(parser, "print only the usage of the month by this group, such as model; can be repeated")
     _add_csv_option(parser)
     add = make_action_adder(parser)
     for name, help_text in _GROUPS.items():
@@ -81,7 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     last_month.set_defaults(month="last-month")
     _add_filters(last_month)
-    _add_by_option(last_month, "print the month by this group only, such as model; can be repeated")
+    _add_by_option(
+        last_month, "print only the usage of the month by this group, such as model; can be repeated"
+    )
     _add_csv_option(last_month)
     _add_csv_option(add("budget", "the remaining amount of each budget; periods begin in UTC", _show_budgets))
     usage_alert.configure(
@@ -127,7 +129,10 @@ def _add_reconcile(action: argparse.ArgumentParser) -> None:
         "--since", metavar="WHEN", help='a UTC day, or a time before now; default: "7d"', default=unset
     )
     action.add_argument(
-        "--until", metavar="WHEN", help="the day after the last one; default: tomorrow", default=unset
+        "--until",
+        metavar="WHEN",
+        help="the day after the last day of the period; default: tomorrow",
+        default=unset,
     )
     _add_month_option(action)
 

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  llmcore voices -p gender=female --json"
     )
     parser.add_argument("query", nargs="*", metavar="WORD", help="a word in the name, description or labels")
-    parser.add_argument("--language", metavar="CODE", help='such as "en" or "en-GB"')
+    parser.add_argument("--language", metavar="CODE", help='a language, such as "en" or "en-GB"')
     parser.add_argument(
         "-p",
         "--parameter",
