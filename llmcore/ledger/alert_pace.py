@@ -30,7 +30,7 @@ _DAY_S: Final = 86400
 _DAYS: Final = 14
 """The number of days with which today is compared."""
 _FEWEST_DAYS: Final = 3
-"""The minimum number of days since the first cost. Before that, no alert is sent, because the average is not yet usual."""
+"""The minimum number of days since the first cost. Earlier, no alert is sent, because too few days can be compared."""
 _TIMEOUT_S: Final = 2.0
 """The timeout in seconds of each ledger operation.
 

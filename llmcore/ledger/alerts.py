@@ -1,7 +1,7 @@
 """Budget alerts: find the alerts that are due, and send them.
 
-An alert is due when the spending reaches a fraction of a budget, or when a day costs more than usual. Only one process sends
-an alert: each fraction once per period, and spending faster than usual once per day.
+An alert is due when the spending reaches a fraction of a budget, or when a day costs more than usual. It is sent by one
+process only: for each fraction once per period, and for a day that costs more than usual once per day.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Alerts:
             self._queue.submit(partial(self._claim, alerts))
 
     def finish(self, timeout_s: float) -> None:
-        """Send the alerts that still wait for a thread, when the program ends. Begin none after *timeout_s* seconds."""
+        """When the program ends, send the alerts that still wait for a thread. Begin none after *timeout_s* seconds."""
         self._queue.run(timeout_s)
 
     def _claim(self, alerts: Sequence[Alert]) -> None:

@@ -61,7 +61,7 @@ class LateSettlements:
         return bool(self._waiting)
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle in a thread. If the system cannot start a thread, settle in the caller's within `INLINE_TIMEOUT_S`.
+        """Settle in a thread. If none can be started, settle in the caller's thread within `INLINE_TIMEOUT_S`.
 
         After `close`, do nothing.
         """

@@ -22,7 +22,7 @@ LOCK_TIMEOUT_S: Final = 10.0
 INLINE_TIMEOUT_S: Final = 1.0
 """The timeout in seconds for work that runs in the caller's thread because no thread could be started."""
 DEFAULT_TIMEOUT_S: Final = 0.7
-"""Seconds that a call waits for its row in the ledger. After them, the call continues without a row.
+"""How long, in seconds, a call waits for its row in the ledger before it continues without a row.
 
 Together with `SETTLE_TIMEOUT_S`, the ledger delays such a call by less than a second. A call under a budget that refuses
 calls waits for `LOCK_TIMEOUT_S` instead, because it cannot continue without a row.

@@ -18,8 +18,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     """The number of calls that a backend answered."""
     failures: int = 0
-    """The number of calls that ended in an error, except calls that were refused before a request was made.
-    """
+    """The number of calls that ended in an error, except calls that were refused before a request was made."""
     cached: int = 0
     """The number of calls that the cache answered."""
     input_tokens: int = 0
@@ -33,7 +32,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     uncertain: Decimal = Decimal(0)
     """The maximum cost in USD of requests with an unknown outcome (cancelled, cut off, timed out).
 
-    Not in `cost`.
+    `cost` does not include it.
     """
     saved: Decimal = Decimal(0)
     """USD that the cache saved."""

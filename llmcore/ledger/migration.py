@@ -124,7 +124,7 @@ def _iter_missing(source: Operations, target: Operations, left: Sequence[list[An
 
 
 def _identify(row: LedgerRow) -> int:
-    """Return a hash of the fields that a copy has in common with its row, and that an outcome does not change."""
+    """Return a hash of the fields that are equal in a row and its copy. The outcome of a lost row does not change them."""
     return hash((row.at, row.call, row.attempt, row.kind, row.provider, row.model, row.count))
 
 

@@ -74,7 +74,7 @@ class Operations:
 
 
 def make_unavailable(error: Exception) -> LedgerUnavailable:
-    """Translate *error* to the contract's error, because a ledger plugin may raise any exception."""
+    """Return *error* as a `LedgerUnavailable`, because a ledger plugin may raise any exception."""
     if isinstance(error, LedgerUnavailable):
         return error
     return LedgerUnavailable(f"{type(error).__name__}: {error}")

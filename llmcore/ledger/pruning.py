@@ -105,4 +105,4 @@ _DIVISIONS: Final[dict[str, Callable[[ReportZone, float], Any]]] = {
     "week": _find_week,
     "month": _find_month,
 }
-"""Dimension -> the function that finds the group of a moment."""
+"""Dimension -> the function that finds the hour, day, week or month of a moment."""

@@ -41,7 +41,7 @@ Filters = Mapping[str, str | None]
 
 
 class UsageQuery(NamedTuple):
-    """The rows of one report, and the dimensions of the sums."""
+    """The query of one report: the rows to sum up, and the dimensions by which they are summed."""
 
     dimensions: tuple[str, ...]
     since: float

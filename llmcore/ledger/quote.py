@@ -24,5 +24,8 @@ class Quote(Protocol):
         ...
 
     def find_fix(self, left: Decimal) -> str | None:
-        """Return a fix, such as a lower `max_tokens`, with which the call costs at most *left* USD; None without one."""
+        """Return a fix that limits the cost of the call to *left* USD, such as a lower `max_tokens`.
+
+        Return None if no such fix exists.
+        """
         ...

@@ -82,9 +82,9 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     period: str
     unit: str
-    """USD, or characters."""
+    """The unit of all amounts: "USD" or "characters"."""
     limit: Decimal | None
-    """The limit in `unit`, like all amounts here. None for a budget that only another application has configured."""
+    """The limit in `unit`; None for a budget that only another application has configured."""
     spent: Decimal
     reserved: Decimal
     """The amount that is reserved for requests in progress."""
@@ -92,7 +92,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     pace: Decimal | None = None
     """The amount at the end of the period if spending continues as before.
 
-    None for a total, and in the first hundredth of a period.
+    None for a budget without periods (a total), and in the first hundredth of a period.
     """
     model: str | None = None
     """The budget counts only requests to this model; None for all models. `tag` and `user` work in the same way."""

@@ -23,11 +23,11 @@ class Reservation:
         self.at = at
         """The time of the row, in seconds since 1970."""
         self.request: ReserveRequest | None = None
-        """What the ledger was last asked to reserve; None before it was asked."""
+        """The last request that was sent to the ledger; None before the first."""
         self.row: Any = None
         """See `Reserved.row`."""
         self.is_open = False
-        """True if the ledger has an open row."""
+        """True if the ledger has an open row for the request."""
         self.is_unbooked = False
         """True if the ledger could not be written. The request is then booked in the file next to the ledger."""
         self.sending = Sending()

@@ -44,7 +44,7 @@ class Spool:
     def __init__(self, ledger: Path, server: str = "") -> None:
         """Use the file next to *ledger*.
 
-        *server* is the address of a ledger on a server; the rows for each server are in a separate file.
+        *server* identifies a ledger on a server, and is empty for a SQLite file. Each server has a separate file.
         """
         name = ledger.name
         if server:

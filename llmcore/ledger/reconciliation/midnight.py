@@ -23,9 +23,9 @@ def move_shifted(
 ) -> None:
     """Set the cause `shifted` for amounts that are booked on one day and billed on the day before or after.
 
-    Two kinds of requests are moved: requests that were answered close to midnight, and requests of a vendor's queue,
-    which are booked when they are sent and billed up to a day later. Other amounts stay where they are, so that the
-    usage of other clients remains visible. *before* has the requests of the day before the period.
+    This cause gets the amounts of two kinds of requests only: requests that were answered close to midnight, and requests
+    of a vendor's queue, which are booked when they are sent and billed up to a day later. Other amounts keep their
+    causes, so that the usage of other clients remains visible. *before* has the requests of the day before the period.
     """
     for (day, model, tier), own in before.items():
         found = causes.get((day + _DAY, model, tier))

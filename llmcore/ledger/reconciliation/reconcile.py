@@ -93,7 +93,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unexplained(self) -> Decimal:
-        """USD without an explanation: the sum of absolute amounts."""
+        """The sum in USD of the absolute amounts of the causes that do not explain a difference; see `EXPLAINED`."""
         return sum((abs(cause.amount) for cause in self.causes if cause.name not in EXPLAINED), Decimal(0))
 
 

@@ -51,7 +51,7 @@ class Connections:
         """Run *operation* and return its result. Run it once more if the server had closed the idle connection.
 
         Args:
-            operation: Sends commands that may be sent twice.
+            operation: Sends commands that are safe to send twice.
             size: The size of the written value in bytes, for the error.
 
         Raises:

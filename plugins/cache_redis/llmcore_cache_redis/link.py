@@ -88,7 +88,7 @@ class _Tcp(Connection):
 
 
 class _Plain(_Tcp):
-    """Connects by TCP, and records the stage that it reached."""
+    """Connects by TCP, and records the stage of the connection in `phase`."""
 
     phase: Phase = "tcp"
 

@@ -1,6 +1,6 @@
 """A small connection pool with deadlines: each statement ends in time, even if the server hangs.
 
-Nothing depends on the session (no prepared statements, no SET), so the client may connect through a transaction pooler.
+Nothing depends on the session (no prepared statements, no SET), so connections through a transaction pooler work too.
 """
 
 from __future__ import annotations

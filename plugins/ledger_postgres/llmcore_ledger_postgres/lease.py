@@ -122,7 +122,7 @@ class Lease:
         """The amount that the server has reserved for this lease, by its last answer."""
         self.free = Amount()
         self.is_open = False
-        """True if requests may be reserved from the free amount, until `valid_until`."""
+        """True if requests can be reserved from the free amount, until `valid_until`."""
         self.is_closing = False
         self.valid_until = 0.0
         """The time until which the lease is used, in seconds on the clock of `Leases`.
@@ -132,8 +132,8 @@ class Lease:
         self.counters: Sequence[Counter] = ()
         """The counters in the last answer of the server."""
         self.fresh: Sequence[Counter] = ()
-        """The counters of the last answer until a settlement returns them. The host checks returned counters
-        for alerts, so each is returned once."""
+        """The counters of the last answer, unless a settlement has returned them already. The host checks returned
+        counters for alerts, so each is returned once."""
         self.in_flight = 0
         """The number of requests that are not settled."""
         self.unsent: dict[str, Row] = {}

@@ -67,7 +67,7 @@ class Owner:
         timeline."""
         self._again_at: float | None = None
         self._beaten_at = self._steady_since = -math.inf
-        """The last successful heartbeat, and the first one since an outage or a failover."""
+        """The times of the last successful heartbeat, and of the first one after the last outage or failover."""
 
     def start(self, timeline: str) -> bool:
         """Start the heartbeat, unless it runs. Return False if no thread can be started."""
@@ -104,7 +104,7 @@ class Owner:
     def is_steady(self, silence_s: float) -> bool:
         """Note a heartbeat. Return whether the heartbeats of the last *silence_s* seconds have all succeeded.
 
-        If some have not, the server could not be reached. The other processes may be alive, and had no chance to report it.
+        Otherwise the server could not be reached for a while, so a process without a heartbeat may nevertheless be alive.
         """
         now = time.monotonic()
         if now - self._beaten_at > self._interval_s + silence_s / 2:

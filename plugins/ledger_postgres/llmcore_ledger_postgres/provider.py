@@ -151,9 +151,10 @@ class PostgresLedger(Runs):
         return self._recover(timeout_s, is_recent=False)
 
     def _recover(self, timeout_s: float, *, is_recent: bool) -> int:
-        """Settle the open rows of dead owners, with *is_recent* only those of today and yesterday; return their number.
+        """Settle the open rows of dead owners, and return their number.
 
-        Each statement settles a part of the rows. If the time is over, the rest stays open.
+        If *is_recent* is true, settle only rows of today and yesterday. Each statement settles a part of the rows. After
+        *timeout_s* seconds, the remaining rows stay open.
         """
         deadline, closed = time.monotonic() + timeout_s, 0
         while (left := deadline - time.monotonic()) > 0 or not closed:
@@ -183,7 +184,7 @@ class PostgresLedger(Runs):
     def beat(self) -> None:
         """Report that this process is alive. After a failover, restore the rows that the server may have lost.
 
-        The first of the living processes also settles the rows of dead ones.
+        The living process whose name sorts first also settles the rows of dead processes.
         """
         self.connections.reclaim()
         timeline, is_stale, is_first = self._beat(_BEAT_TIMEOUT_S)

@@ -1,4 +1,7 @@
-"""The two statements of a request: `reserve` opens rows, `settle` closes them. A statement has the items of several callers."""
+"""The two statements of a request: `reserve` opens rows, `settle` closes them.
+
+One statement may send the items of several callers.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +157,7 @@ class Reserve:
 
 
 class Settle:
-    """Closes the rows of each item, a sequence of `Settlement`.
+    """Closes rows. An item is a sequence of `Settlement`, one for each row.
 
     Every item gets the same result: all counters that the statement has changed.
     """
