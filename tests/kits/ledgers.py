@@ -42,6 +42,12 @@ def url(server: PostgresServer) -> str:
 
 
 @pytest.fixture
+def shared_url(llmcore_postgres: PostgresServer) -> str:
+    """Create a database of the server of all modules, for tests that let the server run."""
+    return llmcore_postgres.create_database()
+
+
+@pytest.fixture
 def opener(url: str, request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Return a function that opens and prepares ledgers. Its arguments are options, which override OPTIONS of the module."""
     opened: list[PostgresLedger] = []

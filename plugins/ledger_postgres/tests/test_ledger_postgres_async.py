@@ -9,9 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -20,22 +18,21 @@ import pytest
 from llmcore.errors import LedgerUnavailable
 from llmcore.support.ledger_rows import RowQuery
 from llmcore.support.ledger_values import (
-    Charge,
-    Limit,
     Outcome,
-    Reserved,
     ReserveRequest,
     Scope,
     Settlement,
 )
-from llmcore.types import Duration, Secret
-from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore.types import Duration
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
 from tests.kits.flights import until
+from tests.kits.ledgers import Opener, T
 
-T = 120.0
-NANO = Decimal(10) ** -9
+server, url, plain_opener = ledgers.server, ledgers.url, ledgers.opener
+OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(3600.0)}
+USERS = {user: Scope("total", user=user) for user in ("ann", "bob")}
 THREADS = """
 import asyncio, sys, threading
 from llmcore.types import Secret
@@ -66,63 +63,34 @@ OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'llmcore'
 WRITING = f"{OURS} AND wait_event_type = 'Lock' AND query LIKE 'UPDATE %'"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder() as server:
-        yield server
-
-
 @pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.create_database()
-
-
-@pytest.fixture
-def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
-    opened: list[PostgresLedger] = []
+def opener(plain_opener: Opener) -> Opener:
+    """Return a function that opens ledgers whose users have made a call."""
 
     def open_ledger(**options: Any) -> PostgresLedger:
-        given: dict[str, Any] = {
-            "url": Secret(url),
-            "heartbeat": Duration(600.0),
-            "silence": Duration(3600.0),
-            "connect_timeout": Duration(60.0),
-        }
-        ledger = PostgresLedger(PostgresOptions(**given | options))
-        opened.append(ledger)
-        ledger.prepare(T)
-        for user in ("ann", "bob"):
+        ledger = plain_opener(**options)
+        for user in USERS:
             reserve(ledger, make_request(f"first of {user}", user))
         return ledger
 
-    yield open_ledger
-    for ledger in opened:
-        ledger.close()
+    return open_ledger
 
 
 def make_request(key: str, user: str, *tags: str) -> ReserveRequest:
-    charge = Charge(kind="llm", provider="p", model="a", call="c", user=user, tags=tags)
-    limits = [Limit(Scope("total", user=user), 100, True)]  # noqa: FBT003 - it refuses
-    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=1, limits=limits)
+    return ledgers.make_request(key, 1, scope=USERS[user], tags=tags)
 
 
 def reserve(ledger: PostgresLedger, request: ReserveRequest) -> None:
-    answer = ledger.reserve(request, T)
-    assert isinstance(answer, Reserved)
-    ledger.settle([Settlement(request, answer.row, answer.at, Outcome(cost=NANO))], T)
+    ledgers.settle(ledger, request, ledger.reserve(request, T), 1)
 
 
 async def areserve(ledger: PostgresLedger, request: ReserveRequest) -> None:
     answer = await ledger.areserve(request, T)
-    assert isinstance(answer, Reserved)
-    await ledger.asettle([Settlement(request, answer.row, answer.at, Outcome(cost=NANO))], T)
+    await ledger.asettle([ledgers.make_settlement(request, answer, 1)], T)
 
 
 def read(ledger: PostgresLedger, user: str) -> tuple[int, int]:
-    (counter,) = [
-        each for each in ledger.read_budgets([], time.time(), T) if each.scope == Scope("total", user=user)
-    ]
-    return counter.spent, counter.reserved
+    return ledgers.read(ledger, USERS[user])
 
 
 def count(connection: psycopg.Connection[Any], query: str) -> int:
@@ -147,9 +115,7 @@ def test_requests_of_an_event_loop_take_no_thread(url: str) -> None:
     assert done.stdout.strip() == "MainThread,llmcore-ledger-beat"
 
 
-def test_a_connection_that_the_server_has_closed_is_replaced(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_connection_that_the_server_has_closed_is_replaced(url: str, opener: Opener) -> None:
     ledger = opener()
 
     async def spend() -> None:
@@ -164,9 +130,7 @@ def test_a_connection_that_the_server_has_closed_is_replaced(
     assert read(ledger, "ann") == (4, 0)
 
 
-def test_a_task_leaves_a_server_that_hangs_at_its_deadline(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_task_leaves_a_server_that_hangs_at_its_deadline(server: PostgresServer, opener: Opener) -> None:
     ledger = opener()
     request = make_request("hanging", "ann")
 
@@ -186,9 +150,7 @@ def test_a_task_leaves_a_server_that_hangs_at_its_deadline(
     assert read(ledger, "ann") == (2, 0)
 
 
-def test_a_statement_that_waits_for_a_lock_does_not_hold_up_others(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_statement_that_waits_for_a_lock_does_not_hold_up_others(url: str, opener: Opener) -> None:
     ledger = opener()
 
     async def spend() -> None:
@@ -204,7 +166,7 @@ def test_a_statement_that_waits_for_a_lock_does_not_hold_up_others(
     assert (read(ledger, "ann"), read(ledger, "bob")) == ((2, 0), (2, 0))
 
 
-def test_a_loop_that_is_closed_keeps_no_connection(url: str, opener: Callable[..., PostgresLedger]) -> None:
+def test_a_loop_that_is_closed_keeps_no_connection(url: str, opener: Opener) -> None:
     ledger = opener(max_connections=1)
     loop = asyncio.new_event_loop()
     with psycopg.connect(url) as other:
@@ -228,9 +190,7 @@ def leave_in_mid_statement(ledger: PostgresLedger, key: str, other: psycopg.Conn
     assert not task.done()
 
 
-def test_a_loop_that_is_closed_leaves_its_connection_to_threads(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_loop_that_is_closed_leaves_its_connection_to_threads(url: str, opener: Opener) -> None:
     ledger = opener(max_connections=1)
     with psycopg.connect(url) as other:
         other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
@@ -240,9 +200,7 @@ def test_a_loop_that_is_closed_leaves_its_connection_to_threads(
 
 
 @pytest.mark.slow
-def test_event_loops_that_end_in_mid_statement_lose_no_connection(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_event_loops_that_end_in_mid_statement_lose_no_connection(url: str, opener: Opener) -> None:
     """Each loop ends in another way: by an error, by a cancelled task, by a signal, or closed in mid-statement."""
     ledger = opener(max_connections=3)
 
@@ -281,7 +239,7 @@ def test_event_loops_that_end_in_mid_statement_lose_no_connection(
 
 
 def test_a_descriptor_that_another_connection_has_got_is_left_alone(
-    opener: Callable[..., PostgresLedger],
+    opener: Opener,
 ) -> None:
     ledger = opener(max_connections=1)
 
@@ -305,9 +263,7 @@ def test_a_descriptor_that_another_connection_has_got_is_left_alone(
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_a_statement_larger_than_the_buffers_of_the_socket_is_sent(
-    opener: Callable[..., PostgresLedger], variant: str
-) -> None:
+def test_a_statement_larger_than_the_buffers_of_the_socket_is_sent(opener: Opener, variant: str) -> None:
     ledger = opener()
     request = make_request("large", "ann", "x" * 12_000_000)
     if variant == "sync":
@@ -318,7 +274,7 @@ def test_a_statement_larger_than_the_buffers_of_the_socket_is_sent(
     assert sizes == [12_000_000]
 
 
-def test_loops_and_threads_share_the_connections(opener: Callable[..., PostgresLedger]) -> None:
+def test_loops_and_threads_share_the_connections(opener: Opener) -> None:
     ledger = opener(max_connections=2)
 
     async def spend(name: int) -> None:

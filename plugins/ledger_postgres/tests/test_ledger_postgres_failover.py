@@ -5,82 +5,32 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 
 import pytest
 
 from llmcore.support.ledger_rows import ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
-    Charge,
-    Limit,
     Outcome,
     Refusal,
     Reserved,
-    ReserveRequest,
-    Scope,
     Settlement,
 )
-from llmcore.types import Duration, Secret
+from llmcore.types import Duration
 from llmcore_ledger_postgres.encoding import Opened, encode
-from llmcore_ledger_postgres.options import PostgresOptions
-from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
+from tests.kits.ledgers import Opener, T, make_request, read, settle
 
-T = 30.0
-ALL = Scope("total")
-NANO = Decimal(10) ** -9
-Opener = Callable[[float, float], PostgresLedger]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder() as server:
-        yield server
-
-
-@pytest.fixture
-def opener(server: PostgresServer) -> Iterator[Opener]:
-    """Return a function that opens the ledger with a silence and a heartbeat in seconds."""
-    url, opened = Secret(server.create_database()), list[PostgresLedger]()
-
-    def open_ledger(silence_s: float, heartbeat_s: float) -> PostgresLedger:
-        options = PostgresOptions(
-            url=url,
-            silence=Duration(silence_s),
-            heartbeat=Duration(heartbeat_s),
-            connect_timeout=Duration(10.0),
-        )
-        opened.append(PostgresLedger(options))
-        return opened[-1]
-
-    yield open_ledger
-    for ledger in opened:
-        ledger.close()
-
-
-def make_request(key: str, maximum: int) -> ReserveRequest:
-    charge = Charge(kind="llm", provider="p", model="a", call="c")
-    limits = [Limit(ALL, 100, True)]  # noqa: FBT003 - it refuses
-    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=maximum, limits=limits)
-
-
-def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: object, cost: int) -> None:
-    assert isinstance(reserved, Reserved)
-    ledger.settle([Settlement(request, reserved.row, reserved.at, Outcome(cost=cost * NANO))], T)
-
-
-def read(ledger: PostgresLedger) -> tuple[int, int]:
-    (counter,) = ledger.read_budgets([ALL], time.time(), T)
-    return counter.spent, counter.reserved
+server, url, opener = ledgers.server, ledgers.url, ledgers.opener
+OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(60.0)}
 
 
 def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
     server: PostgresServer, opener: Opener
 ) -> None:
-    ours, theirs = opener(60.0, 0.2), opener(60.0, 0.2)
-    ours.prepare(T)
+    ours, theirs = opener(heartbeat=Duration(0.2)), opener(heartbeat=Duration(0.2))
     early = make_request("early", 5)
     settle(ours, early, ours.reserve(early, T), 5)
     theirs.reserve(make_request("theirs", 10), T)
@@ -102,9 +52,8 @@ def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
 def test_rows_of_a_process_that_was_silent_during_a_failover_are_booked_when_it_returns(
     server: PostgresServer, opener: Opener
 ) -> None:
-    ours = opener(60.0, 600.0)
-    theirs = opener(0.05, 600.0)
-    ours.prepare(T)
+    ours = opener()
+    theirs = opener(silence=Duration(0.05))
     theirs.reserve(make_request("theirs", 10), T)
     ours.reserve(make_request("early", 5), T)
     server.take_snapshot()
@@ -126,8 +75,7 @@ def test_rows_of_a_process_that_was_silent_during_a_failover_are_booked_when_it_
 def test_a_settlement_after_the_counters_were_rebuilt_is_booked_at_once(
     server: PostgresServer, opener: Opener
 ) -> None:
-    ours, theirs = opener(60.0, 600.0), opener(0.05, 600.0)
-    ours.prepare(T)
+    ours, theirs = opener(), opener(silence=Duration(0.05))
     theirs.reserve(make_request("theirs", 10), T)
     server.take_snapshot()
     pending = make_request("pending", 30)
@@ -148,8 +96,7 @@ def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booke
 ) -> None:
     now = [time.monotonic()]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ours = opener(60.0, 600.0)
-    ours.prepare(T)
+    ours = opener()
     request, abandoned = make_request("one", 40), make_request("two", 30)
     kept = ours.reserve(request, T)
     ours.reserve(abandoned, T)
@@ -167,8 +114,7 @@ def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booke
 
 
 def test_a_settlement_finds_the_row_that_a_failover_lost(server: PostgresServer, opener: Opener) -> None:
-    ours = opener(60.0, 600.0)
-    ours.prepare(T)
+    ours = opener()
     ours.reserve(make_request("early", 5), T)
     server.take_snapshot()
     pending, unsent = make_request("pending", 30), make_request("unsent", 10)
@@ -185,8 +131,7 @@ def test_a_settlement_finds_the_row_that_a_failover_lost(server: PostgresServer,
 def test_rows_that_were_pruned_before_a_failover_are_not_counted_again(
     server: PostgresServer, opener: Opener
 ) -> None:
-    ours = opener(60.0, 600.0)
-    ours.prepare(T)
+    ours = opener()
     request = make_request("one", 40)
     settle(ours, request, ours.reserve(request, T), 40)
     assert ours.prune(time.time() + 60, T) == 1
@@ -201,8 +146,7 @@ def test_rows_that_were_pruned_before_a_failover_are_not_counted_again(
 def test_a_process_that_has_closed_its_ledger_is_not_waited_for(
     server: PostgresServer, opener: Opener
 ) -> None:
-    ours, theirs = opener(60.0, 600.0), opener(60.0, 600.0)
-    ours.prepare(T)
+    ours, theirs = opener(), opener()
     request = make_request("one", 5)
     settle(ours, request, ours.reserve(request, T), 5)
     theirs.reserve(make_request("two", 10), T)
@@ -213,7 +157,7 @@ def test_a_process_that_has_closed_its_ledger_is_not_waited_for(
 
 
 def test_a_stale_server_does_not_cancel_the_second_sending_of_rows(opener: Opener) -> None:
-    owner = opener(60.0, 600.0).owner
+    owner = opener().owner
     owner.timeline = "1"
     assert owner.is_behind("2")
     owner.follow("2")
@@ -223,8 +167,7 @@ def test_a_stale_server_does_not_cancel_the_second_sending_of_rows(opener: Opene
 
 
 def test_requests_wait_for_the_promotion_of_a_standby(server: PostgresServer, opener: Opener) -> None:
-    ours = opener(60.0, 600.0)
-    ours.prepare(T)
+    ours = opener()
     first, second = make_request("first", 30), make_request("second", 10)
     kept = ours.reserve(first, T)
     server.stop()
@@ -256,7 +199,7 @@ def busy_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("busy_threads")
 @pytest.mark.parametrize("_repetition", range(8))
 def test_each_row_is_recalled_while_another_thread_closes_rows(opener: Opener, _repetition: int) -> None:
-    owner = opener(60.0, 600.0).owner
+    owner = opener().owner
     requests = [make_request(f"{number}", 1) for number in range(200)]
     for request in requests:
         owner.add(Opened(request, "2026-11-30", 0.0))
@@ -275,8 +218,7 @@ def test_each_row_is_recalled_while_another_thread_closes_rows(opener: Opener, _
 def test_a_heartbeat_without_a_thread_is_begun_by_the_next_request(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = opener(60.0, 600.0)
-    ours.prepare(T)
+    ours = opener()
 
     def refuse(_: object) -> None:
         raise RuntimeError("can't start new thread")

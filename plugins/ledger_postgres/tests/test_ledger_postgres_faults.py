@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,78 +15,24 @@ import pytest
 from llmcore.errors import LedgerUnavailable
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
-    Charge,
-    Limit,
     Outcome,
     Reserved,
-    ReserveRequest,
-    Scope,
     Settlement,
 )
 from llmcore.types import Duration, Secret
 from llmcore_ledger_postgres.connections import Session
 from llmcore_ledger_postgres.encoding import encode, encode_request
-from llmcore_ledger_postgres.options import PostgresOptions
-from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_ledger_postgres.statements import Reserve
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
+from tests.kits.ledgers import ALL, NANO, Opener, T, make_request, read, settle
 
-T = 30.0
-ALL = Scope("total")
-NANO = Decimal(10) ** -9
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder(log_statement="all") as server:
-        yield server
+server, url, opener = ledgers.server, ledgers.url, ledgers.opener
+OPTIONS = {"heartbeat": Duration(0.2), "silence": Duration(3.0)}
 
 
-@pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.create_database()
-
-
-@pytest.fixture
-def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
-    opened: list[PostgresLedger] = []
-
-    def open_ledger(**options: Any) -> PostgresLedger:
-        given: dict[str, Any] = {
-            "url": Secret(url),
-            "heartbeat": Duration(0.2),
-            "silence": Duration(3.0),
-            "connect_timeout": Duration(10.0),
-        }
-        opened.append(PostgresLedger(PostgresOptions(**given | options)))
-        return opened[-1]
-
-    yield open_ledger
-    for ledger in opened:
-        ledger.close()
-
-
-def make_request(key: str, maximum: int, limit: int = 100) -> ReserveRequest:
-    charge = Charge(kind="llm", provider="p", model="a", call="c")
-    limits = [Limit(ALL, limit, True)]  # noqa: FBT003 - it refuses
-    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=maximum, limits=limits)
-
-
-def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: object, cost: int) -> None:
-    assert isinstance(reserved, Reserved)
-    ledger.settle([Settlement(request, reserved.row, reserved.at, Outcome(cost=cost * NANO))], T)
-
-
-def read(ledger: PostgresLedger) -> tuple[int, int]:
-    (counter,) = ledger.read_budgets([ALL], time.time(), T)
-    return counter.spent, counter.reserved
-
-
-def test_a_restarted_server_is_found_again(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_restarted_server_is_found_again(server: PostgresServer, opener: Opener) -> None:
     ledger = opener()
-    ledger.prepare(T)
     request = make_request("one", 60)
     reserved = ledger.reserve(request, T)
     server.stop()
@@ -97,11 +41,8 @@ def test_a_restarted_server_is_found_again(
     assert read(ledger) == (30, 0)
 
 
-def test_two_statements_for_a_call_and_no_state_of_a_session(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_two_statements_for_a_call_and_no_state_of_a_session(server: PostgresServer, opener: Opener) -> None:
     ledger = opener(heartbeat=Duration(600.0))
-    ledger.prepare(T)
     settle(ledger, first := make_request("first", 1), ledger.reserve(first, T), 1)
     before = server.read_log().count("LOG:  execute")
     settle(ledger, second := make_request("second", 1), ledger.reserve(second, T), 1)
@@ -116,10 +57,9 @@ def test_two_statements_for_a_call_and_no_state_of_a_session(
 
 
 def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, opener: Opener
 ) -> None:
     ledger = opener(heartbeat=Duration(600.0))
-    ledger.prepare(T)
     ledger.reserve(make_request("first", 1), T)
     server.pause()
     try:
@@ -137,10 +77,9 @@ def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
 
 @pytest.mark.parametrize("together", ["task", "thread"])
 def test_a_call_does_not_wait_for_the_statement_of_calls_with_more_time(
-    server: PostgresServer, opener: Callable[..., PostgresLedger], together: str
+    server: PostgresServer, opener: Opener, together: str
 ) -> None:
-    ledger = opener(heartbeat=Duration(600.0), connect_timeout=Duration(60.0))
-    ledger.prepare(T)
+    ledger = opener(heartbeat=Duration(600.0))
     ledger.reserve(make_request("first", 1), T)
 
     async def reserve(key: str, timeout_s: float) -> object:
@@ -165,9 +104,8 @@ def test_a_call_does_not_wait_for_the_statement_of_calls_with_more_time(
     assert all(isinstance(each, Reserved) for each in asyncio.run(reserve_all()))
 
 
-def test_threads_that_reserve_at_once_all_get_an_answer(opener: Callable[..., PostgresLedger]) -> None:
+def test_threads_that_reserve_at_once_all_get_an_answer(opener: Opener) -> None:
     ledger = opener(max_connections=2)
-    ledger.prepare(T)
     with ThreadPoolExecutor(16) as pool:
         requests = [make_request(f"{number}", 1, limit=1000) for number in range(400)]
         answers = list(pool.map(lambda request: ledger.reserve(request, 4 * T), requests))
@@ -175,11 +113,8 @@ def test_threads_that_reserve_at_once_all_get_an_answer(opener: Callable[..., Po
     assert read(ledger) == (0, 400)
 
 
-def test_a_claim_whose_answer_was_lost_belongs_to_the_caller(
-    server: PostgresServer, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_claim_whose_answer_was_lost_belongs_to_the_caller(server: PostgresServer, opener: Opener) -> None:
     ledger, other = opener(heartbeat=Duration(600.0)), opener(heartbeat=Duration(600.0))
-    ledger.prepare(T)
     ledger.reserve(make_request("first", 1), T)
     (counter,) = ledger.read_budgets([ALL], time.time(), T)
     server.pause()
@@ -195,23 +130,26 @@ def test_a_claim_whose_answer_was_lost_belongs_to_the_caller(
 
 
 def test_an_attempt_that_may_have_been_executed_is_not_forgotten_when_a_later_one_meets_a_lock(
-    opener: Callable[..., PostgresLedger],
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     statements = iter([b"SELECT pg_terminate_backend(pg_backend_pid())"])
 
     def work(session: Session) -> None:
-        session.execute(next(statements, b"DO $$ BEGIN RAISE lock_not_available; END $$"))
+        try:
+            session.execute(next(statements, b"DO $$ BEGIN RAISE lock_not_available; END $$"))
+        except psycopg.errors.LockNotAvailable:
+            now[0] += T  # no time is left for another attempt
+            raise
 
     with pytest.raises(LedgerUnavailable, match="a lock is held") as caught:
-        opener().connections.run(work, 2.0)
+        opener(heartbeat=Duration(600.0)).connections.run(work, T)
     assert (caught.value.busy, caught.value.unknown) == (True, True)
 
 
-def test_an_open_row_is_not_forgotten_when_its_batch_fails(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_an_open_row_is_not_forgotten_when_its_batch_fails(url: str, opener: Opener) -> None:
     ledger = opener()
-    ledger.prepare(T)
     free = msgspec.structs.replace(make_request("free", 1), limits=[])
     ledger.settle([Settlement(free, None, 0.0, Outcome(requested=False))], T)
     opened = msgspec.structs.replace(free, key="opened")
@@ -225,11 +163,8 @@ def test_an_open_row_is_not_forgotten_when_its_batch_fails(
     assert (caught.value.busy, caught.value.unknown) == (True, True)
 
 
-def test_a_reservation_finds_the_row_of_a_copy_that_is_committed_meanwhile(
-    url: str, opener: Callable[..., PostgresLedger]
-) -> None:
+def test_a_reservation_finds_the_row_of_a_copy_that_is_committed_meanwhile(url: str, opener: Opener) -> None:
     ledger = opener()
-    ledger.prepare(T)
     ledger.beat()  # creates the partition
     request = msgspec.structs.replace(make_request("same", 1), limits=[])
     with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
@@ -245,10 +180,9 @@ def test_a_reservation_finds_the_row_of_a_copy_that_is_committed_meanwhile(
 
 
 def test_an_abandoned_request_has_no_row_although_its_reservation_was_under_way(
-    url: str, opener: Callable[..., PostgresLedger]
+    url: str, opener: Opener
 ) -> None:
     ledger = opener(heartbeat=Duration(600.0))
-    ledger.prepare(T)
     settle(ledger, first := make_request("first", 1), ledger.reserve(first, T), 1)
     request = make_request("slow", 7)
     abandoned = Settlement(request, None, 0.0, Outcome(requested=False))
@@ -262,9 +196,8 @@ def test_an_abandoned_request_has_no_row_although_its_reservation_was_under_way(
     assert read(ledger) == (1, 0)
 
 
-def test_texts_with_nul_characters_are_stored(opener: Callable[..., PostgresLedger]) -> None:
+def test_texts_with_nul_characters_are_stored(opener: Opener) -> None:
     ledger = opener()
-    ledger.prepare(T)
     request = make_request("one", 60)
     charge = msgspec.structs.replace(request.charge, user="a\0\\\0b\\u0000")
     request = msgspec.structs.replace(request, charge=charge)
@@ -288,10 +221,9 @@ def test_texts_with_nul_characters_are_stored(opener: Callable[..., PostgresLedg
 
 
 def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(
-    opener: Callable[..., PostgresLedger],
+    opener: Opener,
 ) -> None:
     ours, theirs = opener(heartbeat=Duration(600.0), silence=Duration(0.05)), opener(silence=Duration(0.05))
-    ours.prepare(T)
     request = make_request("one", 60)
     reserved = ours.reserve(request, T)
     while not theirs.recover(T):
@@ -302,10 +234,9 @@ def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(
 
 
 def test_a_new_lease_whose_answer_was_lost_at_midnight_is_not_granted_twice(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, url: str, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = opener(lease=Duration(600.0), silence=Duration(2400.0))
-    ledger.prepare(T)
     leases, sync = ledger._leases, ledger._sync_leases
     numbers = itertools.count()
     lost: list[dict[str, Any]] = []
@@ -335,9 +266,9 @@ def test_a_new_lease_whose_answer_was_lost_at_midnight_is_not_granted_twice(
 
 
 def test_a_role_that_may_only_call_the_functions_is_enough(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
-    opener().prepare(T)
+    opener()
     server.execute(
         "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA llmcore TO app;"
         "GRANT SELECT ON ALL TABLES IN SCHEMA llmcore TO app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA llmcore TO app",
@@ -345,7 +276,6 @@ def test_a_role_that_may_only_call_the_functions_is_enough(
     )
     database = url.rpartition("/")[2]
     ledger = opener(url=Secret(server.make_url(database, "app")), migrate=False)
-    ledger.prepare(T)
     request = make_request("one", 60)
     settle(ledger, request, ledger.reserve(request, T), 30)
     assert read(ledger) == (30, 0)

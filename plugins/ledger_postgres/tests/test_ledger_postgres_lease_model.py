@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -196,19 +195,13 @@ class LeaseMachine(RuleBasedStateMachine):
             process.ledger.connections.close()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder() as server:
-        yield server
-
-
 @pytest.mark.slow
 def test_random_processes_neither_overspend_nor_strand_money(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    llmcore_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "HOT", 1)
     monkeypatch.setattr(leases, "start_thread", lambda _: True)  # reports come when the machine draws them
-    LeaseMachine.url = server.create_database()
+    LeaseMachine.url = llmcore_postgres.create_database()
     PostgresLedger(PostgresOptions(url=Secret(LeaseMachine.url))).prepare(T)
     with psycopg.connect(LeaseMachine.url, autocommit=True) as LeaseMachine.connection:
         run_state_machine_as_test(

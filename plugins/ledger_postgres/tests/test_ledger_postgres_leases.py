@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmcore.errors import ConfigError, LedgerUnavailable
@@ -36,60 +36,23 @@ from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.owner import Owner
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
+from tests.kits.ledgers import ALL, NANO, Opener, T, settle
 
 ROUNDS = int(os.environ.get("LLMCORE_LEASE_ROUNDS", "1"))
 """Rounds of processes that are killed and stopped."""
-T = 60.0
-ALL = Scope("total")
-NANO = Decimal(10) ** -9
+server, url, opener = ledgers.server, ledgers.url, ledgers.opener
+OPTIONS = {"lease": Duration(600.0), "silence": Duration(2400.0)}
+"""Reports come when a block is low, and when the test asks."""
 MAXIMUM = 20
 numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder(log_statement="all") as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.create_database()
-
-
-@pytest.fixture
-def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
-    opened: list[PostgresLedger] = []
-
-    def open_ledger(**options: Any) -> PostgresLedger:
-        given: dict[str, Any] = {
-            "url": Secret(url),
-            "lease": Duration(600.0),  # reports come when a block is low, and when the test asks
-            "silence": Duration(2400.0),
-            "connect_timeout": Duration(10.0),
-        }
-        opened.append(PostgresLedger(PostgresOptions(**given | options)))
-        opened[-1].prepare(T)
-        return opened[-1]
-
-    yield open_ledger
-    for ledger in opened:
-        ledger.close()
-
-
 def make_request(limit: int, maximum: int = MAXIMUM, user: str | None = None) -> ReserveRequest:
-    number = next(numbers)
-    charge = Charge(kind="llm", provider="p", model="a", call=f"call {number}", user=user)
-    limits = [Limit(ALL, limit, True)]  # noqa: FBT003 - it refuses
-    return ReserveRequest(
-        key=f"{os.getpid()}-{number}", charge=charge, at=time.time(), maximum=maximum, limits=limits
-    )
-
-
-def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: Any, cost: int | None) -> None:
-    assert isinstance(reserved, Reserved)
-    outcome = Outcome(requested=False) if cost is None else Outcome(cost=cost * NANO)
-    ledger.settle([Settlement(request, reserved.row, reserved.at, outcome)], T)
+    """Return a request of *user* that the budget of all requests refuses above *limit* nano-dollars."""
+    request = ledgers.make_request(f"{os.getpid()}-{next(numbers)}", maximum, limit)
+    charge = msgspec.structs.replace(request.charge, user=user)
+    return msgspec.structs.replace(request, charge=charge)
 
 
 def read(server: PostgresServer, url: str) -> dict[str, tuple[int, int]]:
@@ -106,23 +69,11 @@ def read(server: PostgresServer, url: str) -> dict[str, tuple[int, int]]:
 
 
 def warm(ledger: PostgresLedger, limit: int, user: str | None = None) -> int:
-    """Make requests until one is reserved without a statement. Return their number."""
-    assert ledger._leases is not None
-    ends = time.monotonic() + T
-    count = 0
-    while time.monotonic() < ends:
-        request = make_request(limit, user=user)
-        reserved = ledger.reserve(request, T)
-        is_local = request.key in ledger._leases._rows
-        settle(ledger, request, reserved, 1)
-        count += 1
-        if is_local:
-            return count
-    raise AssertionError("no lease was granted")
+    return ledgers.warm(ledger, lambda: make_request(limit, user=user))
 
 
 def test_a_hot_budget_takes_few_statements_and_is_used_up_exactly(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
     ledger, limit, spent, count = opener(), 100_000, 0, 0
     before = server.read_log().count("LOG:  execute")
@@ -149,7 +100,7 @@ def test_a_hot_budget_takes_few_statements_and_is_used_up_exactly(
 
 
 def test_a_block_is_no_request_and_is_returned_when_budgets_are_read(
-    opener: Callable[..., PostgresLedger],
+    opener: Opener,
 ) -> None:
     ledger, other = opener(), opener()
     count = warm(ledger, 10**9)
@@ -163,7 +114,7 @@ def test_a_block_is_no_request_and_is_returned_when_budgets_are_read(
 
 
 def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
     ledger = opener()
     spent = warm(ledger, 10**9)
@@ -187,7 +138,7 @@ def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
 
 
 def test_a_lease_counts_in_every_budget_that_covers_its_requests(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
     ledger, other = opener(), opener()
     count = warm(ledger, 10**9, user="ann")
@@ -204,7 +155,7 @@ def test_a_lease_counts_in_every_budget_that_covers_its_requests(
 
 
 def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
-    opener: Callable[..., PostgresLedger],
+    opener: Opener,
 ) -> None:
     ledger = opener()
     count = warm(ledger, 10**9)
@@ -212,7 +163,7 @@ def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
 
 
 def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], caplog: pytest.LogCaptureFixture
+    server: PostgresServer, url: str, opener: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = opener()
     spent = warm(ledger, 10**9)
@@ -230,7 +181,7 @@ def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
 
 
 def test_a_settlement_that_the_server_refuses_does_not_hold_up_the_others(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
     ledger = opener()
     spent = warm(ledger, 10**9)
@@ -256,7 +207,7 @@ def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
 
 
 def test_a_replica_that_lost_writes_gets_leases_and_their_rows_back(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+    server: PostgresServer, url: str, opener: Opener
 ) -> None:
     ours = opener(heartbeat=Duration(0.2))
     theirs = opener(heartbeat=Duration(0.2), lease=Duration(0.0))
@@ -344,7 +295,7 @@ def start_workers(count: int, *args: Any, **options: Any) -> Iterator[list[Worke
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("round_number", range(ROUNDS))
 def test_killed_processes_overspend_nothing_and_are_settled_at_their_maximum(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], round_number: int
+    server: PostgresServer, url: str, opener: Opener, round_number: int
 ) -> None:
     del round_number
     limit = 60_000
@@ -366,7 +317,7 @@ def test_killed_processes_overspend_nothing_and_are_settled_at_their_maximum(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("round_number", range(ROUNDS))
 def test_a_process_that_was_stopped_past_its_lease_does_not_spend_from_it(
-    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger], round_number: int
+    server: PostgresServer, url: str, opener: Opener, round_number: int
 ) -> None:
     del round_number
     limit = 30_000

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
-import pytest
 
 from llmcore.support.ledger_values import Reserved, ReserveRequest
 from llmcore.types import Duration
@@ -17,7 +16,7 @@ from tests.kits import ledgers
 from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, read, settle, warm
 
-opener = ledgers.opener
+url, opener = ledgers.shared_url, ledgers.opener
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(3600.0)}
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -28,11 +27,6 @@ NEIGHBOUR = (
 )
 """The query for a key in the bucket of another one."""
 BUCKETS = 256
-
-
-@pytest.fixture
-def url(llmcore_postgres: PostgresServer) -> str:
-    return llmcore_postgres.create_database()
 
 
 def ask(connection: psycopg.Connection[Any], query: str) -> int:

@@ -4,57 +4,42 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery
-from llmcore.support.ledger_values import Charge, Limit, Reserved, ReserveRequest, Scope
+from llmcore.support.ledger_values import Reserved, ReserveRequest
 from llmcore.types import Duration, Secret
-from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing import TcpProxy
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
 from tests.kits.flights import until
+from tests.kits.ledgers import Opener, T, make_request, read, settle, warm
 
-T = 60.0
 DAY_S = 86400
-opener = ledgers.opener
+url, opener = ledgers.shared_url, ledgers.opener
+OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(2400.0)}
 SUMS = "SELECT count(*) FROM llmcore.calls WHERE attempt = -1"
 
 
 @pytest.fixture
-def url(llmcore_postgres: PostgresServer) -> str:
-    return llmcore_postgres.create_database()
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[PostgresLedger]:
-    ledger = PostgresLedger(
-        PostgresOptions(url=Secret(url), connect_timeout=Duration(60.0), heartbeat=Duration(600.0))
-    )
-    ledger.prepare(T)
+def ledger(opener: Opener) -> PostgresLedger:
+    """Open a ledger with rows of two days."""
+    ledger = opener()
     now = time.time()
     rows = [
         LedgerRow(at=now - days * DAY_S, state="done", kind="llm", provider="p", model="a", call=f"{days}")
         for days in (3, 2)
     ]
     ledger.record("rows", rows, [], T)
-    yield ledger
-    ledger.close()
-
-
-def reserve(ledger: PostgresLedger, key: str) -> object:
-    limits = [Limit(Scope("total"), 100, True)]  # noqa: FBT003 - it refuses
-    charge = Charge(kind="llm", provider="p", model="a", call=key)
-    return ledger.reserve(ReserveRequest(key=key, charge=charge, at=time.time(), maximum=1, limits=limits), T)
+    return ledger
 
 
 def test_a_prune_that_waits_for_a_lock_holds_up_no_reservation(url: str, ledger: PostgresLedger) -> None:
-    assert isinstance(reserve(ledger, "first"), Reserved)
+    assert isinstance(ledger.reserve(make_request("first", 1), T), Reserved)
     waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
     with (
         psycopg.connect(url) as holder,
@@ -66,7 +51,7 @@ def test_a_prune_that_waits_for_a_lock_holds_up_no_reservation(url: str, ledger:
         )  # as a reservation does
         pruned = pool.submit(ledger.prune, time.time(), 10 * T)
         until(lambda: looker.execute(waiting).fetchone() is not None)
-        assert isinstance(reserve(ledger, "second"), Reserved)
+        assert isinstance(ledger.reserve(make_request("second", 1), T), Reserved)
         assert not pruned.done()
         holder.commit()
         assert pruned.result(T) == 2
@@ -90,12 +75,12 @@ def test_each_day_is_pruned_in_a_transaction_of_its_own(
 
 
 def test_rows_that_were_pruned_before_their_report_is_repeated_are_counted_once(
-    url: str, opener: ledgers.Opener, llmcore_postgres: PostgresServer
+    url: str, opener: Opener, llmcore_postgres: PostgresServer
 ) -> None:
     numbers = itertools.count()
 
     def make() -> ReserveRequest:
-        return ledgers.make_request(f"{next(numbers)}", 20, limit=10**9)
+        return make_request(f"{next(numbers)}", 20, limit=10**9)
 
     sent = "SELECT 1 FROM llmcore.calls WHERE cost = 5"
     with (
@@ -104,11 +89,11 @@ def test_rows_that_were_pruned_before_their_report_is_repeated_are_counted_once(
         psycopg.connect(url, autocommit=True) as looker,
     ):
         address = Secret(url.replace(f"127.0.0.1:{llmcore_postgres.port}", proxy.address))
-        ledger = opener(url=address, lease=Duration(600.0), silence=Duration(2400.0))
-        other = opener(silence=Duration(2400.0))
-        spent = ledgers.warm(ledger, make)
+        ledger = opener(url=address, lease=Duration(600.0))
+        other = opener()
+        spent = warm(ledger, make)
         request = make()
-        ledgers.settle(ledger, request, ledger.reserve(request, T), 5)
+        settle(ledger, request, ledger.reserve(request, T), 5)
         proxy.hold()
         report = pool.submit(ledger.flush, T)
         until(lambda: looker.execute(sent).fetchone() is not None)
@@ -116,5 +101,5 @@ def test_rows_that_were_pruned_before_their_report_is_repeated_are_counted_once(
         proxy.refuse()  # the answer is lost
         proxy.heal()
         report.result()
-    assert ledgers.read(other) == (spent + 5, 0)
+    assert read(other) == (spent + 5, 0)
     assert sum(row.cost or 0 for row in other.aggregate(ReportQuery(dimensions=("total",)), T)) == spent + 5

@@ -16,12 +16,11 @@ from llmcore.support.ledger_rows import LedgerRow
 from llmcore.types import Duration
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_ledger_postgres.statements import Reserve
-from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
 from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, settle
 
-opener = ledgers.opener
+url, opener = ledgers.shared_url, ledgers.opener
 SILENCE_S = 1000.0
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(SILENCE_S)}
 HOLDER = """
@@ -37,11 +36,6 @@ print(type(ledger.reserve(make_request("held", 60), T)).__name__, flush=True)
 threading.Event().wait()
 """
 """A process that holds a reservation until it is killed."""
-
-
-@pytest.fixture
-def url(llmcore_postgres: PostgresServer) -> str:
-    return llmcore_postgres.create_database()
 
 
 @pytest.fixture
