@@ -49,7 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         '  llmcore batch run people.csv -o out.csv --prompt "Classify: {text}" -m fast --budget "5 USD"'
     )
     run.add_argument(
-        "input", metavar="INPUT", help="a .jsonl, .csv, .parquet or .txt file, or - for JSON lines on stdin"
+        "input",
+        metavar="INPUT",
+        help="a .jsonl, .csv, .tsv, .parquet or .txt file, or - for JSON lines on stdin",
     )
     run.add_argument(
         "-o",

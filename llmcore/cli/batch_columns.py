@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from string import Formatter
 from typing import Final
 
-from llmcore.cli.batch_files import find_format, is_utf8, read_table, require_pyarrow
+from llmcore.cli.batch_files import SEPARATED, find_format, is_utf8, read_table, require_pyarrow
 from llmcore.cli.misuse import UsageError
 
 __all__ = ["check_columns"]
@@ -73,11 +73,11 @@ def _read_names(path: str) -> list[str]:
             return list(parquet.read_schema(path).names)
         except (pa.ArrowInvalid, OSError):
             return []
-    if kind != "csv":
+    if kind not in SEPARATED:
         return []
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as in `read_rows`
-            names: list[str] = next(read_table(file), [])
+            names: list[str] = next(read_table(file, kind), [])
     except (OSError, csv.Error):
         return []
     if not all(is_utf8(name) and "\0" not in name for name in names):
@@ -85,7 +85,7 @@ def _read_names(path: str) -> list[str]:
             f"the header of {path} is not UTF-8",
             where=f"{path}:1",
             expected="a file in UTF-8",
-            fix=f"iconv -f {_guess_encoding(path)} -t UTF-8 {shlex.quote(path)} > utf8.csv",
+            fix=f"iconv -f {_guess_encoding(path)} -t UTF-8 {shlex.quote(path)} > utf8.{kind}",
         )
     return names
 

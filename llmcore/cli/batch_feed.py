@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from typing import Any
 
-from llmcore.cli.batch_files import Row, find_format, make_prompt, read_rows, stat_file
+from llmcore.cli.batch_files import SEPARATED, Row, find_format, make_prompt, read_rows, stat_file
 from llmcore.cli.batch_say import prepare_speech
 from llmcore.errors import BadRequest
 from llmcore.llm.batch.items import Prepared, prepare
@@ -69,6 +69,6 @@ def _make_item(row: Row, args: argparse.Namespace) -> Any:
     """
     if isinstance(row, BadRequest) or "body" in row:
         return row
-    if args.prompt is None and args.column is None and find_format(args.input) not in {"csv", "parquet"}:
+    if args.prompt is None and args.column is None and find_format(args.input) not in {*SEPARATED, "parquet"}:
         return row
     return {name: row[name] for name in ("id", "prompt", "messages") if row.get(name)}

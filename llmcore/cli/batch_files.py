@@ -1,4 +1,4 @@
-"""The input of `llmcore batch run`: JSON lines, CSV, Parquet and plain lines, read one by one."""
+"""The input of `llmcore batch run`: JSON lines, CSV, TSV, Parquet and plain lines, read one by one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from llmcore.support.errors import raise_unchained
 
 __all__ = [
     "FORMATS",
+    "SEPARATED",
     "check_input",
     "count_rows",
     "find_format",
@@ -29,8 +30,12 @@ __all__ = [
     "stat_file",
 ]
 
-FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
+FORMATS: Final = {
+    ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".tsv": "tsv", ".txt": "txt"
+}  # fmt: skip
 """File ending -> format."""
+SEPARATED: Final = frozenset({"csv", "tsv"})
+"""The formats of tables of text, with quotes around fields that contain a separator, a quote or a line break."""
 
 Row = dict[str, Any] | BadRequest
 """A line of the input as a dict, or the error of a line that cannot be read."""
@@ -38,7 +43,7 @@ Row = dict[str, Any] | BadRequest
 _MOST_COUNTED: Final = 100_000_000
 """The rows of a CSV file are counted exactly if the file has at most this size in bytes. To count them takes a second."""
 _SEPARATORS: Final = ";\t"
-"""The separators to try if the header of a table has no comma. Spreadsheet programs use them in many countries."""
+"""The separators to try if the header of a .csv file has no comma. Spreadsheet programs use them in many countries."""
 
 
 def find_format(path: str, given: str | None = None) -> str:
@@ -86,7 +91,10 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
             )
         )
     with file:
-        yield from {"csv": _read_csv, "jsonl": _read_jsonl, "txt": _read_lines}[kind](file, path)
+        if kind in SEPARATED:
+            yield from _read_separated(file, path, kind)
+        else:
+            yield from {"jsonl": _read_jsonl, "txt": _read_lines}[kind](file, path)
 
 
 def count_rows(path: str, kind: str) -> int | None:
@@ -97,9 +105,9 @@ def count_rows(path: str, kind: str) -> int | None:
     if path == "-" or kind == "parquet":
         return None
     with suppress(OSError, csv.Error):
-        if kind == "csv" and Path(path).stat().st_size <= _MOST_COUNTED:
+        if kind in SEPARATED and Path(path).stat().st_size <= _MOST_COUNTED:
             with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 - as read_rows
-                return max(0, sum(map(bool, read_table(file))) - 1)
+                return max(0, sum(map(bool, read_table(file, kind))) - 1)
     lines, last = 0, b"\n"
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as in `read_rows`
@@ -109,7 +117,7 @@ def count_rows(path: str, kind: str) -> int | None:
     except OSError:
         return None
     lines += not last.endswith(b"\n")
-    return max(0, lines - (kind == "csv"))
+    return max(0, lines - (kind in SEPARATED))
 
 
 def check_input(path: str) -> None:
@@ -132,12 +140,14 @@ def check_input(path: str) -> None:
     raise UsageError(f"{path} cannot be read: {reason}", where=path, expected="a file that you can read")
 
 
-def read_table(file: TextIO) -> Any:
-    """Return a `csv.reader` of *file* that begins with the header. The separator is found in the header."""
+def read_table(file: TextIO, kind: str) -> Any:
+    """Return a `csv.reader` of *file* that begins with the header. The separator of "csv" is found in the header."""
     csv.field_size_limit(sys.maxsize)
     header = file.readline()
-    found = [each for each in _SEPARATORS if each in header and "," not in header]
-    return csv.reader(chain((header,) if header else (), file), delimiter=found[0] if found else ",")
+    separator = "\t" if kind == "tsv" else ","
+    if kind == "csv" and separator not in header:
+        separator = next((each for each in _SEPARATORS if each in header), separator)
+    return csv.reader(chain((header,) if header else (), file), delimiter=separator)
 
 
 def stat_file(path: str) -> tuple[int, ...] | None:
@@ -173,8 +183,8 @@ def _read_jsonl(file: TextIO, path: str) -> Iterator[Row]:
         yield row if reason is None else _make_fault(path, number, reason)
 
 
-def _read_csv(file: TextIO, path: str) -> Iterator[Row]:
-    reader = read_table(file)
+def _read_separated(file: TextIO, path: str, kind: str) -> Iterator[Row]:
+    reader = read_table(file, kind)
     names: list[str] = next(reader, [])
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(

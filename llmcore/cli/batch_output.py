@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -147,7 +147,8 @@ class Writer:
     def __init__(self, path: str, kind: str, source: str) -> None:
         self._path = path
         self._parquet = ParquetRows(path, source) if kind == "parquet" else None
-        self._is_csv = kind == "csv"
+        self._separator = {"csv": ",", "tsv": "\t"}.get(kind)
+        """The separator of a table of text; None for JSON lines and Parquet."""
         self._header: list[str] | None = None
         self._held: list[dict[str, Any]] = []
         """Unreadable rows at the start of a table. They are held until the first readable row determines the header."""
@@ -172,8 +173,8 @@ class Writer:
         with _explain(self._path):
             if self._parquet is not None:
                 self._parquet.write(found)
-            elif self._is_csv:
-                self._write_csv(found, is_empty=not row)
+            elif self._separator is not None:
+                self._write_separated(found, is_empty=not row)
             else:
                 self._file.write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
                 if self._path == "-":  # the next program in the pipe may wait for the row
@@ -197,7 +198,7 @@ class Writer:
                 "to keep all fields, write to a .jsonl file"
             )
 
-    def _write_csv(self, row: dict[str, Any], *, is_empty: bool) -> None:
+    def _write_separated(self, row: dict[str, Any], *, is_empty: bool) -> None:
         if self._header is None:
             if is_empty:
                 self._held.append(row)
@@ -207,7 +208,7 @@ class Writer:
 
     def _write_header(self, names: list[str]) -> None:
         self._header = names
-        csv.writer(self._file, lineterminator="\n").writerow(names)
+        self._write_cells(names)
         for row in self._held:
             self._write_row(row)
         self._held.clear()
@@ -215,7 +216,10 @@ class Writer:
     def _write_row(self, row: Mapping[str, Any]) -> None:
         names = self._header or []
         self._left_out.update(row.keys() - names)
-        csv.writer(self._file, lineterminator="\n").writerow([_format_cell(row.get(name)) for name in names])
+        self._write_cells([_format_cell(row.get(name)) for name in names])
+
+    def _write_cells(self, cells: Iterable[str]) -> None:
+        csv.writer(self._file, delimiter=self._separator or ",", lineterminator="\n").writerow(cells)
 
 
 class ParquetRows:

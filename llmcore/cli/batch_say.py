@@ -80,7 +80,7 @@ def find_index(args: argparse.Namespace) -> str:
                 expected="a folder for the audio files",
             )
         )
-    ending = {"csv": ".csv", "parquet": ".parquet"}.get(find_format(args.input), ".jsonl")
+    ending = {"csv": ".csv", "parquet": ".parquet", "tsv": ".tsv"}.get(find_format(args.input), ".jsonl")
     return str(folder / f"index{ending}")
 
 

@@ -23,17 +23,37 @@ def cli() -> CommandLine:
     return CommandLine(Path.cwd())
 
 
-@pytest.mark.parametrize("separator", [";", "\t", ","])
-def test_the_header_of_a_table_shows_its_separator(cli: CommandLine, separator: str) -> None:
-    with Path("in.csv").open("w", newline="", encoding="utf-8-sig") as file:
-        rows = [["id", "text"], ["a", 'one, "two"\r\nthree; four\tfive'], ["b", "six"]]
+@pytest.mark.parametrize(
+    ("kind", "separator", "written"),
+    [("csv", ";", ","), ("csv", "\t", ","), ("csv", ",", ","), ("tsv", "\t", "\t")],
+)
+def test_a_table_is_read_with_its_separator(
+    cli: CommandLine, kind: str, separator: str, written: str
+) -> None:
+    """The header of a `.csv` file shows its separator; that of a `.tsv` file is the tab."""
+    rows = [["id", "text", "a, b; c" if kind == "tsv" else "c"]]
+    rows += [["a", 'one, "two"\r\nthree; four\tfive', '5 " pipe'], ["b", "six", ""]]
+    with Path(f"in.{kind}").open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file, delimiter=separator).writerows(rows)
-    assert count_rows("in.csv", "csv") == 2, "a line break within a field is not a row"
-    assert cli(*RUN).returncode == 0
-    with Path("out.csv").open(newline="") as file:
-        found = list(csv.DictReader(file))
-    assert [(row["id"], row["text"]) for row in found] == [tuple(row) for row in rows[1:]]
-    assert found[1]["answer"] == "You said: six"
+    assert count_rows(f"in.{kind}", kind) == 2, "a line break within a field is not a row"
+    done = cli("batch", "run", f"in.{kind}", "-o", f"out.{kind}", "--column", "text")
+    assert done.returncode == 0, done.stderr
+    with Path(f"out.{kind}").open(newline="") as file:
+        header, *found = csv.reader(file, delimiter=written)
+    assert header == [*rows[0], "answer", "error", "cost"]
+    assert [row[:3] for row in found] == rows[1:]
+    assert found[1][3] == "You said: six"
+
+
+def test_a_tsv_file_needs_the_column_of_the_prompt_and_utf8(cli: CommandLine) -> None:
+    Path("in.tsv").write_text("id\tnote, long\n1\ta\n")
+    done = cli("batch", "run", "in.tsv", "-o", "out.jsonl")
+    assert (done.returncode, "in.tsv has no column `prompt`" in done.stderr) == (2, True)
+    assert "--column 'note, long'" in done.stderr
+    assert cli("batch", "run", "in.tsv", "-o", "out.jsonl", "--column", "note, long").returncode == 0
+    assert json.loads(Path("out.jsonl").read_text())["answer"] == "You said: a"
+    Path("in.tsv").write_text("id\tgr\u00f6\u00dfe\n1\ta\n", encoding="windows-1252")
+    assert "iconv -f WINDOWS-1252 -t UTF-8 in.tsv > utf8.tsv" in cli(*RUN[:2], "in.tsv", *RUN[3:]).stderr
 
 
 def test_an_input_that_does_not_exist_makes_no_run(cli: CommandLine) -> None:
