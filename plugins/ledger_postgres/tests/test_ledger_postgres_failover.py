@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from llmcore.errors import LedgerUnavailable
 from llmcore.support.ledger_rows import ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
     Outcome,
@@ -17,11 +18,14 @@ from llmcore.support.ledger_values import (
     Reserved,
     Settlement,
 )
-from llmcore.types import Duration
+from llmcore.types import Duration, Secret
 from llmcore_ledger_postgres.encoding import Opened, encode
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing import TcpProxy
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
-from tests.kits.ledgers import Opener, T, make_request, read, settle
+from tests.kits.flights import until
+from tests.kits.ledgers import Opener, T, make_request, make_settlement, read, settle
 
 server, url, opener = ledgers.server, ledgers.url, ledgers.opener
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(60.0)}
@@ -92,25 +96,42 @@ def test_a_settlement_after_the_counters_were_rebuilt_is_booked_at_once(
 
 
 def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booked(
-    server: PostgresServer, opener: Opener, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, url: str, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.monotonic()]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ours = opener()
-    request, abandoned = make_request("one", 40), make_request("two", 30)
-    kept = ours.reserve(request, T)
-    ours.reserve(abandoned, T)
-    recalled = ours.owner.recall()
-    server.take_snapshot()
-    settle(ours, request, kept, 20)
-    server.replace_by_snapshot()
-    with monkeypatch.context() as patch:  # the beat reads the rows just before the settlement is answered
-        patch.setattr(ours.owner, "recall", lambda: recalled)
-        ours.beat()
-    assert read(ours) == (0, 70)
-    now[0] += 16
-    ours.beat()
-    assert read(ours) == (20, 30)
+    direct = f"127.0.0.1:{server.port}"
+    with TcpProxy(direct) as first, TcpProxy(direct) as second, ThreadPoolExecutor() as threads:
+        ours = opener(url=Secret(url.replace(direct, f"{first.address},{second.address}")))
+        request, abandoned = make_request("one", 40), make_request("two", 30)
+        kept = ours.reserve(request, T)
+        ours.reserve(abandoned, T)
+        server.take_snapshot()
+        first.refuse()
+        assert read(ours) == (0, 70)  # through the second proxy, as the settlement
+        first.heal()
+        second.hold()
+        settling = threads.submit(ours.settle, [make_settlement(request, kept, 20)], 100 * T)
+        until(lambda: server.execute("SELECT spent FROM llmcore.budgets", url=url) == [("20",)])
+        server.stop()  # after it has sent the answer, which the proxy holds
+        server.replace_by_snapshot()
+        until(lambda: try_to_beat(ours))  # sends the row as open
+        assert read(ours) == (0, 70)
+        second.heal()
+        settling.result()
+        assert read(ours) == (0, 70), "the answer came from the old server"
+        now[0] += 16
+        until(lambda: try_to_beat(ours))
+        assert read(ours) == (20, 30)
+
+
+def try_to_beat(ledger: PostgresLedger) -> bool:
+    """Return whether the server has answered a heartbeat in time."""
+    try:
+        ledger.beat()
+    except LedgerUnavailable:
+        return False
+    return True
 
 
 def test_a_settlement_finds_the_row_that_a_failover_lost(server: PostgresServer, opener: Opener) -> None:
