@@ -228,13 +228,13 @@ def _read_parquet(path: str) -> Iterator[Row]:
         yield from part.to_pylist()
 
 
-def require_pyarrow(path: str) -> None:
-    """Raise `UsageError` if *path* is a Parquet file and pyarrow is not installed."""
+def require_pyarrow(where: str) -> None:
+    """Raise `UsageError` if pyarrow is not installed. *where* is the file or option that needs it."""
     from importlib.util import find_spec
 
-    if Path(path).suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+    if find_spec("pyarrow") is None:
         raise UsageError(
-            "Parquet needs pyarrow, which is not installed", where=path, fix="pip install pyarrow"
+            "Parquet needs pyarrow, which is not installed", where=where, fix="pip install pyarrow"
         )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.cli.batch_files import Row, check_input, require_pyarrow
+from llmcore.cli.batch_files import Row, check_input, find_format, require_pyarrow
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import note
 from llmcore.cli.streams import get_stdout
@@ -35,7 +35,8 @@ def check_paths(source: str, output: str) -> None:
     check_input(source)
     if output == "-":
         return
-    require_pyarrow(output)
+    if find_format(output) == "parquet":
+        require_pyarrow(output)
     for written in (Path(output), Path(f"{output}.errors.jsonl")):
         if source != "-" and written.exists() and Path(source).exists() and written.samefile(source):
             raise UsageError(

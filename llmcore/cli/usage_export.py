@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
+from llmcore.cli.batch_files import require_pyarrow
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import to_json
 from llmcore.cli.streams import get_stdout
@@ -61,12 +62,7 @@ def _open_text(path: str | None) -> Iterator[TextIO]:
 
 
 def _check_parquet(output: str | None) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("pyarrow") is None:
-        raise UsageError(
-            "Parquet needs pyarrow, which is not installed", where="--parquet", fix="pip install pyarrow"
-        )
+    require_pyarrow("--parquet")
     if output is None and get_stdout().isatty():
         raise UsageError(
             "Parquet is binary, and stdout is a terminal",

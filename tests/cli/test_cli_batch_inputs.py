@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,28 @@ def test_the_status_has_the_cost_and_the_command_that_resumes(cli: CommandLine) 
     assert run["cost"] > 0
     assert "cost: $0.00000" in shown.stdout
     assert f"resume it with: llmcore batch resume {run['run']}" in shown.stderr
+
+
+@pytest.mark.process
+def test_parquet_without_pyarrow_is_refused_with_a_line_to_paste(cli: CommandLine) -> None:
+    Path("in.csv").write_text("prompt\nHello\n")
+    hide = "import sys; sys.modules['pyarrow'] = None\nfrom llmcore.cli import main\n"
+    for arguments, where in (
+        (("batch", "run", "in.parquet", "-o", "out.csv"), "in.parquet"),
+        (("batch", "run", "in.csv", "-o", "out.parquet"), "out.parquet"),
+        (("usage", "export", "--parquet", "-o", "usage.parquet"), "--parquet"),
+    ):
+        code = f"{hide}sys.exit(main({list(arguments)!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=cli.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        expected = (
+            f"Parquet needs pyarrow, which is not installed\n --> {where}\n  = fix: pip install pyarrow\n"
+        )
+        assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
+    assert sorted(each.name for each in Path().glob("*.*")) == ["in.csv", "llmcore.toml"]
