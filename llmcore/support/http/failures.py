@@ -70,6 +70,8 @@ def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
     if "TimeoutException" in kinds:
         did = "stopped sending in the middle of its answer" if begun else "did not answer in time"
         return Timeout(f"{address} {did} ({type(raised).__name__})", provider=provider)
+    if isinstance(raised, UnicodeDecodeError):
+        return MalformedReply(f"{address} answered with text that is not UTF-8 ({text})", provider=provider)
     if "DecodingError" in kinds:
         return MalformedReply(f"the answer cannot be decompressed ({text})", provider=provider)
     begun = begun or bool(_BAD_CHUNK.search(text))

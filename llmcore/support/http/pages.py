@@ -173,7 +173,7 @@ class PageReader:
 
 def _read_message(body: bytes) -> str:
     try:
-        error = json.loads(body)["error"]
+        error = json.loads(body.decode(errors="replace"))["error"]
         message = error["message"] if isinstance(error, Mapping) else error
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""

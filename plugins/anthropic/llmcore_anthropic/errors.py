@@ -104,7 +104,7 @@ class Errors:
                 fix=self._account.fix_url("URL"),
             )
         try:
-            document = msgspec.json.decode(body)
+            document = msgspec.json.decode(body.decode(errors="replace"))
         except (ValueError, RecursionError):
             document = None
         return self._make_from_document(document, status, headers, model)

@@ -88,12 +88,13 @@ class StreamReader:
         return "".join(block.get("text", "") for block in self._blocks if block.get("type") == "text")
 
     def _read_event(self, name: str, data: bytes) -> Iterator[Delta]:
+        reason = ""
         try:
             document = msgspec.json.decode(data)
-        except (ValueError, RecursionError):
-            document = None
+        except (ValueError, RecursionError) as fault:
+            document, reason = None, f" ({fault})"
         if not isinstance(document, dict):
-            what = "an event that is not a JSON object"
+            what = f"an event that is not a JSON object{reason}"
             raise StreamError(self._errors.make_malformed(what, self._headers, partial=self.text))
         kind = document.get("type")
         if kind == "error" or "error" in document:

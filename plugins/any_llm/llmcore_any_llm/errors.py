@@ -154,7 +154,7 @@ def _describe(raised: Exception, facts: Facts, *, begun: bool) -> ProviderError:
         error = describe_failure(network, provider=_PROVIDER, address=facts.address, text=text, begun=begun)
         error.sent = was_sent(network)
         return error
-    if any(isinstance(each, json.JSONDecodeError) for each in causes) or begun:
+    if any(isinstance(each, json.JSONDecodeError | UnicodeDecodeError) for each in causes) or begun:
         return MalformedReply(
             f"{facts.vendor} answered with something that any-llm cannot read ({text})", provider=_PROVIDER
         )

@@ -35,6 +35,9 @@ DEFAULT_S: Final = 240.0
 _MOST_BYTES: Final = 512_000_000
 """Maximum bytes of an answer. The longest text in the largest format needs fewer."""
 
+_OF_THE_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers that describe the bytes of a body."""
+
 
 class Sdk(NamedTuple, Generic[S, W]):
     """A client of the vendor, and the HTTP client through which it sends its requests."""
@@ -97,12 +100,13 @@ class _SyncWeb(httpx.Client):
         response = super().send(request, stream=True, **options)
         deadline.begun = True
         response.stream = _SyncBody(cast("httpx.SyncByteStream", response.stream), deadline)
-        if not stream:
-            try:
-                response.read()
-            finally:
-                response.close()
-        return response
+        if stream and not response.is_error:
+            return response
+        try:
+            response.read()
+        finally:
+            response.close()
+        return _mend(response)
 
 
 class _AsyncWeb(httpx.AsyncClient):
@@ -118,12 +122,22 @@ class _AsyncWeb(httpx.AsyncClient):
         response = await super().send(request, stream=True, **options)
         deadline.begun = True
         response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), deadline)
-        if not stream:
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
+        if stream and not response.is_error:
+            return response
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return _mend(response)
+
+
+def _mend(response: httpx.Response) -> httpx.Response:
+    """Return *response* with its body in UTF-8 if it is an error. The vendor's client would lose the status of another one."""
+    if not response.is_error:
         return response
+    headers = [pair for pair in response.headers.multi_items() if pair[0] not in _OF_THE_BODY]
+    content = response.content.decode(errors="replace").encode()
+    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
 def make_sdk(account: Account) -> Sdk[ElevenLabs, httpx.Client]:
