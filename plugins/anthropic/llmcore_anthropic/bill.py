@@ -46,7 +46,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "cache_creation.ephemeral_1h_input_tokens": bills.CACHE_WRITE_LONG,
     "output_tokens": bills.OUTPUT,
 }
-"""Name -> kind of token. A cost has this name in `token_type`. In a usage result, it is the path of the count."""
+"""Name -> kind of token. The name is the `token_type` of a cost, and the path of the count in a usage result."""
 
 
 class _Place(NamedTuple):
@@ -169,7 +169,9 @@ class AnthropicBillReader:
         if str(result.get("currency", "USD")).upper() != "USD":
             raise _make_form_error(f"a cost of {day} is in {result['currency']}, not in USD")
         if result.get("description") is None and cents:
-            raise _make_form_error("the costs must be grouped by description, or they do not name the model")
+            raise _make_form_error(
+                "the costs must be grouped by description, because only then do they name the model"
+            )
         place, workspace = _find_place(day, result), result.get("workspace_id")
         kind = _KINDS.get(result.get("token_type") or "") if place.model else None
         users = [] if kind is None else counted.get((place, kind), [])
@@ -227,7 +229,7 @@ def _get_count(result: Mapping[str, Any], path: str) -> int:
 def _make_form_error(what: str) -> BadRequest:
     costs, usage = ("&".join(f"group_by[]={name}" for name in names) for names in _GROUPS.values())
     return BadRequest(
-        f"this is not a report of Anthropic that can be compared: {what}",
+        f"this report of Anthropic cannot be compared with the ledger: {what}",
         provider="anthropic",
         expected=f"pages of GET {_COSTS}?{costs} and of GET {_USAGE}?{usage}",
         fix="llmcore usage reconcile anthropic --save report.json",

@@ -1,6 +1,6 @@
-"""The vendor's clients.
+"""Create the clients of the vendor's SDK.
 
-They send requests through HTTP clients of this plugin, which add the key and enforce the deadline.
+The SDK's clients send requests through HTTP clients of this plugin, which add the key and enforce the deadline.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Route:
         """Find the route to *url*.
 
         Raises:
-            ConfigError: A variable for proxies or certificates has an invalid value.
+            ConfigError: An environment variable for proxies or certificates has an invalid value, or names a
+                SOCKS proxy although the package `socksio` is not installed.
         """
         self.proxy: Proxy | None = find_proxy(url, install="pip install socksio")
         self._has_tls = url.startswith("https:") or (
@@ -65,7 +66,11 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def make_settings(self) -> dict[str, Any]:
-        """Return the arguments of a blocking HTTP client: its transport, with proxy and certificates. It ignores the environment."""
+        """Return the arguments of a blocking HTTP client.
+
+        The transport has the proxy and the certificates of this route. The client itself does not read the
+        environment and does not follow redirects.
+        """
         transport = bound_look_ups(httpx2.HTTPTransport(**self._make_transport_arguments()))
         return {"transport": transport, **_SETTINGS}
 

@@ -69,7 +69,7 @@ class Errors:
         """Return the error for an exception of the SDK or of the HTTP client.
 
         Args:
-            raised: The exception. The function reads the exception and does not store it.
+            raised: The exception. The error does not refer to the exception.
             begun: True if the head of the answer had arrived.
             model: The requested model.
         """

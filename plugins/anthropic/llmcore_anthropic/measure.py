@@ -14,10 +14,10 @@ __all__ = ["Measure", "find_bound", "has_server_tools", "measure"]
 _READ: Final = ("system", "messages", "tools", "output_config", "response_format")
 """The fields that the model reads."""
 _FILES: Final = {"image": "source", "document": "source", "image_url": "image_url", "file": "file"}
-"""Kind of part with a file -> the field that contains the file."""
+"""Type of a part, such as an image -> the field of the part that contains the file."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
-"""An upper bound of the tokens that the server adds to the prompt. It added fewer in every recorded answer."""
+"""An upper bound of the tokens that the server adds to a prompt. In all recorded answers, it added fewer tokens."""
 _TOOLS_BOUND: Final = 2_000
 _IMAGE_BOUND: Final = 10_000
 
@@ -56,7 +56,7 @@ def measure(body: Mapping[str, Any]) -> Measure:
 def find_bound(body: Mapping[str, Any]) -> int | None:
     """Return an upper bound of the tokens that the server counts for *body*; None if no bound is known.
 
-    Each token of a text is at least one byte.
+    Each token of a text has at least one byte, so the size of the text in bytes is an upper bound of its tokens.
     """
     if has_server_tools(body):
         return None

@@ -34,7 +34,7 @@ _WINDOWS: Final = tuple(
     (re.compile(pattern), Window(context))
     for pattern, context in (
         (r"claude-3", 200_000),
-        # the maximum: with a beta header, Sonnet 4 and 4.5 read a million tokens too
+        # With a beta header, Sonnet 4 and 4.5 read a million tokens too, so the family has this maximum.
         (r"claude-sonnet-4", 1_000_000),
         (r"claude-opus-4-(?:0|1|2025|5)", 200_000),
         (r"claude-haiku-4", 200_000),

@@ -51,7 +51,7 @@ class Offline:
         return self.count_body({"model": model or "", "messages": content})
 
     def count_body(self, body: Mapping[str, Any]) -> TokenCount:
-        """See `BodyCounter.count_body`: bodies of the Messages API and of Chat Completions."""
+        """See `BodyCounter.count_body`. The method counts bodies of the Messages API and of Chat Completions."""
         found = measure(body)
         count = _estimate(found.text) + found.files * _IMAGE + found.messages * _MESSAGE
         if body.get("tools"):

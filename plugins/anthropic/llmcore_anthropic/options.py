@@ -27,7 +27,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _RESERVED: Final = frozenset(
     {"authorization", "content-length", "content-type", "expect", "transfer-encoding", "x-api-key"}
 )
-"""Headers that the client sets itself."""
+"""Headers that only this plugin and the HTTP client may set."""
 
 
 class AnthropicOptions(Options, frozen=True, kw_only=True):
@@ -141,7 +141,7 @@ def make_identity(options: AnthropicOptions) -> dict[str, str]:
 def _check_header(name: str, value: str) -> None:
     fault: str | None = None
     if name.lower() in _RESERVED:
-        fault = "the client sets it itself"
+        fault = "only the HTTP client may set this header"
     elif not _HEADER_NAME.fullmatch(name):
         fault = find_unsendable(name, spaces=False) or "it is not the name of a header"
     fault = fault or find_unsendable(value)
@@ -150,7 +150,7 @@ def _check_header(name: str, value: str) -> None:
             f"headers.{name!a} cannot be sent as an HTTP header: {fault}",
             code="LC204",
             where=f"[llm.anthropic] headers.{name!a}",
-            expected="a header of the application, in printable ASCII",
+            expected="a value of printable ASCII characters, in a header that the application may set",
         )
 
 

@@ -1,4 +1,4 @@
-"""Price a usage with the table of genai-prices."""
+"""Compute the cost of a usage from the prices in genai-prices."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def get_price(
         model: The vendor's name of the model.
         usage: The tokens. Tokens written to Anthropic's one-hour cache are in `cache_write_12h_tokens`, the field for the
             longer-lived cache of any vendor.
-        service_tier: The tier that served: standard, priority or batch. The tier `priority` is paid by contract, so
-            it has no price.
+        service_tier: The tier of the answer, such as standard, batch or fast. The tier `priority` is paid by
+            contract, so its price is not known.
         at: The time of the call; None for now.
     """
     day = (at or datetime.now(UTC)).astimezone(UTC).date()

@@ -18,7 +18,7 @@ from llmcore_anthropic.usage import estimate_usage, read_limits, read_usage
 __all__ = ["StreamError", "StreamReader"]
 
 _APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
-"""Kind of delta -> the field of its block to which its text is appended."""
+"""Type of a delta -> the name of a field. The delta's text in this field is appended to the same field of the block."""
 
 
 class StreamError(Exception):

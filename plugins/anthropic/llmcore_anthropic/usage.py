@@ -73,7 +73,10 @@ def read_limits(headers: Mapping[str, str]) -> RateLimits | None:
 
 
 def _read_reset(moment: str, now: str) -> float | None:
-    """Return the seconds until *moment*, by the server's clock if the server sent its time."""
+    """Return the seconds until *moment*; None if *moment* is not a time.
+
+    *now* is the header `date`, the time of the server. Without a valid header, the clock of this machine is used.
+    """
     try:
         until = datetime.fromisoformat(moment).timestamp()
     except (ValueError, OverflowError):

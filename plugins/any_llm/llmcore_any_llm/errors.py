@@ -62,7 +62,7 @@ _NETWORK: Final = frozenset(
 
 
 class Facts:
-    """What the errors of one client need: the vendor, its address, and the key, which is removed from their texts."""
+    """Facts of one client for its errors: the vendor, the address, and the key, which errors must not contain."""
 
     def __init__(self, vendor: str, address: str, key: str | None, key_variable: str) -> None:
         self.vendor = vendor
@@ -97,9 +97,8 @@ def convert_error(  # noqa: PLR0911 - one return for each kind of exception
             expected=f"the packages of any-llm for `{facts.vendor}`",
             fix=f"pip install 'any-llm-sdk[{facts.vendor}]'",
         )
-    if type(raised).__name__ == "ValidationError" and hasattr(
-        raised, "errors"
-    ):  # the ValidationError of pydantic
+    # This is the ValidationError of pydantic, which this plugin does not import.
+    if type(raised).__name__ == "ValidationError" and hasattr(raised, "errors"):
         fields = ", ".join(".".join(map(str, each["loc"])) for each in raised.errors()[:3])
         kind: type[ProviderError] = MalformedReply if begun else BadRequest
         return kind(f"any-llm does not accept {fields or 'the request'}", provider=_PROVIDER)

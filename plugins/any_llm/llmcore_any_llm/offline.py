@@ -52,7 +52,8 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        A server that the user runs costs 0 on this machine. On another machine, its price is unknown.
+        Answers of a server that the user runs cost 0 if the server runs on this machine. If it runs on another
+        machine, their price is unknown.
         """
         target = self._split(model)
         if target is None:

@@ -50,8 +50,8 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
     """Return the settings that can change an answer: vendor, address, account, and arguments of the client.
 
-    Which environment variables apply depends on the vendor, and only the request names the vendor. So the result
-    contains the values of all these variables.
+    The vendor decides which environment variables its SDK reads, and only a request names the vendor. So the result
+    contains a digest of all variables that any SDK may read, unless the options set both the key and the address.
     """
     key = options.api_key.reveal() if options.api_key else ""
     variables = sorted(item for item in os.environ.items() if _READ_BY_SDKS.fullmatch(item[0]))

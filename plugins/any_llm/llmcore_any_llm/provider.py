@@ -48,9 +48,8 @@ class _Vendor:
         self._name = name
         self._kind = kind
         self._options = options
-        variable = str(kind.ENV_API_KEY_NAME or "").replace(
-            "None", ""
-        )  # any-llm writes "None" for vendors without keys
+        # For a vendor without keys, any-llm has the text "None" in place of the name of a variable.
+        variable = str(kind.ENV_API_KEY_NAME or "").replace("None", "")
         key = options.api_key.reveal() if options.api_key else os.environ.get(variable)
         self.facts = Facts(name, (options.api_base or name).partition("?")[0], key, variable)
         self.is_openai = issubclass(kind, BaseOpenAIProvider)
@@ -119,7 +118,7 @@ class AnyLLMProvider(Offline):
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `StreamingLLMProvider.stream`.
 
-        Each chunk from any-llm resets the idle timeout. Events that any-llm drops do not reset it.
+        Each chunk from any-llm restarts the idle timeout. Events that any-llm drops do not restart it.
         """
         target = split_model(request.model, self._options.vendor)
         vendor = await self._find_vendor(target.vendor)
@@ -224,7 +223,7 @@ class AnyLLMProvider(Offline):
 
 
 async def _close(client: AnyLLM) -> None:
-    """Close the client of the vendor's SDK inside *client*, because any-llm has no method that closes it."""
+    """Close the client of the vendor's SDK inside *client*. any-llm has no method that closes this client."""
     inner = getattr(client, "client", None)
     for name in ("aclose", "close"):
         method = getattr(inner, name, None)

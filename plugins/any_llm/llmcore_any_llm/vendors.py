@@ -1,4 +1,4 @@
-"""The providers of any-llm, called vendors in this plugin: `mistral` in `mistral:mistral-small-latest` is a vendor."""
+"""The providers of any-llm. This plugin calls them vendors: in `mistral:mistral-small-latest`, `mistral` is the vendor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VENDORS: Final = frozenset(
 )  # fmt: skip
 """The vendors of any-llm 1.40.
 
-The list avoids an import of any-llm. A newer vendor works too, unless [llm.any_llm] sets a default `vendor`: the first
-call imports any-llm.
+Because of this list, any-llm need not be imported before the first call. A vendor that is not in the list works
+too, unless [llm.any_llm] sets a default `vendor`.
 """
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
@@ -32,7 +32,7 @@ PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",
     "xai": "x-ai",
 }  # fmt: skip
-"""Vendor -> its name in genai-prices, where the names differ."""
+"""Vendor -> its name in genai-prices, for vendors that have another name there."""
 
 
 class VendorModel(NamedTuple):

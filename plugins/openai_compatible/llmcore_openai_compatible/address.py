@@ -14,7 +14,7 @@ __all__ = ["is_loopback", "make_account"]
 
 
 def make_account(server: Server, options: CompatibleOptions) -> Account:
-    """Return address and key of *server* from *options*, the environment or the defaults. Nothing is checked."""
+    """Return address and key of *server* from *options*, the environment or the defaults, without checking them."""
     key, source = find_key(options.api_key, server)
     configured = (options.base_url or "").strip()
     named = os.environ.get(server.url_variable, "").strip() if server.url_variable else ""
@@ -37,7 +37,7 @@ def is_loopback(url: str) -> bool:
     try:
         host = (urlsplit(url).hostname or "").removesuffix(".")
         return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
-    except ValueError:  # a name, or an invalid address
+    except ValueError:  # the host is a name, or *url* is invalid
         return False
 
 

@@ -70,9 +70,9 @@ def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def find_default_model(document: Any) -> str | None:
-    """Return the first model of the list *document*. Skip models that are known to serve another purpose than chats.
+    """Return the first model in the list *document* that may answer chats; None if there is no such model.
 
-    Return None if no model is left.
+    Models whose names show another purpose, such as embeddings, are skipped.
     """
     names: Iterable[str] = filter(None, map(_get_name, list_entries(document)))
     return next((name for name in names if not _OTHER_USES.search(name)), None)

@@ -20,7 +20,8 @@ __all__ = ["Offline", "is_free"]
 _UNKNOWN: Final = ""
 """Replaces the model's name when tokens are counted or bounded.
 
-With its name, a model of another server could get the tokenizer or window of an OpenAI model of the same name.
+Otherwise, a model that has the name of an OpenAI model would get the tokenizer and the context window of that
+model.
 """
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""
@@ -39,7 +40,7 @@ class Offline:
     """
 
     def __init__(self, server: Server, *, is_free: bool) -> None:
-        """Use the prices of *server*. If *is_free*, answers cost nothing."""
+        """Use the prices of *server*. If *is_free* is true, answers cost nothing."""
         self._server = server
         self._is_free = is_free
 
@@ -61,7 +62,8 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        A server that the user runs costs 0 on this machine. On another machine, its price is unknown.
+        Answers of a server that the user runs cost 0 if the server runs on this machine. If it runs on another
+        machine, their price is unknown.
         """
         if self._is_free or (self._server.name == "openrouter" and model.endswith(":free")):
             return Decimal(0)
@@ -74,7 +76,7 @@ class Offline:
         """See `UsageBounds.most_usage`. The context length is not used, because only the server knows it."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)
-        if self._is_free:  # no bound is needed: any number of tokens costs nothing
+        if self._is_free:  # a known bound is not needed, because any number of tokens costs nothing
             prompt, limit = prompt or _ANY, limit or _ANY
         if prompt is None or limit is None:
             return None

@@ -21,7 +21,7 @@ LLMCORE_API: Final = 1
 _TAG: Final = re.compile(
     r"latest|cloud|(?:\d+x)?e?\d+(?:\.\d+)?[bm](?:-.*)?|i?q\d.*|v?\d+(?:\.\d+)*", re.IGNORECASE
 )
-"""The tags of Ollama's library: 7b, 8x7b, 1.5b-instruct-q4_K_M, e4b, latest."""
+"""Matches the tags in Ollama's library, such as 7b, 8x7b, 1.5b-instruct-q4_K_M, e4b and latest."""
 
 
 def _make_provider(server: Server) -> Provider:

@@ -1,4 +1,4 @@
-"""The provider class of this plugin: the client of llmcore-openai-optimized with the facts of one server."""
+"""The provider of this plugin: the client of llmcore-openai-optimized, adapted to one of the servers in `servers`."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ class CompatibleProvider(Offline, OpenAIClient):
         return msgspec.structs.replace(request, model=self._default_model)
 
     def _choose_model(self, document: Any) -> str:
-        """Return the first model in the server's list.
+        """Return the first model in the server's list that may answer chats.
 
         Raises:
-            NotFound: The server has no model.
+            NotFound: The server has no such model.
         """
         found = find_default_model(document)
         if found is not None:

@@ -1,4 +1,4 @@
-"""The server and the account: the options, completed from the environment."""
+"""The settings of a server and an account: the options of the provider, completed from environment variables."""
 
 from __future__ import annotations
 
@@ -91,7 +91,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     table: str = "llm.openai"
     """The configuration table of the options."""
     url_variable: str | None = None
-    """The environment variable of the address; None if the address is from the table or the default."""
+    """The environment variable that contains the address.
+
+    None if the address is in the configuration table, or is the default address.
+    """
     vendor: Vendor = OPENAI
 
     @property
@@ -242,7 +245,10 @@ def make_identity(account: Account, headers: Mapping[str, str]) -> dict[str, str
 
 
 def find_key(configured: Secret | None, vendor: Vendor) -> tuple[Secret | None, str]:
-    """Return the key and its source. Without a key, return None and the variable to set."""
+    """Return the key, and the option or variable that contains it.
+
+    If there is no key, return None and the variable that should contain it.
+    """
     if configured is not None and configured.reveal().strip():
         return Secret(configured.reveal().strip()), f"[llm.{vendor.name}] api_key"
     variables = vendor.key_variables
@@ -268,7 +274,7 @@ def make_header_error(option: str, fault: str, table: str) -> ConfigError:
         f"`{option}` cannot be sent as an HTTP header: {fault}",
         code="LC204",
         where=f"[{table}] {option}",
-        expected="a header of the application, in printable ASCII",
+        expected="a value of printable ASCII characters, in a header that the application may set",
     )
 
 
@@ -281,7 +287,7 @@ def check_headers(headers: Mapping[str, str], table: str) -> dict[str, str]:
     checked = {}
     for name, value in headers.items():
         if name.lower() in _OF_THE_CLIENT:
-            raise make_header_error(f"headers.{name}", "the HTTP client sets it itself", table)
+            raise make_header_error(f"headers.{name}", "only the HTTP client may set this header", table)
         if not _HEADER_NAME.fullmatch(name):
             fault = find_unsendable(name, spaces=False) or "it is not a header name"
             raise make_header_error(f"headers.{name!a}", fault, table)

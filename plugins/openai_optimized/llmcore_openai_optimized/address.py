@@ -1,4 +1,4 @@
-"""Correct a nearly right `base_url`: the `/v1` is missing, an endpoint is appended, or the path is wrong."""
+"""Correct a `base_url` that is nearly right: add a missing `/v1`, remove an endpoint, or replace a wrong path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
 }
-"""Host -> path of the protocol, for vendors that do not use `/v1`."""
+"""Host -> path of OpenAI's protocol on this host, for vendors that do not use `/v1`."""
 
 _PLACE: Final = r"(?!(?:sk|pk|key|eyJ)[\w-])(?:localhost|[0-9.]{7,15}|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?::[1-9][0-9]{0,4})?"
 """A host name with an optional port.
@@ -33,14 +33,14 @@ _PLACE: Final = r"(?!(?:sk|pk|key|eyJ)[\w-])(?:localhost|[0-9.]{7,15}|(?:[A-Za-z
 Text that looks like an API key does not match, since a key must not be shown.
 """
 _NEARBY: Final = r"localhost\b|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\."
-"""Hosts that rarely speak TLS."""
+"""Matches hosts of this machine and of private networks. Servers on such hosts rarely use TLS."""
 
 _OLLAMA: Final = "/api"
 """The path of Ollama's own protocol."""
 
 
 def correct_url(url: str, *, azure: bool = False) -> str | None:
-    """Return the probable address; None if *url* has the usual form.
+    """Return the address that was probably meant; None if *url* needs no correction.
 
     Args:
         url: A `base_url`, or an `azure_endpoint` without a path.
@@ -62,9 +62,9 @@ def correct_url(url: str, *, azure: bool = False) -> str | None:
 
 
 def repair_url(text: str) -> str | None:
-    """Return the probable address for *text*, which is not a valid URL; None if none is found.
+    """Return the address that was probably meant by *text*, an invalid URL; None if no address is recognized.
 
-    A missing or misspelt scheme is completed. A user name and password are removed, because the result is shown.
+    A missing or misspelt scheme is replaced. A user name and password are removed, because the result is shown.
     """
     scheme, found, rest = text.strip().partition("://")
     if not found:

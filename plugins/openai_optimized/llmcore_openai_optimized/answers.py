@@ -104,5 +104,5 @@ def _read_name(model: Any) -> str:
 
 
 def is_success(status: int) -> bool:
-    """Return whether *status* is 2xx, because some gateways use a status other than 200."""
+    """Return whether *status* is 2xx. Some gateways answer successful requests with a status other than 200."""
     return 200 <= status < 300  # noqa: PLR2004 - every status 2xx is a success

@@ -35,7 +35,7 @@ class Assembly:
         self._headers = headers
         self._choices: dict[int, Choice] = {}
         self._first: int | None = None if request.parameters.get("n") in {None, 1} else 0
-        """The index of the choice that is the reply. Some servers do not number a single choice 0."""
+        """The index of the choice that is the reply. Some servers give a single choice an index other than 0."""
         self._last_chunk: Chunk | None = None
         self._usage: Any = None
         self._model = ""
@@ -80,7 +80,7 @@ class Assembly:
         return self._choices[self._find_first()].text if self._choices else ""
 
     def begin_event(self, name: bytes, payload: bytes) -> None:
-        """Set the event of the deltas that follow."""
+        """Set the event to which the next deltas belong."""
         self._raw = None if self._is_completion else payload
         self._event_name = name.decode(errors="replace") if name else None
 
@@ -91,9 +91,9 @@ class Assembly:
         self._raw = None if self._is_completion else b""
 
     def add_plain(self, chunk: Chunk, payload: bytes) -> Delta | None:
-        """Add *chunk*, the content of the event *payload*, if it contains only text (the fast path for most chunks).
+        """Add *chunk* if it contains only text, and return the delta. This is the fast path for most chunks.
 
-        Return its delta. Any other chunk is not added, and the result is None.
+        If *chunk* contains anything else, do not add it, and return None. *payload* is the event with this chunk.
         """
         if (
             chunk.choices is None
@@ -253,7 +253,7 @@ class Assembly:
         return piece
 
     def _emit(self, index: int, piece: Piece, deltas: list[Delta], reason: str | None = None) -> None:
-        """Append the delta of *piece*, and the delta for the end of its choice, unless they are empty."""
+        """Append a delta with the content of *piece* and the finish reason *reason*, unless the delta is empty."""
         if reason is not None:
             self._reported[index] = reason
         delta = Delta(
@@ -323,7 +323,10 @@ def _get_index(sent: SentChoice, position: int) -> int:
 
 
 def _read_message(choice: Choice, sent: SentChoice) -> Any:
-    """Return the new part of a choice's message: some servers repeat the whole message at the end of a stream."""
+    """Return the part of a choice's message that is new.
+
+    Some servers repeat the whole message at the end of a stream, so the text that has already arrived is removed.
+    """
     message = sent.message
     if message is None and sent.text is not None:  # the field `text` of the older completions API
         message = {"content": sent.text}

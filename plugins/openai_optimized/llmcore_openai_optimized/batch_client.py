@@ -227,7 +227,7 @@ class OpenAIBatches(OpenAIClient):
 
 
 class _Adapted(Mapping[str, ChatRequest]):
-    """The requests as they were sent: each one changed by *adapt*."""
+    """The requests in the form in which they were sent: *adapt* translates each request when it is read."""
 
     def __init__(
         self, requests: Mapping[str, ChatRequest], adapt: Callable[[ChatRequest], ChatRequest]

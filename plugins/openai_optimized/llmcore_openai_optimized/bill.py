@@ -32,7 +32,7 @@ _USAGE: Final = {
 """Path of a usage report -> the fields by which its rows are grouped."""
 _MOST_COST_DAYS: Final = 180
 _MOST_USAGE_DAYS: Final = 31
-"""The largest number of days in one page."""
+"""The largest number of days that the vendor returns in one page of the costs and of a usage report."""
 _TIMEOUT_S: Final = 60.0
 _TIERS: Final = frozenset({"batch", "flex", "priority", "fast"})
 _UNIMPORTANT: Final = frozenset({"text", "tokens", "token", "uncached", "30m", "prompt"})
@@ -48,7 +48,7 @@ _KINDS: Final[Mapping[frozenset[str], str]] = {
         "characters": bills.CHARACTERS,
     }.items()
 }  # fmt: skip
-"""The words of a line item, except model, tier and `_UNIMPORTANT` words -> its kind."""
+"""The words of a line item -> its kind. The model, the tier and the words in `_UNIMPORTANT` are left out."""
 
 
 class OpenAIBillReader:
@@ -146,7 +146,9 @@ class OpenAIBillReader:
         if str(money.get("currency", "usd")).lower() != "usd":
             raise _make_form_error(f"a cost of {day} is in {money['currency']}, not in USD")
         if not isinstance(label, str) and amount:
-            raise _make_form_error("the costs must be grouped by line_item, or they do not name the model")
+            raise _make_form_error(
+                "the costs must be grouped by line_item, because only then do they name the model"
+            )
         model, kind, tier = _split_line_item(label or "")
         return BillLine(
             day=day,
@@ -231,7 +233,7 @@ def _to_seconds(day: date) -> int:
 def _make_form_error(what: str) -> BadRequest:
     groups = "&".join(f"group_by[]={name}" for name in ("project_id", "line_item", "api_key_id"))
     return BadRequest(
-        f"this is not a report of OpenAI that can be compared: {what}",
+        f"this report of OpenAI cannot be compared with the ledger: {what}",
         provider="openai",
         expected=f"pages of GET /v1/{_COSTS}?{groups} and of GET /v1/organization/usage/completions, grouped by "
         "api_key_id, model, batch and service_tier",

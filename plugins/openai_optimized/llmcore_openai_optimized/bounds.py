@@ -21,7 +21,7 @@ def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
     writes to the vendor's cache if the vendor bills these writes.
     """
     if request.api == "responses" and _has_server_tools(request.parameters):
-        return None  # results of server tools are input too, and the model may answer more than once
+        return None  # the results of server tools are billed as input, and the model may answer several times
     window = find_window(request.model)
     prompt = bound_prompt(request, exact=exact)
     answer = _bound_answer(request.parameters, window)

@@ -22,7 +22,10 @@ _ONLY_RESPONSES: Final = frozenset(
         r"^(o\d|gpt-[\d.]+)-(pro|codex|deep-research)|^o\d-mini-deep-research|^codex|^computer-use", name
     )
 )
-"""Source: https://platform.openai.com/docs/models, read 2026-11: "Responses API only"."""
+"""The models that answer only in the Responses API.
+
+Source, read 2026-11: https://platform.openai.com/docs/models, which marks them with "Responses API only".
+"""
 
 
 class TranslatedRequest(ChatRequest, frozen=True, kw_only=True):
@@ -45,7 +48,7 @@ class TranslatedReader(ResponsesReader):
 
 
 def translate_chat(request: ChatRequest) -> ChatRequest:
-    """Return *request*. If its model answers only in the Responses API, translate the request.
+    """Return *request*, translated if its model answers only in the Responses API.
 
     Raises:
         BadRequest: A message or a parameter has no counterpart in the Responses API.

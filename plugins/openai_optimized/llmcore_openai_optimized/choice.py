@@ -215,7 +215,7 @@ class Choice:
         if isinstance(content, str):
             piece.text += content
             if not content and not self.texts:
-                self.texts.append("")  # keep an empty text: it differs from null
+                self.texts.append("")  # keep an empty text, because an empty content differs from null
             return
         for part in content if isinstance(content, list) else [content]:
             if isinstance(part, str):

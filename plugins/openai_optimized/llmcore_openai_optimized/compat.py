@@ -27,8 +27,8 @@ _TEMPERATURE: Final = 0.7
 class OptimizedOpenAIProvider:
     """One model of OpenAI, with the cache, retries and ledger of llmcore.
 
-    Use it with `with`, or call `close`. Threads may share it. `model`, `enable_cache` and `pricing_tier` may be changed; the
-    next call uses the new values.
+    Use the object in a `with` statement, or call `close`. Threads may share it. The attributes `model`,
+    `enable_cache` and `pricing_tier` may be changed; the next call uses the new values.
     """
 
     def __init__(  # noqa: PLR0917 - existing code passes all arguments by position
@@ -53,10 +53,10 @@ class OptimizedOpenAIProvider:
             enable_cache: True if equal requests are answered from the cache.
             cache_ttl: Seconds, or text such as "1h"; None means no expiry.
             cache_backend: "file", "memory", or any installed provider.
-            pricing_tier: The tier for costs.
+            pricing_tier: The pricing tier by which costs are computed.
             base_url: The address of an OpenAI-compatible server; None means the current OPENAI_BASE_URL, or OpenAI.
             cache_dir: Folder of the file cache; None means the default folder of llmcore.
-            extra_body: Parameters of some servers, sent with every request.
+            extra_body: Parameters that only some servers know. They are sent with every request.
             cache_options: Further options of the cache provider, such as `url` of "redis".
 
         Raises:
@@ -128,7 +128,7 @@ class OptimizedOpenAIProvider:
 
         Args:
             prompt: The text of the user message.
-            temperature: 0 to 2. The default is not sent to models without a temperature.
+            temperature: 0 to 2. The default is not sent to reasoning models.
             max_tokens: Maximum tokens of the answer; sent as `max_completion_tokens` to reasoning models.
             parameters: Further parameters of Chat Completions.
 
@@ -191,7 +191,7 @@ class OptimizedOpenAIProvider:
             input_tokens: Tokens of the prompt.
             output_tokens: Tokens of the answer.
             pricing_tier: None means the tier of this object.
-            cached_tokens: Tokens of the prompt in the cache of the server.
+            cached_tokens: Tokens of the prompt that the server reads from its cache.
 
         Raises:
             ConfigError: The tier is unknown.
@@ -227,7 +227,7 @@ class OptimizedOpenAIProvider:
         requests_per_video: int,
         pricing_tier: PricingTier | None = None,
     ) -> dict[str, Any]:
-        """Return cost in USD and tokens of a job with several requests. Raises the errors of `estimate_cost`."""
+        """Return the cost in USD and the tokens of a job with several requests. Raises the errors of `estimate_cost`."""
         tokens = avg_input_tokens_per_request, avg_output_tokens_per_request
         cost = self.estimate_cost(*tokens, pricing_tier)
         return {
@@ -335,7 +335,7 @@ def _pin_account(options: OpenAIOptions) -> dict[str, Any]:
         pinned |= {"azure_endpoint": account.azure_endpoint, "api_version": account.api_version}
     else:
         pinned["base_url"] = account.base_url
-    # A token of Azure expires within the hour, so the current one is not kept.
+    # A token of Azure expires within the hour, so it is not pinned: the Core reads it at its first request.
     if not (account.azure_endpoint and account.bearer):
         pinned["api_key"] = account.key
     return pinned

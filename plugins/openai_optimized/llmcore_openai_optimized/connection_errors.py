@@ -14,7 +14,7 @@ __all__ = ["describe", "was_sent"]
 
 _NO_CONNECTION: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError,
                          httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)  # fmt: skip
-"""Exceptions that are raised before the first byte of the request is sent, so that nothing can have been billed."""
+"""Exceptions that are raised before the first byte of the request is sent. Such a request cannot have been billed."""
 
 _HEADERS_TOO_LARGE: Final = re.compile(
     r"receive buffer too long|more than \d+ bytes|value is too long|line too long|too many headers",
@@ -88,7 +88,7 @@ def _make_unreachable_error(what: str, address: str, chain: list[BaseException],
     if proxy:
         note = f"the request goes through the proxy {proxy}; NO_PROXY excludes a host from it"
     elif _UNTRUSTED.search(words):
-        note = "to trust the certificate of a proxy or a private server, set SSL_CERT_FILE to a file with it"
+        note = "to trust the certificate of a proxy or a private server, set SSL_CERT_FILE to a file that contains it"
     elif _PLAIN_PORT.search(words):
         note = "the port does not use TLS: should base_url start with http://?"
     elif _NO_SUCH_HOST.search(words):

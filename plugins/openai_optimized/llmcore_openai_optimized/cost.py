@@ -15,8 +15,8 @@ _FLAT: Final = Decimal(100)
 _PER_TOKEN: Final = Decimal("0.001")
 """The maximum plausible cost of an answer in USD: a flat amount, and an amount for each token.
 
-A higher cost is taken for an error of the server, such as another unit. The most expensive model of the price tables
-costs 0.0006 a token; servers add fees for searches and images.
+A higher cost is ignored as a mistake of the server, for example an amount in another unit. The most expensive
+model of the price tables costs 0.0006 a token; servers add fees for searches and images.
 """
 _TICKS: Final = Decimal("1e-10")
 """USD per tick, the unit in which xAI bills.
@@ -31,8 +31,8 @@ _SHORTEST: Final = len(_LITELLM)
 def read_cost(usage: Mapping[str, Any], headers: Mapping[str, str], tokens: int) -> Decimal | None:
     """Return the cost in USD; None if it is missing or implausible.
 
-    A cost of 0 in `usage` is a cost. A cost of 0 in LiteLLM's header means unknown: LiteLLM sends this header with
-    0 for a model without a price, and before a stream begins.
+    A cost of 0 in `usage` means that the request was free. A cost of 0 in LiteLLM's header means that the cost is
+    unknown: LiteLLM sends 0 for a model without a price, and before a stream begins.
 
     Args:
         usage: The `usage` of the answer.
@@ -61,7 +61,10 @@ def _read_usage_cost(usage: Mapping[str, Any]) -> Decimal | None:
 
 
 def _add_upstream_cost(cost: Decimal | None, usage: Mapping[str, Any]) -> Decimal | None:
-    """Add the upstream cost of an OpenRouter call with the caller's own key, because `cost` then contains only the fee."""
+    """Add the upstream cost if an OpenRouter call used the caller's own key at the vendor.
+
+    The field `cost` then contains only OpenRouter's fee.
+    """
     if usage.get("is_byok") is not True or cost is None:
         return cost
     details = usage.get("cost_details")

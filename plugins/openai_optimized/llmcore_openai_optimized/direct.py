@@ -43,7 +43,7 @@ class DirectClient:
 
         Raises:
             httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
-            ProviderError: The call has ended meanwhile; nothing was sent.
+            ProviderError: The call ended before the request was sent.
         """
         message = request.render()
         connection = self._take(request.endpoint) or _connect(request, self._context)

@@ -33,7 +33,7 @@ _NEXT_ADDRESS_S: Final = 0.25
 
 
 class AsyncDirectClient:
-    """Sends requests over reused connections. The object belongs to the running loop."""
+    """Sends requests over reused connections. The client belongs to the event loop in which it was created."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["http/1.1"])
@@ -47,7 +47,7 @@ class AsyncDirectClient:
 
         Raises:
             httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
-            ProviderError: The call has ended meanwhile; nothing was sent.
+            ProviderError: The call ended before the request was sent.
         """
         message = request.render()
         connection = self._take(request.endpoint) or await self._connect(request)
@@ -255,7 +255,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol.connection_made`."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are not derived from it
+        # A cast, because uvloop's transports are not derived from `asyncio.Transport`.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol.data_received`."""

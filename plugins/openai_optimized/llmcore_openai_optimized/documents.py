@@ -35,7 +35,7 @@ class DocumentReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if no text has arrived."""
+        """The text received so far; empty or None if no text has arrived."""
         return self._reader.text
 
     def feed_document(self, document: bytes) -> list[Delta]:

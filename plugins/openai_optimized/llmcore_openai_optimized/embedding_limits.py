@@ -18,5 +18,5 @@ _OTHERS: Final = EmbeddingLimits(max_texts=256)
 
 
 def get_embedding_limits(model: str) -> EmbeddingLimits:
-    """Return the limits of *model*, by its name at OpenAI."""
+    """Return the limits of *model*, the name of a model at OpenAI."""
     return _OPENAI if normalize_model(model).startswith("text-embedding-") else _OTHERS

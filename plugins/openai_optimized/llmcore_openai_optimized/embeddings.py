@@ -31,7 +31,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 def encode_embeddings(request: EmbeddingRequest) -> bytes:
     """Return the body of the HTTP request.
 
-    Request base64, as the vendor's client does, because base64 is faster to parse.
+    The body requests the vectors in base64, as the vendor's client does, because base64 is faster to parse.
 
     Raises:
         BadRequest: A value cannot be encoded as JSON.
@@ -98,7 +98,7 @@ def _read_vectors(data: list[Any]) -> list[list[float]]:
 
 
 def _read_vector(value: Any) -> list[float]:
-    """Return the numbers of a list, or of little-endian 4-byte numbers in base64."""
+    """Return the numbers of a vector: a list of numbers, or little-endian 4-byte floats in base64."""
     if isinstance(value, str):
         raw = base64.b64decode(value, validate=True)
         return list(struct.unpack(f"<{len(raw) // 4}f", raw))

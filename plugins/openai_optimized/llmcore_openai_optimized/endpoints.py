@@ -21,10 +21,10 @@ from llmcore_openai_optimized.request import Endpoint
 __all__ = ["SDK_VERSION", "Endpoints"]
 
 SDK_VERSION: Final = "3.57.0"
-"""The version of the SDK whose requests these endpoints equal."""
+"""The version of the SDK whose addresses and headers these endpoints reproduce."""
 
 _DEPLOYMENTS: Final = frozenset({"/chat/completions", "/embeddings", "/audio/speech"})
-"""The paths that begin with the name of the deployment on Azure."""
+"""The paths that, on Azure, follow the name of the deployment."""
 
 _SEGMENT_SAFE: Final = "!$&'()*+,;=:@"
 """Characters that a segment of a path may contain (RFC 3986)."""

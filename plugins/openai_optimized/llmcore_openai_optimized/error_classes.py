@@ -168,7 +168,8 @@ def classify(report: ErrorReport, status: int | None) -> type[ProviderError]:
 
     Args:
         report: The error document.
-        status: The HTTP status; None for an error inside a 200. A status in the document takes precedence.
+        status: The HTTP status; None if an answer with a success status contains the error. A status in the
+            document takes precedence.
     """
     for code in report.codes:
         if code in _BY_CODE:

@@ -85,7 +85,7 @@ def read_error(document: Any) -> ErrorReport:
 
 
 def is_error(document: Any) -> bool:
-    """Return whether *document*, received with status 200, reports an error."""
+    """Return whether *document*, which was received with a success status, reports an error."""
     if isinstance(document, list):
         return bool(document) and all(isinstance(each, Mapping) and is_error(each) for each in document)
     if not isinstance(document, Mapping):

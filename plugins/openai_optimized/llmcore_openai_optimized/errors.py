@@ -72,7 +72,7 @@ class Errors:
     def from_document(
         self, document: Any, headers: Headers, model: str, partial: str | None = None
     ) -> ProviderError:
-        """Return the error in a document received with status 200; see `error_report.is_error`."""
+        """Return the error in a document that was received with a success status; see `error_report.is_error`."""
         error = self._make_from_report(read_error(document), None, headers, model, page=False)
         error.partial = partial
         return error
@@ -221,7 +221,7 @@ class Errors:
         return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None
 
     def _address_fix(self) -> str | None:
-        """Return the command that corrects the address; None if the address has the usual form."""
+        """Return the command that corrects the address; None if the address needs no correction."""
         account = self._account
         corrected = correct_url(
             account.azure_endpoint or account.base_url, azure=bool(account.azure_endpoint)

@@ -8,8 +8,8 @@ from typing import Any, Final
 __all__ = ["SurrogateBuffer", "as_index", "as_text", "join_surrogates", "merge", "repair_texts"]
 
 _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "type"})
-"""Fields whose text is complete in one chunk, although some servers repeat the text in every chunk. The texts of other
-fields come in pieces.
+"""Fields whose text is complete in one chunk. Some servers repeat such a text in every chunk, so `merge` does not
+append it. The texts of all other fields come in pieces.
 """
 
 

@@ -35,7 +35,7 @@ class RequestTimeout:
         """Start the timeout.
 
         Args:
-            timeout_s: Seconds for the whole request.
+            timeout_s: Seconds for the whole request; None for 600 seconds.
             silence_s: Maximum seconds between two received bytes; None for no such limit.
         """
         self._ends = time.monotonic() + (_DEFAULT_S if timeout_s is None else timeout_s)
@@ -44,7 +44,7 @@ class RequestTimeout:
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping` has the parameter
         """Return the remaining seconds for *step*: connect, read, write or pool.
 
-        Connect gets at most 5 seconds, and read at most the limit of `set_idle`.
+        The step connect gets at most 5 seconds, and the step read at most the limit between two received bytes.
         """
         left = max(self._ends - time.monotonic(), 0.001)  # a timeout of 0 would make the socket non-blocking
         if step == "connect":
@@ -92,9 +92,8 @@ class RequestTemplates:
         try:
             self._endpoints = Endpoints(account, checked)
         except httpx2.InvalidURL as error:
-            fault = account.make_address_error(
-                str(error).partition(":")[0].lower()
-            )  # the error is not chained, because the address may contain a key
+            # The InvalidURL is not chained, because its text contains the address, which may contain a key.
+            fault = account.make_address_error(str(error).partition(":")[0].lower())
         else:
             return
         raise fault

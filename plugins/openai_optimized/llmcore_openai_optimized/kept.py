@@ -14,7 +14,7 @@ IDLE_S: Final = 5.0
 
 
 def is_readable(descriptor: int) -> bool:
-    """Return whether the socket has data to read: the end of an idle connection, or unexpected bytes."""
+    """Return whether the socket is readable. An idle connection is then at its end, or has unexpected bytes."""
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()

@@ -206,7 +206,7 @@ MODELS: Final = frozenset(
 
 
 def known_models(table: Mapping[str, Any]) -> frozenset[str]:
-    """Return OpenAI's models if *table*, a table of the configuration, names OpenAI's server; otherwise an empty set.
+    """Return OpenAI's models if the configuration table *table* uses OpenAI's own server; otherwise an empty set.
 
     The list does not apply to Azure and to other servers, because their owners choose the names of models.
     """

@@ -11,7 +11,7 @@ from llmcore_openai_optimized.windows import normalize_model
 
 __all__ = ["shutdown_date"]
 
-# Source: the notes on the types of models in the vendor's SDK 3.54.0 (2026-11), which follow
+# Source: the notes about models in the vendor's SDK 3.54.0 (2026-11). The SDK takes these dates from
 # https://developers.openai.com/api/docs/deprecations.
 _ANNOUNCED: Final = """
 2024-09-13 gpt-3.5-turbo-16k gpt-3.5-turbo-0301 gpt-3.5-turbo-0613 gpt-3.5-turbo-16k-0613

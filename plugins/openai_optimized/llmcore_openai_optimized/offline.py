@@ -1,4 +1,4 @@
-"""Abilities without SDK, key and network: token counts, usage bounds, prices and shutdown dates."""
+"""The abilities that need no SDK, key or network: token counts, usage bounds, prices and shutdown dates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Offline:
         return tokens.count(content, model)
 
     def count_body(self, body: Mapping[str, Any]) -> TokenCount:
-        """See `BodyCounter.count_body`: bodies of Chat Completions and of Responses."""
+        """See `BodyCounter.count_body`. The method counts bodies of Chat Completions and of Responses."""
         return tokens.count(body)
 
     def price(
@@ -42,11 +42,11 @@ class Offline:
         return prices.price(model, usage, service_tier, self._tier, at)
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-        """Return the USD for *characters* of speech; None for a model billed by another unit."""
+        """Return the cost in USD of *characters* of speech; None if *model* is unknown or is billed by another unit."""
         return prices.speech_price(model, characters, at)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
-        """See `UsageBounds.most_usage`. Fees that are not per token, such as for searches, are not included."""
+        """See `UsageBounds.most_usage`. Fees that do not depend on tokens, such as those of searches, are not included."""
         return bounds.most_usage(request, exact=exact)
 
     def embedding_limits(self, model: str) -> EmbeddingLimits:

@@ -33,7 +33,10 @@ class AccountOptions(Options, frozen=True, kw_only=True):
     """Additional headers of every request."""
 
     def __repr__(self) -> str:
-        """Show all options without values that may contain keys: the values of headers, of `extra_body` and of a query."""
+        """Show all options, but hide values that may contain keys.
+
+        These are the values in `headers` and `extra_body`, and the query of `base_url`.
+        """
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         for name in ("headers", "extra_body"):  # values may contain keys
             if name in shown:

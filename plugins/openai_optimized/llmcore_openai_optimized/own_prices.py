@@ -14,7 +14,7 @@ __all__ = ["AUDIO", "TWELVE_HOURS", "ULTRAFAST", "OwnPrice", "find_price"]
 
 
 class OwnPrice(NamedTuple):
-    """Prices up to 272,000 input tokens, or for audio of any length."""
+    """The prices of a model: for requests of up to 272,000 input tokens, or for audio of any length."""
 
     input: Decimal
     output: Decimal
@@ -28,8 +28,8 @@ def _make_price(*prices: str) -> OwnPrice:
 
 ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
     # Source: the tables inside litellm 1.109.1 (2026-11), which cite https://developers.openai.com/api/docs/pricing.
-    # Each price is six times the standard price. For more than 272,000 input tokens, both prices double. Each date is
-    # the date of the model's first price in genai-prices, for another tier.
+    # Each price is six times the standard price. A request with more than 272,000 input tokens has higher prices;
+    # see `rates`. Each date is the date of the model's first price in genai-prices, which is for another tier.
     "gpt-6-astra": [(date(2026, 10, 12), _make_price("60", "300", "6", "75"))],
     "gpt-6.1-sol": [(date(2026, 10, 12), _make_price("12", "60", "0.6", "15"))],
 }
@@ -37,8 +37,8 @@ ULTRAFAST: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {
 TWELVE_HOURS: Final = 2
 """The price of a 12-hour cache write, as a multiple of the price of a 30-minute write, in every tier.
 
-They cost 2.5 and 1.25 times as much as plain input. Source: the tables inside litellm that are named above, where all
-ten models with both prices have this factor.
+A 12-hour write costs 2.5 times as much as plain input, and a 30-minute write 1.25 times as much. Source: the tables
+inside litellm that are named above. All ten models that have both prices there have this factor.
 """
 
 AUDIO: Final[Mapping[str, Sequence[tuple[date, OwnPrice]]]] = {

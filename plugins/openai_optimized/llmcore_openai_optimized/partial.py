@@ -1,4 +1,4 @@
-"""Read the text in an answer with truncated JSON."""
+"""Read the text from an answer whose JSON is truncated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_partial(body: bytes) -> str | None:
     if found is None:
         return None
     text = found[1].decode(errors="ignore")
-    for end in (None, -1, -2, -3, -4, -5):  # drop a last escape that was cut
+    for end in (None, -1, -2, -3, -4, -5):  # drop an escape sequence that was cut at the end
         try:
             begun: str = json.loads(f'"{text[:end]}"', strict=False)
         except ValueError:

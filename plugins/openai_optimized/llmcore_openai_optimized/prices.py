@@ -1,4 +1,4 @@
-"""Compute costs by the name of the model. An unknown cost is None, never 0."""
+"""Compute the cost of a usage from the prices of its model. An unknown cost is None, never 0."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def price(
     """Return the cost of *usage* in USD; None if a price is unknown.
 
     Args:
-        model: The vendor's own name of the model, whichever server answers: OpenAI, Azure or a proxy.
+        model: The vendor's own name of the model, even if Azure or a proxy answers.
         usage: The reported usage.
         service_tier: The tier of the answer; None or "auto" if unknown.
         configured: The tier to use if the answer's tier is unknown. Batch answers report "default", so "batch" also
@@ -40,7 +40,7 @@ def price(
 
 
 def speech_price(model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-    """Return the USD for *characters* of speech; None for a model billed by another unit."""
+    """Return the cost in USD of *characters* of speech; None if *model* is unknown or is billed by another unit."""
     each = find_character_rate(model, (at or datetime.now(UTC)).astimezone(UTC).date())
     return None if each is None else characters * each / _MILLION
 
@@ -62,7 +62,7 @@ def _sum_cost(rates: Rates, usage: Usage) -> Decimal | None:
 
 
 def _split_input(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
-    """Assign one price to each input token; for tokens of two kinds, such as cached audio, the higher price."""
+    """Assign one price to each input token. A token of two kinds, such as cached audio, gets the higher price."""
     left = usage.input_tokens
     kept = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
     parts: list[tuple[int, Steps | None]] = []

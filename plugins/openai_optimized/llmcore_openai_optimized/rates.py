@@ -1,4 +1,4 @@
-"""Find the prices of a model in a tier on a day: from genai-prices, completed from `own_prices`."""
+"""Find the prices of a model for a tier and a day in genai-prices, or in `own_prices` if genai-prices lacks them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CONTEXTS: Final = {
     "fast": {"service_tier": "fast"},
     "batch": {"processing": "batch"},
 }
-"""Tier -> its name in genai-prices. For an unknown tier, genai-prices would use the standard price."""
+"""Tier -> its name in genai-prices. Other tiers are not looked up, because genai-prices would use the standard price."""
 
 _LONG: Final = 272_000
-"""If a request has more input tokens than this, all its tokens cost more.
+"""If a request in the tier `ultrafast` has more input tokens than this, all its tokens cost more.
 
-Its input costs 2 times as much, and its output 1.5 times as much.
+Its input then costs 2 times as much, and its output 1.5 times as much.
 """
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
@@ -65,9 +65,9 @@ def get_rate(steps: Steps, input_tokens: int) -> Decimal:
 
 @functools.lru_cache(maxsize=1024)
 def find_rates(model: str, tier: str, day: date, vendor: str = OPENAI) -> Rates | None:
-    """Look up the prices of *vendor*, by its name in genai-prices.
+    """Return the prices of *model*; None if they are unknown. *vendor* is the vendor's name in genai-prices.
 
-    The result is cached, because a lookup takes 155 us.
+    The result is cached, because a lookup takes 155 microseconds.
     """
     if tier == "ultrafast" and vendor == OPENAI:
         found = own.find_price(own.ULTRAFAST.get(_strip_date(model), ()), day)
@@ -91,12 +91,12 @@ def find_rates(model: str, tier: str, day: date, vendor: str = OPENAI) -> Rates 
         image_input=_make_steps(prices.input_image_mtok),
         image_output=_make_steps(image_output),
     )
-    # A price of 0 means unknown, or billed by another unit than tokens.
+    # An input price of 0 means that the price is unknown, or that the model is not billed by tokens.
     return rates if rates.input and any(each for _, each in rates.input) else None
 
 
 def find_character_rate(model: str, day: date) -> Decimal | None:
-    """Return the USD for a million characters of speech; None for a model billed by another unit."""
+    """Return the price in USD of a million characters of speech; None if *model* is not billed by characters."""
     prices = _find_prices(model, "standard", day, OPENAI)
     found = getattr(prices, "input_mchars", None)
     return found if isinstance(found, Decimal) and found else None

@@ -1,4 +1,4 @@
-"""The timeout of a body that an asynchronous call reads."""
+"""The timeout for reading the body of a response in an asynchronous call."""
 
 from __future__ import annotations
 

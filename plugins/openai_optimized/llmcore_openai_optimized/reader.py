@@ -64,7 +64,10 @@ class AnswerReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if no text has arrived."""
+        """The text received so far.
+
+        If no text has arrived, this is "" for a stream or a parsed answer, and None for a body that is not parsed.
+        """
         if not self._answer.has_begun and self._body:
             return read_partial(self._join_body())
         return self._answer.text if self._events is not None or self._answer.has_begun else None
@@ -250,7 +253,11 @@ class AnswerReader:
             raise AnswerError(self._make_unknown_shape(unknown.field, unknown.value)) from None
 
     def _finish(self, deltas: list[Delta]) -> None:
-        """Append the last deltas, or raise the error for a missing part."""
+        """Append the last deltas.
+
+        Raises:
+            AnswerError: The answer has no choice, or a choice has no finish reason.
+        """
         answer = self._answer
         if not answer.has_begun:
             what = "something that is not a chat completion"

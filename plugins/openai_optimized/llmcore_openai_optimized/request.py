@@ -130,7 +130,7 @@ class SyncHttpClient(Protocol):
 
         Raises:
             httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
-            ProviderError: The call has ended meanwhile; nothing was sent.
+            ProviderError: The call ended before the request was sent.
         """
 
     def close(self) -> None:

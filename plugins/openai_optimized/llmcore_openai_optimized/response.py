@@ -10,7 +10,9 @@ import httpx2
 __all__ = ["ResponseParser"]
 
 _MAX_HEAD_BYTES: Final = (100 + 64) * 1024
-"""The limit of httpcore: 100 KB, checked after each read of 64 KB."""
+"""The maximum size of a response head. httpcore accepts the same size: it checks its limit of 100 KB only after
+each read of 64 KB.
+"""
 _SUCCESS: Final = 200
 """The lowest final status.
 
@@ -99,7 +101,7 @@ class ResponseParser:
     # -- called by httptools
 
     def on_message_begin(self) -> None:
-        """Mark the connection as not reusable if the response is complete: bytes follow its end."""
+        """Mark the connection as not reusable if the response is already complete, because unexpected bytes follow it."""
         if self.is_complete:
             self.is_reusable = False
 

@@ -87,7 +87,7 @@ def _read_finish_reason(document: Mapping[str, Any], *, has_calls: bool) -> str 
         details = document.get("incomplete_details")
         reason = as_text(details.get("reason")) if isinstance(details, Mapping) else ""
         return _REASONS.get(reason, reason or "length")
-    # A request in the background. Its document has no usage.
+    # The server carries out the request in the background. The document then has no usage.
     if status in {"queued", "in_progress", "cancelled"}:
         return as_text(status)
     return "tool_calls" if has_calls else "stop"

@@ -62,7 +62,7 @@ class ResponsesReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if no text has arrived."""
+        """The text of a stream that has arrived so far; None if the body is not a stream, or has not begun."""
         return "".join(self._texts) if self._events is not None else None
 
     def feed(self, data: bytes) -> list[Delta]:

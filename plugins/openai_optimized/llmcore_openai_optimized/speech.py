@@ -210,7 +210,10 @@ class OpenAIVoice(SpeechOffline):
         return self._templates.speech(request.model).request(request.content(text), timeout)
 
     def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
-        """Return the error in an answer of type JSON, or the audio if the server sent audio with this type by mistake."""
+        """Return the error in an answer that has an error status or the type JSON.
+
+        If the server sent audio with the type JSON by mistake, return the audio.
+        """
         if not is_success(answer.status):
             return self._make_refusal(answer, request)
         document = parse_body(answer.body)
@@ -237,7 +240,7 @@ class OpenAIVoice(SpeechOffline):
 
     def _make_failure(self, error: Exception, *, begun: bool) -> LLMCoreError:
         if isinstance(error, LLMCoreError):
-            # The frames of the traceback hold the request with the key.
+            # Remove the traceback, because its frames hold the request with the key.
             error.__cause__ = error.__context__ = error.__traceback__ = None
             return error
         return self._errors.from_exception(error, begun=begun)

@@ -1,4 +1,4 @@
-"""Abilities of the voice without SDK, key and network: traits, prices, voices, models."""
+"""The abilities of the voice that need no SDK, key or network: traits, prices, voices, models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmcore_openai_optimized.speech_request import MOST_CHARACTERS, make_speech
 __all__ = ["SpeechOffline"]
 
 _USD_PER_CHARACTER: Final = {"tts-1": Decimal(15) / 1_000_000, "tts-1-hd": Decimal(30) / 1_000_000}
-"""List prices as of 2026-11. gpt-4o-mini-tts has a price per audio token, but its answers do not report tokens."""
+"""List prices as of 2026-11. gpt-4o-mini-tts is missing, because it is billed by audio tokens and does not report them."""
 
 _OF_ALL_MODELS: Final = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
 _OF_THE_LATEST: Final = ("ballad", "cedar", "marin", "verse")

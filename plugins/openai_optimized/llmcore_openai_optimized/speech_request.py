@@ -18,7 +18,7 @@ __all__ = ["MOST_CHARACTERS", "SpeechRequest", "check_speech", "make_speech_requ
 MOST_CHARACTERS: Final = 4096
 """Maximum characters of one request, for every model."""
 _FORMATS: Final = {"aac": None, "flac": None, "mp3": None, "opus": 48_000, "pcm": 24_000, "wav": 24_000}
-"""Formats and their sample rates; None if the rate is only known from the audio."""
+"""Format -> its sample rate in Hz; None if only the audio itself contains the rate."""
 _OWN: Final = ("format", "instructions", "language", "model", "speed")
 _FROM_THE_HOST: Final = frozenset({"idle_s", "timeout_s"})
 _SPEEDS: Final = (0.25, 4.0)

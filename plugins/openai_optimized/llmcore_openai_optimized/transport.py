@@ -36,7 +36,8 @@ class Route:
         """Find the route to *url*.
 
         Raises:
-            ConfigError: An environment variable for proxies or certificates has an invalid value.
+            ConfigError: An environment variable for proxies or certificates has an invalid value, or names a
+                SOCKS proxy although the package `socksio` is not installed.
         """
         self.proxy: Proxy | None = find_proxy(url, install=_INSTALL)
         self._tls = url.startswith("https:") or (

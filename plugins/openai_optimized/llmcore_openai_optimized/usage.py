@@ -32,15 +32,15 @@ def make_usage(
 ) -> Usage:
     """Return the usage of an answer, marked as estimated if the server did not report all of it.
 
-    `prompt_tokens` includes the tokens that were read from or written to the cache, `completion_tokens` includes the
-    reasoning tokens. If a part is larger than the whole, it is reduced to the whole if its price is higher, and ignored
-    if it is discounted.
+    `prompt_tokens` includes the tokens that were read from or written to the cache, and `completion_tokens`
+    includes the reasoning tokens. A part that is larger than the whole is wrong. It is ignored if its tokens are
+    discounted; otherwise it is reduced to the whole.
 
     Args:
         reported: The `usage` of the answer, of any type.
         request: The request.
-        model: The model that answered. Numbers above the larger of the context windows of this model and of the
-            requested model are ignored.
+        model: The model that answered. A number of tokens is ignored if it exceeds the context windows of both
+            this model and the requested model.
         messages: Returns the messages of all choices, whose tokens are counted if the server reports no usage.
         has_content: True if the messages have content, so that 0 tokens is implausible.
         headers: The headers of the answer, where gateways report the cost.
@@ -54,8 +54,8 @@ def make_usage(
     into, out = _get_details(sent, "prompt_tokens_details"), _get_details(sent, "completion_tokens_details")
     reasoning = _read_count(out.get("reasoning_tokens"), most) or 0
     if prompt and completion is not None and reasoning:
-        # Some servers, such as xAI, do not include reasoning in the completion tokens; `total_tokens` is larger by the
-        # reasoning tokens.
+        # Some servers, such as xAI, do not include the reasoning tokens in the completion tokens, but include
+        # them in `total_tokens`.
         completion += reasoning if sent.get("total_tokens") == prompt + completion + reasoning else 0
     whole_in = _count_prompt(request) if prompt is None else prompt
     whole_out = _count_answer(messages(), request.model) if completion is None else completion

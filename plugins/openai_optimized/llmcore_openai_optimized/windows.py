@@ -26,7 +26,8 @@ class Window(NamedTuple):
 _WINDOWS: Final = tuple(
     (re.compile(pattern), window)
     for pattern, window in (
-        # Other names are unknown: the vendor's SDK listed gpt-6.2 before its sizes were published.
+        # Other models of gpt-6 are unknown, such as gpt-6.2, which the vendor's SDK listed before its sizes were
+        # published.
         (r"gpt-6(?:\.1)?-(?:astra|sol|terra|luna|rosalind)", Window(1_050_000, 128_000)),
         (r"gpt-5[.-][4-6](?!.*(?:mini|nano|cyber|image))", Window(1_050_000, 128_000)),
         (r"gpt-5-pro", Window(400_000, 272_000)),

@@ -1,6 +1,7 @@
-"""Compute an upper bound of the prompt tokens without a tokenizer: a token has at least one byte.
+"""Compute an upper bound of the prompt tokens without a tokenizer.
 
-Allowances cover the text that the server adds; each is larger than every measured value.
+Every token has at least one byte, so the bytes of a text are an upper bound of its tokens. Allowances, in tokens,
+cover the text that the server adds; each allowance is larger than every measured value.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def count_bytes(text: str) -> int:
 
 def _bound_item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     if isinstance(item, CallsItem):
-        # Twice the bytes, because the server rewrites arguments: 1e5 becomes 100000.0, with more tokens than 1e5 has bytes.
+        # Count the bytes twice, because the server rewrites the arguments of calls. For example, 1e5 becomes
+        # 100000.0, which has more tokens than 1e5 has bytes.
         calls = sum(_ITEM + count_bytes(call.name) + count_bytes(call.arguments) for call in item.calls)
         return count_bytes(item.name) + 2 * calls
     pictures = sum(_ITEM + get_max_image_cost(picture, kind) for picture in item.pictures)

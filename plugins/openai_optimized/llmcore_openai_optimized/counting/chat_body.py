@@ -109,9 +109,8 @@ def _read_functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
             whole.unparsed.append(to_json(tool))
     old = list(iterate_mappings(body.get("functions")))
     whole.functions += old
-    whole.item_comments = (
-        not old
-    )  # the deprecated functions have no comments of list items (in 3 recorded requests)
+    # For the deprecated `functions`, the server omits the descriptions of list items (in 3 recorded requests).
+    whole.item_comments = not old
 
 
 def _read_form(wanted: Any, whole: ParsedRequest) -> None:

@@ -45,13 +45,14 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _read_picture(part, whole)
-    if (
-        kind in _FILES
-    ):  # no bound: each page costs the tokens of its text and of an image, and the server may store the file
+    if kind in _FILES:
+        # A file has no bound: each page costs the tokens of its text and of an image, and the server may store
+        # the file.
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None
-    if kind in _AUDIO:  # audio has one token per 0.1 seconds, so its bytes are an upper bound
+    if kind in _AUDIO:
+        # Audio has one token for each 0.1 seconds, so the bytes of its base64 are an upper bound of its tokens.
         whole.doubts.add("audio")
         whole.unparsed.append(to_json(part))
         if part.get("id"):

@@ -23,7 +23,10 @@ __all__ = ["count_prompt", "count_request"]
 def count_request(
     content: Sequence[Message] | ChatRequest | Mapping[str, Any], model: str | None = None
 ) -> TokenCount:
-    """Count messages, a request, or a body of Chat Completions or Responses. *model* is for a body without a model."""
+    """Count messages, a request, or a body of Chat Completions or Responses.
+
+    *model* is used if *content* does not name a model.
+    """
     body: Mapping[str, Any]
     if isinstance(content, Mapping):
         body = content

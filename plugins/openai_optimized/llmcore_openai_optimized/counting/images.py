@@ -31,14 +31,14 @@ _PATCHES: Final = (
 )
 _MOST_PATCHES: Final = 1536
 _MOST: Final = 48_200
-"""The maximum for any model: eight tiles on gpt-4o-mini."""
+"""The maximum tokens of an image for any model: eight tiles on gpt-4o-mini."""
 
 
 _MARK: Final = 0xFF
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Segments of a JPEG that contain its size."""
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Segments of a JPEG without a length."""
+"""Segments of a JPEG that have no length field."""
 
 
 class Cost(NamedTuple):
@@ -50,7 +50,7 @@ class Cost(NamedTuple):
 
 
 def get_image_cost(picture: Picture, family: Family) -> Cost:
-    """Return the tokens of *picture*; if its size is unknown, a typical value and the maximum."""
+    """Return the tokens of *picture*. If the size of the image is unknown, return a typical value and the maximum."""
     size = read_image_size(picture.url)
     for pattern, hundredths, more in _PATCHES:
         if pattern.match(family.name):

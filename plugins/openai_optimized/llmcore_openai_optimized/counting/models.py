@@ -84,6 +84,6 @@ class Family:
 
 @functools.lru_cache(256)
 def get_family(model: str | None) -> Family:
-    """Return the rules of *model*; for an unknown model, the newest encoding, marked as unknown."""
+    """Return the rules of *model*. An unknown model gets the newest encoding, and `Family.known` is then False."""
     _, slash, name = (model or "").lower().rpartition("/")
     return Family(name.split(":")[1] if name.startswith("ft:") else name, relayed=bool(slash))

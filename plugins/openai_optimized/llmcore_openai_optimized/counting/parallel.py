@@ -22,7 +22,7 @@ def render_calls(called: CallsItem) -> str:
 
 
 def render_results(texts: Sequence[str], family: Family) -> str:
-    """Return the text of the results: a list as JSON, in ASCII for the older encoding (confirmed by one row)."""
+    """Return the text of the results, a list in JSON. For the older encoding, it is ASCII, as one recorded request shows."""
     import json
 
     return json.dumps(texts, ensure_ascii=family.encoding == "cl100k_base")

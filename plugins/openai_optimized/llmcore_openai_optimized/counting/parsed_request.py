@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
     name: str
     arguments: str
-    """As received."""
+    """The arguments as received, usually JSON."""
     returned: bool = False
     """True if the call was sent back as an item of an earlier answer, with the `id` of the item."""
 
@@ -111,7 +111,7 @@ class ParsedRequest:
         self.hidden = 0
         """The number of characters of encrypted reasoning, which is an upper bound of the tokens of the reasoning."""
         self.unparsed: list[str] = []
-        """Texts with an unknown rendering; their lengths bound their tokens."""
+        """Texts that the server renders in an unknown way. The bytes of each text are an upper bound of its tokens."""
 
 
 def get_name(function: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def get_name(function: Mapping[str, Any]) -> str:
 
 def to_json(value: Any) -> str:
     """Return *value* as compact JSON; keep the order of keys."""
-    import msgspec  # imported here: plain messages need no JSON, and a first count should be fast
+    import msgspec  # imported here, because plain messages need no JSON and a first count should be fast
 
     try:
         return msgspec.json.encode(value, enc_hook=repr).decode()

@@ -38,9 +38,9 @@ _KNOWN: Final = frozenset(
 """
 
 _NESTED: Final = 2
-"""Counts are confirmed for objects down to this depth, by 3 recorded schemas; the root has depth 1.
+"""The depth down to which the counts of objects are confirmed, by 3 recorded schemas; the root has depth 1.
 
-Deeper objects are a doubt; only one recorded schema has them, one level deeper.
+A deeper object makes the count an estimate, because only one recorded schema contains one, at depth 3.
 """
 
 
@@ -63,10 +63,10 @@ def render_namespace(
 
     Args:
         functions: Each with `name`, `description` and `parameters`.
-        repeats: True if the comments of a property with a list of types are repeated for each type, as in Chat
-            Completions.
-        item_comments: True if the items of lists have comments. They have none for the models `-0301`, `-0314` and
-            `-0613`, and for the deprecated `functions`.
+        repeats: True for Chat Completions. If a property has a list of types, its comments are then repeated for
+            each type.
+        item_comments: True if the items of lists have comments. Items have no comments for the models `-0301`,
+            `-0314` and `-0613`, and for the deprecated `functions`.
 
     Raises:
         TooLarge: References make the result too large.
@@ -102,7 +102,8 @@ def _render_function(function: Mapping[str, Any], renderer: _Schema) -> list[str
     lines, about = renderer.properties(schema, 0), _render_about(schema)
     if about:
         return [f"type {name} = (_: {about[0]}", *about[1:], "{", *lines, "}) => any;"]
-    if _is_plain(lines):  # a function without any comment is on one line (confirmed by 150 functions)
+    if _is_plain(lines):
+        # The server writes a function without comments on one line (confirmed by 150 functions).
         return [f"type {name} = (_: {{ {' '.join(lines).rstrip(',')} }}) => any;"]
     return [f"type {name} = (_: {{", *lines, "}) => any;"]
 
@@ -165,7 +166,8 @@ class _Schema:
             not schema.keys() <= _KNOWN
             or isinstance(schema.get("type"), list)
             or isinstance(schema.get("additionalProperties"), Mapping)
-            or not isinstance(default, str | bool)  # null: the server counts 2 more or 1 less (3 schemas)
+            # If the default is null, the server counts 2 tokens more or 1 less than we do (3 schemas).
+            or not isinstance(default, str | bool)
             or (isinstance(values, list) and not all(isinstance(value, str) for value in values))
         ):
             self.doubts.add("tools")

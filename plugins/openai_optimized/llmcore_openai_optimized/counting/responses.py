@@ -40,7 +40,7 @@ _PARALLEL_GPT5: Final = 16
 _TOOLS_GPT5: Final = 4
 """The tokens of the introduction of tools for gpt-5; confirmed by 130 rows, some of them from other recordings."""
 _REQUIRED: Final = 9
-"""The tokens of `tool_choice="required"`; confirmed by 3 rows. It is one token less after instructions (1 row)."""
+"""The tokens of `tool_choice="required"`; confirmed by 3 rows. After instructions, there is one token less (1 row)."""
 _FORM: Final = 3
 """The tokens of a response format, in addition to its text and its name.
 
@@ -103,7 +103,8 @@ class ResponsesSum(Sum):
 
     def _count_calls(self, item: CallsItem) -> int:
         if not self.family.gpt5 and any(call.returned for call in item.calls):
-            self.whole.doubts.add("calls")  # a call that was forced by a named choice has three tokens less
+            # A call that `tool_choice` forced has three tokens less, but a later request does not show the choice.
+            self.whole.doubts.add("calls")
         frames = sum(self._count_frame(call) for call in item.calls)
         texts = (
             self.tokens("functions." + call.name) + self.tokens(normalize_arguments(call.arguments))

@@ -19,13 +19,14 @@ _LEFT_OUT: Final = frozenset(
 """Keywords that the server omits from the prompt. If they were counted, every result would be higher than the recorded count."""
 
 _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
-"""Keywords with an object whose keys are names that the user has chosen, not keywords."""
+"""Keywords whose value is an object with names as keys. The user has chosen these names, so they are not keywords."""
 
 
 def render_schema(schema: Any) -> str:
     """Return *schema* as the server writes it: compact JSON in ASCII.
 
-    Eight recorded schemas that contain the character of a dash confirm ASCII: an escaped dash has three tokens.
+    Eight recorded schemas contain a dash character. Their counts show that the server writes ASCII, because a
+    dash that is escaped has three tokens.
     """
     return to_ascii_json(_strip_schema(schema))
 

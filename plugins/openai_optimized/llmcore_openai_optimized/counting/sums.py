@@ -1,4 +1,4 @@
-"""Count the parts of a prompt that both APIs share: messages, images, tools.
+"""Count the parts of a prompt that Chat Completions and Responses share: messages, images, tools.
 
 Each number here and in `chat` and `responses` is given with its evidence: the number of rows. A row is one recorded
 request with the `usage` that the server reported.
@@ -56,9 +56,8 @@ class Sum:
         if self.family.relayed and (
             whole.functions or whole.schema or any(isinstance(item, CallsItem) for item in whole.items)
         ):
-            whole.doubts.add(
-                "gateway"
-            )  # measured at OpenRouter: exact for 64 of 64 plain requests, 50 of 81 others
+            # At OpenRouter, the count was exact for 64 of 64 plain requests, but only for 50 of 81 other requests.
+            whole.doubts.add("gateway")
         opening = 2 if self.family.reasoning else 3
         return opening + self.whole.hidden // _HIDDEN + sum(map(self.tokens, self.whole.unparsed))
 
@@ -79,7 +78,7 @@ class Sum:
         return MESSAGE + past_reply + text + self.count_pictures(item.pictures)
 
     def count_name(self, name: str) -> int:
-        """Return the tokens of a message's `name`: only the tokens of the name itself, as six rows show."""
+        """Return the tokens of a message's `name`. The server adds no other tokens for it, as six rows show."""
         return self.tokens(name) if name else 0
 
     def count_result_name(self, result: ResultItem) -> int:
@@ -125,9 +124,8 @@ class Sum:
     def count_choice(self) -> int:
         """Return the tokens of a tool choice by name."""
         choice: Any = self.whole.choice
-        if (
-            not isinstance(choice, Mapping) or self.family.gpt5
-        ):  # gpt-5 adds no tokens (in 4 recorded requests)
+        # For gpt-5, the server adds no tokens for a tool choice (in 4 recorded requests).
+        if not isinstance(choice, Mapping) or self.family.gpt5:
             return 0
         function = choice.get("function")
         name = get_name(function if isinstance(function, Mapping) else choice)

@@ -1,4 +1,4 @@
-"""OpenAI's encodings without the network: a fast table for the first short texts, tiktoken for long or many texts."""
+"""Tokenizer for OpenAI's encodings, without the network. A table counts the first short texts, tiktoken all other texts."""
 
 from __future__ import annotations
 

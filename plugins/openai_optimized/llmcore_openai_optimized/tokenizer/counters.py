@@ -98,7 +98,8 @@ class Counter:
                 return None
             self._settled.add(character)
         if self._full is None:
-            with self._lock:  # `regex` has a lock, which must not be held during a fork
+            # The lock prevents a fork while `regex` holds a lock of its own, which the child could never release.
+            with self._lock:
                 import regex
 
                 self._full = regex.compile(FULL[self.name]).findall

@@ -15,9 +15,10 @@ _NEVER: Final = 1 << 30
 
 
 def count_tokens(piece: bytes, rank: Callable[[bytes], int | None]) -> int:
-    """Return the number of tokens of *piece*: merge the first pair of the lowest rank until no pair can be merged.
+    """Return the number of tokens of *piece*.
 
-    The time is quadratic, so the pieces must be short (a few hundred bytes).
+    The pair with the lowest rank is merged, the first one if there are several, until no pair can be merged. The
+    time is quadratic, so the pieces must be short (a few hundred bytes).
     """
     if len(piece) == 1 or rank(piece) is not None:
         return 1

@@ -45,7 +45,7 @@ def count(encoding: tiktoken.Encoding, text: str) -> int:
     """Return the number of tokens of *text*, in linear time, even with long runs of white space.
 
     Raises:
-        ProviderError: tiktoken failed; its native code raises exceptions that are not an Exception.
+        ProviderError: tiktoken failed. Its native code also raises exceptions that are not derived from Exception.
     """
     failure = ""
     try:

@@ -1,4 +1,4 @@
-"""A table of all tokens of an encoding, mapped into memory: only the parts of the file that a lookup needs are read.
+"""A table of all tokens of an encoding, mapped into memory. Opening the table creates no object for each token.
 
 The file has a header (`_HEAD`), the settled characters, the index and the records. A record is the length of a token,
 the token, and its rank in three bytes. The records are grouped by the hash of the token. For each hash, the index
