@@ -49,7 +49,7 @@ class RootError(OSError):
 
 
 def is_absent(error: OSError) -> bool:
-    """Return whether *error* means that the file does not exist in a usable root."""
+    """Return whether *error* means that the file does not exist. An error of the root folder does not mean this."""
     return error.errno in _ABSENT and not isinstance(error, RootError)
 
 
@@ -69,7 +69,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
         return StorageKeyError(
             f"the key {key!a} cannot be used: {_format_error(error)}",
             where=where,
-            expected="folders and a regular file, but no link, device, pipe or socket",
+            expected="a path of folders to a regular file; a link, device, pipe or socket is not allowed",
             fix="choose another key, or remove the entry at this path",
         )
     if number == errno.EFBIG and not writing:
@@ -97,7 +97,7 @@ def make_exists_error(parts: Sequence[str]) -> StorageExists:
     return StorageExists(
         f"a file is already stored under {'/'.join(parts)!a}",
         expected="a key under which no file is stored",
-        fix="choose another key, or save() to replace the file",
+        fix="choose another key, or use save(), which replaces the file",
     )
 
 
@@ -126,7 +126,7 @@ def _describe_root_error(error: OSError, root: str, *, writing: bool) -> Storage
         return StorageError(
             "the root folder of the storage was deleted or unmounted while this process was running",
             where=root,
-            expected="the folder with the saved files; a write does not create a new, empty folder",
+            expected="the folder with the saved files; llmcore does not replace it with a new, empty folder",
             fix=f"mkdir -p {shlex.quote(root)}",
             notes=("if the folder is on an unmounted disk, mount the disk",),
         )

@@ -157,7 +157,7 @@ def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
 
 
 def etag(described: os.stat_result) -> str:
-    """Return the ETag of a version of a file. Each save creates a new inode with a new time, so the ETag is unique."""
+    """Return the ETag of a version of a file. It is unique, because each save creates a new inode with a new time."""
     return f"{described.st_mtime_ns:x}-{described.st_ino:x}-{described.st_size:x}"
 
 

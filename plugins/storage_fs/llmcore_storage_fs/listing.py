@@ -27,7 +27,9 @@ _UNSEEN: Final = re.compile(
 Keys may contain these characters, because emoji, Persian and Hindi need them.
 """
 _SHORT: Final = 256
-"""A key with at most this many characters needs no check of its size: a character has at most 4 bytes."""
+"""A key of at most this many characters is not checked for its size. A character has at most 4 bytes, so the key
+has at most 1,024 bytes, which is the limit.
+"""
 _Found: TypeAlias = tuple[str, str, bool]
 
 
@@ -128,9 +130,10 @@ def _is_other_users(folder: Folder, name: str) -> bool:
 
 
 def find_real_name(folder: Folder, name: str, described: os.stat_result) -> str:
-    """Return the stored name of the entry that *folder* finds under *name*; *described* is the entry's status.
+    """Return the name under which the file system has stored the entry *name* of *folder*.
 
-    The stored name differs if the file system ignores case, Unicode normalization or zero-width characters.
+    The stored name differs from *name* if the file system ignores case, Unicode normalization or zero-width
+    characters. *described* is the status of the entry.
     """
     for spelling in _make_spellings(name):
         try:

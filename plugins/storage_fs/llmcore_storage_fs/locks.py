@@ -25,7 +25,9 @@ AMONG_PROCESSES: Final = _fcntl is not None
 """True if this system has locks between processes. Otherwise a lock excludes only threads of this process."""
 
 TIMEOUT_S = 30.0
-"""The timeout for a lock. A lock is normally held for microseconds, so a timeout means a suspended holder."""
+"""Maximum seconds to wait for a lock. A lock is normally held for microseconds, so a timeout means that its
+holder is suspended.
+"""
 _FIRST_PAUSE_S: Final = 0.0001
 _LONGEST_PAUSE_S: Final = 0.005
 _here: Final = forks.lock()

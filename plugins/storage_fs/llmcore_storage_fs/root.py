@@ -45,8 +45,8 @@ class Root:
         self._opener = opener
         self._foreign = ForeignNames(path)
         self._seen = False
-        """True if the root existed at some time. If the root disappears later, writes must not create a new, empty root, and
-        reads must not report a missing file."""
+        """True if this process has seen the root. If the root disappears later, for example because a disk was
+        unmounted, writes must not create a new, empty root, and reads must not report a missing file."""
 
     def sweep(self) -> None:
         """Delete the temporary files of dead writers."""
@@ -220,10 +220,8 @@ def _get_info(folder: Folder, name: str, key: str) -> FileInfo | None:
     try:
         return make_info(key, files.describe(folder, name))
     except OSError as error:
-        if faults.is_absent(error) or isinstance(
-            error, files.NotAFile
-        ):  # another process deleted or replaced the file
-            return None
+        if faults.is_absent(error) or isinstance(error, files.NotAFile):
+            return None  # another process deleted or replaced the file
         raise
 
 

@@ -108,4 +108,4 @@ async def _wait_for(working: asyncio.Future[Any]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({working})
     if not working.cancelled():
-        working.exception()  # marks the exception as retrieved: otherwise asyncio logs it
+        working.exception()  # marks the exception as retrieved, because otherwise asyncio logs it

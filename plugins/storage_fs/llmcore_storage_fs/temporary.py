@@ -59,8 +59,8 @@ class Writing:
         """Rename the file to its final name and flush it to disk.
 
         Raises:
-            OSError: The file could not be renamed, or a flush failed. The name has the old file or the new file,
-            and that file is complete.
+            OSError: The file could not be renamed, or a flush failed. The final name then refers to the old file
+                or to the new file, and either is complete.
         """
         with self._unfinished as unfinished:
             described = unfinished.flush()

@@ -1,4 +1,4 @@
-"""Conditional saves with retries. Each save writes a unique mark, which shows a retry that an earlier attempt succeeded."""
+"""Conditional saves with retries. Each save writes a unique mark, so that the save recognizes its own earlier attempt."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FIRST_PAUSE_S: Final = 0.1
 def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str]:
     """Put *data* if the object has the ETag *etag*, or if no object exists and *etag* is None. Return the new ETag.
 
-    If the answer to a successful request is lost, the server rejects a retry because the condition is now false.
-    Therefore the SDK sends each request once, and this function compares the mark of the stored object before it
-    retries.
+    If the answer to a successful request is lost, the server rejects a retry, because the condition is now false.
+    So the SDK sends each request once, and this function retries. If the outcome of an attempt is unknown and the
+    last attempt fails, the mark of the stored object shows whether an attempt succeeded.
     """
     bucket.path(key)
     if not (yield from bucket.traits.has_conditions()):
@@ -54,7 +54,7 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
 
 
 def _select(bucket: Bucket, key: str, mark: str) -> Work[str | None]:
-    """Return the ETag of the object if the object has *mark*; otherwise None."""
+    """Return the ETag of the object if it has *mark*; None if it has another mark or cannot be read."""
     try:
         found: Any = yield ask("get", bucket.store, bucket.path(key), options={"head": True})
     except Exception:  # noqa: BLE001 - any failure leaves the outcome unknown

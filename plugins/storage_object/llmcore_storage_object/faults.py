@@ -136,7 +136,7 @@ def make_exists_error(key: str) -> StorageExists:
     return StorageExists(
         f"a file is already stored under {key!a}",
         expected="a key under which no file is stored",
-        fix="choose another key, or save() to replace the file",
+        fix="choose another key, or use save(), which replaces the file",
     )
 
 

@@ -66,7 +66,7 @@ class _PieceFeed:
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())
-            self._answer.exception()  # marks the exception as retrieved: otherwise asyncio logs it
+            self._answer.exception()  # marks the exception as retrieved, because otherwise asyncio logs it
 
 
 class Stopped(Exception):

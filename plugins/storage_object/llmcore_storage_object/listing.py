@@ -67,7 +67,11 @@ class _FromServer:
 
 
 class _FromSdk:
-    """Lists objects through the SDK. The SDK strips a trailing "/", so the marker "folder/" looks like an empty file."""
+    """Lists objects through the SDK.
+
+    The SDK strips a trailing "/" from names, so the object "folder/", which marks a folder, looks like an empty
+    file.
+    """
 
     def __init__(self, bucket: Bucket, folder: str, after: str, at_once: int) -> None:
         self._bucket = bucket

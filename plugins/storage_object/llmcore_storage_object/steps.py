@@ -174,7 +174,7 @@ async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, Non
 
 
 def _check_process() -> None:
-    """Raise if this process was forked after the first call: the SDK's threads are missing, so a call would hang."""
+    """Raise if this process was forked after the first call. The SDK's threads are then missing, and a call would hang."""
     global _used_in
     if _used_in not in (0, os.getpid()):
         raise StorageError(

@@ -1,7 +1,8 @@
-"""Find out once how a compatible server, such as MinIO, behaves.
+"""Find out once how a server with the API of a vendor, such as MinIO, behaves.
 
-Some servers ignore the conditions of a save. Other servers store objects as files in folders, so "a" and "a/b" exclude
-each other, and saving "a" may silently replace "a/b". Probes detect both kinds of servers before data is lost.
+Some servers ignore the conditions of a save. Other servers store objects as files in folders. On them, the
+objects "a" and "a/b" cannot both exist, and saving "a" may silently replace "a/b". Probes detect both kinds of
+servers before data is lost.
 """
 
 from __future__ import annotations

@@ -72,9 +72,9 @@ class Lister:
         if token:
             query["continuation-token"] = token
         elif start:
-            query["start-after"] = _NOT_IN_XML.split(start)[
-                0
-            ]  # some servers would repeat such a character unescaped in their XML
+            # Stop before a character that XML cannot contain, because some servers repeat it unescaped in their
+            # answer.
+            query["start-after"] = _NOT_IN_XML.split(start)[0]
         self._address = self._address or self._find_address()
         words = (f"{name}={quote(value, safe='', errors='replace')}" for name, value in query.items())
         address = f"{self._address}?{'&'.join(words)}"

@@ -85,7 +85,7 @@ class Bucket:
         self._by_version = by_version
         self._place_seen = False
         self._digests = not vendors
-        """True if an ETag may be an MD5 digest. Only a digest detects a read during which a server overwrote the file."""
+        """True if an ETag may be an MD5 digest. Only a digest shows that the server overwrote the file during a read."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
     def path(self, key: str) -> str:
@@ -166,9 +166,8 @@ class Bucket:
             if self._is_whole(*read):
                 return read
             if read == before:
-                self._digests = (
-                    False  # two equal reads did not match the ETag, so this server's ETag is not a digest
-                )
+                # Two equal reads did not match the ETag, so the ETag of this server is not a digest.
+                self._digests = False
                 return read
             before = read
         raise faults.make_unstable_error(key, self.place)
@@ -306,7 +305,10 @@ class Bucket:
         return below is not END and bool(below)
 
     def _check_readable(self, key: str) -> Work[None]:
-        """Check that the saved object is readable. Some servers accept a file that shadows an empty folder, then lose it."""
+        """Check that the saved object is readable.
+
+        Some servers accept a file with the name of an empty folder, and then lose the file.
+        """
         if not (yield from self.traits.has_folders()):
             return
         for _ in range(_READS):

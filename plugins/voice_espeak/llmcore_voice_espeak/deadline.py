@@ -36,7 +36,7 @@ class Deadline:
 
     Args:
         settings: `timeout_s` is the time from now; without it there is no limit.
-        clock: Returns seconds that never go back.
+        clock: A function that returns a time in seconds, which never goes back.
     """
 
     def __init__(self, settings: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -126,7 +126,7 @@ def run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
             raise errors[0]
         return results[0]
     finally:
-        errors.clear()  # break the cycle: the frame and the traceback would keep each other alive
+        errors.clear()  # break the reference cycle between the frame of this function and the traceback
 
 
 def _wait(done: threading.Event, deadline: Deadline) -> None:

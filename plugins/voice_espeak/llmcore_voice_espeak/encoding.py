@@ -36,7 +36,7 @@ def to_little_endian(samples: bytes) -> bytes:
 def encode_audio(samples: bytes, kind: AudioFormat, look: Callable[[], object]) -> bytes:
     """Return little-endian *samples* as a file of *kind*.
 
-    Call *look* between slices; its exception ends the encoding.
+    *look* is called between slices. An exception that it raises ends the encoding.
     """
     if kind == "pcm":
         return samples

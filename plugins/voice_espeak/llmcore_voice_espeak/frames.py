@@ -1,6 +1,7 @@
 """The messages between this process and a worker. Only the standard library is imported, as in the worker.
 
-A request is its length and fields separated by NUL. A reply is a sequence of frames: a kind, a length, a payload.
+A request consists of its length and of fields that are separated by NUL. A reply is a sequence of frames. A frame
+consists of a kind, the length of its payload, and the payload.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ MAX_FRAME: Final = 1 << 20
 """The maximum bytes of a payload. A worker that announces a longer payload is broken."""
 
 LIST: Final = b"list"
-"""Request: library, data."""
+"""The first field of a request for the list of voices. The other fields are the paths of the library and of its data."""
 SPEAK: Final = b"speak"
-"""Request: library, data, voice, words per minute, pitch, 1 for SSML, text."""
+"""The first field of a request for speech. The other fields are the paths of the library and of its data, the
+voice, the words per minute, the pitch, 1 for SSML or else 0, and the text.
+"""
 
 AUDIO: Final = b"A"
-"""Samples of 16 bits in the machine's order."""
+"""A frame with 16-bit samples in the byte order of this machine."""
 WORDS: Final = b"W"
-"""Several `WORD`."""
+"""A frame with several words. Each word is packed as `WORD`."""
 WORD: Final = struct.Struct("<ii")
 """The position of a word's first character, counted from 1, and the time in ms at which the word begins."""
 VOICES: Final = b"V"
-"""One voice: file, name, gender and languages, separated by NUL."""
+"""A frame with one voice: its file, name, gender and languages, separated by NUL."""
 DONE: Final = b"D"
-"""The end of a reply."""
+"""The last frame of a complete reply."""
 FAILED: Final = b"F"
-"""The end of a reply that failed: the reason, as text that completes "espeak-ng ..."."""
+"""The last frame of a reply that failed. The payload is the reason, a phrase that follows the word "espeak-ng"."""

@@ -25,7 +25,7 @@ _WORD: Final = 1
 
 
 class LibraryError(Exception):
-    """The library failed; the text completes "espeak-ng ..."."""
+    """The library failed. The text of the error is a phrase that follows the word "espeak-ng"."""
 
 
 class _Voice(ctypes.Structure):
@@ -93,8 +93,8 @@ class Library:
     ) -> None:
         """Speak *text*, UTF-8 without NUL, with the voice of the file *voice*.
 
-        *take* gets 16-bit samples in native byte order, and position and time (ms) of the words that begin in these samples.
-        An exception of *take* ends the speech and is raised.
+        *take* gets 16-bit samples in native byte order, and the words that begin in these samples: the position
+        of each word, and its time in ms. An exception that *take* raises ends the speech and is raised again.
         """
         failed: list[BaseException] = []
 

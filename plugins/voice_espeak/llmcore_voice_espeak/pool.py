@@ -104,7 +104,7 @@ class WorkerPool:
             self._end(worker)
 
     def close(self) -> None:
-        """End all workers, when Python ends."""
+        """End all workers. Python calls this method when it exits."""
         with self._lock:
             self._idle.clear()
             workers = list(self._workers)
@@ -141,7 +141,7 @@ class WorkerPool:
             return found if found is not None else self._start()
 
     def _wait(self, waiter: _Waiter, deadline: Deadline) -> Worker | None:
-        """Return a released worker, or None if the caller may start one."""
+        """Wait for a release. Return the released worker; None if the caller got a free slot and may start a worker."""
         try:
             while not waiter.served.wait(_CHECK_S):
                 deadline.check()
@@ -155,12 +155,12 @@ class WorkerPool:
         return waiter.worker
 
     def _start(self) -> Worker:
-        """Start a worker; its slot is already taken."""
+        """Start a worker in the slot that the caller has taken. If this fails, release the slot."""
         worker: Worker | None = None
         try:
-            with (
-                self._lock
-            ):  # prevents a fork until the pipes are recorded: a child closes only recorded pipes
+            # The lock prevents a fork before the worker is recorded. A forked child closes only pipes of recorded
+            # workers.
+            with self._lock:
                 worker = Worker()
                 self._workers.add(worker)
                 if not self._registered:
@@ -186,9 +186,9 @@ class WorkerPool:
         self._end(worker)
 
     def _serve(self, worker: Worker | None) -> None:
-        """Give *worker* to the first waiter, or a free slot if *worker* is None.
+        """Give *worker*, or a free slot if *worker* is None, to the first waiter. The lock must be held.
 
-        The caller holds the lock.
+        If there is no waiter, the worker becomes idle, or the slot becomes free.
         """
         if self._waiters:
             waiter = self._waiters.popleft()

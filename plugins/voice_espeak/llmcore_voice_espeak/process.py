@@ -104,7 +104,7 @@ class Worker:
             kind, size = FRAME_HEAD.unpack(taken)
             if size > MAX_FRAME:
                 self.kill()
-                raise self._make_died(deadline, "sent what is not a frame")
+                raise self._make_died(deadline, "sent data that is not a frame")
 
     def _make_died(self, deadline: Deadline, how: str = "") -> WorkerDied:
         """Wait for the end of the process.
@@ -151,13 +151,14 @@ class Worker:
         return not self.is_running()
 
     def forget(self) -> None:
-        """Close this process's copies of the pipes, in a forked child: the worker belongs to the parent."""
+        """Close the copies of the pipes in this process, a forked child. The worker itself belongs to the parent."""
         if self._stdin >= 0:
             for descriptor in (self._stdin, self._stdout):
                 with suppress(OSError):
                     os.close(descriptor)
             self._stdin = -1
-        self._process.returncode = 0  # otherwise Python would wait here for the end of the process
+        # Otherwise, `subprocess` would later wait for the worker, which is not a child of this process.
+        self._process.returncode = 0
 
 
 def _start() -> tuple[subprocess.Popen[bytes], int, int]:
@@ -208,7 +209,10 @@ def _open_pipe(opened: list[int]) -> tuple[int, int]:
 
 
 def _find_interpreter() -> str:
-    """Return the Python interpreter: `sys.executable` may be an application that embeds Python, such as uWSGI."""
+    """Return the path of a Python interpreter.
+
+    This is `sys.executable`, unless that is an application that embeds Python, such as uWSGI.
+    """
     names = ("python", "pypy", "graalpy")
     if sys.executable and Path(sys.executable).name.lower().startswith(names):
         return sys.executable

@@ -35,8 +35,8 @@ _END: Final = object()
 class EspeakVoice:
     """Implement `VoiceProvider`, `VoiceStreaming`, `VoiceTimestamps`, `VoiceModels` and `VoiceOffline`, sync and async.
 
-    The same text always gives the same audio, several hundred times faster than real time. The C library runs in
-    worker processes that all voices of a process share. A crash of the library therefore ends only a worker.
+    The same text always gives the same audio. The C library speaks several hundred times faster than real time.
+    It runs in worker processes that all voices of a process share, so a crash of the library ends only a worker.
     """
 
     keeps_timeouts = True
@@ -57,7 +57,10 @@ class EspeakVoice:
         return (await _run_in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline))[0]
 
     def synthesize_with_timestamps(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        """See `VoiceTimestamps.synthesize_with_timestamps`. Only words are timed; their characters share the time evenly."""
+        """See `VoiceTimestamps.synthesize_with_timestamps`.
+
+        The library reports only the times of words. So the time of a word is divided evenly among its characters.
+        """
         return _add_times(text, *self._synthesize(text, voice, settings, Deadline(settings, self._clock)))
 
     async def asynthesize_with_timestamps(
@@ -69,7 +72,7 @@ class EspeakVoice:
         return _add_times(text, *spoken)
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
-        """See `VoiceStreaming.stream_speech`. An encoded format is sent as one piece."""
+        """See `VoiceStreaming.stream_speech`. Speech in mp3, ogg or flac arrives as one piece."""
         return self._stream(text, voice, settings, Deadline(settings, self._clock))
 
     async def astream_speech(
@@ -119,11 +122,11 @@ class EspeakVoice:
         return self._offline.speech_price(model, characters, at)
 
     def close(self) -> None:
-        """End the idle workers, unless another voice of this process uses them. A later call starts new ones."""
+        """End the idle workers, unless another voice of this process uses them. A later call starts new workers."""
         get_shared_pool().leave(self)
 
     async def aclose(self) -> None:
-        """See `close`. It blocks the event loop for only a few milliseconds."""
+        """See `close`, which blocks the event loop for only a few milliseconds."""
         self.close()
 
     def _list_voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:
@@ -222,7 +225,7 @@ async def _run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
     except asyncio.CancelledError:
         deadline.cancel()
         await asyncio.wait([job])
-        job.cancelled() or job.exception()  # mark the exception as retrieved: otherwise asyncio logs it
+        job.cancelled() or job.exception()  # marks the exception as retrieved, because otherwise asyncio logs it
         raise
 
 

@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["wait_readable", "wait_writable"]
 
 _LONGEST_S: Final = 3_600.0
-"""Longest single wait: poll() takes an int of milliseconds."""
+"""Maximum seconds of one wait. poll() takes milliseconds as a C int, which a longer wait could exceed."""
 
 if sys.platform == "win32":
     import _winapi

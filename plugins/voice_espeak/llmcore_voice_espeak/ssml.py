@@ -1,4 +1,4 @@
-"""Check SSML: refuse a DOCTYPE, and file names, also in markup that the library parses differently from XML."""
+"""Check SSML: refuse a DOCTYPE, and refuse names of files, even in markup that the library parses differently from XML."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def _error(what: str) -> VoiceError:
         f"`espeak` does not support SSML with {what}",
         code="LC905",
         expected="SSML without file names, which espeak-ng would open on this machine",
-        fix="remove it; a recording can be joined to the finished speech instead",
+        fix="remove this part of the SSML; a recording can be joined to the finished speech instead",
     )

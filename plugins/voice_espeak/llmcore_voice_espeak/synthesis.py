@@ -22,7 +22,7 @@ __all__ = ["RawVoice", "Word", "read_voices", "speak"]
 _WORDS_A_MINUTE: Final = 175
 _LONGEST_H: Final = 4
 _LONGEST: Final = _LONGEST_H * 3_600 * RATE_HZ * 2
-"""Maximum bytes of speech: a short text with many long breaks must not fill the memory."""
+"""Maximum bytes of speech. Without this limit, a short text with many long breaks could fill the memory."""
 
 
 class RawVoice(NamedTuple):
@@ -105,7 +105,7 @@ def _get_paths() -> tuple[bytes, bytes]:
 
 
 def _replace_controls(text: str) -> str:
-    """Replace control characters, which are commands of the library, by spaces."""
+    """Return *text* with spaces in place of control characters, which the library would treat as commands."""
     return "".join(letter if letter >= " " or letter in "\t\n\r" else " " for letter in text)
 
 

@@ -27,7 +27,7 @@ _kept: list[Mapping[str, KnownVoice]] = []
 
 
 def load_voices(deadline: Deadline) -> Mapping[str, KnownVoice]:
-    """Return all voices by id, in a stable order; loaded once."""
+    """Return all voices by id, in a stable order. The first call loads them."""
     if not _kept:
         _kept.append(_read_all(deadline))
     return _kept[0]
@@ -74,7 +74,7 @@ def find(voice_id: str, deadline: Deadline) -> KnownVoice:
 
 
 def find_by_language(language: str, deadline: Deadline) -> KnownVoice:
-    """Return the voice for *language*, or for the closest language: English for "en-AU".
+    """Return the voice for *language*, or for the closest language, such as English for "en-AU".
 
     Raises:
         VoiceNotFound: No voice speaks the language.
@@ -113,6 +113,6 @@ def _make_not_found(voice_id: str, suggestion: str | None) -> VoiceNotFound:
 
 
 def _format_bcp47(language: str) -> str:
-    """Return "en-us" as "en-US", and other forms unchanged."""
+    """Return a tag such as "en-us" with an upper-case region, as in "en-US"; return other tags unchanged."""
     head, dash, tail = language.partition("-")
     return f"{head}{dash}{tail.upper()}" if len(tail) == 2 else language  # noqa: PLR2004 - such as US

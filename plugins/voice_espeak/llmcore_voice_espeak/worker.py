@@ -29,7 +29,7 @@ from llmcore_voice_espeak.library import LibraryError, load
 __all__ = ["main"]
 
 _FRAME: Final = 8_192
-"""Bytes of audio in a frame: 0.2 s."""
+"""The bytes of audio that are collected before a frame is made, about 0.2 s."""
 _BATCH: Final = 4 * _FRAME
 """The minimum bytes of a write, except for the first frame of a reply, which is written at once.
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _leave_no_core_dump() -> None:
-    """Disable core dumps: the text may be confidential."""
+    """Disable core dumps, because a dump would contain the text, which may be confidential."""
     if sys.platform != "win32":
         import resource
 

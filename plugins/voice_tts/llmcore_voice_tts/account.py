@@ -40,7 +40,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return "[voice.elevenlabs] api_key" if self.configured is not None else VARIABLE
 
     def key(self) -> str | None:
-        """Return the key. The variable is read at each call, because it may be set after the start."""
+        """Return the key; None if it is missing.
+
+        The environment variable is read at each call, because the application may set it later.
+        """
         found = os.environ.get(VARIABLE, "") if self.configured is None else self.configured.reveal()
         return found.strip() or None
 

@@ -124,7 +124,10 @@ def get_list(answer: Any, name: str) -> Sequence[Any]:
 def _compute_bill(
     headers: Mapping[str, str], text: str, request: SpeechRequest
 ) -> tuple[int, Decimal | None]:
-    """Return the number of billed characters and their cost in USD, from the credits in the headers."""
+    """Return the number of billed characters and their cost in USD.
+
+    Both are computed from the credits in the header `character-cost`, or from *text* if the header is missing.
+    """
     each = request.limits.credits_per_character
     try:
         taken = Decimal(headers.get("character-cost", ""))
@@ -133,9 +136,8 @@ def _compute_bill(
     if not taken.is_finite() or taken < 0:
         return len(text), None if each is None else get_credits_cost(request.model, each * len(text))
     characters = len(text)
-    if (
-        each is not None and abs(taken - each * characters) > 1
-    ):  # the difference is larger than a rounding error
+    if each is not None and abs(taken - each * characters) > 1:
+        # The difference is larger than a rounding error, so the vendor has counted another number of characters.
         characters = int(taken / each)
     return characters, get_credits_cost(request.model, taken)
 

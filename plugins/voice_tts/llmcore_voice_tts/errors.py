@@ -62,7 +62,7 @@ _MODERATED: Final = "moderation"
 _SUCCESSES: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 _API_PATH: Final = re.compile(r"/v\d+(?:/.*)?$")
-"""Matches a path in `base_url` such as /v1, which the vendor's client adds too. Requests to that address fail."""
+"""Matches a path such as /v1 at the end of `base_url`. The vendor's client adds the path again, so requests fail."""
 
 
 class Errors:

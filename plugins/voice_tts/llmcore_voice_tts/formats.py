@@ -20,7 +20,7 @@ _SHORT: Final = {
     "ulaw": "ulaw_8000",
     "wav": "wav_24000",
 }
-"""The vendor's format for each format of llmcore, available in every plan."""
+"""Format of llmcore -> name of the vendor's format. Every plan of the vendor includes these formats."""
 
 _RATES: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 _KBPS: Final = (32, 64, 96, 128, 192)
@@ -65,6 +65,5 @@ def get_format(name: object) -> Format:
             suggestion=near[0] if near else None,
         )
     kind, rate, *_ = full.split("_")
-    return Format(
-        full, cast("AudioFormat", kind), int(rate)
-    )  # the vendor and llmcore use the same names of kinds
+    # The cast is correct, because the vendor and llmcore use the same names for kinds of formats.
+    return Format(full, cast("AudioFormat", kind), int(rate))

@@ -33,7 +33,7 @@ W = TypeVar("W")
 DEFAULT_S: Final = 240.0
 """Seconds for a request without a deadline."""
 _MOST_BYTES: Final = 512_000_000
-"""Maximum bytes of an answer. The longest text in the largest format needs fewer."""
+"""Maximum bytes of an answer. The speech of the longest text in the largest format has fewer bytes."""
 
 _OF_THE_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 """Headers that describe the bytes of a body."""
@@ -141,7 +141,7 @@ def _mend(response: httpx.Response) -> httpx.Response:
 
 
 def make_sdk(account: Account) -> Sdk[ElevenLabs, httpx.Client]:
-    """Return the blocking client. It does not get the key; `_sign` adds the key to each request."""
+    """Return the blocking client. The client does not get the key; `_sign` adds the key to each request."""
     web = _SyncWeb(account)
     return Sdk(ElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 
@@ -169,7 +169,10 @@ def _has_tls(url: str, proxy: Proxy | None) -> bool:
 
 
 def _make_network_arguments(url: str) -> dict[str, Any]:
-    """Return the arguments of an HTTP client or its transport for proxy and certificates. The client itself does not read the environment."""
+    """Return the arguments that set the proxy and the certificates of an HTTP client or its transport.
+
+    The client itself does not read the environment.
+    """
     proxy = find_route(url)
     context = httpx.create_ssl_context() if _has_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if proxy is None:
@@ -179,7 +182,10 @@ def _make_network_arguments(url: str) -> dict[str, Any]:
 
 
 def _sign(request: httpx.Request, account: Account, report: Callable[..., Any]) -> RequestDeadline:
-    """Add the key, the deadline and the headers of observers to *request*; return the deadline. Only this function puts the key into a request."""
+    """Add the key, the deadline and the headers of observers to *request*; return the deadline.
+
+    Only this function puts the key into a request.
+    """
     account.check_key()
     deadline = get_deadline()
     request.extensions = {**request.extensions, "timeout": deadline, "trace": report}

@@ -1,8 +1,9 @@
 """Limits and prices of ElevenLabs' models.
 
 Limits: the vendor's help pages and its list of models, as of 2026-11. Prices: USD for a million characters, from the table of
-litellm 1.109.1 (2026-11). litellm 1.106.2 had 180 for every model, and prepaid plans have other prices. A credit has the
-same price for every model; some models take half a credit for a character.
+litellm 1.109.1 (2026-11). The table of litellm 1.106.2 had 180 for every model, and prepaid plans have other
+prices, so a bill may differ from the computed cost. A credit has the same price for every model; some models take
+half a credit for a character.
 """
 
 from __future__ import annotations
@@ -53,5 +54,5 @@ def get_model(name: str) -> Model:
 
 
 def get_credits_cost(model: str, taken: Decimal) -> Decimal | None:
-    """Return the USD for *taken* credits; None for a model without a known price."""
+    """Return the cost in USD of *taken* credits; None if the price of *model* is unknown."""
     return None if get_model(model).credits_per_character is None else taken * _USD_PER_CREDIT

@@ -28,7 +28,7 @@ class Offline:
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
         request = make_speech_request(self._options, voice, settings)
-        # No other options are needed here: the body has everything that the options add to a request.
+        # The identity needs no other options, because the body contains everything that options add to a request.
         identity = {
             "base_url": self._account.base_url,
             "key": self._account.digest(),

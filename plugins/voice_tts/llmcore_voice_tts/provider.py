@@ -34,7 +34,7 @@ class ElevenLabsVoice(Offline):
     """Implement the contracts of `llmcore.contracts.voice` for ElevenLabs.
 
     The voice sends each request once, because the host does the retries. Threads, tasks and event loops may share a
-    provider.
+    voice.
     """
 
     keeps_timeouts = True
@@ -43,7 +43,8 @@ class ElevenLabsVoice(Offline):
         """Prepare requests to the server of *options*; send nothing.
 
         Raises:
-            ConfigError: The key is missing, or the address is invalid.
+            ConfigError: The key is missing, the address is invalid, or a proxy or certificate from the environment
+                is invalid.
         """
         super().__init__(options)
         self._account.check()
@@ -75,7 +76,7 @@ class ElevenLabsVoice(Offline):
         )
 
     def list_voices(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. All pages are read, in the order of the names."""
+        """See `VoiceProvider.list_voices`. The method reads all pages, sorted by the names of the voices."""
         return _unwrap(self._run(voices.list_voices(), timeout_s))
 
     def search_voices(
@@ -125,7 +126,7 @@ class ElevenLabsVoice(Offline):
     def _run(
         self, plan: Plan[T], timeout_s: float | None, idle_s: float | None = None, voice: str = ""
     ) -> T | LLMCoreError:
-        """Run a plan; return its result or error, see `voices`."""
+        """Carry out the requests of *plan*; return its result or error. The module `voices` explains plans."""
         outcome: Any = None
         deadline = RequestDeadline(timeout_s, idle_s, default_s=DEFAULT_S)
         try:

@@ -229,11 +229,11 @@ def _make_locators(value: Any) -> list[dict[str, str]] | None:
 
 
 def _make_context(given: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return the surrounding pieces, as text or request ids, as the model requires.
+    """Return the context of a piece: the surrounding texts, or the ids of other requests, as the model requires.
 
-    If request ids are sent, the vendor ignores the surrounding text, but would count its characters. `next_request_ids`
-    belong to requests after the whole text. So only the last piece of the text gets them; this piece has no
-    `next_text`.
+    If the ids of earlier requests are sent, the text before the piece is not sent: the vendor would ignore it,
+    but count its characters. `next_request_ids` are the ids of requests that follow the whole text, so they are
+    sent only with the last piece, which has no `next_text`.
     """
     before, after = _check_ids("previous_request_ids", given), _check_ids("next_request_ids", given)
     joins = get_model(model).stitching

@@ -56,9 +56,8 @@ def list_voices() -> Plan[list[VoiceInfo]]:
         if isinstance(outcome, LLMCoreError):
             return outcome
         for voice in outcome.voices:
-            found.setdefault(
-                voice.voice_id, voice
-            )  # a voice of the first page may occur again on a later page
+            # A voice of the first page may occur again on a later page.
+            found.setdefault(voice.voice_id, voice)
         token = outcome.next
         if token is None:
             return list(found.values())
@@ -174,7 +173,7 @@ def _request_page(
 
 
 def _find_clone_fault(name: str, samples: Sequence[bytes], consent: str) -> LLMCoreError | None:
-    """Return the error for an invalid clone, or None."""
+    """Return the error for an argument that is not valid; None if a voice can be cloned with these arguments."""
     if not isinstance(consent, str) or not consent.strip():
         return VoiceError(
             "`consent` must state the agreement of the speaker, got nothing",
