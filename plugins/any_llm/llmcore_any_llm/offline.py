@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from ipaddress import ip_address
@@ -50,7 +52,7 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`.
+        """See `PricingProvider.price`. A vendor has its list prices at any address, as OpenAI has with the provider `openai`.
 
         Answers of a server that the user runs cost 0 if the server runs on this machine. If it runs on another
         machine, their price is unknown.
@@ -82,7 +84,9 @@ class Offline:
         return _LIMITS
 
     def _is_free(self, vendor: str) -> bool:
-        return vendor in LOCAL and _is_loopback(self._options.api_base or "http://127.0.0.1")
+        if vendor not in LOCAL:
+            return False
+        return _is_this_machine(self._options.api_base or os.environ.get(LOCAL[vendor]) or "localhost")
 
     def _split(self, model: str) -> VendorModel | None:
         try:
@@ -91,9 +95,16 @@ class Offline:
             return None
 
 
-def _is_loopback(url: str) -> bool:
+def _is_this_machine(address: str) -> bool:
+    """Return whether a client at *address* reaches this machine. The scheme, the host and the port may be missing."""
     try:
-        host = (urlsplit(url).hostname or "").removesuffix(".")
-        return host == "localhost" or ip_address(host).is_loopback
+        host = urlsplit(address if "//" in address else f"//{address}").hostname or "localhost"
     except ValueError:
         return False
+    name = host.removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    with suppress(ValueError):
+        number = ip_address(host)
+        return number.is_loopback or number.is_unspecified
+    return False

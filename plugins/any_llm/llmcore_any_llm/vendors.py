@@ -25,8 +25,14 @@ Because of this list, any-llm need not be imported before the first call. A vend
 too, unless [llm.any_llm] sets a default `vendor`.
 """
 
-LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
-"""Vendors that are programs which users run themselves. Their answers are free if the program runs on this machine."""
+LOCAL: Final[Mapping[str, str]] = {
+    "llamacpp": "LLAMACPP_API_BASE", "llamafile": "LLAMAFILE_API_BASE", "lmstudio": "LM_STUDIO_API_BASE",
+    "ollama": "OLLAMA_HOST", "vllm": "VLLM_API_BASE",
+}  # fmt: skip
+"""Vendor -> the variable from which any-llm reads the address, for programs that users run themselves.
+
+Their answers are free if the program runs on this machine, where any-llm looks for it without an address.
+"""
 
 PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",

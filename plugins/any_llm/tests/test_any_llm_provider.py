@@ -26,7 +26,10 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore_any_llm.vendors import VENDORS
+from llmcore.types import Usage
+from llmcore_any_llm.offline import Offline
+from llmcore_any_llm.options import AnyLLMOptions
+from llmcore_any_llm.vendors import LOCAL, VENDORS
 from llmcore_testing import Fault, Simulator
 
 KEY = "sk-canary-0123456789"
@@ -230,7 +233,35 @@ def test_an_own_server_on_this_machine_is_free_and_a_vendor_that_cannot_stream_a
     assert not upstream.requests[-1].body.get("stream")
 
 
+@pytest.mark.parametrize(
+    ("address", "price"),
+    [
+        (None, Decimal(0)),
+        ("", Decimal(0)),
+        ("127.0.0.1:11434", Decimal(0)),
+        ("http://localhost.:11434/v1", Decimal(0)),
+        ("0.0.0.0", Decimal(0)),  # noqa: S104 - a client connects to this machine
+        (":11434", Decimal(0)),
+        ("[::1]:11434", Decimal(0)),
+        ("gpu-box:11434", None),
+        ("http://10.0.0.7:8000/v1", None),
+        ("http://[::1", None),
+    ],
+)
+@pytest.mark.parametrize("vendor", ["ollama", "lmstudio"])
+def test_an_own_server_is_free_only_on_this_machine(
+    vendor: str, address: str | None, price: Decimal | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    monkeypatch.delenv(LOCAL[vendor], raising=False)
+    if address is not None:
+        assert Offline(AnyLLMOptions(api_base=address)).price(f"{vendor}:tiny", usage) == price
+        monkeypatch.setenv(LOCAL[vendor], address)
+    assert Offline(AnyLLMOptions()).price(f"{vendor}:tiny", usage) == price
+
+
 def test_the_vendors_are_those_of_any_llm() -> None:
     from any_llm import AnyLLM
 
     assert set(AnyLLM.get_supported_providers()) >= VENDORS
+    assert {name: AnyLLM.get_provider_class(name).ENV_API_BASE_NAME for name in LOCAL} == LOCAL
