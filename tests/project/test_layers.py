@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-FLOORS = (
+LAYERS = (
     (
         "atomic_write",
         "batch_types",
@@ -54,14 +54,14 @@ FLOORS = (
     ("pipeline",),
     ("llm", "storage", "voice"),
     ("batch_worker", "core"),
-    ("__init__",),  # the public face: `import llmcore`
+    ("__init__",),  # the public interface: `import llmcore`
     ("__main__", "cli"),
 )
-LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
+LAYER_OF = {name: level for level, names in enumerate(LAYERS, start=1) for name in names}
 FOR_PLUGINS = {"contracts", "errors", "hookspecs", "support", "types", "units"}
 FOR_BUILTINS = FOR_PLUGINS | {"builtin", "log"}
 TESTING = "llmcore_testing"
-"""The distribution of the simulator and the kits: it tests the host, so it may import any floor."""
+"""The distribution of the simulator and the kits: it tests the host, so it may import any layer."""
 BUILDS_ON = {
     "llmcore_any_llm": "llmcore_openai_optimized",
     "llmcore_gateway": "llmcore_dashboard",
@@ -86,25 +86,25 @@ class Import(NamedTuple):
     """Inside a function, or only for the type checker."""
 
 
-def room_of(name: str) -> str:
-    """Return the part of llmcore that contains *name*, such as `llmcore.cache.codec`."""
+def find_package(name: str) -> str:
+    """Return the package or module directly in llmcore that contains *name*, such as `cache` for `llmcore.cache.codec`."""
     parts = name.split(".")
     if len(parts) == 1:
         return "__init__"
     known = (ROOT / "llmcore" / parts[1]).is_dir() or (ROOT / "llmcore" / f"{parts[1]}.py").is_file()
-    return parts[1] if known else "__init__"  # `from llmcore import load` asks the face
+    return parts[1] if known else "__init__"  # `from llmcore import load` reads `llmcore/__init__.py`
 
 
 @functools.cache
-def imports_of(text: str, module: str) -> tuple[Import, ...]:
-    """Return what *text*, the source of *module*, imports, wherever it does so."""
+def list_imports(text: str, module: str) -> tuple[Import, ...]:
+    """Return all imports of *text*, the source of *module*, those in functions included."""
     return tuple(_read_imports(text, module))
 
 
 def _read_imports(text: str, module: str) -> Iterator[Import]:
     package = module.rpartition(".")[0]
     nodes = [*ast.walk(ast.parse(text))]
-    lazy_lines = {line for node in nodes if _is_lazy(node) for line in _lines(node)}
+    lazy_lines = {line for node in nodes if _is_lazy(node) for line in _get_lines(node)}
     for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -137,61 +137,61 @@ def _is_lazy(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
 
 
-def _lines(node: ast.AST) -> range:
+def _get_lines(node: ast.AST) -> range:
     first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
     return range(first, last + 1)
 
 
-def module_of(path: Path) -> str:
+def find_module(path: Path) -> str:
     package = next(package for package in PACKAGES if path.is_relative_to(package))
     return ".".join(path.relative_to(package.parent).with_suffix("").parts)
 
 
-def _host_fault(module: str, found: Import) -> str | None:
-    room, wanted = module.split(".")[1], room_of(found.name)
-    if room == "testing":
+def _check_host(module: str, found: Import) -> str | None:
+    package, wanted = module.split(".")[1], find_package(found.name)
+    if package == "testing":
         return None
-    top_floor = len(FLOORS)
+    highest = len(LAYERS)
     rules = (
         (wanted == "testing", "llmcore.testing is the old name of llmcore_testing, for applications"),
         (
-            room == "builtin" and wanted not in FOR_BUILTINS,
-            f"llmcore.builtin keeps to what a plugin may import: {', '.join(sorted(FOR_BUILTINS))}",
+            package == "builtin" and wanted not in FOR_BUILTINS,
+            f"llmcore.builtin imports only what a plugin may import: {', '.join(sorted(FOR_BUILTINS))}",
         ),
         (
-            wanted == "builtin" and room != "builtin" and not found.lazy,
-            "the host finds its built-in backends as it finds any plugin, and imports none at the top",
+            wanted == "builtin" and package != "builtin" and not found.lazy,
+            "the host finds its built-in backends like any plugin, and imports none at the top of a module",
         ),
         (
-            room in CLIENTS and wanted in CLIENTS - {room},
-            f"`{room}` and `{wanted}` share what is in `calls` and `pipeline`, not each other's modules",
+            package in CLIENTS and wanted in CLIENTS - {package},
+            f"`{package}` and `{wanted}` share the modules of `calls` and `pipeline`, and must not import each other's",
         ),
         (
-            wanted not in LEVEL,
-            f"`{wanted}` stands on no floor: give it one in FLOORS of tests/project/test_floors.py",
+            wanted not in LAYER_OF,
+            f"`{wanted}` is in no layer: add it to LAYERS of tests/project/test_layers.py",
         ),
         (
-            room == "__init__" and not found.lazy and wanted not in FLOORS[0],
-            "the public face imports this lazily, inside a function, so that `import llmcore` stays free",
+            package == "__init__" and not found.lazy and wanted not in LAYERS[0],
+            "`llmcore` imports this inside a function, because `import llmcore` must be fast",
         ),
         (
-            LEVEL.get(wanted, top_floor) > LEVEL.get(room, top_floor),
-            f"`{room}` (floor {LEVEL.get(room)}) may not lean on `{wanted}` (floor {LEVEL.get(wanted)})",
+            LAYER_OF.get(wanted, highest) > LAYER_OF.get(package, highest),
+            f"`{package}` (layer {LAYER_OF.get(package)}) must not import `{wanted}` (layer {LAYER_OF.get(wanted)})",
         ),
     )
-    return next((said for broken, said in rules if broken), None)
+    return next((message for is_broken, message in rules if is_broken), None)
 
 
-def _other_distribution_fault(module: str, found: Import) -> str | None:
-    room = module.split(".")[1]
+def _check_other_distribution(module: str, found: Import) -> str | None:
+    package = module.split(".")[1]
     if found.name.split(".")[0] != TESTING:
-        return "the host knows no plugin"
-    if room == "testing" or (room == "cli" and found.lazy):
+        return "the host must not import a plugin"
+    if package == "testing" or (package == "cli" and found.lazy):
         return None
     return "only the command line may import llmcore_testing, inside a function"
 
 
-def _plugin_fault(module: str, found: Import) -> str | None:
+def _check_plugin(module: str, found: Import) -> str | None:
     own, top = module.split(".", maxsplit=1)[0], found.name.split(".")[0]
     if own == TESTING:
         return None
@@ -201,91 +201,93 @@ def _plugin_fault(module: str, found: Import) -> str | None:
         return (
             None
             if is_open
-            else f"a plugin imports of the one it builds on only {', '.join(sorted(OPEN_MODULES))}"
+            else f"from the plugin that it builds on, a plugin imports only {', '.join(sorted(OPEN_MODULES))}"
         )
     if top.startswith("llmcore_") and top != own:
-        return f"a plugin never imports another plugin ({top})"
-    wanted = room_of(found.name)
+        return f"a plugin must not import another plugin ({top})"
+    wanted = find_package(found.name)
     if top != "llmcore" or wanted in FOR_PLUGINS:
         return None
     if wanted == "__init__":
-        return None if found.lazy else "a face imports the public llmcore inside a function, when it is built"
-    return f"a plugin imports of llmcore only {', '.join(sorted(FOR_PLUGINS))}, not `{wanted}`"
+        return None if found.lazy else "a plugin imports the public llmcore only inside a function"
+    return f"from llmcore, a plugin imports only {', '.join(sorted(FOR_PLUGINS))}, not `{wanted}`"
 
 
-def faults_in(text: str, module: str) -> list[str]:
+def find_faults(text: str, module: str) -> list[str]:
     """Return every import of *text* that breaks a rule, as `line: what is wrong`."""
     faults = []
-    for found in imports_of(text, module):
+    for found in list_imports(text, module):
         top = found.name.split(".")[0]
         if top in {"tests", "plugins", "benchmarks", "examples"}:
-            fault: str | None = f"`{top}` is no part of what is installed"
+            fault: str | None = f"`{top}` is not part of what is installed"
         elif top == "llmcore" and module.startswith("llmcore."):
-            fault = _host_fault(module, found)
+            fault = _check_host(module, found)
         elif top.startswith("llmcore") and not module.startswith("llmcore."):
-            fault = _plugin_fault(module, found)
+            fault = _check_plugin(module, found)
         else:
-            fault = _other_distribution_fault(module, found) if top.startswith("llmcore_") else None
+            fault = _check_other_distribution(module, found) if top.startswith("llmcore_") else None
         if fault:
             faults.append(f"{found.line}: imports {found.name}: {fault}")
     return faults
 
 
 @pytest.mark.slow
-def test_every_import_stays_on_its_floor_or_goes_down() -> None:
+def test_each_module_imports_from_its_layer_or_a_lower_one() -> None:
     faults = [
         f"{path.relative_to(ROOT)}:{fault}"
         for path in FILES
-        for fault in faults_in(path.read_text(), module_of(path))
+        for fault in find_faults(path.read_text(), find_module(path))
     ]
     assert not faults, "\n".join(faults)
 
 
 def test_every_module_has_a_layer() -> None:
-    homeless = {module_of(path).split(".")[1] for path in FILES if path.is_relative_to(ROOT / "llmcore")} - {
-        *LEVEL,
+    unplaced = {
+        find_module(path).split(".")[1] for path in FILES if path.is_relative_to(ROOT / "llmcore")
+    } - {
+        *LAYER_OF,
         "testing",
     }
-    assert not homeless, f"give these a floor in FLOORS of tests/project/test_floors.py: {sorted(homeless)}"
+    assert not unplaced, f"add these to LAYERS of tests/project/test_layers.py: {sorted(unplaced)}"
 
 
 @pytest.mark.parametrize(
-    ("module", "text", "said"),
+    ("module", "text", "expected"),
     [
         ("llmcore.errors", "import llmcore.types", None),
-        ("llmcore.errors", "from llmcore.contracts.llm import LLMProvider", "may not lean on `contracts`"),
-        ("llmcore.cache.codec", "def f():\n    from llmcore.llm import key", "may not lean on `llm`"),
-        ("llmcore.cache.codec", "from ..core import Core", "may not lean on `core`"),
+        ("llmcore.errors", "from llmcore.contracts.llm import LLMProvider", "must not import `contracts`"),
+        ("llmcore.cache.codec", "def f():\n    from llmcore.llm import key", "must not import `llm`"),
+        ("llmcore.cache.codec", "from ..core import Core", "must not import `core`"),
         ("llmcore.cache.codec", "from .stats import Stats", None),
-        ("llmcore.core", "from llmcore import load", "may not lean on `__init__`"),
-        ("llmcore.core", "import importlib\nimportlib.import_module('llmcore.cli')", "may not lean on `cli`"),
-        ("llmcore.core", "import llmcore.attic", "may not lean on `__init__`"),
+        ("llmcore.core", "from llmcore import load", "must not import `__init__`"),
+        ("llmcore.core", "import importlib\nimportlib.import_module('llmcore.cli')", "must not import `cli`"),
+        ("llmcore.core", "import llmcore.attic", "must not import `__init__`"),
         ("llmcore.cli.demo", "def run():\n    from llmcore_testing import simulator", None),
         ("llmcore.testing.__init__", "import llmcore_testing", None),
         ("llmcore.cli.demo", "from llmcore_testing import simulator", "inside a function"),
         ("llmcore.core", "def f():\n    import llmcore_testing", "only the command line"),
         ("llmcore.core", "def f():\n    import llmcore.testing", "the old name"),
         ("llmcore_testing.kit", "from llmcore import forks", None),
-        ("llmcore_x.plugin", "import llmcore_testing", "never imports another plugin"),
+        ("llmcore_x.plugin", "import llmcore_testing", "must not import another plugin"),
         ("llmcore.builtin.echo", "from llmcore.config import layers", "what a plugin may import"),
-        ("llmcore.cache.tier", "from llmcore.builtin.memory_cache import MemoryCache", "as it finds any plugin"),
-        ("llmcore.voice.request", "from llmcore.llm.options import CacheUse", "not each other's modules"),
-        ("llmcore.__init__", "from llmcore import core", "lazily"),
-        ("llmcore.core", "import llmcore_storage_fs", "knows no plugin"),
-        ("llmcore.core", "import plugins.storage_fs", "no part of what is installed"),
+        ("llmcore.cache.tier", "from llmcore.builtin.memory_cache import MemoryCache", "like any plugin"),
+        ("llmcore.voice.request", "from llmcore.llm.options import CacheUse", "must not import each other's"),
+        ("llmcore.__init__", "from llmcore import core", "inside a function"),
+        ("llmcore.core", "import llmcore_storage_fs", "must not import a plugin"),
+        ("llmcore.core", "import plugins.storage_fs", "not part of what is installed"),
         ("llmcore_x.plugin", "from llmcore.hookspecs import hookimpl", None),
         ("llmcore_x.plugin", "from llmcore.config import layers", "not `config`"),
-        ("llmcore_x.plugin", "import llmcore_y", "never imports another plugin"),
+        ("llmcore_x.plugin", "import llmcore_y", "must not import another plugin"),
         ("llmcore_openai_compatible.provider", "from llmcore_openai_optimized.client import OpenAIClient", None),
-        ("llmcore_openai_compatible.provider", "import llmcore_openai_optimized.http", "it builds on only"),
-        ("llmcore_openai_optimized.client", "import llmcore_openai_compatible", "never imports another plugin"),
-        ("llmcore_x.face", "import llmcore", "inside a function"),
-        ("llmcore_x.face", "def f():\n    import llmcore", None),
+        ("llmcore_openai_compatible.provider", "import llmcore_openai_optimized.http", "that it builds on"),
+        ("llmcore_openai_optimized.client", "import llmcore_openai_compatible", "must not import another plugin"),
+        ("llmcore_x.compat", "import llmcore", "inside a function"),
+        ("llmcore_x.compat", "def f():\n    import llmcore", None),
     ],
 )  # fmt: skip
-def test_the_rules_find_forbidden_imports(module: str, text: str, said: str | None) -> None:
-    faults = faults_in(text, module)
-    assert (faults == []) if said is None else (said in "".join(faults))
+def test_the_rules_find_forbidden_imports(module: str, text: str, expected: str | None) -> None:
+    faults = find_faults(text, module)
+    assert (faults == []) if expected is None else (expected in "".join(faults))
 
 
 @pytest.mark.parametrize(
@@ -314,35 +316,35 @@ def _read_declared(pyproject: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_what_a_plugin_builds_on_is_one_of_its_dependencies(package: Path) -> None:
+def test_a_plugin_depends_on_the_plugin_that_it_builds_on(package: Path) -> None:
     base = BUILDS_ON.get(package.name)
     assert base is None or base in _read_declared(package.parent / "pyproject.toml")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_every_import_is_of_something_declared(package: Path) -> None:
-    # The host's own dependencies come with it, so a plugin may count on them.
+def test_every_import_is_a_declared_dependency(package: Path) -> None:
+    # A plugin depends on the host, so the host's dependencies are installed too.
     declared = _read_declared(ROOT / "pyproject.toml") | _read_declared(package.parent / "pyproject.toml")
     undeclared = {
-        f"{path.relative_to(ROOT)}:{found.line}: {found.name} is in no `dependencies` of its pyproject.toml"
+        f"{path.relative_to(ROOT)}:{found.line}: {found.name} not in the `dependencies` of its pyproject.toml"
         for path in package.rglob("*.py")
-        for found in imports_of(path.read_text(), module_of(path))
+        for found in list_imports(path.read_text(), find_module(path))
         if (top := found.name.split(".")[0]) not in sys.stdlib_module_names
         and not top.startswith("llmcore")
         and top.lower() not in declared
-        and not (found.lazy and top == "typing_extensions")  # every type checker brings it
+        and not (found.lazy and top == "typing_extensions")  # a dependency of every type checker
     }
     assert not undeclared, "\n".join(sorted(undeclared))
 
 
 @pytest.mark.parametrize("folder", ["llmcore", "plugins", "tests", "benchmarks", "examples"])
-def test_no_file_is_longer_than_a_person_reads_at_once(folder: str) -> None:
+def test_no_file_is_too_long(folder: str) -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
     long = [
         f"{path.relative_to(ROOT)}: {lines} lines" for path, lines in lengths.items() if lines > LONGEST_FILE
     ]
-    assert not long, f"over {LONGEST_FILE} lines, so due to be split: {long}"
+    assert not long, f"split these files, which have more than {LONGEST_FILE} lines: {long}"
 
 
 def _find_cycle(graph: dict[str, set[str]]) -> list[str]:
@@ -369,11 +371,11 @@ def _find_cycle(graph: dict[str, set[str]]) -> list[str]:
     ids=lambda package: package.name,
 )
 def test_the_modules_of_a_plugin_import_each_other_in_one_direction(package: Path) -> None:
-    modules = {module_of(path): path for path in FILES if path.is_relative_to(package)}
+    modules = {find_module(path): path for path in FILES if path.is_relative_to(package)}
     graph = {
         module: {
             target
-            for found in imports_of(path.read_text(), module)
+            for found in list_imports(path.read_text(), module)
             if (target := found.name) in modules and target != module
         }
         for module, path in modules.items()
