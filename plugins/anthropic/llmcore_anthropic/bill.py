@@ -33,7 +33,7 @@ _GROUPS: Final = {
     _USAGE: ("api_key_id", "workspace_id", "model", "service_tier", "context_window"),
 }
 _MOST_DAYS: Final = 31
-"""The largest number of days in one page."""
+"""The largest number of days that the vendor returns in one page."""
 _TIMEOUT_S: Final = 60.0
 _CENTS: Final = Decimal("0.01")
 _VERSION: Final = {"anthropic-version": "2023-06-01"}

@@ -56,7 +56,7 @@ class StreamReader:
         """True if the last event has arrived."""
 
     def feed(self, piece: bytes) -> Iterator[Delta]:
-        """Yield the deltas that the bytes add to the answer.
+        """Add *piece*, the next bytes of the body; yield the complete deltas.
 
         Raises:
             StreamError: An event is an error, or cannot be read.
@@ -169,7 +169,7 @@ class StreamReader:
             try:
                 self._blocks[index]["input"] = msgspec.json.decode(text) if text else {}
             except (ValueError, RecursionError):
-                self._blocks[index]["input"] = text  # the model was cut off within its JSON
+                self._blocks[index]["input"] = text  # the model was stopped before its JSON was complete
 
     def _finish(self) -> Delta:
         self.done = True

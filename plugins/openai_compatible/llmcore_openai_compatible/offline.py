@@ -76,7 +76,7 @@ class Offline:
         """See `UsageBounds.most_usage`. The context length is not used, because only the server knows it."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)
-        if self._is_free:  # a known bound is not needed, because any number of tokens costs nothing
+        if self._is_free:  # any bound is good enough, because any number of tokens costs nothing
             prompt, limit = prompt or _ANY, limit or _ANY
         if prompt is None or limit is None:
             return None

@@ -47,7 +47,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """The server of one provider name, with the facts that requests and errors need."""
+    """A server, with its provider name and the other facts that requests and errors need."""
 
     name: str
     """The provider name."""

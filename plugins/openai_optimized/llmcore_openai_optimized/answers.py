@@ -30,7 +30,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Body:
-    """Collect the bytes of one body, within the timeout and the maximum size."""
+    """Collect the bytes of one body, and enforce the timeout and the maximum size."""
 
     __slots__ = ("_errors", "_pieces", "_response", "_size", "_timeout")
 

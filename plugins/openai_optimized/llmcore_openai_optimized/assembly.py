@@ -182,7 +182,7 @@ class Assembly:
         if event is None:
             event = Delta(raw=raw, event_name=self._event_name)
         else:
-            self._raw = raw  # `[DONE]` is a separate event
+            self._raw = raw  # usually `[DONE]`, an event that gets a delta of its own
         deltas += _join([*ending, self.end], event)
         deltas += held[at + 1 :]
 

@@ -111,7 +111,7 @@ class OptimizedOpenAIProvider:
 
     @property
     def total_cost(self) -> float:
-        """USD of the calls with a known price."""
+        """The cost in USD of the calls with a known price."""
         return float(self._core.usage.totals().cost)
 
     @property
@@ -244,7 +244,7 @@ class OptimizedOpenAIProvider:
     def get_usage_stats(self) -> dict[str, Any]:
         """Return the totals of the calls that reached the server; `cache_stats` has the totals of the cache.
 
-        `total_cost` is in USD and includes the calls with a known price.
+        `total_cost` is in USD and includes only the calls with a known price.
         """
         totals = self._core.usage.totals()
         return {

@@ -1,4 +1,4 @@
-"""Map exceptions of the HTTP client to errors of llmcore, the same for both transports."""
+"""Map exceptions of the HTTP client to errors of llmcore, in the same way for direct connections and for httpx2."""
 
 from __future__ import annotations
 

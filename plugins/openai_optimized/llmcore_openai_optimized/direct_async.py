@@ -25,11 +25,11 @@ from llmcore_openai_optimized.response import ResponseParser
 __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 
 _MAX_BUFFERED: Final = 256 * 1024
-"""Reading pauses when more bytes than this have arrived since the caller last waited for bytes."""
+"""Maximum bytes that may arrive while the caller does not wait for bytes. Beyond this limit, reading pauses."""
 _TOLERANCE_S: Final = 0.005
-"""If a new deadline is earlier than the timer by at most this many seconds, the timer is not set again."""
+"""Tolerance in seconds. If a new deadline is earlier than the timer by no more than this, the timer is not set again."""
 _NEXT_ADDRESS_S: Final = 0.25
-"""Seconds after which the next address of a host is tried in parallel (RFC 8305)."""
+"""Seconds after which the next address of a host is tried in parallel (Happy Eyeballs, RFC 8305)."""
 
 
 class AsyncDirectClient:

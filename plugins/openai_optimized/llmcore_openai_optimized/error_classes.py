@@ -106,7 +106,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "modelnotreadyexception": Unavailable,
     "deadline_exceeded": Timeout,
 }
-"""Code or type in lower case -> error class. It takes precedence over the class of the status, which is less specific."""
+"""Code or type in lower case -> error class. This class takes precedence over that of the status, which is less specific."""
 
 _VAGUE: Final[Mapping[str, type[ProviderError]]] = {
     "rate_limit_exceeded": RateLimited,

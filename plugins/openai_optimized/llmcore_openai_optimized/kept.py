@@ -1,4 +1,4 @@
-"""The rules for idle connections, shared by sync and async."""
+"""The rules for idle connections (keep-alive), shared by sync and async."""
 
 from __future__ import annotations
 

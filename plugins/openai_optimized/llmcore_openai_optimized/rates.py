@@ -145,7 +145,7 @@ def _make_ultrafast_rates(prices: own.OwnPrice) -> Rates:
 
 
 def _strip_date(model: str) -> str:
-    """Return the name without the date of its snapshot: gpt-6-astra-2026-10-12 is gpt-6-astra."""
+    """Return the name without the date of a snapshot, such as gpt-6-astra for gpt-6-astra-2026-10-12."""
     name = normalize_model(model)
     try:
         date.fromisoformat(name[-10:])

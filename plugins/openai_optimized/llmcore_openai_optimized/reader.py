@@ -1,4 +1,4 @@
-"""Parse answers of Chat Completions from bytes to deltas and a reply. This module does no I/O.
+"""Parse answers of Chat Completions, documents or server-sent events, to deltas and a reply. This module does no I/O.
 
 One reader handles complete answers and streams. Some servers send a stream instead of an answer, or the reverse, with
 a wrong content type. So the reader looks at the first byte of the body, and not at the content type.

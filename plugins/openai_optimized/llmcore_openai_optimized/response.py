@@ -29,7 +29,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """The error that ended the response. The caller raises it after it has taken all bytes that arrived before."""
+        """The error that ended the response. The caller first takes all bytes that arrived earlier, then raises the error."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False

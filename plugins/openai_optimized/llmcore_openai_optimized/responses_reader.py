@@ -1,4 +1,4 @@
-"""Parse answers of the Responses API from bytes to deltas and a reply. This module does no I/O."""
+"""Parse answers of the Responses API, documents or server-sent events, to deltas and a reply. This module does no I/O."""
 
 from __future__ import annotations
 

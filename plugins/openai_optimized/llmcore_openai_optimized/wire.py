@@ -1,4 +1,4 @@
-"""Encode requests as bytes."""
+"""Encode the bodies of requests as JSON."""
 
 from __future__ import annotations
 

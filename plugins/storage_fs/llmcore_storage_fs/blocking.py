@@ -246,7 +246,7 @@ def check_data(data: object) -> bytes:
 
 
 def check_etag(etag: object) -> None:
-    """Check that *etag* is text. Otherwise None would mean: save only if no file exists.
+    """Check that *etag* is text. None must be refused, because for `Root.save_if` it means that no file may exist.
 
     Raises:
         StorageError: *etag* is not text.

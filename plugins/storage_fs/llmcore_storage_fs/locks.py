@@ -1,4 +1,4 @@
-"""Folder locks. A writer holds the lock from the check of a condition until the rename.
+"""Folder locks (flock). A writer holds the lock from the check of a condition until the rename.
 
 The kernel releases a lock when the process ends, even after a crash.
 """

@@ -1,4 +1,7 @@
-"""Conditional saves with retries. Each save writes a unique mark, so that the save recognizes its own earlier attempt."""
+"""Conditional saves (If-Match, If-None-Match) with retries.
+
+Each save writes a unique mark, by which a save recognizes an earlier attempt of its own.
+"""
 
 from __future__ import annotations
 

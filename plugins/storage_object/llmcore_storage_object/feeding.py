@@ -11,7 +11,7 @@ __all__ = ["END", "GRACE_S", "Stopped", "upload"]
 END: Final = object()
 """The item after the last piece."""
 GRACE_S: Final = 5.0
-"""The seconds for which a cancelled save waits until the SDK has aborted the upload."""
+"""Maximum seconds that a cancelled save waits for the SDK to abort the upload."""
 
 
 async def upload(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: AsyncIterator[Any]) -> Any:

@@ -213,7 +213,7 @@ def _has_other_type(source: str, target: str) -> bool:
 
 
 def _check_etag(etag: object) -> str:
-    """Check that *etag* is text. Otherwise None would mean: save only if no file exists."""
+    """Return *etag* if it is text. None must be refused, because for `save_if` it means that no file may exist."""
     if isinstance(etag, str):
         return etag
     raise StorageError(

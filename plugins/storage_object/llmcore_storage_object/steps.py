@@ -50,7 +50,7 @@ Work: TypeAlias = Generator[Step, Any, T]
 
 
 def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
-    """Return a step that calls the SDK's function *name*. The asynchronous driver calls its `_async` variant."""
+    """Return a step that calls the SDK's function *name*. The asynchronous driver calls the function `<name>_async`."""
     blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
     return Step(
         lambda: call_interruptibly(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options)
@@ -104,7 +104,7 @@ def run(work: Work[T]) -> T:
         result: T = stop.value
         return result
     finally:
-        failure = None  # breaks the reference cycle between frame and traceback
+        failure = None  # breaks the reference cycle between this frame and the traceback
 
 
 async def arun(work: Work[T]) -> T:

@@ -1,4 +1,4 @@
-"""The messages between this process and a worker. Only the standard library is imported, as in the worker.
+"""The messages between this process and a worker. The worker imports this module, so it uses only the standard library.
 
 A request consists of its length and of fields that are separated by NUL. A reply is a sequence of frames. A frame
 consists of a kind, the length of its payload, and the payload.

@@ -61,7 +61,7 @@ _UriCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, cty
 
 @_UriCallback  # type: ignore[untyped-decorator]  # ctypes has no types for callbacks
 def _refuse_uri(*_: object) -> int:
-    """Return 1, "do not play": without this callback the library opens the files of <audio> elements."""
+    """Return 1, which means "do not play". Without this callback, the library would open the files of <audio> elements."""
     return 1
 
 

@@ -1,4 +1,4 @@
-"""Wait until a pipe can be read or written, at most for some seconds, on every system."""
+"""Wait until a pipe can be read or written, with a timeout. The functions work on every system."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if sys.platform == "win32":
             time.sleep(_STEP_S)
 
     def wait_writable(descriptor: int, seconds: float) -> bool:
-        """Return True: on this system, the write itself waits until the pipe takes data."""
+        """Return True, because on this system the write itself waits until the pipe takes data."""
         del descriptor, seconds
         return True
 

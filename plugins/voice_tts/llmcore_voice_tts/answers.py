@@ -110,7 +110,7 @@ def make_voice_model(model: Any) -> VoiceModel:
 
 
 def get_list(answer: Any, name: str) -> Sequence[Any]:
-    """Return the list *name* of an answer; without a name, the answer itself.
+    """Return the list in the field *name* of an answer. If *name* is empty, the answer itself is the list.
 
     Raises:
         MalformedReply: The value is not a list.

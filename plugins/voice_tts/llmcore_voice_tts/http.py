@@ -132,7 +132,10 @@ class _AsyncWeb(httpx.AsyncClient):
 
 
 def _mend(response: httpx.Response) -> httpx.Response:
-    """Return *response* with its body in UTF-8 if it is an error. The vendor's client would lose the status of another one."""
+    """Return *response*. If it is an error, convert its body to UTF-8.
+
+    From a body that is not UTF-8, the vendor's client would make an error without the status.
+    """
     if not response.is_error:
         return response
     headers = [pair for pair in response.headers.multi_items() if pair[0] not in _OF_THE_BODY]

@@ -92,7 +92,7 @@ class ParsedRequest:
 
         Args:
             model: The name of the model.
-            responses: True if the body is a request of the Responses API; otherwise of Chat Completions.
+            responses: True for a body of the Responses API; False for a body of Chat Completions.
         """
         self.model = model
         self.responses = responses

@@ -160,7 +160,7 @@ class _Schema:
         return self._render_plain(schema, schema.get("type"), depth)
 
     def doubt(self, schema: Mapping[str, Any]) -> None:
-        """Add a doubt if the schema has constructs that are rare, or whose counts differ from the server's."""
+        """Add a doubt if the schema has rare constructs, or constructs that we count differently from the server."""
         values, default = schema.get("enum"), schema.get("default", "")
         if (
             not schema.keys() <= _KNOWN

@@ -67,7 +67,10 @@ class Sum:
         return sum(isinstance(item, MessageItem) and item.role == "assistant" for item in self.whole.items)
 
     def doubt_history(self) -> None:
-        """Add a doubt for earlier replies of o3-mini: in the only row, they have two tokens less than for o3 and o4-mini."""
+        """Add a doubt for earlier replies of o3-mini.
+
+        In the only row with such replies, they have two tokens less than replies of o3 and o4-mini.
+        """
         if self.family.name.startswith("o3-mini") and self.replies:
             self.whole.doubts.add("replies")
 

@@ -22,8 +22,8 @@ __all__ = ["Counter", "get_counter"]
 
 _DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is slow to import
 _LONGEST_TEXT: Final = 32_768
-"""The maximum characters of a text that is counted with the table. tiktoken counts longer texts, and after `_MOST`
-characters all texts.
+"""The maximum characters of a text that is counted with the table. tiktoken counts longer texts. After `_MOST` characters,
+tiktoken counts all texts.
 """
 _LONGEST_PIECE: Final = 400
 """The maximum number of bytes of a piece that Python encodes. Python's time is quadratic, so tiktoken encodes texts with

@@ -64,7 +64,7 @@ def count(encoding: tiktoken.Encoding, text: str) -> int:
 
 
 def split(text: str, long: int) -> list[str]:
-    """Split *text* before and after runs of *long* or more blanks, at ends of pieces.
+    """Split *text* before and after each run of *long* or more blanks, where one piece ends and the next one begins.
 
     A run that is not followed by an end of line begins a piece. This piece has all characters of the run except the
     last one, which belongs to the next piece.
