@@ -29,9 +29,9 @@ LOCAL: Final[Mapping[str, str]] = {
     "llamacpp": "LLAMACPP_API_BASE", "llamafile": "LLAMAFILE_API_BASE", "lmstudio": "LM_STUDIO_API_BASE",
     "ollama": "OLLAMA_HOST", "vllm": "VLLM_API_BASE",
 }  # fmt: skip
-"""Vendor -> the variable from which any-llm reads the address, for programs that users run themselves.
+"""Vendor -> the environment variable from which any-llm reads the address, for programs that users run themselves.
 
-Their answers are free if the program runs on this machine, where any-llm looks for it without an address.
+The answers of such a program are free if it runs on this machine. any-llm uses this machine if no address is set.
 """
 
 PRICES: Final[Mapping[str, str]] = {

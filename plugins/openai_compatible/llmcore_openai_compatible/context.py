@@ -70,7 +70,7 @@ def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def find_default_model(document: Any) -> str | None:
-    """Return the first model in the list *document* that may answer chats; None if there is no such model.
+    """Return the first model for chats in the list *document*; None if there is no such model.
 
     Models whose names show another purpose, such as embeddings, are skipped.
     """

@@ -114,7 +114,7 @@ class CompatibleProvider(Offline, OpenAIClient):
         return msgspec.structs.replace(request, model=self._default_model)
 
     def _choose_model(self, document: Any) -> str:
-        """Return the first model in the server's list that may answer chats.
+        """Return the first model for chats in the server's list.
 
         Raises:
             NotFound: The server has no such model.

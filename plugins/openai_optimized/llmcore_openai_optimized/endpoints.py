@@ -61,7 +61,7 @@ class Endpoints:
         Args:
             method: GET or POST.
             path: A path below the server's address, with or without a query; or a whole address.
-            model: The model; only Azure has it in the address.
+            model: The model. Only addresses at Azure contain it.
             content_type: The type of the body of a POST.
         """
         url = self._make_url(path, model)

@@ -1,4 +1,4 @@
-"""The options of the voice `openai`: the account, as for chats, and defaults for calls."""
+"""The options of the voice `openai`: the same account options as for chats, and defaults for calls."""
 
 from __future__ import annotations
 

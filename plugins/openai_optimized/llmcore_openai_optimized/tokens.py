@@ -1,6 +1,7 @@
-"""Count tokens without the network: exact if OpenAI's servers are known to count the same, otherwise an estimate.
+"""Count tokens without the network.
 
-The rules for whole requests are imported only when a request is counted.
+A count is exact if OpenAI's servers are known to count the same; otherwise it is an estimate. The rules for whole
+requests are imported only when a request is counted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from llmcore.units import TokenCount
 from llmcore_openai_optimized.counting.models import get_family
 from llmcore_openai_optimized.tokenizer import get_counter
 
-# Not imported from `typing`: that import takes a fifth of the time of the first token count.
+# A constant, because an import of `typing` takes a fifth of the time of the first token count.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

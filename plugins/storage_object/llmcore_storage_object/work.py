@@ -159,7 +159,7 @@ class Bucket:
             try:
                 read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
             except Exception as error:
-                # The body ended early: the server may have replaced the file while sending.
+                # The body ended early, perhaps because the server replaced the file while sending it. Read it again.
                 if not left or faults.get_status(error) is not None:
                     raise
                 continue

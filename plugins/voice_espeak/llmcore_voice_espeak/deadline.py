@@ -35,7 +35,7 @@ class Deadline:
     """The deadline of one call.
 
     Args:
-        settings: `timeout_s` is the time from now; without it there is no limit.
+        settings: The settings of the call. `timeout_s` is the number of seconds from now; without it, there is no limit.
         clock: A function that returns a time in seconds, which never goes back.
     """
 

@@ -52,7 +52,7 @@ class Worker:
     def request(self, fields: tuple[bytes, ...], deadline: Deadline) -> Iterator[tuple[bytes, bytes]]:
         """Send *fields*; yield kind and payload of each frame of the reply except the last one.
 
-        If the generator is closed early, the worker is killed, because the rest of its reply is still to come.
+        A caller that closes the generator early must end the worker, because it would still send the rest of its reply.
 
         Raises:
             WorkerDied: The process ended before its reply.

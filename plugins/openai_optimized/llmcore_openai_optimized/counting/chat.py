@@ -64,7 +64,7 @@ class ChatSum(Sum):
         return sum_ + (MESSAGE + self.tokens(tail.lstrip("\n")) if tail else 0)
 
     def _group_items(self) -> Iterator[tuple[Item, list[ResultItem]]]:
-        """Yield each item with a list: the results of parallel calls. The list is empty for all other items."""
+        """Yield each item with the list of the results of its parallel calls. The list is empty for all other items."""
         items = self.whole.items
         at = 0
         while at < len(items):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-# Not imported from `typing`: that import takes a fifth of the time of the first token count.
+# A constant, because an import of `typing` takes a fifth of the time of the first token count.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Literal
@@ -63,7 +63,7 @@ class Family:
     before_5_4: bool
     """True if the model is one of gpt-5 to gpt-5.3."""
     relayed: bool
-    """True if the name has a vendor prefix. Gateways use such names, and may use another API."""
+    """True if the name has a vendor prefix. Gateways use such names, and a gateway may call the vendor by another API."""
     early: bool
     """True if the model is one of the first models with tools (spring 2023)."""
 

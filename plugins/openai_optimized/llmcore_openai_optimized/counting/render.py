@@ -133,8 +133,8 @@ class _Schema:
             optional = "" if name in required else "?"
             text = self._render_type(value, depth)
             if self._repeats and text.startswith("{ ") and text.endswith(" }") and ", " in text:
-                # Chat Completions: for an object of several properties on one line, the server counts one token less
-                # than we do (seen in 2 schemas)
+                # In Chat Completions, the server counts one token less than we do for an object with several properties
+                # on one line (seen in 2 schemas).
                 self.doubts.add("tools")
             lines += [*_render_about(value), f"{name}{optional}: {text},{_render_default(value)}"]
         return lines
