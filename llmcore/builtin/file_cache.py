@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,19 +12,18 @@ from llmcore.builtin.entry import MAX_VALUE_BYTES, name_prefix, pack, read_head,
 from llmcore.builtin.lease_slots import make_acquire, make_lease_slot, make_release
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.builtin.shared_stores import borrow_store, return_store
 from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.digests import start_sha256
-from llmcore.support.home import expand_home
-from llmcore.support.user_folders import get_user_folder
+from llmcore.support.user_folders import find_cache_folder
 
 if TYPE_CHECKING:
     from llmcore.builtin.eviction import Evictor
     from llmcore.builtin.sweep import Sweeper
 
-__all__ = ["FileCache", "find_cache_folder"]
+__all__ = ["FileCache"]
 
 _SMALLEST: Final = 10**6
 _LONGEST_NAMESPACE: Final = 64
@@ -70,7 +67,7 @@ class FileCache:
         self._range = options.namespace.encode() + b"\0"
         self._plain = self._range + b"k"
         self._hashed = self._range + b"h"
-        self._store = borrow_store(find_cache_folder(options), self._max_size // 65536 * 65536)
+        self._store = borrow_store(_require_folder(options.cache_dir), self._max_size // 65536 * 65536)
         counted = options.eviction == "lfu"
         self._chance = chance or (_make_generator() if counted else _raise_unused)
         self._uses = Uses(
@@ -356,17 +353,8 @@ def _make_gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:
     return lambda txn: [txn.get(slot) for slot in slots]
 
 
-def find_cache_folder(options: FileOptions) -> Path:
-    """Return the folder of the cache.
-
-    Raises:
-        CacheError: The options name no folder, and the user has no home directory.
-    """
-    if options.cache_dir is not None:
-        with suppress(RuntimeError):  # the user in the path does not exist
-            return expand_home(options.cache_dir)
-        return Path(options.cache_dir)
-    folder = get_user_folder("cache", os.environ)
+def _require_folder(configured: Path | None) -> Path:
+    folder = find_cache_folder(configured)
     if folder is not None:
         return folder
     raise CacheFolderError(

@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 
 from llmcore.cache.codec import Codec
 from llmcore.cache.keys import Ttl, parse_ttl
-from llmcore.cache.opening import find_cache_folder, open_backend
+from llmcore.cache.opening import find_backend_folder, open_backend
 from llmcore.cache.store import CacheStore, OnOutage
 from llmcore.cache.typed import Decorator
 from llmcore.cache.values import Values
@@ -79,7 +79,7 @@ class CacheManager(ProcessBound):
     @property
     def cache_dir(self) -> Path | None:
         """The folder of a cache that stores files; otherwise the *cache_dir* argument."""
-        return find_cache_folder(self._store.backend, self._given_folder)
+        return find_backend_folder(self._store.backend, self._given_folder)
 
     # -- one value
 

@@ -11,13 +11,14 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.options import options_to_dict
 from llmcore.config.given_layer import GivenLayer, write_value
 from llmcore.config.keys import Path as Key
-from llmcore.errors import CacheError, PluginNotFound
+from llmcore.errors import PluginNotFound
+from llmcore.support.user_folders import find_cache_folder
 
 if TYPE_CHECKING:
     from llmcore.hookspecs import Provider
     from llmcore.plugins import Catalogue
 
-__all__ = ["find_cache_folder", "open_backend"]
+__all__ = ["find_backend_folder", "open_backend"]
 
 _FOLDER: Final = "cache_dir"
 """The option with the folder of a cache that stores files."""
@@ -42,7 +43,7 @@ def open_backend(name: str, cache_dir: str | PathLike[str] | None, options: dict
     settings = load_settings({}, arguments=_Arguments("arguments", given))
     backend = Backend("cache", entry, settings)
     _ = backend.options
-    folder = find_cache_folder(backend, None)
+    folder = find_backend_folder(backend, None)
     if folder is not None:
         with suppress(OSError):  # the first use reports the error and continues without the cache
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,13 +79,9 @@ class _Arguments(GivenLayer):
         return f"CacheManager(...) without {path[-1]}="
 
 
-def find_cache_folder(backend: Backend, given: str | PathLike[str] | None) -> Path | None:
+def find_backend_folder(backend: Backend, given: str | PathLike[str] | None) -> Path | None:
     """Return the folder of a backend that stores files; otherwise *given*."""
-    if backend.entry.name == "file":
-        from llmcore.builtin.file_cache import find_cache_folder as find_file_cache_folder
-
-        with suppress(CacheError):  # the user has no home directory: entries are stored in memory
-            return find_file_cache_folder(backend.options)
-        return None
     folder: str | PathLike[str] | None = options_to_dict(backend.options).get(_FOLDER) or given
+    if backend.entry.name == "file":  # without a home directory, it stores entries in memory
+        return find_cache_folder(folder)
     return None if folder is None else Path(folder)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
-from llmcore.support.home import find_home
+from llmcore.support.home import expand_home, find_home
 
-__all__ = ["get_user_folder", "get_working_folder"]
+__all__ = ["find_cache_folder", "get_user_folder", "get_working_folder"]
 
 _DEFAULTS: Final = {"config": ".config", "cache": ".cache", "state": ".local/state"}
 _DELETED: Final = " (deleted)"
@@ -36,6 +36,15 @@ def get_user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str,
     import platformdirs
 
     return Path(getattr(platformdirs, f"user_{kind}_dir")("llmcore", appauthor=False))
+
+
+def find_cache_folder(configured: str | os.PathLike[str] | None) -> Path | None:
+    """Return *configured* with `~` expanded, or llmcore's folder in the user's cache folder; None if neither exists."""
+    if configured is None:
+        return get_user_folder("cache", os.environ)
+    with suppress(RuntimeError):  # the user in the path does not exist
+        return expand_home(configured)
+    return Path(configured)
 
 
 def get_working_folder() -> Path:

@@ -14,9 +14,7 @@ import pytest
 CODE = """
 import json, os
 from pathlib import Path
-from llmcore.builtin.file_cache import find_cache_folder
-from llmcore.builtin.plugin import FileOptions
-from llmcore.support.user_folders import get_user_folder
+from llmcore.support.user_folders import find_cache_folder, get_user_folder
 from llmcore.config.paths import resolve_path
 from llmcore.config.references import Unresolved, resolve
 from llmcore.config.sources import find_given_file
@@ -36,7 +34,7 @@ print(json.dumps([
     *(str(get_user_folder(kind, os.environ)) for kind in ("config", "cache", "state")),
     str(expand_home("~")), str(expand_home("~/a/b")),
     str(resolve_path("~/a", env=os.environ, folder=None)), str(resolve_path("~/a", env=os.environ, folder=Path("/project"))),
-    str(find_cache_folder(FileOptions())), str(find_cache_folder(FileOptions(cache_dir="~/cache"))),
+    str(find_cache_folder(None)), str(find_cache_folder("~/cache")),
     FsStorage("~/llmcore-no-such-folder")._root.path,
     told(lambda: find_given_file("~/llmcore-no-such-file.toml", Path.cwd(), origin="test", env=os.environ)),
     told(lambda: resolve("file:~/llmcore-no-such-file", env=os.environ, folder=None)),
