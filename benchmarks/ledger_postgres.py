@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import psycopg
 
-from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.options import SqliteOptions
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.support.ledger_values import Charge, Limit, Outcome, ReserveRequest, Scope, Settlement
 from llmcore.types import Secret, Usage

@@ -38,7 +38,7 @@ close = env.close
 """,
     "llmcore FileCache": """
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.types import Size
 cache = FileCache(FileOptions(cache_dir=folder, max_size=Size(2**33)))
 get, put, close = cache.get, cache.set, cache.close

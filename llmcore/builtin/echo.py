@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from llmcore.builtin import echo_answer, echo_embedding
-from llmcore.builtin.plugin import EchoOptions
+from llmcore.builtin.options import EchoOptions
 from llmcore.errors import BadRequest
 from llmcore.types import (
     ChatRequest,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from llmcore.builtin.options import MemoryOptions
 from llmcore.builtin.patterns import compile_pattern
-from llmcore.builtin.plugin import MemoryOptions
 from llmcore.support.bounded_entries import BoundedEntries
 
 __all__ = ["MemoryCache"]

@@ -17,7 +17,7 @@ from llmcore.support.money import format_amount
 from llmcore.types import AlertEvent
 
 if TYPE_CHECKING:
-    from llmcore.builtin.plugin import SmtpOptions
+    from llmcore.builtin.options import SmtpOptions
 
 __all__ = ["send_mail"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmcore.builtin.local_engine.provider import LocalEngine
-from llmcore.builtin.plugin import LocalOptions
+from llmcore.builtin.options import LocalOptions
 from llmcore.errors import EngineError
 from llmcore_testing.conformance import EngineConformance
 

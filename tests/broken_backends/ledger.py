@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.options import SqliteOptions
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery

@@ -9,7 +9,7 @@ import pytest
 
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.memory_cache import MemoryCache
-from llmcore.builtin.plugin import FileOptions, MemoryOptions
+from llmcore.builtin.options import FileOptions, MemoryOptions
 from llmcore.errors import CacheError
 from llmcore.types import Size
 from llmcore_testing.conformance import CacheConformance

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import llmcore
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.memory_cache import MemoryCache
-from llmcore.builtin.plugin import FileOptions, MemoryOptions
+from llmcore.builtin.options import FileOptions, MemoryOptions
 from llmcore.support.frequencies import Frequencies
 from llmcore.types import Size
 

@@ -17,7 +17,7 @@ import pytest
 
 import llmcore
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.cache import CacheManager
 
 ASKED = os.environ.get("LLMCORE_KILLS")
@@ -292,7 +292,7 @@ def change_version(folder: Path, version: int, *, only_count: bool = False) -> i
 
 TAKER = """
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 cache = FileCache(FileOptions(cache_dir=folder))
 sys.stdin.readline()
 print(sum(cache.acquire(f"work {i}", sys.argv[2], 3600) for i in range(200)))

@@ -15,7 +15,7 @@ import pytest
 
 from llmcore.builtin.change_log import KEPT
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.errors import CacheError, ConfigError
 from llmcore.types import Size
 
@@ -43,7 +43,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     header = (
         "import os, sys\n"
         "from llmcore.builtin.file_cache import FileCache\n"
-        "from llmcore.builtin.plugin import FileOptions\n"
+        "from llmcore.builtin.options import FileOptions\n"
         "from llmcore.types import Size\n"
     )
     return subprocess.run(
@@ -284,7 +284,7 @@ print(wrong)
 
 
 def test_four_concurrent_processes_read_correct_values_and_stay_within_the_size(folder: Path) -> None:
-    header = "import sys\nfrom llmcore.builtin.file_cache import FileCache\nfrom llmcore.builtin.plugin import FileOptions\nfrom llmcore.types import Size\n"
+    header = "import sys\nfrom llmcore.builtin.file_cache import FileCache\nfrom llmcore.builtin.options import FileOptions\nfrom llmcore.types import Size\n"
     command = [sys.executable, "-c", header + WORKER, str(folder)]
     workers = [
         subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

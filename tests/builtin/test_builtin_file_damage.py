@@ -15,12 +15,12 @@ import pytest
 
 from llmcore.builtin.crashmark import CrashMark, get_boot_id
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 
 HEADER = """
 import faulthandler, logging, os, sys
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
 cache = FileCache(FileOptions(cache_dir=sys.argv[1]))
 """

@@ -14,7 +14,7 @@ MOST_MB = 160
 PROGRAM = """
 import sys, threading, time
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.builtin.resident import measure_mapped_files
 from llmcore.types import Size
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from llmcore.builtin.local_engine.provider import LocalEngine, _Call
-from llmcore.builtin.plugin import LocalOptions
+from llmcore.builtin.options import LocalOptions
 from llmcore.errors import EngineError
 from llmcore_testing import EngineConformance
 from tests.kits.flights import until

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from llmcore.builtin import plugin
+from llmcore.builtin import options, plugin
 from llmcore.builtin.echo import EchoProvider
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.memory_cache import MemoryCache
@@ -30,13 +30,13 @@ def test_the_module_offers_echo_memory_and_file() -> None:
 def test_create_returns_a_backend_that_keeps_the_contract(tmp_path: Path) -> None:
     (echo,) = plugin.llmcore_llm_providers()
     memory, file = plugin.llmcore_cache_providers()
-    model = echo.create(plugin.EchoOptions())
+    model = echo.create(options.EchoOptions())
     assert isinstance(model, EchoProvider)
     assert isinstance(model, LLMProvider)
     assert isinstance(model, TokenCounter)
     assert isinstance(model, UsageBounds)
     assert isinstance(memory.create(memory.options()), MemoryCache)
-    cache = file.create(plugin.FileOptions(cache_dir=tmp_path))
+    cache = file.create(options.FileOptions(cache_dir=tmp_path))
     assert isinstance(cache, FileCache)
     for protocol in (CacheProvider, AsyncCacheProvider, CacheKeys):
         assert isinstance(cache, protocol)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.options import SqliteOptions
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore_testing import LedgerConformance
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import llmcore
 from llmcore.builtin.file_cache import FileCache
-from llmcore.builtin.plugin import FileOptions
+from llmcore.builtin.options import FileOptions
 from llmcore.cache import CacheManager
 from llmcore.contracts import CacheHistory
 

@@ -119,7 +119,7 @@ from llmcore.hookspecs import Provider, hookimpl
 def create(options):
     import logging
     from llmcore.builtin.memory_cache import MemoryCache
-    from llmcore.builtin.plugin import MemoryOptions
+    from llmcore.builtin.options import MemoryOptions
     logging.getLogger("llmcore.acme").warning("the cache is far away")
     return MemoryCache(MemoryOptions())
 

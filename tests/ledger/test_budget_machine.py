@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.options import SqliteOptions
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.calls.drivers import run
 from llmcore.config.money import Budget, LedgerSettings

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.options import SqliteOptions
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.calls.drivers import run

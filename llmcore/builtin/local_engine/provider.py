@@ -20,7 +20,7 @@ from llmcore.support import forks
 from llmcore.support.threads import NO_THREAD, start_thread, submit
 
 if TYPE_CHECKING:
-    from llmcore.builtin.plugin import LocalOptions
+    from llmcore.builtin.options import LocalOptions
 
 __all__ = ["LocalEngine"]
 

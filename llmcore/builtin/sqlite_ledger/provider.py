@@ -32,7 +32,7 @@ from llmcore.support.ledger_values import (
 if TYPE_CHECKING:
     import apsw
 
-    from llmcore.builtin.plugin import SqliteOptions
+    from llmcore.builtin.options import SqliteOptions
 
 __all__ = ["SqliteLedger"]
 

@@ -20,9 +20,8 @@ from llmcore.support import bills
 from llmcore.support.addresses import find_address_fault
 from llmcore.support.bills import Bill, BillLine, BillUsage
 from llmcore.support.http.pages import PageReader, ReportServer
-from llmcore_anthropic.bill_options import KEY_VARIABLE, TABLE, AnthropicBillOptions
 from llmcore_anthropic.client import Route
-from llmcore_anthropic.options import OFFICIAL
+from llmcore_anthropic.options import BILL_KEY_VARIABLE, BILL_TABLE, OFFICIAL, AnthropicBillOptions
 
 __all__ = ["AnthropicBillReader"]
 
@@ -106,27 +105,27 @@ class AnthropicBillReader:
 
     def _find_server(self) -> tuple[ReportServer, Route]:
         options = self._options
-        key, source = options.admin_key, f"[{TABLE}] admin_key"
+        key, source = options.admin_key, f"[{BILL_TABLE}] admin_key"
         value = "" if key is None else key.reveal().strip()
         if not value:
-            value, source = os.environ.get(KEY_VARIABLE, "").strip(), KEY_VARIABLE
+            value, source = os.environ.get(BILL_KEY_VARIABLE, "").strip(), BILL_KEY_VARIABLE
         if not value:
             raise ConfigError(
-                f"no admin key for the bill of `anthropic`: {KEY_VARIABLE} is not set",
+                f"no admin key for the bill of `anthropic`: {BILL_KEY_VARIABLE} is not set",
                 code="LC201",
-                where=f"[{TABLE}] admin_key",
-                expected=f"an admin key of the organisation in the environment variable {KEY_VARIABLE}",
+                where=f"[{BILL_TABLE}] admin_key",
+                expected=f"an admin key of the organisation in the environment variable {BILL_KEY_VARIABLE}",
                 notes=("an admin creates the key: platform.claude.com, Settings, Admin keys",),
-                fix=f"export {KEY_VARIABLE}=sk-ant-admin-...",
+                fix=f"export {BILL_KEY_VARIABLE}=sk-ant-admin-...",
             )
         url = (options.base_url or OFFICIAL).strip().rstrip("/").removesuffix("/v1")
         if fault := find_address_fault(url):
             raise ConfigError(
                 f"base_url is not a valid server address: {fault}",
                 code="LC203",
-                where=f"[{TABLE}] base_url",
+                where=f"[{BILL_TABLE}] base_url",
                 expected="http:// or https:// and a host, without user name or password",
-                fix=f"llmcore config set {TABLE}.base_url {OFFICIAL}",
+                fix=f"llmcore config set {BILL_TABLE}.base_url {OFFICIAL}",
             )
         route = Route(url)
         server = ReportServer(

@@ -16,7 +16,19 @@ from llmcore.support.digests import start_sha256
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
 
-__all__ = ["KEY_VARIABLE", "OFFICIAL", "Account", "AnthropicOptions", "make_identity"]
+__all__ = [
+    "BILL_KEY_VARIABLE",
+    "BILL_TABLE",
+    "KEY_VARIABLE",
+    "OFFICIAL",
+    "Account",
+    "AnthropicBillOptions",
+    "AnthropicOptions",
+    "make_identity",
+]
+
+BILL_TABLE: Final = "anthropic_bill"
+BILL_KEY_VARIABLE: Final = "ANTHROPIC_ADMIN_KEY"
 
 OFFICIAL: Final = "https://api.anthropic.com"
 KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
@@ -50,6 +62,19 @@ class AnthropicOptions(Options, frozen=True, kw_only=True):
         for name in ("headers", "extra_body"):
             shown[name] = dict.fromkeys(shown[name], "…")
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class AnthropicBillOptions(Options, frozen=True, kw_only=True):
+    """How `llmcore usage reconcile` reads the bill: the table `[anthropic_bill]`."""
+
+    admin_key: Secret | None = None
+    """A reference such as "env:ANTHROPIC_ADMIN_KEY", which is the default."""
+    base_url: str | None = None
+    """The server, without `/v1`. Default: Anthropic's own server."""
+    api_key_ids: tuple[str, ...] = ()
+    """The ids of the API keys whose calls are in the ledger, such as "apikey_01Rj". Default: all."""
+    workspace_ids: tuple[str, ...] = ()
+    """The ids of the workspaces whose calls are in the ledger. Default: all. The default workspace has the id ""."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

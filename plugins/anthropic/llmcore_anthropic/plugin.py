@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.hookspecs import BillSource, Provider, Table, hookimpl
-from llmcore_anthropic.bill_options import TABLE, AnthropicBillOptions
-from llmcore_anthropic.options import OFFICIAL, AnthropicOptions, make_identity
+from llmcore_anthropic.options import (
+    BILL_TABLE,
+    OFFICIAL,
+    AnthropicBillOptions,
+    AnthropicOptions,
+    make_identity,
+)
 
 if TYPE_CHECKING:
     from llmcore_anthropic.bill import AnthropicBillReader
@@ -81,13 +86,13 @@ def create_bill(options: AnthropicBillOptions) -> AnthropicBillReader:
     return AnthropicBillReader(options)
 
 
-_BILL_TABLE: Final = Table(name=TABLE, options=AnthropicBillOptions)
+_BILL: Final = Table(name=BILL_TABLE, options=AnthropicBillOptions)
 
 
 @hookimpl
 def llmcore_tables() -> Iterable[Table]:
     """Declare `[anthropic_bill]`."""
-    yield _BILL_TABLE
+    yield _BILL
 
 
 @hookimpl
@@ -103,5 +108,5 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         offline=offline,
         identity=make_identity,
         known_models=known_models,
-        bill=BillSource(table=_BILL_TABLE, create=create_bill),
+        bill=BillSource(table=_BILL, create=create_bill),
     )

@@ -13,7 +13,7 @@ import pytest
 from llmcore.errors import BadRequest
 from llmcore.support import bills
 from llmcore.support.bills import Bill
-from llmcore_anthropic.bill_options import AnthropicBillOptions
+from llmcore_anthropic.options import AnthropicBillOptions
 from llmcore_anthropic.plugin import create_bill
 
 

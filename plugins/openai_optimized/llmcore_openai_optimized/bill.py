@@ -18,7 +18,7 @@ from llmcore.support.addresses import find_address_fault
 from llmcore.support.bills import Bill, BillLine, BillUsage
 from llmcore.support.http.pages import PageReader, ReportServer
 from llmcore_openai_optimized.account import OFFICIAL
-from llmcore_openai_optimized.bill_options import KEY_VARIABLE, TABLE, OpenAIBillOptions
+from llmcore_openai_optimized.options import BILL_KEY_VARIABLE, BILL_TABLE, OpenAIBillOptions
 from llmcore_openai_optimized.transport import Route
 
 __all__ = ["OpenAIBillReader"]
@@ -97,29 +97,29 @@ class OpenAIBillReader:
 
     def _find_server(self) -> tuple[ReportServer, Route]:
         options = self._options
-        key, source = options.admin_key, f"[{TABLE}] admin_key"
+        key, source = options.admin_key, f"[{BILL_TABLE}] admin_key"
         value = "" if key is None else key.reveal().strip()
         if not value:
-            value, source = os.environ.get(KEY_VARIABLE, "").strip(), KEY_VARIABLE
+            value, source = os.environ.get(BILL_KEY_VARIABLE, "").strip(), BILL_KEY_VARIABLE
         if not value:
             raise ConfigError(
-                f"no admin key for the bill of `openai`: {KEY_VARIABLE} is not set",
+                f"no admin key for the bill of `openai`: {BILL_KEY_VARIABLE} is not set",
                 code="LC201",
-                where=f"[{TABLE}] admin_key",
-                expected=f"an admin key of the organisation in the environment variable {KEY_VARIABLE}",
+                where=f"[{BILL_TABLE}] admin_key",
+                expected=f"an admin key of the organisation in the environment variable {BILL_KEY_VARIABLE}",
                 notes=(
                     "an owner of the organisation creates the key: platform.openai.com, Settings, Admin keys",
                 ),
-                fix=f"export {KEY_VARIABLE}=sk-admin-...",
+                fix=f"export {BILL_KEY_VARIABLE}=sk-admin-...",
             )
         url = (options.base_url or OFFICIAL).strip().rstrip("/")
         if fault := find_address_fault(url):
             raise ConfigError(
                 f"base_url is not a valid server address: {fault}",
                 code="LC203",
-                where=f"[{TABLE}] base_url",
+                where=f"[{BILL_TABLE}] base_url",
                 expected="http:// or https:// and a host, without user name or password",
-                fix=f"llmcore config set {TABLE}.base_url {OFFICIAL}",
+                fix=f"llmcore config set {BILL_TABLE}.base_url {OFFICIAL}",
             )
         route = Route(url)
         server = ReportServer(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.hookspecs import BillSource, Provider, Table, hookimpl
 from llmcore_openai_optimized.account import OpenAIOptions, get_identity
-from llmcore_openai_optimized.bill_options import TABLE, OpenAIBillOptions
-from llmcore_openai_optimized.speech_options import SpeechOptions
+from llmcore_openai_optimized.options import BILL_TABLE, OpenAIBillOptions, SpeechOptions
 
 if TYPE_CHECKING:
     from llmcore_openai_optimized.bill import OpenAIBillReader
@@ -83,13 +82,13 @@ def create_bill(options: OpenAIBillOptions) -> OpenAIBillReader:
     return OpenAIBillReader(options)
 
 
-_BILL_TABLE: Final = Table(name=TABLE, options=OpenAIBillOptions)
+_BILL: Final = Table(name=BILL_TABLE, options=OpenAIBillOptions)
 
 
 @hookimpl
 def llmcore_tables() -> Iterable[Table]:
     """Declare `[openai_bill]`."""
-    yield _BILL_TABLE
+    yield _BILL
 
 
 @hookimpl
@@ -105,7 +104,7 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         offline=offline,
         identity=identity,
         known_models=known_models,
-        bill=BillSource(table=_BILL_TABLE, create=create_bill),
+        bill=BillSource(table=_BILL, create=create_bill),
     )
 
 

@@ -14,15 +14,16 @@ from llmcore_openai_optimized.answers import Answer, Body, is_success
 from llmcore_openai_optimized.error_report import is_error, parse_body
 from llmcore_openai_optimized.errors import Errors
 from llmcore_openai_optimized.http import RequestTemplates, RequestTimeout, hold_async_clients, hold_client
+from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.read_timeout import ReadTimeout
 from llmcore_openai_optimized.request import AsyncResponse, Request, SyncResponse
+from llmcore_openai_optimized.speech_account import make_speech_account, validate_account
 from llmcore_openai_optimized.speech_offline import (
     SpeechOffline,
     find_documented_voice,
     known_models,
     known_voices,
 )
-from llmcore_openai_optimized.speech_options import SpeechOptions, make_speech_account, validate_account
 from llmcore_openai_optimized.speech_request import SpeechRequest, check_speech, make_speech_request
 from llmcore_openai_optimized.transport import Route
 

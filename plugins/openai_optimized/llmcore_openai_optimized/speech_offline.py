@@ -12,7 +12,8 @@ import msgspec
 from llmcore.errors import VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoiceTraits
 from llmcore_openai_optimized.account import get_identity
-from llmcore_openai_optimized.speech_options import SpeechOptions, make_speech_account
+from llmcore_openai_optimized.options import SpeechOptions
+from llmcore_openai_optimized.speech_account import make_speech_account
 from llmcore_openai_optimized.speech_request import MOST_CHARACTERS, make_speech_request
 
 __all__ = ["SpeechOffline"]

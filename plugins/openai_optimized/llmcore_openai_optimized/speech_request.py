@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.errors import BadRequest, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import AudioFormat
-from llmcore_openai_optimized.speech_options import SpeechOptions
+from llmcore_openai_optimized.options import SpeechOptions
 
 __all__ = ["MOST_CHARACTERS", "SpeechRequest", "check_speech", "make_speech_request"]
 

@@ -13,7 +13,7 @@ import pytest
 from llmcore.errors import BadRequest
 from llmcore.support import bills
 from llmcore.support.bills import Bill
-from llmcore_openai_optimized.bill_options import OpenAIBillOptions
+from llmcore_openai_optimized.options import OpenAIBillOptions
 from llmcore_openai_optimized.plugin import create_bill
 
 _START = 1_730_419_200

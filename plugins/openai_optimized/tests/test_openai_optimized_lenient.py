@@ -13,9 +13,9 @@ import pytest
 from llmcore.errors import MalformedReply, NotAudio
 from llmcore.types import ChatRequest, Delta, Secret
 from llmcore_openai_optimized.account import OpenAIOptions
+from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
 from llmcore_openai_optimized.speech import OpenAIVoice
-from llmcore_openai_optimized.speech_options import SpeechOptions
 from llmcore_testing.simulator.sounds import Codec, speak
 from tests.kits.body_server import BodyServer
 

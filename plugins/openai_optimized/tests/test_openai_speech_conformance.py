@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from llmcore.types import Secret
+from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.speech import OpenAIVoice
-from llmcore_openai_optimized.speech_options import SpeechOptions
 from llmcore_testing.conformance import VoiceConformance
 from llmcore_testing.simulator import Simulator
 

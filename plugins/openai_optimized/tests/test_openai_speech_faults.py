@@ -25,8 +25,8 @@ from llmcore.errors import (
     Unavailable,
 )
 from llmcore.types import Secret
+from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.speech import OpenAIVoice
-from llmcore_openai_optimized.speech_options import SpeechOptions
 from llmcore_testing.simulator import Fault, Simulator
 
 TEXT = "It rains. Take an umbrella, please! " * 20

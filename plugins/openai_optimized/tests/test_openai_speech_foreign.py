@@ -15,8 +15,8 @@ import pytest
 
 from llmcore.errors import AuthenticationFailed
 from llmcore.types import Secret
+from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.speech import OpenAIVoice
-from llmcore_openai_optimized.speech_options import SpeechOptions
 from llmcore_testing.simulator.sounds import Codec, speak
 
 TEXT = "It rains. Take an umbrella, please!"

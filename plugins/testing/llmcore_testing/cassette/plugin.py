@@ -6,34 +6,17 @@ The recorded provider is created only in the modes "record" and "auto".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, hookimpl
+from llmcore.hookspecs import COMMON_PARAMETERS, Provider, hookimpl
+from llmcore_testing.cassette.options import CassetteOptions
 
 if TYPE_CHECKING:
     from llmcore_testing.cassette.provider import Cassette
 
-__all__ = ["LLMCORE_API", "CassetteOptions", "llmcore_llm_providers", "llmcore_voice_providers"]
+__all__ = ["LLMCORE_API", "llmcore_llm_providers", "llmcore_voice_providers"]
 
 LLMCORE_API: Final = 1
-
-
-class CassetteOptions(Options):
-    """The tables `[llm.cassette]` and `[voice.cassette]`."""
-
-    provider: str = "echo"
-    """The provider whose calls are recorded."""
-    path: str = "./cassette.json"
-    """The file of the recorded calls. Commit it with the tests."""
-    mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer only from the file. record: call the provider and record every call. The first cassette
-    of the process with this path begins a new file, and the others add to it. auto: call the provider only for
-    requests that the file lacks, and add these calls to the file."""
-    options: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The options of the recorded provider. If empty, they are read from the provider's table in
-    `llmcore.toml`."""
 
 
 class _AnyParameter(frozenset[str]):

@@ -25,7 +25,7 @@ from llmcore.plugins import Catalogue
 from llmcore.support.home import expand_home
 from llmcore.types import TokenCount
 from llmcore_testing.cassette.cleaning import Cleaner, encode, hide_fields
-from llmcore_testing.cassette.plugin import CassetteOptions
+from llmcore_testing.cassette.options import CassetteOptions
 from llmcore_testing.cassette.tape import Tape
 
 __all__ = ["Cassette"]

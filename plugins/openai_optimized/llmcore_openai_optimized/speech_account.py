@@ -1,33 +1,14 @@
-"""The options of the voice `openai`: the same account options as for chats, and defaults for calls."""
+"""The account of the voice `openai`, whose errors name the settings of the voice."""
 
 from __future__ import annotations
-
-from typing import Annotated, Literal
 
 import msgspec
 
 from llmcore.errors import ConfigError
-from llmcore_openai_optimized.account import Account, AccountOptions
+from llmcore_openai_optimized.account import Account
+from llmcore_openai_optimized.options import SpeechOptions
 
-__all__ = ["SpeechOptions", "make_speech_account"]
-
-
-class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
-    """The table `[voice.openai]`. The options of server and account are the same as in `[llm.openai]`."""
-
-    voice: Annotated[
-        str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", description="the id of a voice")
-    ] = "alloy"
-    model: Annotated[str, msgspec.Meta(min_length=1)] = "tts-1"
-    """OpenAI shuts down tts-1, tts-1-hd and gpt-4o-mini-tts on 2027-01-06."""
-    format: Literal["mp3", "wav", "pcm", "opus", "aac", "flac"] = "mp3"
-    """mp3, wav, pcm, opus, aac or flac."""
-    speed: Annotated[float, msgspec.Meta(ge=0.25, le=4)] | None = None
-    """0.25 to 4.0."""
-    instructions: str | None = None
-    """Instructions for the speaking style; not for tts-1 and tts-1-hd."""
-    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
-    """Maximum concurrent requests for the pieces of one text."""
+__all__ = ["make_speech_account", "validate_account"]
 
 
 def make_speech_account(options: SpeechOptions) -> Account:
