@@ -31,6 +31,9 @@ def main() -> int:
                 for line in fleet.run(number):
                     wrong += 1
                     print(f"seed {options.seed + first}, lease {lease}: {line}", flush=True)
+            if lease != "0s" and not fleet.figures["leases"]:
+                wrong += 1
+                print(f"seed {options.seed + first}, lease {lease}: no lease was granted", flush=True)
             figures.update(fleet.figures)
             freed_s = max(freed_s, fleet.freed_s)
         print(f"{first + count} runs, {wrong} faults, everything freed after {freed_s:.1f} s", flush=True)

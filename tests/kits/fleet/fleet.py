@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from llmcore.types import Secret
 from llmcore_ledger_postgres.options import PostgresOptions
@@ -29,14 +29,35 @@ from tests.kits.fleet.worker import MAX_TOKENS, OUTCOMES, THREADS
 __all__ = ["Fleet"]
 
 PROCESSES: Final = 8
-RATE: Final = 1200
-"""Requests a minute. A run wants four seconds of them."""
-LIMIT: Final = 1_500_000
-"""The budget of a run in nano-dollars: about 80 requests. The processes want 192."""
 NANO_PER_TOKEN: Final = 1000
 INPUT_TOKENS: Final = 8
+_NOTE_LEASES: Final = """
+CREATE TABLE leases (key text PRIMARY KEY, tag text);
+CREATE FUNCTION note_lease() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO public.leases VALUES (NEW.key, NEW.tags[1]) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_lease AFTER INSERT ON llmcore.calls FOR EACH ROW WHEN (NEW.kind = 'lease') EXECUTE FUNCTION note_lease();
+"""
+"""A lease that was returned leaves no row, so a trigger notes the leases that were granted."""
 FAILOVER_EVERY: Final = 10
 """The number of runs for each failover."""
+
+
+class Load(NamedTuple):
+    """What the processes want in a run: more than its budget."""
+
+    limit: int
+    """The budget in nano-dollars. A request costs about 360,000, and reserves 490,000."""
+    rate: int
+    """The rate limit in requests a minute. A run wants about four seconds of them."""
+    calls: int
+    """The maximum number of calls of each thread."""
+
+
+WITHOUT_LEASES: Final = Load(limit=28_000_000, rate=1200, calls=12)
+WITH_LEASES: Final = Load(limit=80_000_000, rate=6000, calls=22)
+"""Leases are granted until the budget has less left than 128 times the reserved amount of a request."""
 
 
 class Fleet:
@@ -51,7 +72,7 @@ class Fleet:
 
     def __init__(self, folder: Path, runs: int, seed: int, lease: str) -> None:
         self.figures: Counter[str] = Counter()
-        """What happened: outcomes of calls, and faults by name."""
+        """What happened: outcomes of calls, faults by name, and the leases that were granted."""
         self.freed_s = 0.0
         """The longest time from the end of the faults until nothing was reserved."""
         self._folder = folder
@@ -59,6 +80,7 @@ class Fleet:
         self._lengths = random.Random(seed)  # noqa: S311 - no secret
         self._runs = runs
         self._lease = lease
+        self._load = WITHOUT_LEASES if lease == "0s" else WITH_LEASES
         self._lock = threading.Lock()
         self._arrivals: list[float] = []
         self._costs: Counter[str] = Counter()
@@ -77,11 +99,11 @@ class Fleet:
                 ledger=f"127.0.0.1:{self._ledger.port}",
                 database=self._database.rpartition("/")[2],
                 limits=f"127.0.0.1:{self._limits.port}",
-                rate=RATE,
+                rate=self._load.rate,
                 processes=PROCESSES,
                 lease=self._lease,
                 budgets="".join(
-                    f'\n[[budgets]]\nlimit = "{LIMIT / 1e9} USD"\ntag = "run-{number}"\n'
+                    f'\n[[budgets]]\nlimit = "{self._load.limit / 1e9} USD"\ntag = "run-{number}"\n'
                     for number in range(self._runs)
                 ),
             )
@@ -92,6 +114,7 @@ class Fleet:
             ledger = PostgresLedger(PostgresOptions(url=Secret(self._database)))
             ledger.prepare(PATIENCE_S)
             ledger.close()
+            self._ledger.execute(_NOTE_LEASES, url=self._database)
             self._stack = self._stack.pop_all()
         return self
 
@@ -112,7 +135,7 @@ class Fleet:
             else set(self._chance.sample(sorted(_FAULTS.keys() - {"failover"}), 3))
         )
         for member in self.members:
-            member.begin(tag)
+            member.begin(tag, self._load.calls)
         wrong: list[str] = []
         self._break(names, wrong, tag)
         outcomes: Counter[str] = Counter()
@@ -126,6 +149,9 @@ class Fleet:
         wrong += [f"{name}: {count} calls" for name, count in outcomes.items() if name not in expected]
         self._check_budget(tag, wrong)
         self._check_rate(wrong, are_cut=are_cut)
+        statement = f"SELECT count(*) FROM leases WHERE tag = '{tag}'"  # noqa: S608 - ours
+        ((leases,),) = self._ledger.execute(statement, url=self._database)
+        self.figures["leases"] += int(leases)
         return [f"{tag} ({', '.join(sorted(names))}): {each}" for each in wrong]
 
     def _break(self, names: set[str], wrong: list[str], tag: str) -> None:
@@ -144,7 +170,7 @@ class Fleet:
         """Check that only requests in flight have open rows, and a few that have ended and wait for the ledger to settle them."""
         open_rows = self._read(tag)[2]
         most = 2 * PROCESSES * THREADS + self._killed
-        if open_rows > most and self._lease == "0s":  # a lease is an open row too
+        if open_rows > most:
             wrong.append(
                 f"{open_rows} rows are open, at most {most} can be in flight or wait for their settlement"
             )
@@ -160,18 +186,19 @@ class Fleet:
                 break
             time.sleep(0.1)
         self.freed_s = max(self.freed_s, time.monotonic() - begun)
-        if spent > LIMIT:
-            wrong.append(f"overspent: {spent} of {LIMIT} nano-dollars")
+        limit = self._load.limit
+        if spent > limit:
+            wrong.append(f"overspent: {spent} of {limit} nano-dollars")
         if spent != booked:
             wrong.append(f"the budget says {spent} nano-dollars, its rows {booked}")
         if spent < self._costs[tag]:
             wrong.append(f"{self._costs[tag]} nano-dollars were used, {spent} are booked")
-        if self._costs[tag] > LIMIT:
-            wrong.append(f"{self._costs[tag]} nano-dollars were used, the limit is {LIMIT}")
+        if self._costs[tag] > limit:
+            wrong.append(f"{self._costs[tag]} nano-dollars were used, the limit is {limit}")
 
     def _check_rate(self, wrong: list[str], *, are_cut: bool) -> None:
         """Check each window of a second. A process without Redis uses its share besides the rate of the others."""
-        most = 2 * RATE / 60 * (2 if are_cut else 1) + PROCESSES * THREADS
+        most = 2 * self._load.rate / 60 * (2 if are_cut else 1) + PROCESSES * THREADS
         times = sorted(self._arrivals)
         first = 0
         for last, end in enumerate(times):
@@ -182,7 +209,7 @@ class Fleet:
                 return
 
     def _read(self, tag: str) -> tuple[int, int, int, int]:
-        """Return what is spent, reserved, open and booked under *tag*.
+        """Return what is spent, reserved, open (leases are not counted) and booked under *tag*.
 
         A failover may lose the counter. The next reservation creates it from the rows, so they count until then.
         """
@@ -190,7 +217,7 @@ class Fleet:
             "SELECT coalesce(counters.spent, calls.booked), coalesce(counters.reserved, calls.reserved),"  # noqa: S608 - ours
             " calls.open, calls.booked"
             f" FROM (SELECT sum(spent) AS spent, sum(reserved) AS reserved FROM llmcore.budgets WHERE tag = '{tag}') counters,"
-            " (SELECT count(*) FILTER (WHERE state = 'open') AS open,"
+            " (SELECT count(*) FILTER (WHERE state = 'open' AND kind <> 'lease') AS open,"
             " coalesce(sum(reserved) FILTER (WHERE state = 'open'), 0) AS reserved,"
             " coalesce(sum(cost) FILTER (WHERE state <> 'open'), 0) AS booked"
             f" FROM llmcore.calls WHERE '{tag}' = ANY (tags)) calls",
@@ -208,7 +235,7 @@ class Fleet:
     def _answer(self, request: Any) -> Any:
         tag = request.body["messages"][-1]["content"].split()[0]
         with self._lock:
-            output = self._lengths.randint(1, MAX_TOKENS)
+            output = self._lengths.randint(MAX_TOKENS * 3 // 4, MAX_TOKENS)
             self._arrivals.append(time.monotonic())
             self._costs[tag] += (INPUT_TOKENS + output) * NANO_PER_TOKEN
         return {
@@ -276,7 +303,7 @@ class Fleet:
             member.ledger.heal()
             member.limits.heal()
             member.start()
-            member.begin("")  # it has nothing to do in this run
+            member.begin("", 0)  # it has nothing to do in this run
 
         return replace
 

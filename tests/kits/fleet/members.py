@@ -114,11 +114,11 @@ class Member:
         threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
         assert self._read_line() == "ready", self.read_errors()
 
-    def begin(self, tag: str) -> None:
-        """Let the process spend the budget of *tag*."""
+    def begin(self, tag: str, calls: int) -> None:
+        """Let the process spend the budget of *tag*, with at most *calls* calls in each thread."""
         pipe = self._get_process().stdin
         assert pipe is not None
-        pipe.write(f"{tag}\n")
+        pipe.write(f"{tag} {calls}\n")
         pipe.flush()
 
     def finish(self) -> dict[str, int]:
