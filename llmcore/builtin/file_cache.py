@@ -163,7 +163,7 @@ class FileCache:
 
     def delete_matching(self, pattern: str) -> int:
         """See `CacheMatching.delete_matching`."""
-        from llmcore.builtin.patterns import compile_pattern
+        from llmcore.support.key_patterns import compile_pattern
 
         matches = compile_pattern(pattern)
         keys = [key for key in self.keys() if matches(key)]

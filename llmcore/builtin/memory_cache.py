@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from llmcore.builtin.options import MemoryOptions
-from llmcore.builtin.patterns import compile_pattern
 from llmcore.support.bounded_entries import BoundedEntries
+from llmcore.support.key_patterns import compile_pattern
 
 __all__ = ["MemoryCache"]
 

@@ -6,10 +6,10 @@ import itertools
 from typing import Any, Final, Literal, NamedTuple
 
 from llmcore import forks
-from llmcore.cache.keys import compile_pattern
 from llmcore.calls.backend import Backend
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
+from llmcore.support.key_patterns import compile_pattern
 
 __all__ = ["EVERYTHING", "MAX_PENDING", "Invalidation", "PendingInvalidations"]
 
@@ -49,7 +49,7 @@ class Invalidation(NamedTuple):
                 fix="cache.clear()",
             )
         keys: Any = yield backend.require("keys")()
-        matches, count = compile_pattern(self.target).fullmatch, 0
+        matches, count = compile_pattern(self.target), 0
         for key in [key for key in keys if matches(key)]:
             count += bool((yield backend.require("delete")(key)))
         return count

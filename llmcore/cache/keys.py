@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from datetime import timedelta
 from typing import Final
 
@@ -15,7 +14,6 @@ __all__ = [
     "PREFIX",
     "STAMP_PREFIX",
     "Ttl",
-    "compile_pattern",
     "make_backend_key",
     "make_stamp_key",
     "parse_ttl",
@@ -64,12 +62,6 @@ def make_backend_key(key: str) -> str:
 def make_stamp_key(tag: str) -> str:
     """Return the backend key of the stamp of *tag*. Raises the same errors as `make_backend_key`."""
     return STAMP_PREFIX + _shorten(tag, "tag")
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a regular expression for the keys that `delete_matching` removes for *pattern*."""
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(each) or re.escape(each) for each in pattern), re.DOTALL)
 
 
 def _shorten(text: str, what: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from llmcore.errors import ConfigError
 
-__all__ = ["Names", "matcher"]
+__all__ = ["Names"]
 
 _LONGEST_NAMESPACE: Final = 64
 
@@ -63,15 +63,9 @@ class Names:
     def glob(self, pattern: str = "*") -> bytes:
         """Return the pattern with which SCAN finds the entries whose keys match *pattern*.
 
-        SCAN may also find other entries, so check each key with `matcher`.
+        SCAN may also find other entries, so check each key with `compile_pattern`.
         """
         # The `?` of *pattern* matches one character, and the server's `?` only one byte, so `?` becomes `*`.
         # Other special characters are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
         return self.prefix + text.encode("utf-8", "surrogatepass")
-
-
-def matcher(pattern: str) -> re.Pattern[str]:
-    """Return the pattern that a whole key must match: `*` is any text, `?` is one character."""
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final
 
+from llmcore.support.key_patterns import compile_pattern
 from llmcore_cache_redis import values
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
-from llmcore_cache_redis.names import Names, matcher
+from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import Step, command, slower
 
@@ -98,7 +99,7 @@ class Operations:
 
     def delete_matching(self, pattern: str) -> Plan[int]:
         """Delete the keys that match *pattern*; return how many."""
-        matches = matcher(pattern).fullmatch
+        matches = compile_pattern(pattern)
         glob, everything = self._names.glob(pattern), not pattern.strip("*")
         count = 0
         for address in (yield from self._route.masters()):

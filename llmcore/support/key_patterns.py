@@ -1,4 +1,4 @@
-"""Key patterns, as defined by `CacheMatching`."""
+"""Patterns of cache keys, as `CacheMatching` defines them. The host and all caches use these rules."""
 
 from __future__ import annotations
 
