@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from llmcore.builtin.change_log import is_change
-from llmcore.builtin.entry import is_expired, read_head
+from llmcore.builtin.file_entry import is_expired, read_head
 from llmcore.builtin.lease_slots import is_lease, is_lease_expired
 from llmcore.builtin.lmdb_store import FullError, Store
 from llmcore.builtin.uses import Uses

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.builtin.change_log import ALL, record_changes
-from llmcore.builtin.entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
+from llmcore.builtin.file_entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
 from llmcore.builtin.lease_slots import make_acquire, make_lease_slot, make_release
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError

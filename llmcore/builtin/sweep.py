@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from llmcore.builtin.change_log import BEHIND, is_change
-from llmcore.builtin.entry import is_garbage
+from llmcore.builtin.file_entry import is_garbage
 from llmcore.builtin.lease_slots import is_lease, is_lease_expired
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, Store
 

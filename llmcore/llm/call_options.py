@@ -47,7 +47,7 @@ class CallOptions(NamedTuple):
             backend=target.backend,
             request=request,
             deadline=self.deadline,
-            key=target.key(request, self.namespace) if self.cache else None,
+            key=target.make_key(request, self.namespace) if self.cache else None,
             reads=self.cache != "refresh",
             ttl=self.ttl,
             refresh=self.refresh,

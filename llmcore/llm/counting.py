@@ -119,7 +119,7 @@ class CountMethods:
         return target, ChatRequest(
             model=target.model,
             messages=wanted.messages or (),
-            parameters=target.parameters(wanted.parameters, None),
+            parameters=target.merge_parameters(wanted.parameters, None),
         )
 
     def _find_target(self, model: str | None) -> Target:

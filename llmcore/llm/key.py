@@ -65,7 +65,7 @@ class KeyMaker:
         self._prefix: _Hash | None = None
         self._is_used = False
 
-    def key(self, request: ChatRequest | EmbeddingRequest) -> str:
+    def make_key(self, request: ChatRequest | EmbeddingRequest) -> str:
         """Return the key, 66 characters.
 
         Raises:

@@ -16,7 +16,7 @@ from llmcore.ledger.hits import HitKey
 from llmcore.llm.assembly import split_reply
 from llmcore.llm.cacheable import is_cacheable
 from llmcore.llm.call import ChatCall, get_facts, make_event, make_start
-from llmcore.llm.entry import pack, read_due, unpack
+from llmcore.llm.reply_entry import pack, read_due, unpack
 from llmcore.pipeline import Answer, Entry, Services, carry_out
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.support.ledger_values import Charge, Outcome

@@ -40,7 +40,7 @@ class Opener(Protocol):
 class Target:
     """One model of one backend."""
 
-    __slots__ = ("_extra_body", "_key", "_keys", "backend", "model", "path")
+    __slots__ = ("_extra_body", "_find_key_maker", "_make_key", "backend", "model", "path")
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class Target:
 
         Reading the options may need an API key, but resolving the name of a model must work without one.
         """
-        self._keys = keys
-        self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
+        self._find_key_maker = keys
+        self._make_key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
         """Makes keys in the configured namespace; set at the first use."""
 
     def check(self, names: Mapping[str, Any]) -> None:
         """Raise `BadRequest` for the first of *names* that is not a declared parameter of this backend."""
         check_parameter_names(names, self.backend.entry)
 
-    def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    def merge_parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*.
 
         If two of these have a parameter of the same name, the later one in this list counts. The cache key, the budgets and the provider treat
@@ -80,15 +80,15 @@ class Target:
             own = self._extra_body = _read_extra_body(self.backend)
         return {**own, **given, **(extra or {})} if own or extra else given
 
-    def key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
+    def make_key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
         """Return the cache key of *request*; None if the answer depends on data that the server stores."""
         if is_stateful(request):
             return None
         if namespace:
-            return self._keys(namespace).key(request)
-        if self._key is None:
-            self._key = self._keys(None).key
-        return self._key(request)
+            return self._find_key_maker(namespace).make_key(request)
+        if self._make_key is None:
+            self._make_key = self._find_key_maker(None).make_key
+        return self._make_key(request)
 
 
 class Models:
@@ -117,7 +117,7 @@ class Models:
         self._lock = forks.lock()
         self._targets: dict[str | None, tuple[Target, ...]] = {}
         """Name -> the targets that were found for it earlier."""
-        self._keys: dict[tuple[str, str], KeyMaker] = {}
+        self._key_makers: dict[tuple[str, str], KeyMaker] = {}
 
     def __repr__(self) -> str:
         return self._provider if self._model is None else f"{self._provider}:{self._model}"
@@ -238,13 +238,13 @@ class Models:
 
     def _find_key_maker(self, backend: Backend, namespace: str | None) -> KeyMaker:
         namespace = namespace or self._namespace
-        found = self._keys.get((backend.name, namespace))
+        found = self._key_makers.get((backend.name, namespace))
         if found is None:
-            if len(self._keys) >= _MOST:
-                self._keys.clear()
+            if len(self._key_makers) >= _MOST:
+                self._key_makers.clear()
             identity = call_offline(backend, backend.entry.identity or make_identity, backend.options)
             found = KeyMaker(provider=backend.name, identity=identity, namespace=namespace)
-            self._keys[backend.name, namespace] = found
+            self._key_makers[backend.name, namespace] = found
         return found
 
 
@@ -303,7 +303,7 @@ def _count_content(target: Target, wanted: Countable) -> TokenCount:
     counter = _find_counter(target.backend)
     if wanted.text is not None:
         return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)
-    parameters = target.parameters(wanted.parameters, None)
+    parameters = target.merge_parameters(wanted.parameters, None)
     request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=parameters)
     count = count_request(target.backend, request)
     return count if wanted.chat else TokenCount(count, exact=False)

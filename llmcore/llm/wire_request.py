@@ -90,7 +90,10 @@ def make_request(
     if spoken != api:
         messages, parameters = _translate(wire, api, spoken, target)
     return ChatRequest(
-        model=target.model, messages=messages, parameters=target.parameters(parameters, extra), api=spoken
+        model=target.model,
+        messages=messages,
+        parameters=target.merge_parameters(parameters, extra),
+        api=spoken,
     )
 
 

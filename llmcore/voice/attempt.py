@@ -13,7 +13,7 @@ from llmcore.support.voice_signs import has_enough_bytes
 from llmcore.types import Speech, VoiceTraits
 from llmcore.voice.audio.check import check_beginning
 from llmcore.voice.call import SpeechCall
-from llmcore.voice.settle import require_audio
+from llmcore.voice.result import require_audio
 
 __all__ = ["attempt", "split_bytes"]
 

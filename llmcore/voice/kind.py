@@ -17,9 +17,10 @@ from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Speech
 from llmcore.voice.attempt import attempt, split_bytes
 from llmcore.voice.call import SpeechCall
-from llmcore.voice.entry import pack, unpack
 from llmcore.voice.failures import complete_provider_error
-from llmcore.voice.settle import SpeechQuote, mark_cached, settle_speech
+from llmcore.voice.quote import SpeechQuote
+from llmcore.voice.result import complete_speech, mark_cached
+from llmcore.voice.speech_entry import pack, unpack
 
 __all__ = ["SPEECH", "SpeechKind", "check_budget_of", "find_kept"]
 
@@ -87,7 +88,7 @@ class SpeechKind:
         Raises:
             NotAudio: The audio is not playable to its end.
         """
-        speech = settle_speech(result, call, services.prices)
+        speech = complete_speech(result, call, services.prices)
         own = find_price(services.prices, speech.provider, speech.model) is not None
         return speech, Outcome(
             cost=speech.cost,

@@ -9,7 +9,7 @@ from llmcore.errors import PriceUnknown
 from llmcore.pipeline import Services
 from llmcore.pipeline.measured import Measured
 from llmcore.voice.kind import SPEECH, find_kept
-from llmcore.voice.settle import SpeechQuote
+from llmcore.voice.quote import SpeechQuote
 from llmcore.voice.text_call import TextCall, divide
 
 __all__ = ["measure_speech"]

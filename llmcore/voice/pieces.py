@@ -17,8 +17,8 @@ from llmcore.support.ssml import find_ssml
 from llmcore.types import VoiceTraits
 from llmcore.voice.audio.joining import JOINABLE
 from llmcore.voice.call import SpeechCall
-from llmcore.voice.entry import SpeechKeyMaker
 from llmcore.voice.failures import complete_setting_error
+from llmcore.voice.key import SpeechKeyMaker
 from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_limit
 
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
@@ -115,8 +115,8 @@ def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: b
         msgspec.structs.replace(
             template,
             text=text,
-            key=None if keys is None else keys.key(text),
-            timed_key=None if timed is None else timed.key(text),
+            key=None if keys is None else keys.make_key(text),
+            timed_key=None if timed is None else timed.make_key(text),
             context=pieces.get_context(at) if stitches else {},
         )
         for at, text in enumerate(pieces.texts)

@@ -30,7 +30,7 @@ from llmcore.voice.kind import SPEECH, check_budget_of, find_kept
 from llmcore.voice.merge import merge_speeches, sum_costs
 from llmcore.voice.pieces import Pieces, divide_text, get_traits, make_calls
 from llmcore.voice.request import Ask
-from llmcore.voice.settle import mark_cached
+from llmcore.voice.result import mark_cached
 
 __all__ = ["TextCall", "divide", "speak"]
 

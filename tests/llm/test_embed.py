@@ -26,7 +26,7 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore.llm.embedding.entry import pack, unpack
+from llmcore.llm.embedding.vector_entry import pack, unpack
 from llmcore_testing.simulator import Fault, Simulator
 
 pytestmark = pytest.mark.slow

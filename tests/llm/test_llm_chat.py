@@ -98,8 +98,8 @@ def test_a_request_that_leans_on_the_servers_state_has_no_key(core: llmcore.Core
     )  # no provider of ours takes such a parameter through the public door
     plain = ChatRequest(model="m", messages=[{"role": "user", "content": "Hello"}])
     leaning = ChatRequest(model="m", messages=plain.messages, parameters={"previous_response_id": "r1"})
-    assert target.key(plain, None) is not None
-    assert target.key(leaning, None) is None
+    assert target.make_key(plain, None) is not None
+    assert target.make_key(leaning, None) is None
 
 
 def test_tool_calls_are_cached_with_the_answer(chat: Chat, scripted: Any) -> None:

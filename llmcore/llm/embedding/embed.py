@@ -22,9 +22,9 @@ from llmcore.ledger.events import Starts
 from llmcore.ledger.hits import HitKey
 from llmcore.llm.embedding.batches import check_lengths, get_limits, split
 from llmcore.llm.embedding.call import EmbeddingCall
-from llmcore.llm.embedding.entry import unpack
 from llmcore.llm.embedding.kind import EMBEDDING, mark_cached
 from llmcore.llm.embedding.quote import EmbeddingQuote
+from llmcore.llm.embedding.vector_entry import unpack
 from llmcore.pipeline import Services
 from llmcore.pipeline.budget import check_budget, is_request
 from llmcore.types import CallEvent, CallStart, EmbeddingRequest, Embeddings, Usage

@@ -12,8 +12,8 @@ from llmcore.calls.backend_call import call_backend, track, with_timeout
 from llmcore.calls.failures import complete_failure
 from llmcore.errors import ProviderError
 from llmcore.llm.embedding.call import EmbeddingCall, get_facts
-from llmcore.llm.embedding.entry import pack, unpack
 from llmcore.llm.embedding.quote import EmbeddingQuote, count_usage
+from llmcore.llm.embedding.vector_entry import pack, unpack
 from llmcore.pipeline import Answer, Entry, Services, carry_out
 from llmcore.pipeline.cache import look_up
 from llmcore.pipeline.send import get_time_left, make_contract_error

@@ -9,10 +9,10 @@ from typing import Any, Final
 from llmcore.calls.steps import Act
 from llmcore.errors import PriceUnknown
 from llmcore.llm.embedding.batches import count_tokens
-from llmcore.llm.embedding.entry import unpack
 from llmcore.llm.embedding.kind import EMBEDDING
 from llmcore.llm.embedding.prepare import make_calls
 from llmcore.llm.embedding.quote import EmbeddingQuote
+from llmcore.llm.embedding.vector_entry import unpack
 from llmcore.llm.models import Models
 from llmcore.pipeline import Services
 from llmcore.pipeline.measured import Measured

@@ -70,7 +70,7 @@ def _make_call(
     if options.cache:
         for text in dict.fromkeys(texts):
             request = EmbeddingRequest(model=target.model, texts=[text], parameters=parameters)
-            key = target.key(request, options.namespace)
+            key = target.make_key(request, options.namespace)
             if key is None:  # the answer depends on data that the server stores
                 keys = {}
                 break

@@ -1,4 +1,4 @@
-"""Encode a speech as a cache entry, decode it, and make its cache key."""
+"""The cache key of a piece of speech: a digest of everything that changes its audio."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import msgspec
 
 from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
-from llmcore.types import Speech, VoiceTraits
+from llmcore.types import VoiceTraits
 
-__all__ = ["SpeechKeyMaker", "pack", "unpack"]
+__all__ = ["SpeechKeyMaker"]
 
 KEY_VERSION: Final = 1
 """The version of keys. Increase the version when a change of the code makes the entries of earlier versions wrong."""
-_MAGIC: Final = b"llms1"
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Speech)
 _json = msgspec.json.Encoder(order="sorted")
 
 
@@ -58,27 +55,8 @@ class SpeechKeyMaker:
                 )
             )
 
-    def key(self, text: str) -> str:
+    def make_key(self, text: str) -> str:
         """Return the key of one piece, 66 characters."""
         digest = self._scope.copy()
         digest.update(text.encode())
         return "v:" + digest.hexdigest()
-
-
-def pack(key: str, speech: Speech) -> bytes:
-    """Return *speech* as a cache entry.
-
-    The entry contains its key. An entry under a wrong key is therefore detected.
-    """
-    return _MAGIC + key.encode() + _encoder.encode(speech)
-
-
-def unpack(key: str, data: bytes) -> Speech | None:
-    """Return the speech; None if *data* is damaged or belongs to another key."""
-    head = _MAGIC + key.encode()
-    if not data.startswith(head):
-        return None
-    try:
-        return _decoder.decode(memoryview(data)[len(head) :])
-    except msgspec.MsgspecError:
-        return None
