@@ -11,18 +11,21 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
 from llmcore.errors import EngineError
 from llmcore.support import forks
 from llmcore.support.errors import raise_unchained
+from llmcore_engine_dask.connection import connect, is_outage
 from llmcore_engine_dask.options import DaskOptions
 from llmcore_engine_dask.worker import call
 
 __all__ = ["DaskEngine"]
 
 _log: Final = logging.getLogger("llmcore.engine_dask")
+_REFUSED: Final = (TypeError, ValueError)
+"""Exceptions of a client that is connected, for work that it cannot send, such as a function that cannot be pickled."""
 _PAUSE_S: Final = 0.5
 """The pause in seconds before the next attempt to reach the scheduler."""
 
@@ -75,7 +78,7 @@ class DaskEngine:
     def _use_client(self, work: Callable[[Any], Any]) -> Any:
         """Return the result of `work(client)`.
 
-        If the connection or *work* fails, connect a new client and try again, for up to `connect_timeout`.
+        If the scheduler cannot be reached, connect a new client and try again, for up to `connect_timeout`.
         """
         deadline = time.monotonic() + float(self._options.connect_timeout)
         while True:
@@ -87,8 +90,10 @@ class DaskEngine:
                     client = self._client
                 return work(client)
             except Exception as error:  # noqa: BLE001 - Dask raises exceptions of several libraries
-                is_address_wrong = client is None and isinstance(error, ValueError)
-                if is_address_wrong or time.monotonic() + _PAUSE_S >= deadline:
+                if client is not None and client.status == "running" and isinstance(error, _REFUSED):
+                    raise_unchained(EngineError(f"Dask refused the work: {type(error).__name__}: {error}"))
+                is_lasting = client is None and not is_outage(error)
+                if is_lasting or time.monotonic() + _PAUSE_S >= deadline:
                     raise_unchained(self._make_error(error))
             self._drop(client)
             time.sleep(_PAUSE_S)
@@ -116,9 +121,7 @@ class DaskEngine:
                         silence_logs=logging.ERROR,  # the end of a worker is not a fault of the application
                     )
             target = self._cluster
-        return Client(  # type: ignore[no-untyped-call]
-            target, timeout=float(options.connect_timeout), set_as_default=False, name="llmcore"
-        )
+        return connect(target, float(options.connect_timeout))
 
     def _make_error(self, error: Exception) -> EngineError:
         place = self._options.address or "of this machine"

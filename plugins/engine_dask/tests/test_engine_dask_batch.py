@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.kits.engine_batches import ClusterBatches
 from tests.kits.engines import make_config
 
 pytestmark = pytest.mark.slow
+PATIENCE_S = 60.0
 
 
 class TestDaskBatches(ClusterBatches):
@@ -55,13 +58,44 @@ class TestDaskBatches(ClusterBatches):
         ):
             list(core.llm.batch(["f"]))
 
-    def test_an_address_that_dask_cannot_read_is_an_error_at_once(self, upstream: Simulator) -> None:
-        dask = {"address": "http://127.0.0.1:9", "connect_timeout": "10m"}
+    @pytest.mark.parametrize(
+        ("address", "reason"),
+        [
+            ("http://127.0.0.1:9", "unknown address scheme 'http'"),
+            ("tcp://127.0.0.1", "missing port number"),
+            ("tls://127.0.0.1:9", "check your TLS configuration"),
+        ],
+    )
+    def test_an_address_that_cannot_be_used_is_an_error_at_once(
+        self, upstream: Simulator, address: str, reason: str
+    ) -> None:
+        dask = {"address": address, "connect_timeout": "10m"}
         with (
             llmcore.load(make_config(upstream, "dask", engines={"dask": dask})) as core,
-            pytest.raises(EngineError, match="unknown address scheme 'http'"),
+            pytest.raises(EngineError, match=reason),
         ):
             list(core.llm.batch(["f"]))
+
+    def test_a_server_that_is_silent_is_an_error(self, upstream: Simulator) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            dask = {"address": f"tcp://127.0.0.1:{silent.getsockname()[1]}", "connect_timeout": "100ms"}
+            with (
+                llmcore.load(make_config(upstream, "dask", engines={"dask": dask})) as core,
+                pytest.raises(EngineError, match="cannot be used"),
+            ):
+                list(core.llm.batch(["f"]))
+
+    def test_work_that_cannot_be_sent_is_refused_at_once_and_keeps_the_connection(
+        self, upstream: Simulator
+    ) -> None:
+        dask = {"workers": 1, "connect_timeout": "10m"}
+        with llmcore.load(make_config(upstream, "dask", engines={"dask": dask})) as core:
+            engine = core.backend("engines").provider
+            first = engine.submit(bytes.upper, b"a")
+            lock = threading.Lock()
+            with pytest.raises(EngineError, match="Dask refused the work: TypeError"):
+                engine.submit(lambda data: (lock, data)[1], b"b")
+            assert first.result(PATIENCE_S) == b"A"
 
     def test_a_cluster_without_workers_is_warned_about_once(
         self, upstream: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
