@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -124,3 +126,34 @@ def test_a_ledger_that_cannot_be_read_is_logged_once_and_fails_no_call(
         record.message
         == "`alert_faster_than` of budget `month` could not be checked: OSError: a disk that is broken"
     )
+
+
+def test_a_check_that_the_last_call_caused_ends_before_the_program(
+    scripted: Any, tmp_path: Path, hook: Hook
+) -> None:
+    del scripted
+    plugins = Path(__file__).parents[1] / "fixtures" / "scripted"
+
+    def act(attempt: int) -> None:
+        hook.bodies.clear()
+        settings = make_settings(tmp_path / f"{attempt}", alert_url=hook.url)
+        with llmcore.load(settings) as core:
+            add_days(core, 5, EACH / 1000)
+        code = f"""
+import sys, threading, time
+sys.path.insert(0, {str(plugins)!r})
+import llmcore
+core = llmcore.load({settings!r})
+ledger = core.backend("ledger").provider
+aggregate = ledger.aggregate
+def wait_for_the_end(*args, **named):
+    threading.main_thread().join()
+    time.sleep(0.3)  # a daemon thread would not live as long
+    return aggregate(*args, **named)
+ledger.aggregate = wait_for_the_end
+core.llm.chat("one", **{ASK!r})
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+        assert [body["reason"] for body in hook.bodies] == ["faster"]
+
+    repeat_at_midnight(act)
