@@ -56,6 +56,7 @@ def sources() -> dict[Path, str]:
         path: f"plugins/{path.parent.name}-changelog.md" for path in ROOT.glob("plugins/*/CHANGELOG.md")
     }
     pages[ROOT / "benchmarks/README.md"] = "benchmarks.md"
+    pages[ROOT / "benchmarks/results.md"] = "benchmark-results.md"
     return {path: name.replace("README.md", "index.md") for path, name in pages.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from benchmarks.__main__ import main, row_names
-from benchmarks.environments import Environment
+from benchmarks.environments import ROOT, Environment
 from benchmarks.harness import Row, Side, cpu_seconds, measure, table
 from benchmarks.upstream import BODY, serving
 
@@ -115,3 +116,12 @@ def test_a_stream_of_the_upstream_has_as_many_chunks_as_its_request_says() -> No
         )
         deltas = [(chunk.choices[0].delta.content, chunk.choices[0].finish_reason) for chunk in stream]
     assert deltas == [(" rain", None)] * 3 + [(None, "stop")]
+
+
+def test_the_figures_of_the_readme_are_in_the_results() -> None:
+    readme, results = ((ROOT / name).read_text() for name in ("README.md", "benchmarks/results.md"))
+    table = readme.partition("## Why")[2].partition("\n## ")[0]
+    figures = re.findall(r"(?:\d+/\d+ of|\d+(?:\.\d+)? times|\d+ request)\b", table)
+    assert len(figures) >= 5
+    recorded = re.findall(r"^\| ([^|]+?) \|", results, re.MULTILINE)
+    assert [figure for figure in figures if figure not in recorded] == []
