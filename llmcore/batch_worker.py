@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore import forks
-from llmcore.config.portable import load_portable, make_portable
+from llmcore.config.portable_settings import load_portable, make_portable
 from llmcore.core import Core
 from llmcore.llm.batch.chunk_run import ChunkRun, Room
 from llmcore.llm.batch.chunks import Chunk, ChunkResult, encode_error

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks.environments import build_wheels
-from llmcore.cache import shared
+from llmcore.cache import process_cache
 from tests.kits.alerts import Hook
 from tests.kits.once import make_once
 
@@ -57,10 +57,10 @@ def fresh_loggers() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_shared_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reset the shared cache of the process, so that each test can choose it."""
-    monkeypatch.setattr(shared, "_shared", None)
+    monkeypatch.setattr(process_cache, "_shared", None)
     yield
-    if shared._shared is not None:
-        shared._shared.close()
+    if process_cache._shared is not None:
+        process_cache._shared.close()
 
 
 @pytest.fixture

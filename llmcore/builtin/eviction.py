@@ -22,7 +22,7 @@ from llmcore.builtin.change_log import is_change
 from llmcore.builtin.file_entry import is_expired, read_head
 from llmcore.builtin.lease_slots import is_lease, is_lease_expired
 from llmcore.builtin.lmdb_store import FullError, Store
-from llmcore.builtin.uses import Uses
+from llmcore.builtin.use_records import UseRecords
 
 __all__ = ["Evictor"]
 
@@ -41,7 +41,7 @@ _TICK: Final = b"\0tick"
 
 class _Candidate(NamedTuple):
     rank: tuple[int, int]
-    """Count and last use: see `Uses.rank`."""
+    """Count and last use: see `UseRecords.rank`."""
     slot: bytes
     size: int
     data: bytes | None
@@ -57,7 +57,7 @@ class Evictor:
     """
 
     def __init__(
-        self, store: Store, uses: Uses, max_size: int, start: bytes, clock: Callable[[], int]
+        self, store: Store, uses: UseRecords, max_size: int, start: bytes, clock: Callable[[], int]
     ) -> None:
         self._store = store
         self._uses = uses

@@ -13,8 +13,8 @@ from llmcore.builtin.lease_slots import make_acquire, make_lease_slot, make_rele
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
 from llmcore.builtin.options import FileOptions
-from llmcore.builtin.shared_stores import borrow_store, return_store
-from llmcore.builtin.uses import SAMPLE, Uses
+from llmcore.builtin.store_registry import borrow_store, return_store
+from llmcore.builtin.use_records import SAMPLE, UseRecords
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.digests import start_sha256
 from llmcore.support.user_folders import find_cache_folder
@@ -70,7 +70,7 @@ class FileCache:
         self._store = borrow_store(_require_folder(options.cache_dir), self._max_size // 65536 * 65536)
         counted = options.eviction == "lfu"
         self._chance = chance or (_make_generator() if counted else _raise_unused)
-        self._uses = Uses(
+        self._uses = UseRecords(
             self._store.folder,
             self._max_size,
             counted=counted,

@@ -10,7 +10,7 @@ import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
 from llmcore.builtin.change_log import read_changes
 from llmcore.builtin.lmdb_files import DAMAGE, OpenFile, open_folder, set_aside_and_log
-from llmcore.builtin.resident import measure_mapped_files
+from llmcore.builtin.mapped_memory import measure_mapped_files
 from llmcore.errors import CacheError
 from llmcore.support import forks
 from llmcore.support.threads import submit

@@ -6,11 +6,11 @@ from llmcore.cache.store import CacheStore
 
 if TYPE_CHECKING:
     from llmcore.cache.manager import CacheManager
-    from llmcore.cache.shared import get_cache
+    from llmcore.cache.process_cache import get_cache
 
 __all__ = ["CacheManager", "CacheStore", "get_cache"]
 
-_MODULES = {"CacheManager": "llmcore.cache.manager", "get_cache": "llmcore.cache.shared"}
+_MODULES = {"CacheManager": "llmcore.cache.manager", "get_cache": "llmcore.cache.process_cache"}
 
 if not TYPE_CHECKING:
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.cache.plain import NotPlainError, decode, wrap
+from llmcore.cache.plain_data import NotPlainError, decode, wrap
 from llmcore.errors import CacheError
 from llmcore.support.errors import raise_unchained
 

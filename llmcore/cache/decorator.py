@@ -10,10 +10,10 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from llmcore.cache.decorator_types import Decorator
 from llmcore.cache.function import CachedFunction, Call, Options, Outcome, run_function
 from llmcore.cache.pieces import Pieces
-from llmcore.cache.shortcut import MISSED, Shortcut
-from llmcore.cache.typed import Decorator
+from llmcore.cache.recent_hits import MISSED, RecentHits
 from llmcore.cache.values import Values
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
@@ -69,16 +69,16 @@ def _wrap_function(cached: CachedFunction) -> Wrappers:
     def run_once(call: Call) -> Act[Outcome]:
         return run_function(cached.function, call, awaits=False)
 
-    shortcut = Shortcut(cached.values.store)
+    recent_hits = RecentHits(cached.values.store)
     spots, find, store, hit = (
-        shortcut.spots,
-        shortcut.find,
+        recent_hits.spots,
+        recent_hits.find,
         cached.values.store,
         cached.values.store.stats.record_hit,
     )
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:  # same as `Shortcut.find`, without the cost of a call
+        try:  # same as `RecentHits.find`, without the cost of a call
             spot = None if kwargs else spots.get(args)
         except TypeError:
             spot = None
@@ -94,7 +94,7 @@ def _wrap_function(cached: CachedFunction) -> Wrappers:
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
         call = Call(cached.make_key(*args, **kwargs), args, kwargs)
-        return _unwrap(run(_get_or_make(cached, call, run_once, shortcut)))
+        return _unwrap(run(_get_or_make(cached, call, run_once, recent_hits)))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
         call = Call(cached.make_key(*args, **kwargs), args, kwargs)
@@ -107,16 +107,16 @@ def _wrap_coroutine_function(cached: CachedFunction) -> Wrappers:
     def run_once(call: Call) -> Act[Outcome]:
         return run_function(cached.function, call, awaits=True)
 
-    shortcut = Shortcut(cached.values.store)
+    recent_hits = RecentHits(cached.values.store)
     spots, find, store, hit = (
-        shortcut.spots,
-        shortcut.find,
+        recent_hits.spots,
+        recent_hits.find,
         cached.values.store,
         cached.values.store.stats.record_hit,
     )
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:  # same as `Shortcut.find`, without the cost of a call
+        try:  # same as `RecentHits.find`, without the cost of a call
             spot = None if kwargs else spots.get(args)
         except TypeError:
             spot = None
@@ -132,7 +132,7 @@ def _wrap_coroutine_function(cached: CachedFunction) -> Wrappers:
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
         call = Call(cached.make_key(*args, **kwargs), args, kwargs)
-        return _unwrap(await arun(_get_or_make(cached, call, run_once, shortcut)))
+        return _unwrap(await arun(_get_or_make(cached, call, run_once, recent_hits)))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         call = Call(cached.make_key(*args, **kwargs), args, kwargs)
@@ -173,7 +173,7 @@ def _wrap_async_generator_function(cached: CachedFunction) -> Wrappers:
 
 
 def _get_or_make(
-    cached: CachedFunction, call: Call, run_once: Callable[[Call], Act[Outcome]], shortcut: Shortcut
+    cached: CachedFunction, call: Call, run_once: Callable[[Call], Act[Outcome]], recent_hits: RecentHits
 ) -> Act[Outcome]:
     """Return the cached result, or run the function and cache the result."""
     found = yield from cached.look_up(call)
@@ -182,7 +182,7 @@ def _get_or_make(
     if cached.is_due(found):
         yield cached.values.refresher.make_step(cached.make_renewal(call, lambda: run_once(call)))
     else:
-        shortcut.learn(call.args, call.kwargs, call.key, found)
+        recent_hits.learn(call.args, call.kwargs, call.key, found)
     return Outcome(found.value)
 
 

@@ -15,8 +15,8 @@ import msgspec
 from llmcore.cache.arguments import make_key_function
 from llmcore.cache.codec import IMMUTABLE, Codec
 from llmcore.cache.entry import Entry, Found, pack
+from llmcore.cache.function_names import make_name
 from llmcore.cache.keys import make_backend_key
-from llmcore.cache.naming import make_name
 from llmcore.cache.refresh import Renewal
 from llmcore.cache.tags import normalize_tags
 from llmcore.cache.values import Values

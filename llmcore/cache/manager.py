@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from llmcore.cache.codec import Codec
+from llmcore.cache.decorator_types import Decorator
 from llmcore.cache.keys import Ttl, parse_ttl
-from llmcore.cache.opening import find_backend_folder, open_backend
+from llmcore.cache.manager_backend import find_backend_folder, open_backend
 from llmcore.cache.store import CacheStore, OnOutage
-from llmcore.cache.typed import Decorator
 from llmcore.cache.values import Values
 from llmcore.calls.argument_names import check_argument_names
 from llmcore.calls.drivers import arun, run

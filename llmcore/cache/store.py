@@ -11,7 +11,7 @@ from llmcore import forks
 from llmcore.cache.breaker import Breaker, is_unreachable
 from llmcore.cache.health import Health
 from llmcore.cache.invalidation import Invalidation
-from llmcore.cache.standby import Standby
+from llmcore.cache.outage_backend import OutageBackend
 from llmcore.cache.stats import Stats
 from llmcore.cache.tier import Tier
 from llmcore.calls.backend import Backend
@@ -77,12 +77,12 @@ class CacheStore:
         self._probe_key = "probe"
         """The key whose operation failed last. Probes read this key: in a cluster, perhaps only its node is down."""
         self._health = Health(clock)
-        self._standby = Standby(backend, is_enabled=on_outage == "memory")
+        self._outage = OutageBackend(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(
             self._probe_backend,
             self._report_recovery,
-            on_open=lambda: self._standby.begin(self._tier),
-            may_close=lambda: self._standby.end(self._tier),
+            on_open=lambda: self._outage.begin(self._tier),
+            may_close=lambda: self._outage.end(self._tier),
             clock=clock,
         )
 
@@ -92,7 +92,7 @@ class CacheStore:
         If the result is None, the backend may have the key: call `lookup`.
         """
         if self._breaker.is_open:
-            return self._standby.get(key)
+            return self._outage.get(key)
         tier = self._tier
         if tier is not None:
             return tier.get(key)
@@ -106,7 +106,7 @@ class CacheStore:
             if value is None:
                 value = yield from self._read(key, epoch)
         else:
-            value = self._standby.get(key)
+            value = self._outage.get(key)
         self.stats.record_lookup(hit=value is not None)
         return value
 
@@ -140,15 +140,15 @@ class CacheStore:
                     self._tier.put(key, value, expires, self._tier.record_write(epoch))
                 return True
         if replaces:
-            self._standby.postpone(Invalidation("key", key), self._breaker, is_requested=False)
-        self._standby.put(key, value, ttl)
+            self._outage.postpone(Invalidation("key", key), self._breaker, is_requested=False)
+        self._outage.put(key, value, ttl)
         return False
 
     def forget(self, key: str) -> Act[bool]:
         """Delete *key*; return whether it existed. In an outage, the deletion waits until the backend answers."""
         invalidation = Invalidation("key", key)
-        was_served = self._standby.get(key) is not None
-        if self._standby.postpone(invalidation, self._breaker) is not None:
+        was_served = self._outage.get(key) is not None
+        if self._outage.postpone(invalidation, self._breaker) is not None:
             return was_served
         if not self._prepare_backend():
             return False
@@ -156,7 +156,7 @@ class CacheStore:
             self._tier.drop(key)
         found: list[Any] = []
         if not (yield from self._try_operation("delete", key, into=found.append)):
-            self._standby.postpone(invalidation, self._breaker)
+            self._outage.postpone(invalidation, self._breaker)
         return bool(found and found[0])
 
     def pin(self, key: str) -> None:
@@ -164,17 +164,17 @@ class CacheStore:
 
         An entry that is stored during the outage may depend on it, for example on the stamp of a tag.
         """
-        self._standby.pin(key)
+        self._outage.pin(key)
 
     def read(self, key: str) -> Act[bytes | None]:
         """Return the value of *key* in the backend without counting, for callers that poll for the value."""
         if not self._prepare_backend():
-            return self._standby.get(key)
+            return self._outage.get(key)
         return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
 
     def read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
         """Return the values of *keys* in the backend, in one call and without counting."""
-        return (yield from self._read_many(keys)) if self._prepare_backend() else self._standby.get_many(keys)
+        return (yield from self._read_many(keys)) if self._prepare_backend() else self._outage.get_many(keys)
 
     @property
     def has_leases(self) -> bool:
@@ -201,12 +201,12 @@ class CacheStore:
         self._prepare_backend()  # this creates the memory tier, which is needed if an outage begins here
         count = -1
         failure: LLMCoreError | None = None
-        numbers = {each: self._standby.postpone(each, self._breaker) for each in invalidations}
+        numbers = {each: self._outage.postpone(each, self._breaker) for each in invalidations}
         if self._tier is not None:
             self._tier.clear()
         for each in invalidations:
             if failure is not None:  # the backend is unreachable, so another attempt would fail too
-                self._standby.postpone(each, self._breaker)
+                self._outage.postpone(each, self._breaker)
                 continue
             try:
                 count = yield from each.carry_out(self.backend)
@@ -216,10 +216,10 @@ class CacheStore:
                 failure = translate_error(self.backend, error, CacheError)
                 if is_unreachable(error):
                     self._record_failure(error, "invalidate")
-                    if self._standby.postpone(each, self._breaker) is not None:
+                    if self._outage.postpone(each, self._breaker) is not None:
                         failure.notes += (_POSTPONED,)
                     continue
-            self._standby.settle(each, numbers[each])
+            self._outage.settle(each, numbers[each])
             if failure is not None:
                 break
         if failure is not None:
@@ -241,7 +241,7 @@ class CacheStore:
     def closing(self) -> Act[None]:
         """Close the backend, the tier and the breaker."""
         self._breaker.close()
-        self._standby.close()
+        self._outage.close()
         self._tier, self.peek, self._prepared = None, _peek_nothing, False
         closing = self.backend.detach_close()
         if closing is not None:
@@ -249,7 +249,7 @@ class CacheStore:
 
     def _peek(self, key: str) -> bytes | None:
         if self._breaker.is_open:
-            return self._standby.get(key)
+            return self._outage.get(key)
         tier = self._tier
         return None if tier is None else tier.get(key)
 
@@ -257,7 +257,7 @@ class CacheStore:
         """Return the value of *key* in the backend. See `Tier.put` for *epoch*."""
         found: list[object] = []
         if not (yield from self._try_operation("get", key, into=found.append)):
-            return self._standby.get(key)
+            return self._outage.get(key)
         return self._keep_in_tier(key, found[0], epoch)
 
     def _read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
@@ -323,7 +323,7 @@ class CacheStore:
                 self._tier = Tier.make(
                     self.backend.provider,
                     self._memory,
-                    outages=self._standby.is_enabled,
+                    outages=self._outage.is_enabled,
                     clock=self._clock,
                 )
             except (ConfigError, PluginError):
@@ -364,7 +364,7 @@ class CacheStore:
     def _probe_backend(self) -> bool:
         def probe() -> Act[Any]:
             yield self.backend.require("get")(self._probe_key)
-            yield from self._standby.repeat_invalidations()
+            yield from self._outage.repeat_invalidations()
 
         try:
             run(probe())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from llmcore.calls.drivers import arun, iterate
 from llmcore.calls.flight import Begin, Caller, Flight, make_timeout
+from llmcore.calls.futures import wait_for_all
 from llmcore.calls.steps import Expired, Step
-from llmcore.calls.waiting import wait_for_all
 from llmcore.threads import submit
 
 if TYPE_CHECKING:

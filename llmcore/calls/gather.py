@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from llmcore import forks
 from llmcore.calls.drivers import arun, run
+from llmcore.calls.futures import wait_for_all
 from llmcore.calls.steps import Act, Step
-from llmcore.calls.waiting import wait_for_all
 from llmcore.threads import start_thread
 
 __all__ = ["gather"]

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from llmcore.calls.texts import find_lone_surrogate
+from llmcore.calls.text_arguments import find_lone_surrogate
 from llmcore.errors import BadRequest
 from llmcore.interrupts import is_interrupt
 from llmcore.support.errors import raise_unchained

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from llmcore.cli.misuse import UsageError
-from llmcore.config.given_layer import GivenLayer
+from llmcore.config.dict_layer import DictLayer
 from llmcore.config.keys import Path
 
 __all__ = ["ENGINE", "check_engine", "make_engine_settings"]
@@ -35,7 +35,7 @@ def check_engine(args: argparse.Namespace) -> None:
 
 def make_engine_settings(
     args: argparse.Namespace, render_command: Callable[[argparse.Namespace], str]
-) -> GivenLayer | None:
+) -> DictLayer | None:
     """Return the settings from the options; None without `--engine`. *render_command* returns the command for a fix."""
     if args.engine is None:
         return None
@@ -46,7 +46,7 @@ def make_engine_settings(
     )
 
 
-class _EngineOptions(GivenLayer):
+class _EngineOptions(DictLayer):
     """The settings that come from the options of the command line."""
 
     def __init__(self, tree: Mapping[str, Any], render_command: Callable[..., str]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from llmcore.cli.batch_files import stat_file
 from llmcore.cli.show import format_cost, put
-from llmcore.config.given_layer import copy_tree
+from llmcore.config.dict_layer import copy_tree
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.store import RunStore

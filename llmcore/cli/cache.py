@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cache.breaker import is_unreachable
-from llmcore.cache.trial import try_operations
+from llmcore.cache.self_test import try_operations
 from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import run as driven
 from llmcore.cli.opening import open_core

@@ -152,7 +152,7 @@ def _check_servers(args: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _try_cache(args: argparse.Namespace) -> Iterator[Finding]:
-    from llmcore.cli.cache_trial import find_failing_operations
+    from llmcore.cli.cache_self_test import find_failing_operations
 
     tried = find_failing_operations(args.config, args.profile, args.limit)
     if tried is None:

@@ -13,7 +13,7 @@ from llmcore.support.errors import raise_unchained
 if TYPE_CHECKING:
     from logging import Logger
 
-    from llmcore.config.given_layer import GivenLayer
+    from llmcore.config.dict_layer import DictLayer
     from llmcore.core import Core
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def open_core(args: argparse.Namespace, arguments: Mapping[str, Any] | GivenLayer | None = None) -> Core:
+def open_core(args: argparse.Namespace, arguments: Mapping[str, Any] | DictLayer | None = None) -> Core:
     """Return the Core for the configuration, the common options and *arguments*; print warnings to stderr."""
     _import_msgspec()
     from llmcore.config.load import load_settings

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from llmcore.config.key_like import find_key_faults
 from llmcore.config.keys import Path, find_nearest, format_key, parse_index
 from llmcore.config.layers import EnvLayer, FileLayer, Layer, get_tables
 from llmcore.config.mask import HIDDEN, format_value, is_reference, is_secret_name, mask_text
+from llmcore.config.misplaced_keys import find_key_faults
 from llmcore.config.readers import Reader
 from llmcore.config.schema import (
     BUDGETS_KEYS,

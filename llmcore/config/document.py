@@ -11,7 +11,7 @@ from llmcore.config.keys import Path
 from llmcore.config.mask import is_reference, mask_line, mask_with_stars
 
 if TYPE_CHECKING:
-    from llmcore.config.locate import Place
+    from llmcore.config.positions import Place
 
 __all__ = ["Document"]
 
@@ -49,7 +49,7 @@ class Document:
 
     @cached_property
     def _places(self) -> dict[Path, Place]:
-        from llmcore.config.locate import locate
+        from llmcore.config.positions import locate
 
         return locate(self.text)
 

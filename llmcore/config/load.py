@@ -10,7 +10,7 @@ from typing import Any
 from llmcore.config import sources
 from llmcore.config.aliases import resolve
 from llmcore.config.check import check_layer
-from llmcore.config.given_layer import GivenLayer, copy_tree
+from llmcore.config.dict_layer import DictLayer, copy_tree
 from llmcore.config.keys import Path as Key
 from llmcore.config.keys import find_nearest
 from llmcore.config.layers import (
@@ -42,7 +42,7 @@ def load_settings(
     profile: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    arguments: Mapping[str, Any] | GivenLayer | None = None,
+    arguments: Mapping[str, Any] | DictLayer | None = None,
 ) -> Settings:
     """Return the checked configuration.
 
@@ -93,7 +93,7 @@ class _Loader:
         self,
         source: str | os.PathLike[str] | Mapping[str, Any] | None,
         profile: str | None,
-        arguments: Mapping[str, Any] | GivenLayer | None,
+        arguments: Mapping[str, Any] | DictLayer | None,
     ) -> Settings | None:
         files = [layer for layer in (self._read_user_file(), self._read_project(source)) if layer is not None]
         env_layer = EnvLayer(self.env)
@@ -163,9 +163,9 @@ class _Loader:
             return None
         return self._read_file("project file", path, named=os.fspath(named))
 
-    def _make_given_layer(self, name: str, tree: Mapping[str, Any] | GivenLayer) -> Layer | None:
+    def _make_given_layer(self, name: str, tree: Mapping[str, Any] | DictLayer) -> Layer | None:
         try:
-            return tree if isinstance(tree, GivenLayer) else GivenLayer(name, copy_tree(tree))
+            return tree if isinstance(tree, DictLayer) else DictLayer(name, copy_tree(tree))
         except ConfigError as error:
             self.faults.append(error)
             return None
@@ -215,7 +215,7 @@ def _make_profile_layer(layer: Layer, profile: str, tree: Mapping[str, Any]) -> 
     name = f"profile {profile}"
     if isinstance(layer, FileLayer):
         return layer.inside(name, ("profiles", profile))
-    return GivenLayer(name, tree, inside=("profiles", profile))
+    return DictLayer(name, tree, inside=("profiles", profile))
 
 
 def _make_gap_fault(layer: Layer, path: Key, below: Mapping[str, Any]) -> ConfigError:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from llmcore.config.given_layer import copy_tree, find_named_layer
+from llmcore.config.dict_layer import copy_tree, find_named_layer
 from llmcore.config.keys import Path, format_key, parse_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iterate_leaves, lookup
 from llmcore.config.mask import format_value, is_secret_name

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from llmcore.calls.arguments import CacheUse, check_cache_use, parse_seconds
 from llmcore.calls.deadline import Deadline
-from llmcore.calls.texts import check_tags, check_text, check_user
+from llmcore.calls.text_arguments import check_tags, check_text, check_user
 from llmcore.llm.call import ChatCall
 from llmcore.llm.kind import ChatKind
 from llmcore.llm.models import Target

@@ -11,7 +11,7 @@ from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
-from llmcore.calls.texts import check_model
+from llmcore.calls.text_arguments import check_model
 from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
 from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall

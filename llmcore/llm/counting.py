@@ -10,7 +10,7 @@ from llmcore.calls.deadline import Deadline
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import CHECKPOINT, Act
-from llmcore.calls.texts import check_model
+from llmcore.calls.text_arguments import check_model
 from llmcore.llm.models import Models, Target, count_request
 from llmcore.llm.options import Api
 from llmcore.llm.request import EXTRA_BODY, normalise_extra_body, normalise_parameters

@@ -10,7 +10,7 @@ from llmcore import forks
 from llmcore.calls.backend import Backend
 from llmcore.calls.backend_call import call_offline
 from llmcore.calls.options import make_identity, options_to_dict
-from llmcore.calls.texts import check_model
+from llmcore.calls.text_arguments import check_model
 from llmcore.config.model_names import ModelNames
 from llmcore.config.typos import find_typo
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, PluginNotFound

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from llmcore.calls.json_values import normalise
-from llmcore.calls.texts import check_text
+from llmcore.calls.text_arguments import check_text
 from llmcore.errors import BadRequest
 from llmcore.llm.models import Target
 from llmcore.llm.request import build_messages

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Final, TypeAlias
 
+from llmcore.calls.futures import wait_for_all
 from llmcore.calls.steps import Step
-from llmcore.calls.waiting import wait_for_all
 from llmcore.errors import StorageError
 from llmcore.threads import NO_THREAD, run_in_thread
 

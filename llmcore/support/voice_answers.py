@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from llmcore.errors import IncompleteReply, MalformedReply, NotAudio
+from llmcore.support.audio_signatures import RAW, detect_format, has_enough_bytes, is_text, read_mp3_frame
 from llmcore.support.errors import raise_unchained
-from llmcore.support.voice_signs import RAW, detect_format, has_enough_bytes, is_text, read_mp3_frame
 from llmcore.support.wav import repair_wav
 from llmcore.types import AudioFormat
 

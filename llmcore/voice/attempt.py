@@ -9,7 +9,7 @@ from typing import Any, Final
 from llmcore.calls.backend_call import call_backend, track, with_timeout
 from llmcore.pipeline import Answer, Services
 from llmcore.pipeline.send import get_time_left, make_contract_error, receive
-from llmcore.support.voice_signs import has_enough_bytes
+from llmcore.support.audio_signatures import has_enough_bytes
 from llmcore.types import Speech, VoiceTraits
 from llmcore.voice.audio.check import check_beginning
 from llmcore.voice.call import SpeechCall

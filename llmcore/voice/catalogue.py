@@ -11,7 +11,7 @@ from llmcore.calls.backend_call import call_backend, with_timeout
 from llmcore.calls.deadline import Deadline
 from llmcore.calls.json_values import normalise
 from llmcore.calls.steps import Act
-from llmcore.calls.texts import check_text, find_lone_surrogate
+from llmcore.calls.text_arguments import check_text, find_lone_surrogate
 from llmcore.errors import BadRequest, PluginError, VoiceError
 from llmcore.types import VoiceInfo, VoicePage
 from llmcore.voice.recordings import Recording, read_recordings

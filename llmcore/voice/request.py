@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from llmcore.calls.arguments import CacheUse, check_cache_use
 from llmcore.calls.json_values import normalise
-from llmcore.calls.texts import check_model, check_tags, check_text, check_user, find_lone_surrogate
+from llmcore.calls.text_arguments import check_model, check_tags, check_text, check_user, find_lone_surrogate
 from llmcore.errors import BadRequest, VoiceError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.ssml import find_ssml

@@ -15,7 +15,7 @@ PROGRAM = """
 import sys, threading, time
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.options import FileOptions
-from llmcore.builtin.resident import measure_mapped_files
+from llmcore.builtin.mapped_memory import measure_mapped_files
 from llmcore.types import Size
 
 cache = FileCache(FileOptions(cache_dir=sys.argv[1], max_size=Size(10**9)))

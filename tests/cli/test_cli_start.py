@@ -33,7 +33,7 @@ NOT_FOR_A_CACHED_ANSWER = {
     "dataclasses", "difflib", "hashlib", "hmac", "inspect", "json", "logging", "random", "secrets", "shlex", "traceback",
     "unicodedata",
     # ours, for other commands
-    "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.locate",
+    "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.positions",
     "llmcore.contracts", "llmcore.storage", "llmcore_testing", "llmcore.voice",
     # ours, for other calls and for misses
     "llmcore.builtin.eviction", "llmcore.cache.lease", "llmcore.cache.refresh", "llmcore.calls.limits",

@@ -10,7 +10,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.config.locate import locate
+from llmcore.config.positions import locate
 
 Path = tuple[str, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from llmcore.config.key_like import is_like_key
+from llmcore.config.misplaced_keys import is_like_key
 from llmcore.errors import BadRequest, ConfigError
 from llmcore.types import Usage
 from llmcore_testing.simulator import Simulator

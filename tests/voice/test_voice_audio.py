@@ -138,7 +138,7 @@ def test_an_mp3_that_is_cut_between_two_frames_is_found_by_the_number_that_it_an
         ">I", whole, whole.index(b"Xing") + 8 if b"Xing" in whole else whole.index(b"Info") + 8
     )[0]
     read_audio(whole, "mp3")
-    from llmcore.support.voice_signs import read_mp3_frame
+    from llmcore.support.audio_signatures import read_mp3_frame
 
     at, starts = 0, []
     while (frame := read_mp3_frame(whole, at)) is not None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import NotAudio
+from llmcore.support.audio_signatures import HEAD_BYTES, RAW, is_text
 from llmcore.support.voice_answers import AudioValidator
-from llmcore.support.voice_signs import HEAD_BYTES, RAW, is_text
 from llmcore.types import AudioFormat
 from llmcore.voice.audio.check import check_beginning, read_audio
 

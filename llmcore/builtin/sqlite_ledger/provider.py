@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from llmcore.builtin.sqlite_ledger import counters, keys, pruning, reading, reports, rows
+from llmcore.builtin.sqlite_ledger import counters, keys, pruning, reports, row_pages, rows
 from llmcore.builtin.sqlite_ledger.database import Database
-from llmcore.builtin.sqlite_ledger.faults import translate_faults
+from llmcore.builtin.sqlite_ledger.errors import translate_errors
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.runs import Runs
 from llmcore.builtin.sqlite_ledger.writer import Writer
@@ -85,7 +85,7 @@ class SqliteLedger(Runs):
         return self.writer.run_async(self._make_reserve_work(request), timeout_s)
 
     def _make_reserve_work(self, request: ReserveRequest) -> Callable[[apsw.Connection], Reserved | Refusal]:
-        with translate_faults():
+        with translate_errors():
             owner = self._owners.get_own_name()
 
         def open_row(db: apsw.Connection) -> Reserved | Refusal:
@@ -182,7 +182,7 @@ class SqliteLedger(Runs):
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         """See `LedgerProvider.iterate_rows`."""
-        return reading.iterate_rows(lambda work: self._read(work, timeout_s, []), query)
+        return row_pages.iterate_rows(lambda work: self._read(work, timeout_s, []), query)
 
     def prune(self, before: float, timeout_s: float, edges: Sequence[float] = ()) -> int:
         """See `LedgerProvider.prune`."""
@@ -194,7 +194,7 @@ class SqliteLedger(Runs):
 
     def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
         """Return the result of *work* in a read transaction, or *missing* if the file does not exist yet."""
-        with translate_faults():
+        with translate_errors():
             if not self.database.path.is_file():
                 return missing
             return self.database.read(work, timeout_s)
@@ -210,7 +210,7 @@ class SqliteLedger(Runs):
         """
         if not self.database.is_open:
             return self._read(keys.read_keys, timeout_s, [])
-        with translate_faults():
+        with translate_errors():
             return self.database.read(keys.read_keys, timeout_s)
 
     def insert_key(self, key: ApiKey, timeout_s: float) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from llmcore.builtin.sqlite_ledger.database import Database
-from llmcore.builtin.sqlite_ledger.faults import translate_faults
+from llmcore.builtin.sqlite_ledger.errors import translate_errors
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.support import forks
@@ -51,7 +51,7 @@ class Runs:
         self, run: str, claim: str, keys: Sequence[bytes], timeout_s: float
     ) -> Sequence[ItemState] | None:
         """See `LedgerRuns.claim_items`."""
-        with translate_faults():
+        with translate_errors():
             if not self._get_path(run).is_file():
                 return None
             owner = self._run_owners.get_own_name()
@@ -83,7 +83,7 @@ class Runs:
         path = self._get_path(run)
         with self._runs_lock:
             found = self._writers.pop(run, None)
-        with translate_faults():
+        with translate_errors():
             if found is not None:
                 found[0].close()
             for suffix in ("", "-wal", "-shm"):
@@ -109,7 +109,7 @@ class Runs:
         def change(db: apsw.Connection) -> None:
             work(db)
 
-        with translate_faults():
+        with translate_errors():
             exists = self._get_path(run).is_file()
         if exists:
             self._find_writer(run).run(change, timeout_s)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from llmcore.builtin.sqlite_ledger.database import Database
-from llmcore.builtin.sqlite_ledger.faults import FAULTS, translate
+from llmcore.builtin.sqlite_ledger.errors import FILE_ERRORS, translate_error
 from llmcore.support import forks
 from llmcore.support.completion import Interrupted
 from llmcore.support.errors import raise_unchained
@@ -51,8 +51,8 @@ class _Job:
         self.error: Exception | None = None
 
     def finish(self, value: Any, error: Exception | None) -> None:
-        if isinstance(error, FAULTS):
-            error = translate(error)
+        if isinstance(error, FILE_ERRORS):
+            error = translate_error(error)
         self.value, self.error, self.done = value, error, True
         if self.future is not None:
             _resolve(self.future, value, error)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from llmcore.calls.steps import Act
-from llmcore.calls.texts import check_model
+from llmcore.calls.text_arguments import check_model
 from llmcore.llm.call_options import CallOptions, take_call_options
 from llmcore.llm.embedding.embed import TextsCall, embed
 from llmcore.llm.embedding.request import check_dimensions, check_options, check_texts, make_parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from llmcore.calls.texts import find_lone_surrogate
+from llmcore.calls.text_arguments import find_lone_surrogate
 from llmcore.errors import BadRequest
 from llmcore.llm.options import EmbedOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore.support.voice_signs import HEAD_BYTES, RAW, detect_format, is_text
+from llmcore.support.audio_signatures import HEAD_BYTES, RAW, detect_format, is_text
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import flac, frames, ogg, wav
 from llmcore.voice.audio.info import AudioInfo, make_not_audio

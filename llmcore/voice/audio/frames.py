@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from llmcore.support.voice_signs import Mp3Frame, read_mp3_frame
+from llmcore.support.audio_signatures import Mp3Frame, read_mp3_frame
 from llmcore.voice.audio.info import AudioInfo, make_not_audio, make_truncated
 
 __all__ = [

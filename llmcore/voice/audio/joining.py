@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from llmcore.errors import NotAudio
-from llmcore.support.voice_signs import RAW, read_mp3_frame
+from llmcore.support.audio_signatures import RAW, read_mp3_frame
 from llmcore.support.wav import UNKNOWN, read_wav_head
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import frames, wav

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from llmcore.support.voice_signs import RAW
+from llmcore.support.audio_signatures import RAW
 from llmcore.support.wav import read_wav_head
 from llmcore.types import Speech
 

@@ -15,10 +15,10 @@ from llmcore.errors import CacheError
 from llmcore.interrupts import is_interrupt
 from llmcore.log import logger
 
-__all__ = ["Standby"]
+__all__ = ["OutageBackend"]
 
 
-class Standby:
+class OutageBackend:
     """Replaces the backend while the circuit breaker is open.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from llmcore.calls.backend import Backend
 from llmcore.calls.options import options_to_dict
-from llmcore.config.given_layer import GivenLayer, write_value
+from llmcore.config.dict_layer import DictLayer, write_value
 from llmcore.config.keys import Path as Key
 from llmcore.errors import PluginNotFound
 from llmcore.support.user_folders import find_cache_folder
@@ -60,7 +60,7 @@ def _find_entry(catalogue: Catalogue, name: str) -> Provider:
         raise
 
 
-class _Arguments(GivenLayer):
+class _Arguments(DictLayer):
     """The options that a `CacheManager` receives as keyword arguments."""
 
     def where(self, path: Key, at: Literal["key", "value"] = "key") -> str | None:

@@ -12,13 +12,13 @@ from llmcore.builtin.sqlite_ledger.schema import NewerLedger
 from llmcore.errors import LedgerUnavailable
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["FAULTS", "translate", "translate_faults"]
+__all__ = ["FILE_ERRORS", "translate_error", "translate_errors"]
 
-FAULTS: Final = (apsw.Error, OSError, NewerLedger)
+FILE_ERRORS: Final = (apsw.Error, OSError, NewerLedger)
 """The exceptions of an unusable file."""
 
 
-def translate(error: Exception) -> LedgerUnavailable:
+def translate_error(error: Exception) -> LedgerUnavailable:
     """Return the contract's error for *error*, with the reason in words."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, apsw.BusyError):
@@ -27,9 +27,9 @@ def translate(error: Exception) -> LedgerUnavailable:
 
 
 @contextlib.contextmanager
-def translate_faults() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate the faults that the block raises."""
     try:
         yield
-    except FAULTS as error:
-        raise_unchained(translate(error))
+    except FILE_ERRORS as error:
+        raise_unchained(translate_error(error))

@@ -7,8 +7,8 @@ from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from llmcore.config import references
+from llmcore.config.dict_layer import DictLayer, copy_tree
 from llmcore.config.fields import Field, get_fields, mentions
-from llmcore.config.given_layer import GivenLayer, copy_tree
 from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import SETTING_PREFIX, Layer
 from llmcore.config.load import load_settings
@@ -80,7 +80,7 @@ def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     return load_settings({}, env=own, arguments=_SentLayer("arguments", tree))
 
 
-class _SentLayer(GivenLayer):
+class _SentLayer(DictLayer):
     """The configuration that another process has sent. The fixes of errors change the configuration file of that process."""
 
     def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from llmcore.cache.trial import try_operations
+from llmcore.cache.self_test import try_operations
 from llmcore.calls.backend import Backend, build_backend
 from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmcore.config.key_like import KEY_AS_MODEL, is_like_key
+from llmcore.config.misplaced_keys import KEY_AS_MODEL, is_like_key
 from llmcore.errors import BadRequest
 
 __all__ = ["check_model", "check_tags", "check_text", "check_user", "find_lone_surrogate"]

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NEW", "SAMPLE", "Uses", "increment_count"]
+__all__ = ["NEW", "SAMPLE", "UseRecords", "increment_count"]
 
 NAME: Final = "use.map"
 NEW: Final = 5
@@ -59,7 +59,7 @@ SAMPLE: Final = 8
 """For `lfu`, one of 8 hits is recorded, and the record counts for all 8."""
 
 
-class Uses:
+class UseRecords:
     """The records of one folder. If the file cannot be opened, uses are not recorded."""
 
     def __init__(

@@ -10,7 +10,7 @@ from llmcore.cache.entry import Found
 from llmcore.cache.keys import make_backend_key
 from llmcore.cache.store import CacheStore
 
-__all__ = ["MISSED", "Shortcut"]
+__all__ = ["MISSED", "RecentHits"]
 
 MISSED: Final = object()
 _MAX_SPOTS: Final = 1024
@@ -27,7 +27,7 @@ the memory tier has the same bytes object.
 """
 
 
-class Shortcut:
+class RecentHits:
     """The recent hits of one function, for small immutable arguments and results."""
 
     def __init__(self, store: CacheStore) -> None:

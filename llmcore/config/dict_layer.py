@@ -15,10 +15,10 @@ from llmcore.config.mask import quote
 from llmcore.config.schema import LISTS, is_text_wanted
 from llmcore.errors import ConfigError
 
-__all__ = ["GivenLayer", "copy_tree", "find_named_layer", "write_value"]
+__all__ = ["DictLayer", "copy_tree", "find_named_layer", "write_value"]
 
 
-class GivenLayer(Layer):
+class DictLayer(Layer):
     """A dict of settings: one that replaces the project file, a profile in this dict, or the `arguments` of `load`."""
 
     def __init__(self, name: str, tree: Mapping[str, Any], *, inside: Path = ()) -> None:
@@ -50,7 +50,7 @@ class GivenLayer(Layer):
 
 def find_named_layer(layers: Sequence[Layer]) -> Layer:
     """Return the dict or the file that the caller named; if the caller named neither, the lowest layer."""
-    named = (layer for layer in layers if isinstance(layer, GivenLayer) or getattr(layer, "named", None))
+    named = (layer for layer in layers if isinstance(layer, DictLayer) or getattr(layer, "named", None))
     return next(named, layers[0])
 
 
@@ -86,7 +86,7 @@ def _nest(path: Path, written: str) -> str:
 
 def _mask_keys(path: Path) -> Path:
     """Return *path* with "..." in place of each part that looks like an API key, because errors must not show API keys."""
-    from llmcore.config.key_like import is_like_key
+    from llmcore.config.misplaced_keys import is_like_key
 
     return tuple("..." if is_like_key(part) else part for part in path)
 
