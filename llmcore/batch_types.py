@@ -20,12 +20,14 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """A name that is unique in the batch: 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
     request: ChatRequest
+    """The request. All requests of a batch have the same model and API."""
 
 
 class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one batch. None means that the vendor has no such limit."""
 
     max_requests: int | None = None
+    """The maximum number of requests."""
     max_bytes: int | None = None
     """The maximum size of all requests together, as UTF-8.
 
@@ -41,7 +43,9 @@ class BatchFault(msgspec.Struct, frozen=True, kw_only=True):
     """The reason why a vendor rejected a whole batch."""
 
     message: str
+    """The vendor's explanation."""
     code: str = ""
+    """The vendor's error code; empty if there is none."""
     index: int | None = None
     """The position of the request in the batch, from 0; None if the error concerns the whole batch."""
     is_temporary: bool = False
@@ -52,6 +56,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of a batch."""
 
     id: str
+    """The vendor's id of the batch."""
     state: Literal["running", "ended", "refused"]
     """`running`, `ended` or `refused`.
 
@@ -63,6 +68,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     """The time when the vendor stops executing the remaining requests."""
     total: int | None = None
+    """The number of requests in the batch; None if the vendor does not report the number."""
     answered: int | None = None
     """The number of requests that the vendor has answered and bills; None if the vendor does not report the number."""
     faults: Sequence[BatchFault] = ()
@@ -75,5 +81,8 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one request: a reply, an error, or neither if the request was not executed and costs nothing."""
 
     id: str
+    """The `id` of the `BatchRequest`."""
     reply: Reply | None = None
+    """The answer; None if the request failed or was not executed."""
     error: ProviderError | None = None
+    """The reason why the request failed; None if it was answered or not executed."""

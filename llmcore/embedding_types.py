@@ -19,6 +19,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     api: ClassVar[str] = "embeddings"
     """The API whose format the request has; see `ChatRequest.api`."""
     model: str
+    """The backend's name of the model."""
     texts: Sequence[str]
     """The texts to embed: at least one, and no empty text."""
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
@@ -37,6 +38,7 @@ class EmbeddingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one request for embeddings. None means that the vendor has no such limit."""
 
     max_texts: int | None = None
+    """Maximum number of texts in one request."""
     max_tokens: int | None = None
     """Maximum number of tokens in all texts of a request together."""
     max_text_tokens: int | None = None
@@ -51,6 +53,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     model: str = ""
     """The backend's name of the model that answered."""
     provider: str = ""
+    """The name of the provider that answered."""
     usage: Usage = Usage()
     """The tokens of the requests that were sent. Texts from the cache add no tokens."""
     cost: Decimal | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Literal, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Required, TypedDict
 
 import msgspec
 
 from llmcore.batch_types import BatchFault, BatchLimits, BatchRequest, BatchResult, BatchStatus
 from llmcore.embedding_types import EmbeddingLimits, EmbeddingRequest, Embeddings
+from llmcore.event_types import AlertEvent, CallEvent, CallStart
 from llmcore.units import Duration, Size, TokenCount
 from llmcore.usage_types import CostSource, RateLimits, Usage
 from llmcore.voice_types import AudioFormat, Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
@@ -73,11 +74,17 @@ class Message(TypedDict, total=False):
     content: str | Sequence[Mapping[str, Any]] | None
     """The text, or a list of parts such as `{"type": "image_url", ...}`; None in a message that has only tool calls."""
     name: str
+    """The name of the author, to tell apart several authors with the same role."""
     tool_calls: Sequence[Mapping[str, Any]] | None
+    """assistant: the function calls that the model requested."""
     tool_call_id: str
+    """tool: the id of the tool call that the message answers."""
     function_call: Mapping[str, Any] | None
+    """assistant: the call of a function in the older format, which `tool_calls` replaced."""
     audio: Mapping[str, Any] | None
+    """assistant: an earlier spoken answer, as `{"id": ...}`."""
     refusal: str | None
+    """assistant: the text with which the model refused."""
     reasoning_content: str | None
     """The reasoning of an earlier answer. Some servers, such as DeepSeek's, need it in the next request."""
 
@@ -86,10 +93,13 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """A function call that the model requests."""
 
     name: str
+    """The name of the function."""
     arguments: str
     """The arguments as JSON text, exactly as the model wrote them. The JSON may be invalid."""
     id: str = ""
+    """The backend's id of the call. The tool message that answers the call repeats it as `tool_call_id`."""
     type: str = "function"
+    """The kind of tool: "function" for all tools that chat knows."""
     index: int = 0
     """The position among the tool calls of one answer; all pieces of a streamed call have the same index."""
 
@@ -98,7 +108,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One checked request to a language model: the argument of a provider's `complete` and `stream`."""
 
     model: str
+    """The backend's name of the model."""
     messages: Sequence[Message]
+    """The conversation, oldest message first; empty for any API except "chat"."""
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """All other parameters to send: temperature, tools, ..., and the parameters of `extra_body=`.
 
@@ -126,10 +138,15 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr
     """One answer of a `Reply`. A request with `n=2` gets two."""
 
     text: str = ""
+    """The text of the answer; empty if the answer consists of tool calls only."""
     reasoning: str = ""
+    """The reasoning that the backend returned; empty if it returned none."""
     refusal: str | None = None
+    """The text with which the model refused; None if the model answered."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """The function calls that the model requests, in its order."""
     finish_reason: str | None = None
+    """Why the answer ended; see `Reply.finish_reason`."""
     logprobs: Mapping[str, Any] | None = None
     """The log probabilities that the backend sent: a dict with the lists `content` and `refusal`."""
 
@@ -141,23 +158,29 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     """
 
     text: str
+    """The text of the answer; empty if the answer consists of tool calls only."""
     model: str = ""
     """The backend's name of the model that answered."""
     provider: str = ""
+    """The name of the provider that answered."""
     finish_reason: str | None = "stop"
     """Why the answer ended: stop, length, tool_calls, content_filter, ...; None if the backend did not report it."""
     usage: Usage = Usage()
+    """The tokens that the answer used. An answer from the cache has the usage of the original call."""
     cost: Decimal | None = None
     """USD; None if the price is unknown, 0 for an answer from the cache."""
     cached: bool = False
+    """True if the answer came from the cache."""
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     latency_s: float = 0.0
     """Seconds from the call to the answer. A cached answer has the latency of the original call."""
     tool_calls: tuple[ToolCall, ...] = ()
+    """The function calls that the model requests, in its order."""
     service_tier: str | None = None
     """The backend's name of the tier that served the request."""
     request_id: str | None = None
+    """The backend's id of the request; None if the backend did not report an id."""
     body: bytes = b""
     """The body that the backend sent, unchanged if the body is one JSON document."""
     parsed: T = None  # type: ignore[assignment]  # None without a type in response_format
@@ -208,6 +231,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     """
 
     text: str = ""
+    """The text to append to the answer."""
     tool_calls: tuple[ToolCall, ...] = ()
     """Pieces of tool calls: join the `arguments` of pieces with the same `index`.
 
@@ -216,9 +240,13 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     finish_reason: str | None = None
     """Only the last piece of a choice has a `finish_reason`."""
     usage: Usage | None = None
+    """The tokens of the whole answer. Only the last piece has them."""
     model: str = ""
+    """The backend's name of the model that answers; empty if the piece does not contain it."""
     service_tier: str | None = None
+    """The backend's name of the tier that served the request; None if the piece does not contain it."""
     request_id: str | None = None
+    """The backend's id of the request; None if the piece does not contain it."""
     body: bytes = b""
     """The whole answer as one document. Only the last piece has the document, and only if the provider assembles it."""
     limits: RateLimits | None = None
@@ -268,111 +296,13 @@ class WireEvent(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
     """The piece that the event adds to the answer; the first one if it adds several; None if it adds nothing."""
 
 
-class CallStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The event that observers receive when a call starts.
-
-    After a cache hit, the event is sent when the cache has answered the call.
-    """
-
-    kind: str
-    """llm, voice, ..."""
-    provider: str
-    model: str
-    """The requested model."""
-    started_at: float
-    """Seconds since 1970-01-01 UTC."""
-    call: str = ""
-    """The id of the call in the ledger; empty if the cache answered."""
-    stream: bool = False
-    user: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The event that observers receive when a call has ended."""
-
-    kind: str
-    """llm, voice, ..."""
-    provider: str
-    model: str
-    usage: Usage = Usage()
-    characters: int = 0
-    """voice: the characters that this call paid for."""
-    cost: Decimal | None = None
-    cost_source: CostSource | None = None
-    """llm: see `Reply.cost_source`."""
-    cached: bool = False
-    latency_s: float = 0.0
-    attempts: int = 0
-    """The number of requests that were sent; 0 if the cache answered."""
-    call: str = ""
-    """The id of the call in the ledger: the same for all attempts and fallbacks.
-
-    If this call shared the request of another call, the ledger has no rows with this id.
-    """
-    user: str | None = None
-    tags: tuple[str, ...] = ()
-    error: str | None = None
-    """The class name of the exception that ended the call; None if the call succeeded."""
-    started_at: float = 0.0
-    """Seconds since 1970-01-01 UTC."""
-    request_id: str | None = None
-    """The backend's id of the last request."""
-    finish_reason: str | None = None
-    """llm: see `Reply.finish_reason`."""
-    tier: str | None = None
-    """llm: see `Reply.service_tier`."""
-    first_token_s: float | None = None
-    """Seconds from the start to the first content of a streamed answer.
-
-    None if the backend did not stream the answer.
-    """
-    stream: bool = False
-    """True if the application asked for a stream."""
-    start: Any = None
-    """The value that this observer's `on_start` returned for the call."""
-    request: ChatRequest | None = None
-    """llm: the request, if the observer has `receives_content = True`; otherwise None."""
-    reply: Reply | None = None
-    """llm: the answer, if the observer has `receives_content = True` and the call succeeded; otherwise None."""
-
-
-class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The event that observers, webhooks and commands receive when a budget is partly or fully used.
-
-    The alert is sent when the spending reaches a fraction in `alert_at`, or when the spending of a day is higher than
-    `alert_faster_than` allows.
-    """
-
-    budget: str
-    """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
-    fraction: float
-    """The highest fraction of `alert_at` that the spending has reached.
-
-    If `reason` is not "fraction", the value is `spent` divided by `limit`.
-    """
-    limit: Decimal
-    """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
-    spent: Decimal
-    reserved: Decimal
-    """The amount that is reserved for requests in progress."""
-    period: str
-    """2026-11-25, 2026-11 or total."""
-    unit: str = "USD"
-    """USD, or characters."""
-    reason: Literal["fraction", "faster", "test"] = "fraction"
-    """fraction: the spending reached one of `alert_at`. faster: today costs more than usual. test: `llmcore usage alert --test`."""
-    today: Decimal | None = None
-    """faster: the amount of this day in UTC, in `unit`; otherwise None."""
-    usual: Decimal | None = None
-    """faster: the average amount of a day in the last two weeks, in `unit`; otherwise None."""
-
-
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a storage."""
 
     key: str
+    """The relative path of the file, with `/` between its parts."""
     size_bytes: int
+    """The size of the content."""
     modified: float
     """Seconds since 1970-01-01 UTC."""
     content_type: str | None = None

@@ -23,6 +23,7 @@ class Duration(float):
 
     __slots__ = ()
     expected: Final = 'a number of seconds, or a number and a unit: "500ms", "90s", "10m", "2h", "7d"'
+    """The valid texts, for error messages."""
 
     @classmethod
     def parse(cls, value: object) -> Duration:
@@ -46,6 +47,7 @@ class Size(int):
 
     __slots__ = ()
     expected: Final = 'a number of bytes, or a number and a unit: "512KB", "64MB", "1GB", "1GiB"'
+    """The valid texts, for error messages."""
 
     @classmethod
     def parse(cls, value: object) -> Size:
@@ -81,6 +83,7 @@ class TokenCount(int):
     """A token count that knows whether it is `exact`, and its upper bound."""
 
     exact: bool
+    """True if the backend counts the same number; False for an estimate."""
     bound: int | None
     """The most tokens that the backend may count.
 

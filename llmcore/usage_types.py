@@ -10,6 +10,7 @@ import msgspec
 __all__ = ["CostSource", "RateLimits", "Usage"]
 
 CostSource = Literal["server", "config", "provider"]
+"""Where a cost comes from; see `Reply.cost_source`."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
@@ -31,9 +32,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     reasoning_tokens: int = 0
     """Part of `output_tokens` that is not shown."""
     audio_input_tokens: int = 0
+    """Part of `input_tokens` that encodes audio."""
     audio_output_tokens: int = 0
+    """Part of `output_tokens` that encodes audio."""
     image_input_tokens: int = 0
+    """Part of `input_tokens` that encodes images."""
     image_output_tokens: int = 0
+    """Part of `output_tokens` that encodes images."""
     estimated: bool = False
     """True if the backend sent no counts and llmcore counted the tokens locally."""
     cost: Decimal | None = None
@@ -49,9 +54,14 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """The rate limits that a backend reported. A value that it did not report is None."""
 
     requests_limit: int | None = None
+    """The maximum number of requests in the window of the limit."""
     requests_remaining: int | None = None
+    """The number of requests that the current window still allows."""
     requests_reset_s: float | None = None
     """Seconds until the whole limit is available again if no more requests are sent."""
     tokens_limit: int | None = None
+    """The maximum number of tokens in the window of the limit."""
     tokens_remaining: int | None = None
+    """The number of tokens that the current window still allows."""
     tokens_reset_s: float | None = None
+    """Seconds until the whole limit is available again if no more requests are sent."""

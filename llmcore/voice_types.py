@@ -13,23 +13,29 @@ import msgspec
 __all__ = ["AudioFormat", "Speech", "VoiceInfo", "VoiceModel", "VoicePage", "VoiceTraits"]
 
 AudioFormat = Literal["wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw"]
+"""The formats of audio. pcm, ulaw and alaw are samples without a header."""
 
 
 class VoiceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One voice of a provider."""
 
     voice_id: str
+    """The id to pass as `voice=`."""
     name: str
+    """The readable name."""
     language: str | None = None
     """BCP 47, such as "en-GB"."""
     description: str | None = None
+    """The provider's description; None if it has none."""
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """The provider's further labels, such as gender, accent or age."""
 
 
 class VoicePage(msgspec.Struct, frozen=True, kw_only=True):
     """One page of the voices that a search found."""
 
     voices: tuple[VoiceInfo, ...]
+    """The voices of this page, in the provider's order."""
     next: str | None = None
     """The value to pass as `after=` to get the next page; None on the last page."""
 
@@ -38,12 +44,15 @@ class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
     """One speech model."""
 
     model_id: str
+    """The id to pass as `model=`."""
     name: str = ""
+    """The readable name; empty if the provider has none."""
     max_characters: int | None = None
     """Maximum characters of one request; None if unknown."""
     languages: tuple[str, ...] = ()
     """BCP 47, such as "en"; empty if unknown."""
     description: str | None = None
+    """The provider's description; None if it has none."""
 
 
 class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +61,9 @@ class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
     voice: str = ""
     """The id of the voice that will speak: the configured voice if the caller did not choose one."""
     model: str = ""
+    """The model that will speak; empty if the provider has no models."""
     format: AudioFormat
+    """The format of the audio."""
     sample_rate_hz: int | None = None
     """The sample rate; None if it is known only from the audio."""
     max_characters: int | None = None
@@ -74,8 +85,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """A text as audio."""
 
     audio: bytes
+    """The whole audio, encoded as `format`."""
     format: AudioFormat
+    """The format of `audio`."""
     sample_rate_hz: int | None = None
+    """The sample rate; None if unknown."""
     duration_s: float | None = None
     """The duration in seconds, which the host reads from the audio; None if unknown."""
     characters: int = 0
@@ -94,8 +108,11 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     voice: str = ""
+    """The id of the voice that spoke."""
     model: str = ""
+    """The model that spoke; empty if the provider has no models."""
     provider: str = ""
+    """The name of the provider that spoke."""
     alignment: tuple[tuple[str, float, float], ...] = ()
     """A list of (character, start, end) with times in seconds, if the provider reports them.
 

@@ -10,14 +10,18 @@ from typing import Any, Protocol, runtime_checkable
 from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
 
 __all__ = [
+    "AsyncContextLengths",
     "AsyncLLMProvider",
     "AsyncModelListing",
+    "AsyncServerTokenCounter",
     "AsyncStreamingLLMProvider",
     "BodyCounter",
+    "ContextLengths",
     "LLMProvider",
     "ModelLifetimes",
     "ModelListing",
     "PricingProvider",
+    "ServerTokenCounter",
     "StreamingLLMProvider",
     "TokenCounter",
     "UsageBounds",

@@ -72,21 +72,21 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             options: Parameters of the model that the provider declares (`temperature`, `max_tokens`, `tools`,
                 ...), and:
 
-                messages: A conversation, to which *prompt* is appended.
-                system: Instructions, placed first.
-                model: A model, `provider:model`, or a name of `[models]`; None means the configured one.
-                cache: True, False, or "refresh" to request the answer again and cache it.
-                user: Recorded in the ledger; not sent, and not a part of the cache key.
-                tags: Recorded in the ledger, like *user*.
-                timeout: Seconds, or "30s"; replaces the configured deadline.
-                cache_ttl: The lifetime of this answer in the cache: seconds, or "1h"; None means the configured TTL.
-                cache_namespace: Answers are shared only within a namespace; None means the configured namespace.
-                cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
+                - `messages`: A conversation, to which *prompt* is appended.
+                - `system`: Instructions, placed first.
+                - `model`: A model, `provider:model`, or a name of `[models]`; None means the configured one.
+                - `cache`: True, False, or "refresh" to request the answer again and cache it.
+                - `user`: Recorded in the ledger; not sent, and not a part of the cache key.
+                - `tags`: Recorded in the ledger, like *user*.
+                - `timeout`: Seconds, or "30s"; replaces the configured deadline.
+                - `cache_ttl`: The lifetime of this answer in the cache: seconds, or "1h"; None means the configured TTL.
+                - `cache_namespace`: Answers are shared only within a namespace; None means the configured namespace.
+                - `cache_refresh`: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
                     returned, and a new answer is requested in the background (stale-while-revalidate). None
                     uses the configured fraction.
-                repair: The number of times to ask again if the answer does not fit *response_format*. The model gets its
+                - `repair`: The number of times to ask again if the answer does not fit *response_format*. The model gets its
                     answer back, with the errors that were found. Each request is booked separately.
-                extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
+                - `extra_body`: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
                     They override arguments of the same name, and both override `extra_body` in the provider's table.
 
         Raises:

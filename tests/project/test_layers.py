@@ -24,6 +24,7 @@ LAYERS = (
         "error_base",
         "error_codes",
         "errors",
+        "event_types",
         "forks",
         "frames",
         "install_lines",
