@@ -84,10 +84,11 @@ dist: .venv/.stamp ## wheels of the host and of every plugin, in dist/ (ADDRESS=
 bench: .venv/.stamp ## what it costs, against its peers (ARGS="imports uncached"); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link fails it
-	@$(BIN)/python scripts/stage_docs.py .cache/docs
+docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link, a missing picture or a false docstring fails it
+	@$(BIN)/python -m scripts.stage_docs .cache/docs
 	@cd .cache/docs && $(CURDIR)/$(BIN)/zensical build --strict --clean
-	@echo "file://$(CURDIR)/.cache/docs/site/index.html"
+	@echo "Search needs a server. To read the site at http://127.0.0.1:8000/ run:"
+	@echo "  $(BIN)/python -m http.server --bind 127.0.0.1 --directory .cache/docs/site"
 
 aimock: $(AIMOCK) ## a foreign OpenAI-compatible server for the tests that want one (needs npm)
 

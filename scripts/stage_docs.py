@@ -10,41 +10,114 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+
+from llmcore import types
+from scripts.docstring_faults import find_docstring_faults
 
 ROOT = Path(__file__).parents[1]
 TOP = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")
 LINK = re.compile(r"(?<!\!)\[([^\]]+)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+PICTURE = re.compile(r"""(!\[[^\]]*\]\(|<(?:img|source)\b[^>`]*?\bsrc(?:set)?=")([^)"\s]+)""")
 FENCE = re.compile(r"^( *(?:```|~~~)\w+) (.+)$")
 
+TYPES = ("Message", "Reply", "Choice", "Delta", "ToolCall", "Usage", "Embeddings", "Speech")
+"""The types that most applications use. The page of the types begins with them."""
+
+
+def _sort_types() -> list[str]:
+    """Return the public names of `llmcore.types`, the common ones first."""
+    return sorted(types.__all__, key=lambda name: TYPES.index(name) if name in TYPES else len(TYPES))
+
+
 REFERENCE = {
-    "core": ("The Core", ["llmcore.load", "llmcore.Core"]),
+    "core": ("The Core", ["llmcore.load", "llmcore.Core", "llmcore.calls.backend.Backend"]),
     "llm": (
         "Language models",
-        [f"llmcore.{name}" for name in ("LLMClient", "ChatOptions", "SendOptions", "image", "audio", "file")],
+        [
+            *(
+                f"llmcore.{name}"
+                for name in ("LLMClient", "ChatOptions", "SendOptions", "image", "audio", "file")
+            ),
+            *(
+                f"llmcore.llm.options.{name}"
+                for name in ("EmbedOptions", "Prompt", "ResponseFormat", "Texts", "Api")
+            ),
+        ],
+    ),
+    "batches": (
+        "Batches",
+        [
+            "llmcore.llm.batch.run.BatchRun",
+            "llmcore.llm.batch.run.Summary",
+            "llmcore.llm.batch.items.BatchItem",
+            "llmcore.llm.batch.estimate.Estimate",
+        ],
     ),
     "cache": ("Caches", ["llmcore.CacheManager", "llmcore.get_cache"]),
     "storage": ("Storages", ["llmcore.StorageClient"]),
     "voice": ("Voices", ["llmcore.VoiceClient", "llmcore.SpeechOptions"]),
-    "usage": ("Usage", ["llmcore.UsageBook", "llmcore.ApiKey"]),
-    "types": ("Types", ["llmcore.types"]),
+    "usage": (
+        "Usage",
+        [
+            "llmcore.UsageBook",
+            "llmcore.ledger.meter.Totals",
+            "llmcore.ledger.report.UsageRow",
+            "llmcore.ledger.report.BudgetState",
+            "llmcore.ledger.alerts.ConfiguredAlert",
+            "llmcore.ledger.alert_delivery.Delivery",
+            "llmcore.ledger.reconciliation.reconcile.Reconciliation",
+            "llmcore.ledger.migration.Migrated",
+            "llmcore.ledger.zones.ReportZone",
+            "llmcore.ledger.api_keys.ApiKeys",
+            "llmcore.ApiKey",
+        ],
+    ),
+    "types": ("Types", [f"llmcore.types.{name}" for name in _sort_types()]),
+    "units": ("Units", ["llmcore.units"]),
     "errors": ("Exceptions", ["llmcore.errors"]),
     "hookspecs": ("Hooks", ["llmcore.hookspecs"]),
-    "contracts": (
-        "Contracts",
-        [f"llmcore.contracts.{kind}" for kind in ("llm", "cache", "storage", "storage_abilities", "voice")],
+    "contracts": ("Contracts", ["llmcore.contracts.*", "llmcore.contracts.is_interrupt"]),
+    "support": ("Toolkit for plugins", ["llmcore.support.*"]),
+    "http": ("Toolkit for HTTP", ["llmcore.support.http", "llmcore.support.http.*"]),
+    "translation": (
+        "Translation between APIs",
+        ["llmcore.support.translation", "llmcore.support.translation.*"],
     ),
-    "support": ("Toolkit for plugins", []),
-    "testing": ("Testing", ["llmcore_testing.simulator", "llmcore_testing.conformance"]),
+    "testing": (
+        "Testing",
+        [
+            *(f"llmcore_testing.{name}" for name in ("simulator", "conformance", "tcp_proxy")),
+            "llmcore_testing.cassette",
+            "llmcore_testing.cassette.plugin.CassetteOptions",
+        ],
+    ),
+    "compat": ("Names of older code", ["llmcore.compat"]),
 }
-"""Pages of the API reference: the title, and the objects whose docstrings make the page."""
+"""Pages of the API reference: the title, and the objects whose docstrings make the page; `.*` means each module of a package."""
 
-CLIENTS = {f"llmcore.{name}" for name in ("Core", "LLMClient", "StorageClient", "UsageBook", "VoiceClient")}
-"""Classes that applications get from `load()`, and never construct."""
-INTERNAL_INIT = """
+COMPLETE = {
+    f"llmcore.{name}"
+    for name in (
+        "ChatOptions",
+        "Core",
+        "LLMClient",
+        "SpeechOptions",
+        "StorageClient",
+        "UsageBook",
+        "VoiceClient",
+    )
+}
+"""Classes that are shown with their inherited members and without a constructor: clients, and the options of calls."""
+INTERNAL = {"make_sender", "measure", "open_run", "set_engines", "set_run_budget"}
+"""Methods of clients that only llmcore itself calls."""
+OPTIONS = """
     options:
       inherited_members: true
-      merge_init_into_class: false"""
+      merge_init_into_class: false
+      members: [{members}]"""
 
 
 def sources() -> dict[Path, str]:
@@ -64,7 +137,7 @@ def stage(path: Path, name: str, pages: dict[Path, str]) -> str:
     """Return the text of *path* as the site's page *name*.
 
     Raises:
-        ValueError: A link leads to a file that does not exist.
+        ValueError: A link leads to a file that does not exist, or a picture is not a file in docs/.
     """
 
     def link(found: re.Match[str]) -> str:
@@ -91,8 +164,17 @@ def stage(path: Path, name: str, pages: dict[Path, str]) -> str:
             fence = "" if line.strip() == fence else fence
             lines.append(line)
         else:
-            lines.append(LINK.sub(link, line))
+            lines.append(PICTURE.sub(partial(move_picture, path, name), LINK.sub(link, line)))
     return "\n".join(lines) + "\n"
+
+
+def move_picture(path: Path, name: str, found: re.Match[str]) -> str:
+    """Return the mention of a picture on the page *path*, with the picture's address for the site's page *name*."""
+    opening, address = found[1], found[2]
+    target = (path.parent / address).resolve()
+    if not target.is_file() or not target.is_relative_to(ROOT / "docs"):
+        raise ValueError(f"{path.relative_to(ROOT)}: the picture {address} is not a file in docs/")
+    return opening + os.path.relpath(target.relative_to(ROOT / "docs"), Path(name).parent)
 
 
 def title(found: re.Match[str]) -> str:
@@ -101,15 +183,41 @@ def title(found: re.Match[str]) -> str:
     return f'{found[1]} title="{file}"' if file else found[1]
 
 
+def list_members(name: str) -> list[str]:
+    """Return the public members of the class *name*: those of the class itself before the inherited ones."""
+    module, _, attribute = name.rpartition(".")
+    found: dict[str, None] = {}
+    for base in getattr(import_module(module), attribute).__mro__:
+        if base.__module__.startswith("llmcore"):
+            found |= dict.fromkeys([*vars(base), *getattr(base, "__annotations__", ())])
+    return [member for member in found if not member.startswith("_") and member not in INTERNAL]
+
+
+def list_objects(names: list[str]) -> list[str]:
+    """Return *names*, with the modules of a package in place of a name that ends with `.*`."""
+    found: list[str] = []
+    for name in names:
+        package, star, _ = name.partition(".*")
+        folder = ROOT / package.replace(".", "/")
+        modules = sorted(path.stem for path in folder.glob("[a-z]*.py")) if star else []
+        found += [f"{package}.{module}" for module in modules] or [name]
+    return found
+
+
 def reference(heading: str, objects: list[str]) -> str:
     """Return a page whose content the generator takes from docstrings."""
-    blocks = [f"::: {name}{INTERNAL_INIT if name in CLIENTS else ''}" for name in objects]
+    blocks = []
+    for name in list_objects(objects):
+        options = OPTIONS.format(members=", ".join(list_members(name))) if name in COMPLETE else ""
+        blocks.append(f"::: {name}{options}")
     return f"# {heading}\n\n" + "\n\n".join(blocks) + "\n"
 
 
-def _not_pictures(folder: Path, names: list[str]) -> list[str]:
-    """Return those of *names* that are files and not pictures."""
-    return [name for name in names if (folder / name).is_file() and not name.endswith((".svg", ".png"))]
+def _list_sources(folder: Path, names: list[str]) -> list[str]:
+    """Return those of *names* that are files that the site does not contain unchanged."""
+    return [
+        name for name in names if (folder / name).is_file() and not name.endswith((".css", ".png", ".svg"))
+    ]
 
 
 def main(folder: Path) -> None:
@@ -119,12 +227,10 @@ def main(folder: Path) -> None:
     shutil.copy(ROOT / "docs/zensical.toml", folder)
     pages = sources()
     texts = {name: stage(path, name, pages) for path, name in pages.items()}
-    modules = sorted(path.stem for path in (ROOT / "llmcore/support").glob("[a-z]*.py"))
     for name, (heading, objects) in REFERENCE.items():
-        listed = objects or [f"llmcore.support.{module}" for module in modules]
-        texts[f"reference/{name}.md"] = reference(heading, listed)
+        texts[f"reference/{name}.md"] = reference(heading, objects)
     shutil.copytree(
-        ROOT / "docs", folder / "pages", ignore=lambda path, names: _not_pictures(Path(path), names)
+        ROOT / "docs", folder / "pages", ignore=lambda path, names: _list_sources(Path(path), names)
     )
     for name, text in texts.items():
         page = folder / "pages" / name
@@ -132,5 +238,14 @@ def main(folder: Path) -> None:
         page.write_text(text)
 
 
+def check_docstrings() -> None:
+    """Exit with the faults in the docstrings of the host and the plugins, if there are any."""
+    folders = [ROOT / "llmcore", *sorted(ROOT.glob("plugins/*/llmcore_*"))]
+    faults = [fault for folder in folders for fault in find_docstring_faults(folder.parent, folder.name)]
+    if faults:
+        sys.exit("\n".join(faults))
+
+
 if __name__ == "__main__":
+    check_docstrings()
     main(Path(sys.argv[1]))

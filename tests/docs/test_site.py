@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scripts import stage_docs
+from scripts.docstring_faults import find_docstring_faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +19,14 @@ ROOT = Path(__file__).parents[2]
 def stage(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return *text* as a page `docs/guides/x.md` of a copy of the repository would be staged."""
     monkeypatch.setattr(stage_docs, "ROOT", tmp_path)
-    for name in ("README.md", "LICENSE", "docs/index.md", "plugins/storage_fs/README.md", "docs/guides/x.md"):
+    for name in (
+        "README.md",
+        "LICENSE",
+        "docs/index.md",
+        "plugins/storage_fs/README.md",
+        "docs/guides/x.md",
+        "docs/a.svg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("# Title\n")
     page = tmp_path / "docs/guides/x.md"
@@ -35,6 +43,8 @@ def stage(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("[a](../../LICENSE)", "a (`LICENSE`)"),
         ("[a](https://example.com/x.md)", "[a](https://example.com/x.md)"),
         ("[a](#here)", "[a](#here)"),
+        ("![a](../a.svg)", "![a](../a.svg)"),
+        ('<img src="../a.svg" alt="a">', '<img src="../a.svg" alt="a">'),
         ("```text\n[a](none.md)\n```", "```text\n[a](none.md)\n```"),
         ("```python poet.py\n```", '```python title="poet.py"\n```'),
         ("```text output\n```", "```text\n```"),
@@ -51,6 +61,41 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         stage("[a](none.md)", tmp_path, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    "text", ["![a](none.svg)", '<source srcset="none.svg">', '<img src="none.svg">', "![a](../../LICENSE)"]
+)
+def test_a_missing_picture_is_refused(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="is not a file in docs/"):
+        stage(text, tmp_path, monkeypatch)
+
+
+def test_a_picture_of_another_folder_is_found_from_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage("", tmp_path, monkeypatch)
+    page = tmp_path / "plugins/storage_fs/README.md"
+    page.write_text("![a](../../docs/a.svg)")
+    staged = stage_docs.stage(page, "plugins/storage_fs.md", stage_docs.sources())
+    assert staged == "![a](../a.svg)\n"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "fault"),
+    [
+        ("Args:\n        x: A number.", None),
+        ("Args:\n        y: A number.", "'y' does not appear in the function signature"),
+        ("Raises:\n        ValueError: Once.\n        and again.", "and again."),
+    ],
+)
+def test_a_docstring_that_names_no_parameter_is_a_fault(
+    docstring: str, fault: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(f'def buy(x: int) -> None:\n    """Buy.\n\n    {docstring}\n    """\n')
+    faults = find_docstring_faults(tmp_path, "shop")
+    assert len(faults) == (fault is not None)
+    assert fault is None or (f"{tmp_path.name}/shop.py:" in faults[0] and fault in faults[0])
+
+
 def pages_of(nav: Any) -> Iterator[str]:
     if isinstance(nav, str):
         yield nav
@@ -65,17 +110,3 @@ def test_every_page_is_in_the_navigation(tmp_path: Path) -> None:
     named = list(pages_of(tomllib.loads((ROOT / "docs/zensical.toml").read_text())["project"]["nav"]))
     linked = {name for name in staged if re.match(r"decisions/0|plugins/.*-changelog", name)}
     assert sorted(named) == sorted(staged - linked)
-
-
-def test_the_reference_covers_every_public_name() -> None:
-    import llmcore
-
-    text = "\n".join(stage_docs.reference(heading, names) for heading, names in stage_docs.REFERENCE.values())
-    modules = [getattr(llmcore, name) for name in ("types", "errors")]
-    from llmcore import hookspecs
-
-    inside = {name for module in (*modules, hookspecs) for name in module.__all__}
-    public = set(llmcore.__all__) - inside - {"__version__"}
-    assert [
-        name for name in sorted(public) if not re.search(rf"::: llmcore\.{name}$", text, re.MULTILINE)
-    ] == []
