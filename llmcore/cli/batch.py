@@ -28,6 +28,7 @@ from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.items import add_model
 from llmcore.llm.batch.run import BatchRun, find_run, find_runs_folder
+from llmcore.llm.batch.run_plan import RunPlan
 from llmcore.llm.batch.store import RunStore
 
 __all__ = ["configure"]
@@ -163,10 +164,9 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
         open_core(args, make_engine_settings(args, _render_command)) as core,
         closing(Progress(_count_items(args), shows=not args.dry_run)) as progress,
     ):
-        run = core.llm.open_run(
-            path,
-            feed.read,
-            {},
+        plan = RunPlan(
+            path=path,
+            read=feed.read,
             lane=args.lane,
             engine=args.engine,
             report=progress.note,
@@ -177,6 +177,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             max_failures=_parse_failures(args.max_failures),
             answer_type=answer_type,
         )
+        run = core.llm.open_run(plan)
         if args.dry_run:
             show_estimate(run.estimate(), run.id, as_json=args.json)
             return 0

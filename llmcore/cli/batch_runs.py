@@ -12,6 +12,7 @@ from llmcore.cli.show import format_cost, note, print_json, put
 from llmcore.cli.text_table import print_table
 from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.run import find_run, find_runs_folder
+from llmcore.llm.batch.run_plan import RunPlan
 from llmcore.llm.batch.store import RunStore, list_runs
 from llmcore.support.money import from_nano
 
@@ -29,7 +30,7 @@ def begin_again(args: argparse.Namespace, path: Path) -> None:
     if store.get("engine"):
         store.close()
         with open_core(args) as core:
-            core.llm.open_run(path, None, {}).cancel()
+            core.llm.open_run(RunPlan(path=path)).cancel()
         store = RunStore(path)
     store.clear()
     store.close()
@@ -45,7 +46,7 @@ def cancel_run(args: argparse.Namespace) -> int:
         note("waiting for the vendor to end the batches")
     if is_queued or is_shared:
         with open_core(args) as core:
-            core.llm.open_run(path, None, {}).cancel()
+            core.llm.open_run(RunPlan(path=path)).cancel()
     for ending in (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".lock"):
         path.with_suffix(ending).unlink(missing_ok=True)
     note(f"forgot the run {args.id}")

@@ -17,6 +17,7 @@ import pytest
 
 import llmcore
 from llmcore.llm.batch.items import Prepared, prepare
+from llmcore.llm.batch.run_plan import RunPlan
 from llmcore_testing.simulator import Simulator
 
 PROMPTS = [f"Question {number}" for number in range(3)]
@@ -140,7 +141,9 @@ def test_the_pause_grows_with_each_batch_that_the_vendor_refuses_after_its_creat
             def read() -> Iterator[Prepared]:
                 return iter([prepare(0, "Question", {}, None)])
 
-            run = core.llm.open_run(tmp_path / "run.sqlite3", read, {}, lane="queue", report=note)
+            run = core.llm.open_run(
+                RunPlan(path=tmp_path / "run.sqlite3", read=read, lane="queue", report=note)
+            )
             task = asyncio.ensure_future(anext(aiter(run)))
             await has_three.wait()
             task.cancel()

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncIterable,
-    AsyncIterator,
-    Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from llmcore.errors import BadRequest, ProviderError
+from llmcore.errors import ProviderError
 from llmcore.llm.batch.arguments import BatchApi, Lane, check_api, check_items, read_budget
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from llmcore.calls.steps import Act
     from llmcore.config.money import Budget
     from llmcore.llm.batch.embedder import Embedder
-    from llmcore.llm.batch.engine import Engine, GetEngines
-    from llmcore.llm.batch.estimate import Estimate
-    from llmcore.llm.batch.items import Prepared
+    from llmcore.llm.batch.engine import GetEngines
     from llmcore.llm.batch.live import Send
-    from llmcore.llm.batch.queue import QueueLane
-    from llmcore.llm.batch.run import BatchRun, Items
-    from llmcore.llm.batch.store import RunStore
+    from llmcore.llm.batch.run import BatchRun
+    from llmcore.llm.batch.run_plan import RunPlan
     from llmcore.llm.call import ChatCall
     from llmcore.llm.models import Models
     from llmcore.pipeline import Services
-    from llmcore.pipeline.measured import Measured
 
 __all__ = ["BatchMethods", "Lane"]
 
@@ -95,26 +85,25 @@ class BatchMethods:
             BadRequest: An argument is not valid.
         """
         from llmcore.llm.batch.run import find_runs_folder, make_run_id
+        from llmcore.llm.batch.run_plan import RunPlan, is_read_once, make_reader
         from llmcore.llm.batch.typed import take_answer_type
 
         check_items(items, lane, concurrency)
         check_api(api, lane)
 
-        path = find_runs_folder() / f"{make_run_id()}.sqlite3"
-        options = {"user": user, "tags": tags, "cache": cache}
         parameters, answer_type = take_answer_type(parameters)
-        read = _make_reader(items, model, parameters, system, api, answer_type=answer_type)
-        once = _is_read_once(items)
         return self.open_run(
-            path,
-            read,
-            options,
-            lane=lane,
-            once=once,
-            concurrency=concurrency,
-            budget=budget,
-            engine=engine,
-            answer_type=answer_type,
+            RunPlan(
+                path=find_runs_folder() / f"{make_run_id()}.sqlite3",
+                read=make_reader(items, model, parameters, system, api, answer_type=answer_type),
+                once=is_read_once(items),
+                options={"user": user, "tags": tags, "cache": cache},
+                lane=lane,
+                concurrency=concurrency,
+                budget=budget,
+                engine=engine,
+                answer_type=answer_type,
+            )
         )
 
     abatch = batch
@@ -163,6 +152,7 @@ class BatchMethods:
             BadRequest: No run has the id.
         """
         from llmcore.llm.batch.run import find_run
+        from llmcore.llm.batch.run_plan import RunPlan, is_read_once, make_reader
         from llmcore.llm.batch.typed import take_answer_type
 
         path = find_run(run_id)
@@ -171,122 +161,47 @@ class BatchMethods:
         if items is not None:
             check_items(items, lane or "now", concurrency)
             check_api(api, lane or "now")
-            read = _make_reader(items, model, parameters, system, api, answer_type=answer_type)
-        options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
-        once = _is_read_once(items)
+            read = make_reader(items, model, parameters, system, api, answer_type=answer_type)
         return self.open_run(
-            path,
-            read,
-            options,
-            lane=lane,
-            once=once,
-            concurrency=concurrency,
-            budget=budget,
-            engine=engine,
-            answer_type=answer_type,
+            RunPlan(
+                path=path,
+                read=read,
+                once=is_read_once(items),
+                options={
+                    "model": model if read is None else None,
+                    "user": user,
+                    "tags": tags,
+                    "cache": cache,
+                },
+                lane=lane,
+                concurrency=concurrency,
+                budget=budget,
+                engine=engine,
+                answer_type=answer_type,
+            )
         )
 
-    def open_run(
-        self,
-        path: Path,
-        read: Callable[[], Items] | None,
-        options: Mapping[str, Any],
-        *,
-        lane: Lane | None = None,
-        once: bool = False,
-        concurrency: int | None = None,
-        budget: str | None = None,
-        engine: str | None = None,
-        max_failures: Callable[[int], float] | None = None,
-        report: Callable[[str], None] | None = None,
-        send_other: Callable[[dict[str, Any], tuple[str, ...]], Awaitable[Reply[Any]]] | None = None,
-        measure_other: Callable[[Mapping[str, Any]], Act[Measured]] | None = None,
-        answer_type: Any = None,
-    ) -> BatchRun:
-        """Return the run in the file *path*, for commands with their own folder of runs.
+    def open_run(self, plan: RunPlan) -> BatchRun:
+        """Return the run of *plan*, for commands with their own folder of runs.
 
-        Args:
-            path: The file of the run. The first iteration creates it.
-            read: Returns the items. If *read* is None, the run has the items that are stored in the file.
-            options: Arguments of `send`.
-            lane: As in `resume_batch`.
-            once: True if *read* can be called only once.
-            concurrency: As in `batch`.
-            budget: As in `batch`.
-            engine: As in `batch`.
-            max_failures: Returns the allowed number of failures for a given number of finished items.
-            report: Called with a sentence about each batch of the lane `queue`, in another thread.
-            send_other: Sends bodies that are not chats, such as texts to be spoken, with the tags of the run.
-            measure_other: Measures, for an estimate, a body that *send_other* would send.
-            answer_type: The type into which the answers are parsed. If None, they are not parsed.
+        Raises:
+            BadRequest: The budget is not an amount, or the lane has no engine.
         """
         from llmcore.llm.batch.run import BatchRun
+        from llmcore.llm.batch.run_parts import RunParts
 
-        tag = f"batch:{path.stem}"
-        tags = options.get("tags") or ()
-        given = {**options, "tags": (*((tags,) if isinstance(tags, str) else tags), tag)}
-        self.set_run_budget(tag, budget)
-        send = self.make_sender(given, answer_type)
-        if send_other is not None:
-
-            async def send(body: dict[str, Any], on_failure: object) -> Reply[Any]:
-                del on_failure
-                return await send_other(body, given["tags"])
-
-        found = None if send_other is not None else self._find_engine(engine, lane)
-
-        engines = self._get_engines
-
-        def make_engine() -> Engine | None:
-            if found is None or engines is None:
-                return None
-            return engines().make(found, path.stem, given, budget, concurrency)
-
-        def estimate(items: Iterable[Prepared], store: RunStore | None) -> Act[Estimate]:
-            from llmcore.llm.batch.estimate import estimate_run
-
-            return estimate_run(
-                items, lambda body: self._plan_body(body, dict(given))[0], self._services, store, measure
-            )
-
-        def measure(body: Mapping[str, Any]) -> Act[Measured]:
-            if measure_other is not None:
-                return measure_other(body)
-            from llmcore.llm.embedding.measure import measure_text
-
-            return measure_text(self._models, self._services, body, given)
-
-        def make_queue(
-            items: Iterator[Prepared] | AsyncIterator[Prepared], store: RunStore, **how: Any
-        ) -> QueueLane:
-            from llmcore.llm.batch.queue import QueueLane
-
-            return QueueLane(
-                items,
-                store,
-                lambda body: [
-                    _set_up(answer_type, None, call) for call in self._plan_body(body, dict(given))
-                ],
-                self._services,
-                report=report,
-                answer_type=answer_type,
-                **how,
-            )
-
-        return BatchRun(
-            path,
-            read,
-            send,
-            estimate=estimate,
-            make_queue=make_queue,
-            make_engine=make_engine,
-            share=None if engines is None else lambda: engines().share(path.stem),
-            lane=lane,
-            once=once,
-            concurrency=concurrency,
-            max_failures=max_failures,
-            answer_type=answer_type,
+        options = {**plan.options, "tags": plan.tags}
+        self.set_run_budget(plan.tag, plan.budget)
+        parts = RunParts(
+            plan,
+            options=options,
+            send=self.make_sender(options, plan.answer_type),
+            plan_body=self._plan_body,
+            models=self._models,
+            services=self._services,
+            get_engines=self._get_engines,
         )
+        return BatchRun(plan, parts)
 
     def set_engines(self, get_engines: GetEngines) -> None:
         """Let batches run on the engines that *get_engines* returns.
@@ -321,23 +236,6 @@ class BatchMethods:
 
         return send
 
-    def _find_engine(self, name: str | None, lane: Lane | None) -> tuple[str, Any] | None:
-        """Return the engine for a run, or None if this process sends the requests.
-
-        Raises:
-            BadRequest: The lane has no engine.
-        """
-        if self._get_engines is None or lane in {"queue", "auto"}:
-            if name is not None and name != "local":
-                raise BadRequest(
-                    f'the engine `{name}` cannot run the lane "{lane}"',
-                    code="LC303",
-                    where="engine",
-                    expected='lane="now", or no engine: the vendor itself executes the lane "queue"',
-                )
-            return None
-        return self._get_engines().find(name)
-
     def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
         """Return the calls that would send *body* of Chat Completions, one for each model to try."""
         raise NotImplementedError
@@ -353,48 +251,9 @@ class BatchMethods:
         raise NotImplementedError
 
 
-def _set_up(answer_type: Any, on_failure: Callable[[ProviderError], None] | None, call: ChatCall) -> ChatCall:
+def _set_up(answer_type: Any, on_failure: Callable[[ProviderError], None], call: ChatCall) -> None:
     """Set the callback and the type of the answer in *call*.
 
     The pipeline does not cache an answer that does not fit the type.
     """
     call.answer_type, call.on_failure = answer_type, on_failure
-    return call
-
-
-def _make_reader(
-    items: Iterable[Any] | AsyncIterable[Any],
-    model: str | None,
-    parameters: Mapping[str, Any],
-    system: str | None,
-    api: BatchApi,
-    *,
-    answer_type: Any,
-) -> Callable[[], Items]:
-    """Return a reader that converts *items* to request bodies."""
-    from llmcore.llm.batch.items import add_model, prepare
-    from llmcore.llm.batch.typed import check_format
-
-    defaults = add_model(parameters, model)
-
-    def make(index: int, item: Any) -> Prepared:
-        made = prepare(index, item, defaults, system, api)
-        return made if answer_type is None else check_format(made, defaults["response_format"])
-
-    def read() -> Iterator[Prepared]:
-        assert isinstance(items, Iterable)  # noqa: S101 - `_make_reader` returns `read` only for this type
-        return (make(index, item) for index, item in enumerate(items))
-
-    async def aread() -> AsyncIterator[Prepared]:
-        assert isinstance(items, AsyncIterable)  # noqa: S101 - `_make_reader` returns `aread` only for this type
-        index = 0
-        async for item in items:
-            yield make(index, item)
-            index += 1
-
-    return read if isinstance(items, Iterable) else aread
-
-
-def _is_read_once(items: object) -> bool:
-    """Return whether *items* is an iterator, such as a generator."""
-    return isinstance(items, Iterator | AsyncIterable)

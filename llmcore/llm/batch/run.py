@@ -6,9 +6,7 @@ import os
 import time
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterable,
     AsyncIterator,
-    Callable,
     Generator,
     Iterable,
     Iterator,
@@ -16,7 +14,7 @@ from collections.abc import (
 )
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
@@ -24,7 +22,7 @@ from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.llm.batch.arguments import check_shared
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
-from llmcore.llm.batch.live import LiveLane, Send
+from llmcore.llm.batch.live import LiveLane
 from llmcore.llm.batch.loop_thread import LoopThread
 from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.queue_store import has_open_chunks
@@ -35,14 +33,11 @@ from llmcore.support.money import from_nano
 from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
-    from llmcore.llm.batch.client import Lane
-    from llmcore.llm.batch.engine import Engine, SharedRun
-    from llmcore.llm.batch.queue import QueueLane
+    from llmcore.llm.batch.arguments import Lane
+    from llmcore.llm.batch.run_parts import RunParts
+    from llmcore.llm.batch.run_plan import Items, RunPlan
 
-__all__ = ["BatchRun", "Items", "Summary", "find_run", "find_runs_folder", "make_run_id"]
-
-
-Items: TypeAlias = Iterable[Prepared] | AsyncIterable[Prepared]
+__all__ = ["BatchRun", "Summary", "find_run", "find_runs_folder", "make_run_id"]
 
 
 class Summary(NamedTuple):
@@ -66,38 +61,15 @@ class BatchRun:
     iteration is one execution of the run.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        read: Callable[[], Items] | None,
-        send: Send,
-        *,
-        estimate: Callable[[Iterable[Prepared], RunStore | None], Act[Estimate]],
-        make_queue: Callable[..., QueueLane],
-        make_engine: Callable[[], Engine | None] = lambda: None,
-        share: Callable[[], SharedRun] | None = None,
-        lane: Lane | None = None,
-        once: bool = False,
-        concurrency: int | None = None,
-        max_failures: Callable[[int], float] | None = None,
-        answer_type: Any = None,
-    ) -> None:
-        self.id = path.stem
+    def __init__(self, plan: RunPlan, parts: RunParts) -> None:
+        self.id = plan.path.stem
         """The name of the run, for `resume_batch`."""
-        self.path = path
+        self.path = plan.path
         """The path of the file that stores the run."""
-        self._read = read
-        self._send = send
-        self._estimate = estimate
-        self._make_queue = make_queue
-        self._make_engine = make_engine
-        self._share = share
-        self._lane = lane
-        self._once = once
+        self._plan = plan
+        self._parts = parts
+        self._read = plan.read
         self._store: RunStore | None = None
-        self._concurrency = concurrency
-        self._max_failures = max_failures
-        self._answer_type = answer_type
         self._summary: Summary | None = None
 
     def __repr__(self) -> str:
@@ -138,8 +110,9 @@ class BatchRun:
         """
         store = RunStore(self.path)
         try:
-            if store.get("engine") and self._share is not None:
-                shared, loop = self._share(), LoopThread()
+            shared = self._parts.share() if store.get("engine") else None
+            if shared is not None:
+                loop = LoopThread()
                 try:
                     loop.wait(shared.ask("forget_run"))
                     store.set(engine="")
@@ -153,7 +126,7 @@ class BatchRun:
     def _drain(self, store: RunStore) -> None:
         loop = LoopThread()
         try:
-            lane = loop.run(lambda: self._make_queue(iter(()), store, drains=True))
+            lane = loop.run(lambda: self._parts.make_queue(iter(()), store, drains=True))
             try:
                 while loop.wait(lane.take()):
                     pass
@@ -197,7 +170,7 @@ class BatchRun:
             try:
                 while found := loop.wait(lane.take()):
                     for item in found:
-                        yield parse_item(item, self._answer_type)
+                        yield parse_item(item, self._plan.answer_type)
             finally:
                 loop.wait(lane.close())
         finally:
@@ -213,14 +186,14 @@ class BatchRun:
             try:
                 while found := await lane.take():
                     for item in found:
-                        yield parse_item(item, self._answer_type)
+                        yield parse_item(item, self._plan.answer_type)
             finally:
                 await lane.close()
         finally:
             self._close(store)
 
     def _make_estimate(self) -> Act[Estimate]:
-        if self._once:
+        if self._plan.once:
             raise BadRequest(
                 "items can be read only once, so the run would have none left after the estimate",
                 code="LC303",
@@ -235,7 +208,7 @@ class BatchRun:
                 items = self._iterate_stored(store, everything=True)
             if not isinstance(items, Iterable):
                 raise BadRequest("items must not be asynchronous", code="LC303", where="items")
-            return (yield from self._estimate(items, store))
+            return (yield from self._parts.estimate(items, store))
         finally:
             if store is not None:
                 store.close()
@@ -245,7 +218,7 @@ class BatchRun:
         if store.get("created") is None:
             store.set(created=make_created())
         if (
-            self._once and self._read is not None and self._summary is not None
+            self._plan.once and self._read is not None and self._summary is not None
         ):  # the items were iterated before
             self._read = None
         if self._read is None and store.get("complete") is None:
@@ -278,22 +251,22 @@ class BatchRun:
                     continue  # the item will be sent again
                 error = _restore_error(stored.error)
             item = BatchItem(index=stored.position, id=stored.id, reply=reply, error=error)
-            yield parse_item(item, self._answer_type)
+            yield parse_item(item, self._plan.answer_type)
 
     def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane | SwitchingLane:  # noqa: FBT001 - `LoopThread.run` passes it by position
         found = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
         items = iter(found) if isinstance(found, Iterable) else aiter(found)
-        lane = self._lane or cast("Lane", store.get("lane") or "now")
+        lane = self._plan.lane or cast("Lane", store.get("lane") or "now")
         if lane != "now":
             check_shared(self.id, store.get("engine"))
         store.set(lane=lane)
         if lane == "now" and not has_open_chunks(store):
             return self._make_live(items, store, in_order=in_order)
-        queue = self._make_queue(
+        queue = self._parts.make_queue(
             items,
             store,
             in_order=in_order,
-            max_failures=self._max_failures,
+            max_failures=self._plan.max_failures,
             moves_tail=lane == "auto",
             drains=lane == "now",
         )
@@ -317,7 +290,7 @@ class BatchRun:
         in_order: bool,
         first: int = 0,
     ) -> LiveLane:
-        engine = self._make_engine()
+        engine = self._parts.make_engine()
         if engine is None:
             check_shared(self.id, store.get("engine"))
         else:
@@ -325,13 +298,13 @@ class BatchRun:
         return LiveLane(
             items,
             store,
-            self._send,
-            Pace(self._concurrency),
+            self._parts.send,
+            Pace(self._plan.concurrency),
             engine=engine,
             in_order=in_order,
             first=first,
-            max_failures=self._max_failures,
-            answer_type=self._answer_type,
+            max_failures=self._plan.max_failures,
+            answer_type=self._plan.answer_type,
         )
 
     def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:
