@@ -1,8 +1,8 @@
-# From a fresh clone each target makes all it needs: .tools (uv, by way of the machine's python3 and pip), then .venv.
-# On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
+# In a fresh clone each target first creates .tools (uv, installed with the python3 and pip of the machine), and then .venv.
+# Required on the machine: python3 (3.11 or later), pip and make. Later calls find the stamp files and skip these steps.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest shuffle soak ray figures clients lint format dist bench docs aimock axe pictures requirements clean setup
+.PHONY: help demo test quick lowest shuffle soak ray figures fleet clients lint format dist bench docs aimock axe pictures requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -12,29 +12,29 @@ ARGS ?=
 PINNED ?=
 export ADDRESS ?=
 export REF ?= HEAD
-# Nearly half of a test run is waiting (for processes, servers, a TTL): two workers a core keep the cores busy.
+# Two workers for each core, because tests spend nearly half of their time waiting (for processes, servers, a TTL).
 WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
-# The whole suite runs on every core, a part of it in one process.
+# The whole suite runs on every core; with ARGS, the selected tests run in one process.
 JOBS ?= $(if $(ARGS),0,$(WORKERS))
 
-# Where the tests find the foreign server, once `make aimock` has brought it; empty means there is none.
+# The path of the third-party server for the tests; empty if `make aimock` has not installed it.
 export LLMCORE_AIMOCK ?= $(wildcard $(CURDIR)/$(AIMOCK))
-# The same of axe-core, which looks for faults in pages.
+# The path of axe-core, which checks the accessibility of pages; empty if `make axe` has not installed it.
 export LLMCORE_AXE ?= $(wildcard $(CURDIR)/$(AXE))
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
-# npm trusts what the system trusts, as uv does here (system-certs) and pip by itself.
+# Let npm trust the certificates of the system, like uv (system-certs) and pip.
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
-# Whatever the caller's shell says of other environments must not lead this one astray.
+# Variables of the caller that would select another environment.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONUNBUFFERED UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV
 
 help: ## show this list
 	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.stamp ## the main job on one screen: no key, no service
+demo: .venv/.stamp ## a demonstration on one screen, without a key and without a service
 	@$(BIN)/llmcore demo $(ARGS)
 
-test: .venv/.stamp ## the whole suite, what was skipped listed at its end (ARGS="tests/cache -k word")
+test: .venv/.stamp ## the whole suite, with a list of the skipped tests at its end (ARGS="tests/cache -k word")
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 quick: .venv/.stamp ## the tests that are not slow and start no process and no server; about a minute on two idle cores
@@ -55,10 +55,10 @@ figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", 
 fleet: .venv/.stamp ## 1,000 runs of 8 processes that share a budget while servers and connections fail (ARGS="--runs 50 --seed 1")
 	@$(BIN)/python -m tests.kits.fleet $(ARGS)
 
-ray: .cache/ray/.stamp ## the tests of the engine `ray`, in an environment of its own with Ray, which takes 370 MB
+ray: .cache/ray/.stamp ## the tests of the engine `ray`, in a separate environment with Ray, which takes 370 MB
 	@.cache/ray/bin/python -m pytest plugins/engine_ray $(ARGS)
 
-clients: .venv/.stamp ## clients of other projects against the gateway, those of npm included (ARGS="openai npm-ai")
+clients: .venv/.stamp ## clients of other projects against the gateway, including those of npm (ARGS="openai npm-ai")
 	@$(BIN)/python -m tests.gateway_clients $(ARGS)
 
 lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for GitHub
@@ -71,7 +71,7 @@ lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for 
 	$(BIN)/zizmor --offline --quiet .github || status=1; \
 	exit $$status
 
-format: .venv/.stamp ## let ruff mend what it can
+format: .venv/.stamp ## format the code, and apply the fixes of ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -81,7 +81,7 @@ dist: .venv/.stamp ## wheels of the host and of every plugin, in dist/ (ADDRESS=
 	@$(if $(ADDRESS),$(BIN)/python scripts/project_urls.py --address "$$ADDRESS" --ref "$$REF" dist/*.whl,:)
 	@ls dist
 
-bench: .venv/.stamp ## what it costs, against its peers (ARGS="imports uncached"); see benchmarks/README.md
+bench: .venv/.stamp ## the benchmarks, compared with other libraries (ARGS="imports uncached"); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link, a missing picture or a false docstring fails it
@@ -90,11 +90,11 @@ docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link
 	@echo "Search needs a server. To read the site at http://127.0.0.1:8000/ run:"
 	@echo "  $(BIN)/python -m http.server --bind 127.0.0.1 --directory .cache/docs/site"
 
-aimock: $(AIMOCK) ## a foreign OpenAI-compatible server for the tests that want one (needs npm)
+aimock: $(AIMOCK) ## a third-party OpenAI-compatible server for some tests (needs npm)
 
-axe: $(AXE) ## axe-core, which looks for faults in the dashboard (needs npm)
+axe: $(AXE) ## axe-core, which checks the accessibility of the dashboard (needs npm)
 
-pictures: .venv/.stamp ## pictures of the dashboard in all sizes, in .cache/pictures, and the one of its guide (needs chromium)
+pictures: .venv/.stamp ## pictures of the dashboard in all sizes, in .cache/pictures, and the picture of its guide (needs chromium)
 	@LLMCORE_PICTURES=$(CURDIR)/.cache/pictures $(BIN)/pytest -q plugins/dashboard/tests/test_dashboard_browser.py -k "pictures or axe" --timeout 600
 	@cp .cache/pictures/guide.png docs/guides/dashboard.png
 
@@ -108,7 +108,7 @@ requirements: .tools/.stamp ## update requirements-dev.txt: the newest version o
 setup: .venv/.stamp ## only the environment (PINNED=1: with the versions of requirements-dev.txt)
 	@$(if $(PINNED),$(UV) pip install --quiet --python $(BIN)/python --requirements requirements-dev.txt,:)
 
-clean: ## remove everything that make has made
+clean: ## remove everything that make has created
 	rm -rf .venv .tools .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis uv.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -117,11 +117,11 @@ clean: ## remove everything that make has made
 	@touch $@
 
 .venv/.stamp: .tools/.stamp pyproject.toml $(wildcard plugins/*/pyproject.toml)
-	@echo "Setting up .venv (once; again when a pyproject.toml changes)" >&2
+	@echo "Setting up .venv (again only after a pyproject.toml changes)" >&2
 	@$(UV) sync --quiet --python .tools/bin/python
 	@touch $@
 
-# Without the configuration of pyproject.toml, which keeps Ray out of .venv.
+# --no-config: the configuration of uv in pyproject.toml excludes Ray, to keep it out of .venv.
 .cache/ray/.stamp: .tools/.stamp pyproject.toml plugins/engine_ray/pyproject.toml
 	@$(UV) venv --quiet --clear --no-config --python .tools/bin/python .cache/ray
 	@$(UV) pip install --quiet --no-config --system-certs --python .cache/ray/bin/python hypothesis pytest pytest-timeout \

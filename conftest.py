@@ -90,7 +90,7 @@ APART: Final = {"engine_ray": "ray"}
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import a file whose marks `-m "not a and not b"` leaves out: that would take as long as the tests that run.
 
-    Leave out the tests of a plugin whose SDK is not installed: they are no skips, because another run has them.
+    Leave out the tests of a plugin whose SDK is not installed: they do not count as skipped, because another run has them.
     """
     for plugin, sdk in APART.items():
         if collection_path.match(f"plugins/{plugin}/tests") and importlib.util.find_spec(sdk) is None:

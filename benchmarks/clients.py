@@ -30,13 +30,13 @@ def posts():
     with urllib.request.urlopen(os.environ["OPENAI_BASE_URL"] + "/posts") as answer:
         return int(answer.read())
 """
-"""Offers `posts`, which tells how many requests the upstream has had."""
+"""Defines `posts`, which returns the number of requests that the upstream has received."""
 
 TOGETHER: Final = """
 import subprocess, sys
 
 def together(count, *arguments):
-    # Every worker says when it is ready, and begins when it is told; what each says last is returned.
+    # Each worker prints that it is ready, and begins when it reads a line. Return the last word that each one printed.
     program = sys.orig_argv[1 : sys.orig_argv.index("-c") + 2]
     command = [sys.executable, *program, *arguments]
     workers = [
@@ -56,4 +56,4 @@ def ready():
     print("ready", flush=True)
     sys.stdin.readline()
 """
-"""Offers `together`, which runs the program again in so many processes at once, and `ready` for those."""
+"""Defines `together`, which runs the program again in *count* processes at once, and `ready`, which these call."""

@@ -21,7 +21,7 @@ for folder in folders:
     os.chdir(folder)
     build_wheel(into)
 """
-"""Builds all wheels in one process: to import hatchling takes longer than to build one."""
+"""Builds all wheels in one process: importing hatchling takes longer than building a wheel."""
 
 
 def build_wheels(into: Path) -> list[Path]:

@@ -32,7 +32,7 @@ BODY = json.dumps(
                 "index": 0,
                 "message": {
                     "role": "assistant",
-                    "content": "It rains on the roof of the house, and nobody hears it. " * 10,
+                    "content": "It rains on the roof of the hut, and no one hears it. " * 10,
                     "refusal": None,
                     "annotations": [],
                 },

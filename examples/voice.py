@@ -5,7 +5,7 @@ from pathlib import Path
 import llmcore
 from llmcore.errors import VoiceError
 
-STORY = "It rained for days. Nobody left the house. Then, one morning, the sun came out."
+STORY = "It rained for days. Martha left the hotel. Then, one morning, the sun came out."
 
 with llmcore.load() as core:
     voice = core.voice
@@ -14,7 +14,7 @@ with llmcore.load() as core:
     print(f"{speech.provider}: {speech.duration_s:.1f} s, {speech.characters} characters, {speech.cost} USD")
     print("wrote", speech.save("story.wav"))
 
-    changed = voice.synthesize(STORY.replace("Nobody", "Everybody"))
+    changed = voice.synthesize(STORY.replace("Martha", "Alexander"))
     print("after one change, paid for", changed.billed_characters, "of", changed.characters, "characters")
 
     with Path("stream.wav").open("wb") as file:

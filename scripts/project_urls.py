@@ -1,6 +1,6 @@
 """Write the address of the repository into built wheels: their project URLs, and the links of their README.
 
-The project has no fixed address, so `pyproject.toml` has none: whoever builds names it.
+The project has no fixed address, so `pyproject.toml` has none: the command that builds the wheels passes it.
 
     python scripts/project_urls.py --address https://HOST/OWNER/NAME --ref v0.1.0 dist/*.whl
     python scripts/project_urls.py --check dist/*.whl

@@ -23,7 +23,7 @@ ASKED = f"""
 import json
 from itertools import cycle
 
-QUESTIONS = ["Question %d: what falls on the roof of the house, and who hears it?" % n for n in range(32)]
+QUESTIONS = ["Question %d: what falls on the roof of the hut, and who hears it?" % n for n in range(32)]
 
 def measured(ask, many, end=lambda: None):
     for question in QUESTIONS:

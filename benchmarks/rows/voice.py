@@ -19,7 +19,7 @@ SAID = f"""
 import json
 from itertools import cycle
 
-TEXTS = ["Sentence %d falls on the roof of the house, and everybody hears it." % n for n in range(32)]
+TEXTS = ["Sentence %d falls on the roof of the hut, and everybody hears it." % n for n in range(32)]
 text = cycle(TEXTS).__next__
 """
 

@@ -254,7 +254,7 @@ class SharedLimits:
                 if must_propagate(error):
                     raise
                 remaining = left()
-                if remaining > 0:  # otherwise the deadline passed, which is no failure of the store
+                if remaining > 0:  # otherwise the deadline passed, which is not a failure of the store
                     self._begin_outage(error)
                     return False
             if answer is None:

@@ -120,7 +120,7 @@ class ReadsOnce(Full):
         self.batches[batch] = (self.batches[batch][0], [])
 
 
-class YieldsWhatNobodyAskedFor(Full):
+class YieldsUnrequestedResults(Full):
     def results(self, batch: str, requests: Mapping[str, ChatRequest]) -> Iterator[BatchResult]:
         del requests
         return super().results(batch, {each.id: each.request for each in self.batches[batch][1]})
@@ -197,6 +197,6 @@ class TestPlain(Good):
 
 for _backend in (
     ChangesTheRequests, ForgetsTheTier, HasNoLimits, IgnoresSince, InventsBatches, ListsNothing, LosesAResult, LosesTheMetadata,
-    MixesUpResults, ReadsOnce, RefusesASecondCancel, RepeatsAResult, ReturnsAnId, YieldsWhatNobodyAskedFor,
+    MixesUpResults, ReadsOnce, RefusesASecondCancel, RepeatsAResult, ReturnsAnId, YieldsUnrequestedResults,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Broken,), {"backend": _backend})

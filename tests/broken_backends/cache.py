@@ -153,7 +153,7 @@ class DeleteAlwaysSaysTrue(Memory):
         return True
 
 
-class DeleteSaysNothing(Memory):
+class DeleteReturnsNone(Memory):
     def delete(self, key: str) -> Any:
         super().delete(key)
 
@@ -359,7 +359,7 @@ class TestClearsEverybody(Kit):
 for _backend in (
     ReturnsText, ReturnsItsOwnBuffer, AMissIsEmpty, TakesEmptyForAMiss, StripsValues, TakesAMegabyteAtMost, KeepsTheOlderValue,
     CallsALargeValueAnOutage, RefusesAKilobyte, RoundsTtlDown, TakesAShortTtlForNone, IgnoresTtl, KeepsTheOldTtl, TakesSecondsForMilliseconds,
-    LongTtlOverflows, KeepsTheFirst, DeleteAlwaysSaysTrue, DeleteSaysNothing, DeleteForgetsToDelete, DeletesWhatHasExpired, DeleteTellsEverybodyYes,
+    LongTtlOverflows, KeepsTheFirst, DeleteAlwaysSaysTrue, DeleteReturnsNone, DeleteForgetsToDelete, DeletesWhatHasExpired, DeleteTellsEverybodyYes,
     ClearLeavesWhatHasATtl, CutsLongKeys, RefusesLongKeys, RefusesManyCallers, NormalisesKeys, FindsByPrefix, WritesInPieces, LosesWhatIsSetAtOnce,
     KeysTellTheExpired, KeysBreakWhenChanged, KeysBearTheNamespace, NoCache,
 ):  # fmt: skip

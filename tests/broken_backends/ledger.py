@@ -120,7 +120,7 @@ class NeedsTheRow(Sync):
 
 
 class RecordsTwice(Sync):
-    """google/adk-python#6465: records a batch as often as it is told to."""
+    """google/adk-python#6465: records a batch again if it is sent again."""
 
     def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
         super().record(batch, rows, [*forget, batch], timeout_s)
@@ -142,7 +142,7 @@ class OwnsEverything(Sync):
         return super().reserve(msgspec.structs.replace(request, charge=charge), timeout_s)
 
 
-class BelievesNobody(Sync):
+class TakesEveryOwnerForDead(Sync):
     """mars-project/mars#470: takes living owners for dead ones."""
 
     def recover(self, timeout_s: float) -> int:

@@ -93,7 +93,7 @@ class SortsBackwards(Sync):
 
 
 class ComparesThenClaims(Sync):
-    """Two threads see that nobody has sent the alert, before either of them notes it."""
+    """Two threads see that the alert was not sent, before either of them records it."""
 
     def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
         readers = self.__dict__.setdefault("readers", set())

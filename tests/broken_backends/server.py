@@ -51,7 +51,7 @@ class TakesOutagesForMisses(Cache):
 
 
 class DropsWritesInAnOutage(Cache):
-    """a-luna/fastapi-redis-cache#30: the error of a write is caught, and nobody learns that nothing was stored."""
+    """a-luna/fastapi-redis-cache#30: the error of a write is caught, and the caller does not learn that nothing was stored."""
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         with contextlib.suppress(CacheError):
@@ -167,7 +167,7 @@ class StaysBroken(Cache):
         super().fail(error)
 
 
-class SaysNothing(Cache):
+class LosesTheMessage(Cache):
     def fail(self, error: Exception) -> NoReturn:  # noqa: ARG002 - that is the fault
         self.drop()
         raise_unchained(CacheUnavailable(""))
@@ -369,7 +369,7 @@ for _cache in (
     TakesOutagesForMisses, DropsWritesInAnOutage, ClearsNothingInAnOutage, DeletesNothingInAnOutage,
     KeepsTheConnectionAfterATimeout, WaitsForEver, LetsForeignErrorsOut, ChainsForeignErrors, TakesThePartForTheValue,
     TakesAClosedConnectionForAMiss, TakesOddAnswersForMisses, CallsAnOutageAnError, SendsWritesThreeTimes, StaysBroken,
-    SaysNothing, ShowsThePassword, TakesARefusalForAMiss,
+    LosesTheMessage, ShowsThePassword, TakesARefusalForAMiss,
 ):  # fmt: skip
     globals()[f"Test{_cache.__name__}"] = type(f"Test{_cache.__name__}", (TestCache,), {"backend": _cache})
 for _storage in (

@@ -137,7 +137,7 @@ class TakesFoldersForFiles(Memory):
         return super().exists(key) or bool(self.list_files(f"{key}/"))
 
 
-class DeleteSaysNothing(Memory):
+class DeleteReturnsNone(Memory):
     def delete(self, key: str) -> bool:
         super().delete(key)
         return None  # type: ignore[return-value]
@@ -269,7 +269,7 @@ class NoStorage:
 
 GOOD = (Memory, AsyncMemory, Both)
 BROKEN = (
-    Appends, BlocksUnderAnAsyncName, DeleteAlwaysSaysTrue, DeleteSaysNothing, DeletesWholeFolders,
+    Appends, BlocksUnderAnAsyncName, DeleteAlwaysSaysTrue, DeleteReturnsNone, DeletesWholeFolders,
     FindsNothingEmpty, HalfAVariant, HalfAFileSystem, IgnoresCase, IsAsyncUnderABlockingName, KeepsTheFirst,
     ListsUnsorted, ListsWithoutLookingAtThePrefix, LosesTheLastByte, MilliSeconds, NoStorage, NormalisesKeys,
     RaisesKeyError, ReturnsText, TakesAnyKey, TakesFoldersForFiles, TakesThePrefixForAFolder, WritesInPlace,

@@ -220,7 +220,7 @@ class TakesSecondsForMilliseconds(Model):
 
 
 class HasNoTimeout(Model):
-    """openonion/connectonion#1116: waits for ever for a server that says nothing."""
+    """openonion/connectonion#1116: waits for ever for a server that does not answer."""
 
     def timeout(self, request: ChatRequest) -> Any:  # noqa: ARG002 - that is the fault
         return None
@@ -337,7 +337,7 @@ class PassesOverBrokenLines(Model):
             yield line
 
 
-class SaysNothing(Model):
+class LosesTheMessage(Model):
     def refuse(self, response: http.client.HTTPResponse, said: str) -> NoReturn:  # noqa: ARG002 - that is the fault
         raise_unchained(self.classify(response.status)("", status=response.status))
 
@@ -384,6 +384,6 @@ for _backend in (
     HasNoTimeout, KnowsOnlyTheDeadline, EndsWithSilenceOnly, ReportsATimeoutAsUnavailable, ReportsEverythingAsUnavailable,
     ReportsRefusedKeysAsBadRequests, ReportsOutagesAsBadRequests, NeverRetryable, PassesOverRetryAfter,
     TakesTheBeginningForTheAnswer, TakesAPageForTheAnswer, TakesNothingForAnAnswer, EndsEveryStreamWell,
-    PassesOverErrorsInAStream, PassesOverBrokenLines, SaysNothing, AsksTwice,
+    PassesOverErrorsInAStream, PassesOverBrokenLines, LosesTheMessage, AsksTwice,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Kit,), {"backend": _backend})

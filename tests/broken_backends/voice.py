@@ -281,7 +281,7 @@ class Unfinished(Changed):
 
 
 class EndsWithinAFrame(Unfinished):
-    """OHF-Voice/piper1-gpl#253: the samples are no whole number of frames."""
+    """OHF-Voice/piper1-gpl#253: the number of samples is not a multiple of the channels."""
 
     def change(self, speech: Speech) -> Any:
         unfinished = super().change(speech)

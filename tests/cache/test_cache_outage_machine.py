@@ -75,13 +75,13 @@ class Outages(RuleBasedStateMachine):
         self.truth = Model()
         """What the server has."""
         self.made = Model()
-        """What was set here during the outage: it must be served."""
+        """Values that this cache set during the outage: it must serve them."""
         self.older: Model | None = None
-        """What was known here when the outage began, or reports were lost: it may be served for a while."""
+        """Values that this cache knew when the outage began, or when reports were lost: it may serve them for a while."""
         self.since = 0.0
         self.seen = Model()
         self.seen_at = 0.0
-        """What was there at the latest call, and when: a version tells of changes at the next call only."""
+        """The values at the latest call, and its time: a version reports changes at the next call only."""
         self.has_called = False
         self.held_up: list[str] = []
 

@@ -261,7 +261,7 @@ class TestBreaker:
             "cache `fake` works again",
         ]
 
-    def test_a_strangers_exception_is_outlived_like_any_other(self) -> None:
+    def test_an_exception_of_another_library_is_handled_like_any_other(self) -> None:
         fake = Fake()
         fake.error = KeyError("bug")
         store = store_of(fake)

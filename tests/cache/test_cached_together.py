@@ -38,7 +38,7 @@ async def auntil(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def aboard(cache: CacheManager) -> int:
+def count_waiters(cache: CacheManager) -> int:
     return sum(len(flight.callers) for flight in cache._values.flights._flights.values())
 
 
@@ -53,7 +53,7 @@ def test_two_hundred_threads_are_one_run(cache: CacheManager) -> None:
 
     with ThreadPoolExecutor(200) as pool:
         asked = [pool.submit(slow, 1) for _ in range(200)]
-        until(lambda: aboard(cache) == 200)
+        until(lambda: count_waiters(cache) == 200)
         gate.set()
         results = [each.result() for each in asked]
     assert results == [[1]] * 200
@@ -67,7 +67,7 @@ def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:
     @cache.cached()
     async def slow(x: int) -> int:
         ran.append(x)
-        await auntil(lambda: aboard(cache) == 200)
+        await auntil(lambda: count_waiters(cache) == 200)
         return x
 
     async def main() -> list[int]:
@@ -146,7 +146,7 @@ def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> No
     @cache.cached()
     def slow() -> int:
         turn = next(ran)
-        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
         if turn == 1:
             raise Odd(1, 2)
         return turn
@@ -164,7 +164,7 @@ def test_a_second_failure_is_raised_to_all_callers(cache: CacheManager) -> None:
     @cache.cached()
     def slow() -> int:
         turn = next(ran)
-        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
         raise ValueError(turn)
 
     with ThreadPoolExecutor(5) as pool:
@@ -178,7 +178,7 @@ def test_a_cancelled_leader_does_not_cancel_its_followers(cache: CacheManager) -
     @cache.cached()
     async def slow() -> int:
         ran.append(1)
-        await auntil(lambda: aboard(cache) == 20)
+        await auntil(lambda: count_waiters(cache) == 20)
         return 7
 
     async def main() -> list[int]:

@@ -45,7 +45,7 @@ def released_when(upstream: Simulator, all_aboard: Callable[[], bool]) -> None:
     upstream.release()
 
 
-def aboard(core: llmcore.Core) -> int:
+def count_waiters(core: llmcore.Core) -> int:
     return sum(len(flight.callers) for flight in core.llm._services.flights._flights.values())
 
 
@@ -53,7 +53,7 @@ def test_threads(upstream: Simulator, tmp_path: Path) -> None:
     core = llmcore.load(config(upstream, tmp_path))
     with ThreadPoolExecutor(MANY) as pool:
         asked: list[Future[Reply]] = [pool.submit(core.llm.chat, "Hello") for _ in range(MANY)]
-        released_when(upstream, lambda: aboard(core) == MANY)
+        released_when(upstream, lambda: count_waiters(core) == MANY)
         replies = [each.result(30) for each in asked]
     core.close()
     assert upstream.counts["chat"] == 1
@@ -70,7 +70,7 @@ def test_tasks(upstream: Simulator, tmp_path: Path) -> None:
     async def main() -> list[llmcore.types.Reply]:
         tasks = [asyncio.create_task(core.llm.achat("Hello")) for _ in range(MANY)]
         await asyncio.sleep(0)
-        await asyncio.to_thread(released_when, upstream, lambda: aboard(core) == MANY)
+        await asyncio.to_thread(released_when, upstream, lambda: count_waiters(core) == MANY)
         replies = await asyncio.gather(*tasks)
         await core.aclose()
         return replies
@@ -88,7 +88,7 @@ def test_streams(upstream: Simulator, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(read) for _ in range(50)]
-        released_when(upstream, lambda: aboard(core) == 50)
+        released_when(upstream, lambda: count_waiters(core) == 50)
         texts = {each.result(30) for each in asked}
     core.close()
     assert upstream.counts["streams"] == 1
@@ -102,7 +102,7 @@ def test_a_cancelled_leader_leaves_twenty_followers_their_answer(upstream: Simul
         leader = asyncio.create_task(core.llm.achat("Hello"))
         await asyncio.to_thread(upstream.wait_for_requests, 1)
         tasks = [asyncio.create_task(core.llm.achat("Hello")) for _ in range(20)]
-        while aboard(core) != 21:  # noqa: ASYNC110 - nobody tells when somebody boards
+        while count_waiters(core) != 21:  # noqa: ASYNC110 - a flight has no event for a new waiter
             await asyncio.sleep(0.001)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,14 +13,14 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.single_flight import FlightResult, Flights
 from llmcore.calls.steps import Step
 from llmcore.errors import LLMCoreError, MalformedReply, NotAudio, Timeout, Unavailable
-from tests.kits.flights import Upstream, aboard, auntil, until
+from tests.kits.flights import Upstream, auntil, count_waiters, until
 
 
 def test_two_hundred_threads_are_one_call() -> None:
     flights, upstream = Flights(), Upstream()
     with ThreadPoolExecutor(200) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(200)]
-        until(lambda: aboard(flights) == 200)
+        until(lambda: count_waiters(flights) == 200)
         upstream.open.set()
         landed = [each.result(60) for each in asked]
     assert upstream.asked == 1
@@ -34,7 +34,7 @@ def test_two_hundred_tasks_are_one_call() -> None:
 
     async def main() -> list[FlightResult]:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(200)]
-        await auntil(lambda: aboard(flights) == 200)
+        await auntil(lambda: count_waiters(flights) == 200)
         upstream.open.set()
         return await asyncio.gather(*tasks)
 
@@ -51,7 +51,7 @@ def test_threads_and_tasks_share_one_call() -> None:
         tasks = [arun(flights.join("k", upstream.work)) for _ in range(20)]
         threads = [loop.run_in_executor(pool, run, flights.join("k", upstream.work)) for _ in range(20)]
         together = asyncio.gather(*tasks, *threads)
-        await auntil(lambda: aboard(flights) == 40)
+        await auntil(lambda: count_waiters(flights) == 40)
         upstream.open.set()
         return list(await together)
 
@@ -78,7 +78,7 @@ def test_a_cancelled_leader_takes_nothing_from_its_followers(followers: int) -> 
         leader = asyncio.create_task(arun(flights.join("k", upstream.work)))
         await auntil(upstream.reached.is_set)
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(followers)]
-        await auntil(lambda: aboard(flights) == followers + 1)
+        await auntil(lambda: count_waiters(flights) == followers + 1)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader
@@ -95,7 +95,7 @@ def test_leaders_cancelled_one_after_the_other_leave_the_last_one_its_answer() -
 
     async def main() -> FlightResult:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(5)]
-        await auntil(lambda: aboard(flights) == 5)
+        await auntil(lambda: count_waiters(flights) == 5)
         await auntil(upstream.reached.is_set)
         for task in tasks[:-1]:
             task.cancel()
@@ -114,7 +114,7 @@ def test_a_cancelled_leader_in_a_loop_leaves_a_thread_its_answer() -> None:
         leader = asyncio.create_task(arun(flights.join("k", upstream.work)))
         await auntil(upstream.reached.is_set)
         thread = asyncio.get_running_loop().run_in_executor(pool, run, flights.join("k", upstream.work))
-        await auntil(lambda: aboard(flights) == 2)
+        await auntil(lambda: count_waiters(flights) == 2)
         leader.cancel()
         await auntil(leader.done)
         upstream.open.set()
@@ -130,7 +130,7 @@ def test_a_call_that_everybody_left_is_ended_and_cleans_up() -> None:
 
     async def main() -> None:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(3)]
-        await auntil(lambda: aboard(flights) == 3)
+        await auntil(lambda: count_waiters(flights) == 3)
         await auntil(upstream.reached.is_set)
         for task in tasks:
             task.cancel()
@@ -146,7 +146,7 @@ def test_a_failed_leader_does_not_fail_its_followers() -> None:
     flights, upstream = Flights(), Upstream(Unavailable("down"))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: aboard(flights) == 10)
+        until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert sorted(type(error).__name__ for error in errors) == ["NoneType"] * 9 + ["Unavailable"]
@@ -157,7 +157,7 @@ def test_a_second_failure_is_shared_by_all_callers() -> None:
     flights, upstream = Flights(), Upstream(Unavailable("down"), Unavailable("still down", status=503))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: aboard(flights) == 10)
+        until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert upstream.asked == 2
@@ -171,7 +171,7 @@ def test_an_answer_that_may_be_billed_is_not_asked_for_again_by_followers(answer
     flights, upstream = Flights(), Upstream(answered)
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: aboard(flights) == 10)
+        until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert upstream.asked == 1
@@ -183,7 +183,7 @@ def test_tasks_do_not_ask_again_for_an_answer_that_may_be_billed() -> None:
 
     async def main() -> list[Any]:
         asked = [asyncio.ensure_future(arun(flights.join("k", upstream.work))) for _ in range(10)]
-        await auntil(lambda: aboard(flights) == 10)
+        await auntil(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 

@@ -102,7 +102,7 @@ BUDGETS = [
 
 
 class Place(NamedTuple):
-    """Where commands run, and as whom."""
+    """The directory, the user and the environment of a command."""
 
     cwd: Path
     env: dict[str, str]

@@ -43,7 +43,7 @@ def test_the_answer_alone_is_on_stdout(cli: CommandLine) -> None:
         (["-"], "from a pipe", "You said: from a pipe\n"),
         ([], "from a pipe", "You said: from a pipe\n"),
         (["Sum", "up:", "-"], "a\nb", "You said: Sum up:\n\na\nb\n"),
-        (["--", "-x", "is", "no", "option"], "", "You said: -x is no option\n"),
+        (["--", "-x", "is", "text"], "", "You said: -x is text\n"),
         (["-s", "Be brief", "Hi"], "", "You said: Hi\n"),
         (["-p", "max_tokens=2", "one two three"], "", "You said\n"),
         (["--stream", "Hi"], "", "You said: Hi\n"),

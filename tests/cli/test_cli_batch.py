@@ -198,7 +198,7 @@ def test_runs_are_listed_resumed_and_forgotten(upstream: Simulator) -> None:
         (["resume", "nope"], "there is no run `nope`"),
     ],
 )
-def test_mistakes_are_told(upstream: Simulator, arguments: list[str], said: str) -> None:
+def test_mistakes_are_reported(upstream: Simulator, arguments: list[str], said: str) -> None:
     Path("in.jsonl").write_text('"a"\n')
     done = run(*arguments)
     assert done.returncode in {1, 2}

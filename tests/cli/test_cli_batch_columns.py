@@ -36,7 +36,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--prompt", "Of {Name}: {text}"], "--prompt Of {Name}: {text}", "--prompt 'Of {name}: {text}'"),
     ],
 )
-def test_a_missing_column_is_told_with_the_nearest_one(options: list[str], where: str, fixed: str) -> None:
+def test_a_missing_column_is_reported_with_the_nearest_one(
+    options: list[str], where: str, fixed: str
+) -> None:
     done = run("batch", "run", "people.csv", "-o", "out.csv", *options, "--json")
     assert done.returncode == 2
     error = json.loads(done.stderr)["error"]

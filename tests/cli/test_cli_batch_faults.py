@@ -180,7 +180,7 @@ def test_failures_on_stdout_are_in_its_lines(upstream: Simulator) -> None:
     assert upstream.counts["requests"] == 1, "a finished run to stdout begins again"
 
 
-def test_an_output_that_cannot_be_written_is_told(upstream: Simulator) -> None:
+def test_an_output_that_cannot_be_written_is_reported(upstream: Simulator) -> None:
     write_prompts(3)
     missing = run("run", "in.jsonl", "-o", "nope/out.jsonl")
     assert (missing.returncode, "mkdir -p nope" in missing.stderr) == (2, True)
@@ -214,7 +214,7 @@ def test_parquet_keeps_its_types_and_other_tables_become_parquet(upstream: Simul
     assert parquet.read_table("mixed.parquet")["x"].to_pylist() == ["1", "two", None]
 
 
-def test_fields_that_a_table_cannot_hold_are_told(upstream: Simulator) -> None:
+def test_fields_that_a_table_cannot_hold_are_reported(upstream: Simulator) -> None:
     Path("in.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "seed": 5}\n')
     done = run("run", "in.jsonl", "-o", "out.csv")
     assert "out.csv lacks fields that the first line does not have: seed" in done.stderr

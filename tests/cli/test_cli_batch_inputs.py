@@ -68,7 +68,7 @@ def test_an_input_that_does_not_exist_makes_no_run(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "id,text\n"])
-def test_an_empty_input_is_told(cli: CommandLine, text: str) -> None:
+def test_an_empty_input_is_reported(cli: CommandLine, text: str) -> None:
     Path("in.csv").write_text(text)
     done = cli(*RUN)
     assert (done.returncode, "in.csv has no lines, so nothing was sent" in done.stderr) == (0, True)
@@ -76,7 +76,7 @@ def test_an_empty_input_is_told(cli: CommandLine, text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "windows-1252"])
-def test_a_header_that_is_not_utf8_is_told(cli: CommandLine, encoding: str) -> None:
+def test_a_header_that_is_not_utf8_is_reported(cli: CommandLine, encoding: str) -> None:
     Path("in.csv").write_text("größe,text\n1,a\n", encoding=encoding)
     done = cli(*RUN)
     assert (done.returncode, "the header of in.csv is not UTF-8" in done.stderr) == (2, True)

@@ -62,7 +62,7 @@ def test_a_model_with_colons_is_distinguished_from_a_provider(tmp_path: Path, mo
 
 
 def test_a_provider_that_is_not_there_or_knows_no_dates_warns_of_nothing(tmp_path: Path) -> None:
-    assert list_warnings(tmp_path, date(2030, 1, 1), '[models]\na = "echo:gpt-4"\nb = "nobody:gpt-4"\n') == []
+    assert list_warnings(tmp_path, date(2030, 1, 1), '[models]\na = "echo:gpt-4"\nb = "other:gpt-4"\n') == []
 
 
 def test_the_commands_warn_on_stderr_and_continue(tmp_path: Path) -> None:

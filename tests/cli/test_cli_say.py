@@ -86,7 +86,7 @@ def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
         (("hi", "-o", "a.WEBM"), 2, "the format .WEBM is not supported"),
         (("hi", "-o", "a.wav", "-p", "speed"), 2, "fix: llmcore say hi -o a.wav -p speed=1.2"),
         (("hi", "-o", "a.wav", "-p", "sped=2"), 2, "did you mean `speed`?"),
-        (("hi", "-o", "a.wav", "-v", "nobody"), 1, "espeak has no voice 'nobody'"),
+        (("hi", "-o", "a.wav", "-v", "anneliese"), 1, "espeak has no voice 'anneliese'"),
         (("hi", "-o", "a.wav", "--refresh", "--no-cache"), 2, "one of them"),
         (("hi", "-o", "-", "--json"), 2, "both write to stdout"),
         (("hi", "--play"), 2, "no audio player is installed"),
@@ -194,7 +194,7 @@ def test_progress_is_shown_only_on_a_terminal(cli: CommandLine) -> None:
     try:
         while data := os.read(ours, 4096):
             shown += data
-    except OSError:  # all is read, and nobody writes any more
+    except OSError:  # everything is read, and the last writer has closed
         pass
     os.close(ours)
     told = shown.decode()

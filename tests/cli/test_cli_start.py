@@ -69,7 +69,7 @@ def test_version_is_printed_without_loading_anything(option: str) -> None:
     assert "argparse" not in brought
 
 
-def test_help_loads_argparse_and_nothing_of_the_house() -> None:
+def test_help_loads_argparse_and_no_other_part_of_the_host() -> None:
     brought = modules_of("--help")
     ours = {name for name in brought if name.startswith("llmcore")}
     assert ours == {"llmcore", "llmcore.cli", "llmcore.cli.app", "llmcore.cli.parser", "llmcore.cli.streams"}

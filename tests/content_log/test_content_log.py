@@ -176,7 +176,7 @@ def test_the_file_is_readable_by_its_user_alone(tmp_path: Path, upstream: Simula
     assert (tmp_path / "log.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_index_that_sqlite_lacks_is_no_reason_to_find_less(tmp_path: Path) -> None:
+def test_a_search_finds_the_same_without_the_index_that_sqlite_lacks(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     _write(path, "Straße")
     connection = apsw.Connection(str(path))

@@ -2,7 +2,7 @@
 
 Each page runs in an environment with only the packages of its install lines, from wheels.
 
-A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for what is no code.
+A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for other text.
 After `toml` and `python` may stand the name of the file that the block is to become; a toml block without one is
 llmcore.toml. `unchecked` lets a llmcore.toml pass that needs what is not installed here. ```text output is exactly
 what the python block before it prints. In ```console, the lines below a command are what it prints (see `is_match` in

@@ -80,7 +80,7 @@ class CommandLine:
 
 
 def as_at_a_terminal() -> None:
-    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it.
+    """Restore the handling of Ctrl-C, which a process that the shell started in the background ignores.
 
     To be called in a child before it is one: `preexec_fn=`.
     """

@@ -48,7 +48,7 @@ class Upstream:
             self.closed += 1
 
 
-def aboard(flights: Flights) -> int:
+def count_waiters(flights: Flights) -> int:
     return sum(len(flight.callers) for flight in flights._flights.values())
 
 

@@ -267,7 +267,7 @@ def test_a_killed_program_is_resumed_without_paying_twice(upstream: Simulator) -
     )
 
 
-def test_a_secret_that_is_no_reference_is_not_sent_to_workers(upstream: Simulator) -> None:
+def test_a_secret_that_is_not_a_reference_is_not_sent_to_workers(upstream: Simulator) -> None:
     config = make_config(upstream, "local", **WORKERS)
     config["llm"]["openai"]["api_key"] = "sk-written-out"
     with llmcore.load(config) as core, pytest.raises(ConfigError) as caught:

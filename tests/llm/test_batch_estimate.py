@@ -77,7 +77,7 @@ def test_likely_answers_are_as_long_as_the_last_ones_of_the_ledger(core: Core) -
 
 
 @pytest.mark.slow
-def test_budgets_and_limits_are_told(upstream: Simulator) -> None:
+def test_budgets_and_limits_are_reported(upstream: Simulator) -> None:
     limits = {
         "openai": {"requests_per_minute": 120},
         "openai:gpt-4o-mini": {"tokens_per_minute": 100_000_000},
@@ -102,7 +102,7 @@ def test_budgets_and_limits_are_told(upstream: Simulator) -> None:
         assert left["total"] == Decimal("0.001") - run.summary.cost
 
 
-def test_a_price_that_is_unknown_is_told(upstream: Simulator) -> None:
+def test_an_unknown_price_is_reported(upstream: Simulator) -> None:
     with llmcore.load(make_config(upstream)) as core:
         found = core.llm.batch(["a"], model="openai:own-model").estimate()
     assert found.unpriced == ("openai:own-model",)

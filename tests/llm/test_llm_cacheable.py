@@ -109,7 +109,7 @@ def test_an_answer_without_content_is_asked_for_again(
     ask: Callable[..., Any], scripted: Any, reply: Reply
 ) -> None:
     scripted.script += [play(ask, reply), play(ask, Reply(text="another"))]
-    with contextlib.suppress(IncompleteReply):  # a stream whose finish_reason says nothing
+    with contextlib.suppress(IncompleteReply):  # a stream with a meaningless finish_reason
         ask()
     ask()
     assert len(scripted.requests) == 2

@@ -162,7 +162,7 @@ with llmcore.load({config!r}) as core, ThreadPoolExecutor(5) as pool:
 """
 
 
-def many_processes_ask_anew_once(upstream: Simulator, cache: dict[str, Any]) -> None:
+def check_that_many_processes_refresh_once(upstream: Simulator, cache: dict[str, Any]) -> None:
     config = upstream_config(upstream, cache)
     with llmcore.load(config) as core:
         core.llm.chat("Hello", cache_refresh=0.000_001)
@@ -193,7 +193,7 @@ def many_processes_ask_anew_once(upstream: Simulator, cache: dict[str, Any]) -> 
 
 def test_processes_on_one_file_cache_refresh_once(tmp_path: Path) -> None:
     with Simulator() as upstream:
-        many_processes_ask_anew_once(
+        check_that_many_processes_refresh_once(
             upstream, {"provider": "file", "ttl": "1h", "file": {"cache_dir": str(tmp_path)}}
         )
 
@@ -202,7 +202,7 @@ def test_processes_on_one_file_cache_refresh_once(tmp_path: Path) -> None:
 def test_processes_on_one_redis_refresh_once(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Simulator() as upstream:
         redis = {"url": server.url, "timeout": "5s", "connect_timeout": "5s"}
-        many_processes_ask_anew_once(upstream, {"provider": "redis", "ttl": "1h", "redis": redis})
+        check_that_many_processes_refresh_once(upstream, {"provider": "redis", "ttl": "1h", "redis": redis})
 
 
 def test_a_failed_refresh_is_logged_once_and_the_old_reply_is_served(

@@ -36,13 +36,13 @@ FOUND_BY = {
         "test_each_request_of_a_batch_gets_its_own_answer",
         "submit must return a BatchStatus, got str",
     ),
-    "YieldsWhatNobodyAskedFor": (
-        "test_results_of_requests_that_nobody_asks_for_are_left_out",
+    "YieldsUnrequestedResults": (
+        "test_results_of_other_requests_are_left_out",
         "expected the result of one request",
     ),
 }
 OF_BATCHES = (
-    "test_each_request_of_a_batch", "test_the_results_of_a_batch", "test_results_of_requests", "test_an_unknown_batch",
+    "test_each_request_of_a_batch", "test_the_results_of_a_batch", "test_results_of_other_requests", "test_an_unknown_batch",
     "test_a_batch_can", "test_a_new_batch", "test_the_limits_of_a_batch", "test_the_requests_of_a_batch",
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ FOUND_BY = {
         "test_any_text_of_1_to_512_characters_is_a_key",
         "a deleted value must be gone",
     ),
-    "DeleteSaysNothing": ("test_delete_misses_an_entry_that_expired_unread", "assert None is"),
+    "DeleteReturnsNone": ("test_delete_misses_an_entry_that_expired_unread", "assert None is"),
     "DeleteTellsEverybodyYes": (
         "test_of_concurrent_deletes_exactly_one_returns_true",
         "exactly one concurrent delete must return True",

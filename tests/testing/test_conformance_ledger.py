@@ -8,7 +8,7 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 
 FOUND_BY = {
     "AlertsEveryone": ("test_an_alert_is_claimed_once", "[True, True] == [True, False]"),
-    "BelievesNobody": (
+    "TakesEveryOwnerForDead": (
         "test_the_ledger_works_after_it_was_closed",
         "recover must not settle rows of a process that is alive",
     ),

@@ -35,7 +35,7 @@ FOUND_BY = {
     ),
     "LoadsAPart": (_CUT, "load must raise StorageError if the server cuts an answer after 40 bytes"),
     "SavesInSilence": (_GONE, "save must raise StorageError if the server is gone, returned None"),
-    "SaysNothing": (_GONE, "get raised CacheUnavailable without a message"),
+    "LosesTheMessage": (_GONE, "get raised CacheUnavailable without a message"),
     "SendsWritesThreeTimes": (_CUT_WRITE, "must be sent at most 1 times, the server got it 3 times"),
     "ShowsThePassword": (_DENIED, "the key is in an error"),
     "StaysBroken": (_CUT_WRITE, "CacheUnavailable"),

@@ -15,7 +15,7 @@ FOUND_BY = {
         "must be awaitable: write `async def aload`",
     ),
     "DeleteAlwaysSaysTrue": ("test_a_folder_is_not_a_file", "assert True is False"),
-    "DeleteSaysNothing": ("test_a_folder_is_not_a_file", "assert None is"),
+    "DeleteReturnsNone": ("test_a_folder_is_not_a_file", "assert None is"),
     "DeletesWholeFolders": (
         "test_a_folder_is_not_a_file",
         "delete of a folder's key must not delete its files",

@@ -66,7 +66,7 @@ FOUND_BY = {
         "test_a_status_becomes_the_error_that_fits",
         "a failed call must send one request, sent 3: only the host retries",
     ),
-    "SaysNothing": (
+    "LosesTheMessage": (
         "test_a_status_becomes_the_error_that_fits",
         "complete raised BadRequest without a message",
     ),

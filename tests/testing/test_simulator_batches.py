@@ -218,7 +218,7 @@ def test_a_batch_of_anthropic_goes_wrong(upstream: Simulator, claude: anthropic.
         assert [result.custom_id for result in results] == NAMES[::-1]
 
 
-def test_a_lost_batch_exists_although_nobody_was_told(
+def test_a_lost_batch_exists_although_no_client_received_its_id(
     upstream: Simulator, client: openai.OpenAI, claude: anthropic.Anthropic
 ) -> None:
     upstream.fail(Fault.batch("lost"), times=2)

@@ -26,7 +26,7 @@ from llmcore.errors import (
 from llmcore.types import Speech
 from llmcore_testing import Fault, Simulator
 
-STORY = "It rains in the mountains. Take an umbrella, please! Who is at the door? Nobody answers."
+STORY = "It rains in the mountains. Take an umbrella, please! Who is at the door? Peter answers."
 SENTENCES = 4
 KEY = "sk_canary-of-three"
 
@@ -150,7 +150,7 @@ def test_a_changed_sentence_pays_for_one(upstream: Simulator, provider: str, eac
     with llmcore.load(make_settings(upstream, provider)) as core:
         core.voice.synthesize(STORY)
         asked = upstream.counts["speech"]
-        changed = core.voice.synthesize(STORY.replace("Nobody answers", "Ann answers"))
+        changed = core.voice.synthesize(STORY.replace("Peter answers", "Ann answers"))
     assert upstream.counts["speech"] - asked == 1
     assert changed.billed_characters == len("Ann answers.")
     assert changed.cost == each * len("Ann answers.")

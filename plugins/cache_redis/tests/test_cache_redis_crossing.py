@@ -150,9 +150,8 @@ def test_an_event_loop_that_ends_closes_its_connections(server: RedisServer, *, 
         loop = asyncio.new_event_loop()
         loop.run_until_complete(several())
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ResourceWarning
-            )  # which whoever closes a loop like that has earned
+            # Python warns about connections that are open when their loop is closed.
+            warnings.simplefilter("ignore", ResourceWarning)
             loop.close()
             asyncio.run(shared.aget("key"))
             gc.collect()

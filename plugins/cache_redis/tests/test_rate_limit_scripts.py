@@ -221,7 +221,7 @@ def test_calls_are_served_in_the_order_in_which_they_arrived(fleet: Fleet) -> No
     assert fleet.ask(scope, tokens=1, again=small)[1].granted
 
 
-def test_a_waiting_call_that_does_not_come_back_holds_nobody_up(fleet: Fleet) -> None:
+def test_a_waiting_call_that_does_not_return_delays_no_other_call(fleet: Fleet) -> None:
     scope = LimitScope("openai", 60.0)
     assert fleet.ask(scope)[1].granted
     gone = fleet.ask(scope)

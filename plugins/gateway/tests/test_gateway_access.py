@@ -158,7 +158,7 @@ def test_pages_of_other_origins_are_refused_unless_listed(upstream: Simulator, t
 
 
 def test_nothing_in_a_request_names_a_host_a_header_or_a_file(gateway: Served, upstream: Simulator) -> None:
-    """CVE-2024-6587: `api_base` in the body sent the key of the gateway to whoever asked."""
+    """CVE-2024-6587: `api_base` in the body sent the key of the gateway to any client."""
     with Simulator() as attacker:
         fields = dict.fromkeys(
             ("api_base", "base_url", "api_key", "organization", "extra_body_url", "proxy"), attacker.base_url
@@ -239,7 +239,7 @@ def test_keys_that_begin_alike_are_different_keys(gateway: Served) -> None:
 
 
 def test_there_is_no_administration_over_http(gateway: Served) -> None:
-    """CVE-2026-47101: whoever could make a key stored its own routes with it."""
+    """CVE-2026-47101: a client that could create a key could also store routes with it."""
     _, key = gateway.core.keys.create("ann", models=["fast"])
     for path in ("/keys", "/key/update", "/user/update", "/v1/keys", "/config", "/mcp/test", "/llmcore/keys"):
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):

@@ -1,4 +1,4 @@
-"""What the endpoints answer: every field of the upstream, in the shape of the API that was called."""
+"""The answers of the endpoints: every field of the upstream, in the shape of the API that was called."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_responses_stream_that_breaks_ends_with_an_error_event(
     assert json.loads(last.partition("data: ")[2])["type"] == "error"
 
 
-def test_a_refused_budget_is_told_with_the_end_of_its_period(upstream: Simulator, tmp_path: Path) -> None:
+def test_a_refused_budget_is_reported_with_the_end_of_its_period(upstream: Simulator, tmp_path: Path) -> None:
     budget = {"limit": "0.0000001 USD", "per": "day"}
     with serving(make_config(upstream, tmp_path, budget=budget)) as gateway:
         answer = gateway.chat()

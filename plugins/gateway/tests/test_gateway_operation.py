@@ -320,7 +320,7 @@ def is_running(pid: int) -> bool:
         (["--prot", "1"], 2, "--prot"),
     ],
 )
-def test_what_cannot_be_served_is_told(
+def test_a_configuration_that_cannot_be_served_is_reported(
     upstream: Simulator, tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
     config = write_config(tmp_path / "llmcore.toml", upstream)
@@ -330,7 +330,7 @@ def test_what_cannot_be_served_is_told(
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_told(upstream: Simulator, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(upstream: Simulator, tmp_path: Path) -> None:
     config = write_config(tmp_path / "llmcore.toml", upstream)
     port = upstream.url.rpartition(":")[2]
     done = run("serve", "--config", str(config), "--port", port)
@@ -339,7 +339,7 @@ def test_a_port_in_use_is_told(upstream: Simulator, tmp_path: Path) -> None:
     assert "serve --port 0" in done.stderr
 
 
-def test_a_misspelt_key_of_the_table_is_told(upstream: Simulator, tmp_path: Path) -> None:
+def test_a_misspelt_key_of_the_table_is_reported(upstream: Simulator, tmp_path: Path) -> None:
     config = write_config(tmp_path / "llmcore.toml", upstream, 'prot = 5\non_disconnect = "stop"\n')
     done = run("serve", "--config", str(config))
     assert done.returncode == 3
@@ -357,7 +357,7 @@ def test_a_misspelt_key_of_the_table_is_told(upstream: Simulator, tmp_path: Path
         (["revoke", "ann"], "there is no key `ann`"),
     ],
 )
-def test_mistakes_with_keys_are_told(
+def test_mistakes_with_keys_are_reported(
     upstream: Simulator, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     config = write_config(tmp_path / "llmcore.toml", upstream)

@@ -299,7 +299,7 @@ def test_identical_requests_at_once_are_one_request_upstream(replicas: Replicas)
 
 
 def test_a_rolling_restart_fails_no_request(replicas: Replicas) -> None:
-    """Each replica has a long answer in progress when it is told to stop, and ends after it."""
+    """Each replica streams a long answer when it receives the signal to stop, and ends after it."""
     load = Load(lambda: replicas.balancer.url, 50, bearer(replicas.key))
     try:
         for number, port in enumerate(replicas.ports):

@@ -214,7 +214,7 @@ def test_a_gateway_that_had_keys_stays_closed(
     assert upstream.counts["requests"] == 1
 
 
-def test_an_exposed_gateway_serves_nobody_without_a_key(upstream: Simulator, tmp_path: Path) -> None:
+def test_an_exposed_gateway_serves_no_client_without_a_key(upstream: Simulator, tmp_path: Path) -> None:
     with serving(make_config(upstream, tmp_path), host="0.0.0.0") as gateway:  # noqa: S104
         assert gateway.chat().status_code == 401
         _, key = gateway.core.keys.create("ann")

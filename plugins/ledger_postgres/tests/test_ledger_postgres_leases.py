@@ -99,7 +99,7 @@ def test_a_hot_budget_takes_few_statements_and_is_used_up_exactly(
     assert (total.requests, total.unsettled, total.cost) == (count, 0, spent)
 
 
-def test_a_block_is_no_request_and_is_returned_when_budgets_are_read(
+def test_a_block_is_not_a_request_and_is_returned_when_budgets_are_read(
     opener: Opener,
 ) -> None:
     ledger, other = opener(), opener()
@@ -167,7 +167,7 @@ def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
 ) -> None:
     ledger = opener()
     spent = warm(ledger, 10**9)
-    for tokens in (1, 2**63, 2):  # the second is no bigint
+    for tokens in (1, 2**63, 2):  # the second is too large for a bigint
         request = make_request(10**9)
         answer = ledger.reserve(request, T)
         assert isinstance(answer, Reserved)

@@ -41,7 +41,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-class House:
+class LoadedCore:
     """A Core over *upstream*, asked in one way."""
 
     def __init__(self, upstream: Simulator, way: str, attempts: int = 1, deadline_s: float = 30.0) -> None:
@@ -129,15 +129,15 @@ STREAMS_ONLY = [
 def test_no_fault_is_a_short_success(
     upstream: Simulator, way: str, fault: Fault, kind: type[ProviderError], partial: str
 ) -> None:
-    house = House(upstream, way)
+    loaded = LoadedCore(upstream, way)
     upstream.fail(fault)
-    error = house.failure()
+    error = loaded.failure()
     assert type(error) is kind
     if partial in {"both", "streams" if "stream" in way else "plain"}:
         assert error.partial
         assert fault.kind == "big_body" or START.startswith(error.partial[: len(START)])
     assert upstream.counts["requests"] == 1
-    assert house.ask().startswith(START), "and nothing of it was cached"
+    assert loaded.ask().startswith(START), "and nothing of it was cached"
     assert upstream.counts["requests"] == 2
 
 
@@ -149,7 +149,7 @@ def test_calls_made_are_the_attempts_configured(
     upstream: Simulator, way: str, status: int, attempts: int
 ) -> None:
     upstream.fail(Fault.status(status, headers=NOW), times=None)
-    House(upstream, way, attempts).failure()
+    LoadedCore(upstream, way, attempts).failure()
     assert upstream.counts["requests"] == attempts
 
 
@@ -171,7 +171,7 @@ def test_a_permanent_error_is_not_retried(
     upstream: Simulator, way: str, fault: Fault, kind: type[ProviderError]
 ) -> None:
     upstream.fail(fault, times=None)
-    assert type(House(upstream, way, attempts=4).failure()) is kind
+    assert type(LoadedCore(upstream, way, attempts=4).failure()) is kind
     assert upstream.counts["requests"] == 1
 
 
@@ -194,7 +194,7 @@ def test_a_retry_after_within_the_deadline_is_followed_by_a_retry(
     upstream: Simulator, way: str, headers: dict[str, str]
 ) -> None:
     upstream.fail(Fault.status(429, headers=headers))
-    assert House(upstream, way, attempts=2).ask().startswith(START)
+    assert LoadedCore(upstream, way, attempts=2).ask().startswith(START)
     assert upstream.counts["requests"] == 2
 
 
@@ -212,7 +212,7 @@ def test_a_retry_after_beyond_the_deadline_fails_at_once(
     upstream: Simulator, way: str, headers: dict[str, str], told: float
 ) -> None:
     upstream.fail(Fault.status(429, headers=headers), times=None)
-    error = House(upstream, way, attempts=4, deadline_s=30).failure()
+    error = LoadedCore(upstream, way, attempts=4, deadline_s=30).failure()
     assert (type(error), error.retry_after) == (RateLimited, told)
     assert "would pass the deadline" in str(error)
     assert upstream.counts["requests"] == 1
@@ -229,10 +229,10 @@ def test_the_deadline_holds_within_a_tenth_of_a_second(upstream: Simulator, way:
     over, partials = [], []
     is_partial = fault.kind == "stall" and "stream" in way
     for _ in range(20):  # other programs use this machine too, so the best of a few runs counts
-        house = House(upstream, way, attempts=4, deadline_s=deadline_s)
+        loaded = LoadedCore(upstream, way, attempts=4, deadline_s=deadline_s)
         upstream.fail(fault)
         started = time.monotonic()
-        error = house.failure()
+        error = loaded.failure()
         over.append(time.monotonic() - started - deadline_s)
         assert type(error) is Timeout
         partials.append(error.partial)  # None if the first pieces did not arrive within the deadline

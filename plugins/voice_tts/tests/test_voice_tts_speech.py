@@ -272,7 +272,7 @@ def test_a_count_that_cannot_be_is_not_believed(said: str, characters: int, cost
     assert (speech.characters, speech.cost) == (characters, Decimal(cost))
 
 
-def test_prices_are_by_the_model_and_unknown_for_a_stranger(upstream: Simulator) -> None:
+def test_prices_are_by_the_model_and_unknown_for_another_model(upstream: Simulator) -> None:
     offline = Offline(options(upstream))
     assert offline.speech_price("eleven_v4", 1_000_000) == 80
     assert offline.speech_price("eleven_v4_turbo", 1_000_000) == 40

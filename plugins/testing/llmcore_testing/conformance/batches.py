@@ -68,7 +68,7 @@ class BatchCases(Abilities):
         )
 
     @of("submit")
-    def test_results_of_requests_that_nobody_asks_for_are_left_out(self) -> None:
+    def test_results_of_other_requests_are_left_out(self) -> None:
         self.needs("submit")
         requests = self.batch()
         results = self._read(self._finish(self._submit(requests)), requests[:1])
