@@ -43,12 +43,14 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
 _ROOT: Final = Path(__file__).parents[1]
 
 
-def make_install_line(distribution: str) -> str | None:
-    """Return the line that installs *distribution* of this project.
+def make_install_line(*distributions: str) -> str | None:
+    """Return the line that installs *distributions* of this project.
 
     The result is None if the source of the host is unknown.
     """
-    wanted = filter(None, (_BUILDS_ON.get(distribution), distribution))
+    wanted = filter(
+        None, dict.fromkeys(name for each in distributions for name in (_BUILDS_ON.get(each), each))
+    )
     places = [_find_source(each) for each in wanted]
     return None if None in places else f"pip install {' '.join(map(str, places))}"
 

@@ -56,6 +56,12 @@ KNOWN: Final = {
 }  # fmt: skip
 """Kind and name of everything that this project's plugins offer -> the distribution to install."""
 
+_CONTENTS: Final = {
+    "llmcore-openai-optimized": "the provider `openai`",
+    "llmcore-storage-fs": "the storage `fs`",
+    "llmcore-testing": "the simulated servers and the conformance kits",
+}
+"""Distribution -> what a command needs of it."""
 _NOUNS: Final = {"engines": "engine", "observers": "observer", "commands": "command", "tables": "table"}
 _ARTICLES: Final = {
     kind: "an " if kind in {"engines", "llm", "observers"} else "a " for kind in GROUPS.values()
@@ -156,24 +162,32 @@ def describe_missing_table(name: str) -> tuple[str, str | None] | None:
     return note, make_install_line(package)
 
 
-def require_testing(user: str) -> None:
-    """Check that llmcore-testing is installed. It contains the simulator and the conformance kits.
+def require_testing(user: str, *others: str) -> None:
+    """Check that llmcore-testing is installed, which contains the simulator and the conformance kits.
 
     Args:
         user: The command or module that needs llmcore-testing. The error names it.
+        others: Further distributions of this project that *user* needs.
 
     Raises:
-        PluginNotFound: llmcore-testing is not installed.
+        PluginNotFound: A distribution is not installed. The error names all that are missing.
     """
     from importlib.util import find_spec
 
-    if find_spec("llmcore_testing") is None:
-        raise PluginNotFound(
-            f"{user} needs llmcore-testing, which is not installed",
-            expected="llmcore-testing: the simulated servers and the conformance kits",
-            notes=[_describe_source("llmcore-testing")],
-            fix=make_install_line("llmcore-testing"),
-        )
+    missing = [each for each in ("llmcore-testing", *others) if find_spec(each.replace("-", "_")) is None]
+    if not missing:
+        return
+    is_one = len(missing) == 1
+    expected = [f"{each}: {_CONTENTS.get(each, 'a plugin')}" for each in missing]
+    sources = [_describe_source(each) for each in missing]
+    raise PluginNotFound(
+        f"{user} needs {_join(missing)}, which {'is' if is_one else 'are'} not installed",
+        expected="; ".join(expected),
+        notes=sources
+        if is_one
+        else [f"{each}: {source}" for each, source in zip(missing, sources, strict=True)],
+        fix=make_install_line(*missing),
+    )
 
 
 def format_selector(kind: str, name: str) -> str:
@@ -226,5 +240,8 @@ def _find_nearest(kind: str, name: str, names: Sequence[str], found: Found) -> s
 
 
 def _join_owners(claims: Iterable[Claim]) -> str:
-    owners = [claim.owner for claim in claims]
-    return " and ".join([", ".join(owners[:-1]), owners[-1]] if len(owners) > 1 else owners)
+    return _join([claim.owner for claim in claims])
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -39,12 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show every step with its code and its result."""
-    require_testing("`llmcore demo`")
+    require_testing("`llmcore demo`", "llmcore-openai-optimized", "llmcore-storage-fs")
     from llmcore_testing.simulator import Simulator
 
     catalogue = Catalogue()
     for kind, name in (("llm", "openai"), ("storage", "fs")):
-        catalogue.load_provider(kind, name)  # raises an error that names the package to install
+        catalogue.load_provider(kind, name)  # raises an error if LLMCORE_PLUGINS excludes it
     with _isolate_environment() as folder, Simulator() as upstream:
         _Demo(folder, upstream, Paint.of(get_stdout(), no_color=args.no_color)).run()
     return 0

@@ -14,8 +14,8 @@ from typing import Any
 __all__ = ["NEXT", "ask", "get_source", "keep", "measure", "name", "render_configuration", "speak", "tell"]
 
 NEXT = """\
-export OPENAI_API_KEY=sk-...                    # for a local server: any text
-export OPENAI_BASE_URL=http://127.0.0.1:11434/v1  # for a local server only
+export OPENAI_API_KEY=sk-...                      # local server: any text
+export OPENAI_BASE_URL=http://127.0.0.1:11434/v1  # local server only
 llmcore ask -m openai:gpt-5.6-luna "Write a haiku about rain"
 llmcore config init   # then write the choice into llmcore.toml"""
 

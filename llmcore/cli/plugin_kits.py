@@ -120,7 +120,7 @@ def _explain_skip(why: str, variations: Variations) -> str:
     """Rewrite *why*, the reason of a skipped test, for a user who cannot edit the test class that `check` generates."""
     found = _FIXTURE.search(why)
     if found is None or not why.startswith(_NOT_CHECKED):
-        return f"skipped {why}"
+        return f"skipped because {why}"
     name = found[1]
     reason = variations.describe() if name == "variation" else _REASONS.get(name)
     because = f": {reason}" if reason else ""

@@ -145,10 +145,16 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
             )
         kind = kinds[0] if kinds else _guess_kind(name, catalogue)
     try:
-        load_entry(kind, name, args, catalogue)
+        load_entry(kind or "llm", name, args, catalogue)
     except PluginNotFound as error:
+        if kind is None:
+            error.message = f"unknown provider `{name}`"
+            error.expected = ", ".join(
+                sorted({each for kind in KINDS for each in catalogue.list_names(kind)})
+            )
+            error.fix = "llmcore plugins"
         made = Path(f"llmcore-{name.replace('_', '-')}")
-        if error.suggestion in catalogue.list_names(kind):
+        if kind is not None and error.suggestion in catalogue.list_names(kind):
             error.fix = make_plugins_line(error.suggestion, args)
         elif classify_path(made / "pyproject.toml") is PathKind.FILE:
             # `llmcore plugins new` wrote this folder
@@ -157,8 +163,8 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
     return kind, name
 
 
-def _guess_kind(name: str, catalogue: Catalogue) -> str:
-    """Return the kind with the most similar provider name, for the suggestion in an error."""
+def _guess_kind(name: str, catalogue: Catalogue) -> str | None:
+    """Return the kind with a provider of a similar name, for the suggestion in an error; None if there is none."""
     from difflib import get_close_matches
 
     from llmcore.missing_plugin import KNOWN
@@ -166,4 +172,4 @@ def _guess_kind(name: str, catalogue: Catalogue) -> str:
     for kind in KINDS:
         if (kind, name) in KNOWN or get_close_matches(name, catalogue.list_names(kind), n=1, cutoff=0.6):
             return kind
-    return "llm"
+    return None

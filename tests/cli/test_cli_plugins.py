@@ -109,7 +109,7 @@ def test_broken_plugins_leave_every_command_working(broken: CommandLine, argumen
         ("misspelt", "  = help: did you mean `llmcore_storage_providers`?"),
         ("old", "was built for version 0 of the hooks"),
         ("llmcore-greedy:echo", "that name is built in"),
-        ("nobody", "error[LC103]: unknown llm provider `nobody`"),
+        ("nobody", "error[LC103]: unknown provider `nobody`\n  = expected: absent, "),
     ],
 )
 def test_a_broken_plugin_is_explained_when_it_is_used(broken: CommandLine, name: str, said: str) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import llmcore_testing
-from llmcore.install_lines import make_install_line
+from llmcore.install_lines import FOLDERS, make_install_line
 
 with pytest.warns(DeprecationWarning, match="llmcore.testing is deprecated .*: use llmcore_testing"):
     import llmcore.testing
 
+ROOT = Path(__file__).parents[2]
 PATHS = [
     "simulator",
     "simulator.faults",
@@ -74,6 +76,22 @@ def test_an_old_path_runs_as_a_program() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("usage: python -m llmcore_testing.simulator")
+
+
+def test_the_demo_names_all_packages_that_it_lacks_in_one_line() -> None:
+    hidden = ("llmcore_testing", "llmcore_openai_optimized", "llmcore_storage_fs")
+    program = f"import sys; sys.modules.update(dict.fromkeys({hidden}))\nfrom llmcore.cli import main; sys.exit(main(['demo']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    names = [each.replace("_", "-") for each in hidden]
+    assert (done.returncode, done.stdout) == (6, "")
+    assert (
+        "needs llmcore-testing, llmcore-openai-optimized and llmcore-storage-fs, which are not installed"
+        in done.stderr
+    )
+    assert f"= fix: {make_install_line(*names)}\n" in done.stderr
+    assert make_install_line(*names) == "pip install " + " ".join(str(ROOT / FOLDERS[name]) for name in names)
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["plugins", "check", "echo"]])
