@@ -56,6 +56,19 @@ class Session(psycopg.Connection[Any]):
     _fd = -1
     """The result of `get_descriptor`; -1 before the first call."""
     _close_fd: Callable[[], object] | None = None
+    _permit: list[None]
+
+    def lend(self, deadline: float) -> None:
+        """Begin a use of this connection, which takes a permit of the pool until `take_permit`."""
+        self.deadline, self._permit = deadline, [None]
+
+    def take_permit(self) -> bool:
+        """Return true for the first call after `lend`, whose caller frees the permit."""
+        try:
+            self._permit.pop()  # atomic: two threads may call this method at the same time
+        except IndexError:
+            return False
+        return True
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.0, timeout: float | None = None) -> T:
         """Run a generator of psycopg until it returns, or close the connection at the deadline."""
@@ -153,7 +166,7 @@ class Borrower(Protocol):
     """Borrows connections for statements whose answers an event loop receives."""
 
     def end_abandoned(self) -> None:
-        """End the connections of statements whose event loop was closed, so their answers cannot be received."""
+        """End or replace the connections of statements whose event loop cannot receive the answers."""
         ...
 
 
@@ -238,7 +251,7 @@ class Connections:
         except IndexError:
             permits.put(None)
             return None
-        session.deadline = deadline
+        session.lend(deadline)
         return session
 
     def _borrow(self, deadline: float) -> Session:
@@ -264,7 +277,7 @@ class Connections:
         except BaseException:
             permits.put(None)
             raise
-        session.deadline = deadline
+        session.lend(deadline)
         return session
 
     def watch(self, borrower: Borrower) -> None:
@@ -272,14 +285,22 @@ class Connections:
         self._borrowers.add(borrower)
 
     def reclaim(self) -> None:
-        """End the connections that no borrower can give back."""
+        """Make room for connections in place of those that no borrower can give back."""
         for borrower in list(self._borrowers):
             borrower.end_abandoned()
 
     def give_back(self, session: Session) -> None:
         """Return *session* to the pool after a statement that succeeded."""
-        self._idle.append(session)
-        self._permits.put(None)
+        if session.take_permit():
+            self._idle.append(session)
+            self._permits.put(None)
+        else:
+            session.close()
+
+    def replace(self, session: Session) -> None:
+        """Let a new connection take the place of *session* in the pool. The borrower of *session* closes *session*."""
+        if session.take_permit():
+            self._permits.put(None)
 
     def end(self, session: Session | None, error: BaseException) -> None:
         """Return *session* to the pool after *error*, or close it.
@@ -290,12 +311,12 @@ class Connections:
             return
         is_idle = session.pgconn.transaction_status == TransactionStatus.IDLE
         if isinstance(error, psycopg.Error) and is_idle and not isinstance(error, _STANDBY):
-            self._idle.append(session)  # the statement failed, but the connection works
-        else:
-            session.close()
-            if isinstance(error, psycopg.Error):
-                self.close()  # the server has probably restarted: the other connections are broken too
-        self._permits.put(None)
+            self.give_back(session)  # the statement failed, but the connection works
+            return
+        session.close()
+        if isinstance(error, psycopg.Error):
+            self.close()  # the server has probably restarted: the other connections are broken too
+        self.replace(session)
 
     def _take_idle(self) -> Session | None:
         try:

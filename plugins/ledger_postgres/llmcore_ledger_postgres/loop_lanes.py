@@ -56,11 +56,18 @@ class LoopLanes:
         return lane
 
     def end_abandoned(self) -> None:
-        """Close the connections of statements whose event loop was closed."""
+        """Give up the connections of statements whose event loop cannot receive the answer.
+
+        If the loop was closed, close its connections. A stopped loop may run again and use them, so let the pool replace
+        those of overdue statements.
+        """
         with self._lock:
             closed = [self._lanes.pop(each) for each in [*self._lanes] if each.is_closed()]
+            stopped = [lane for loop, lane in self._lanes.items() if not loop.is_running()]
         for lane in closed:
             lane.abandon()
+        for lane in stopped:
+            lane.replace_overdue()
 
     def after_fork(self) -> None:
         """Leave the statements in progress to the parent; see `forks.ForkAware`."""
@@ -69,7 +76,7 @@ class LoopLanes:
 
 
 class _Lane:
-    """Sends one statement at a time. All methods run in the event loop."""
+    """Sends one statement at a time. All methods run in the event loop, if they do not say otherwise."""
 
     def __init__(
         self,
@@ -145,6 +152,15 @@ class _Lane:
         """After the event loop was closed, close the connection of the current statement."""
         session, self._session = self._session, None
         self._connections.end(session, RuntimeError("the event loop is closed"))
+
+    def replace_overdue(self) -> None:
+        """Let another connection take the place of this one in the pool, if the statement has missed its deadline.
+
+        Any thread may call this method.
+        """
+        session = self._session
+        if session is not None and self._deadline < time.monotonic():
+            self._connections.replace(session)
 
     # -- the current statement
 

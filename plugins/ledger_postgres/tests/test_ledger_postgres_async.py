@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -197,6 +198,34 @@ def test_a_loop_that_is_closed_leaves_its_connection_to_threads(url: str, opener
         leave_in_mid_statement(ledger, "abandoned", other)
         reserve(ledger, make_request("bob", "bob"))
     assert read(ledger, "bob") == (2, 0)
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_loop_that_has_stopped_leaves_its_place_in_the_pool_to_threads(
+    url: str, opener: Opener, monkeypatch: pytest.MonkeyPatch, *, is_answered: bool
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ledger = opener(max_connections=1)
+    loop = asyncio.new_event_loop()
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'ann' FOR UPDATE")
+        task = loop.create_task(ledger.areserve(make_request("stopped", "ann"), T))
+        loop.run_until_complete(loop.run_in_executor(None, wait_for_lock, other))
+        now[0] += 2 * T
+        reserve(ledger, make_request("bob", "bob"))
+        if is_answered:
+            other.commit()
+            with psycopg.connect(url, autocommit=True) as looker:
+                until(lambda: count(looker, f"{OURS} AND state = 'active'") == 0)
+        with contextlib.suppress(LedgerUnavailable):  # the loop goes on, with or without an answer
+            loop.run_until_complete(task)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    reserve(ledger, make_request("bob again", "bob"))
+    assert read(ledger, "bob") == (3, 0)
+    with psycopg.connect(url, autocommit=True) as looker:
+        until(lambda: count(looker, OURS) == 1)
 
 
 @pytest.mark.slow
