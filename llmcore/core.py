@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from llmcore import forks
 from llmcore.calls.argument_names import check_argument_names
 from llmcore.calls.backend import Backend, build_backend
 from llmcore.calls.bills import make_bill_reader
 from llmcore.calls.drivers import arun, run
+from llmcore.calls.parts import Part, PartOwner
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.config import Settings, load_settings
 from llmcore.config.layers import MISSING
-from llmcore.config.names import check_names
-from llmcore.errors import ConfigError, PluginNotFound
+from llmcore.config.names import require_names
 from llmcore.ledger.meter import Meter
 from llmcore.ledger.usage import UsageBook
 from llmcore.plugins import Catalogue
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from llmcore.voice import VoiceClient
 
 __all__ = ["Core", "load"]
-
-T = TypeVar("T")
 
 EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
 """Kind -> the provider to use if its plugin is installed and the configuration names no provider of the kind."""
@@ -75,26 +71,7 @@ def load(
         return Core(load_settings(source, profile=profile, arguments=arguments), Catalogue())
 
 
-class _Part(Generic[T]):
-    """A thread-safe cached property of a Core, created at its first use, and again at the first use after `close`."""
-
-    def __init__(self, make: Callable[[Any], T]) -> None:
-        self._make = make
-        self._name = make.__name__
-        self.__doc__ = make.__doc__
-
-    @overload
-    def __get__(self, core: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, core: Core, owner: type) -> T: ...
-    def __get__(self, core: Core | None, owner: type) -> T | Self:
-        if core is None:
-            return self
-        part: T | None = core._parts.get(self._name)  # noqa: SLF001 - `Core` is in the same module
-        return core._make_part(self._name, self._make) if part is None else part  # noqa: SLF001
-
-
-class Core(ProcessBound):
+class Core(PartOwner, ProcessBound):
     """One application's language models, cache, storage and voice.
 
     Threads, tasks and event loops may share it. A backend is created at its first use. A Core can be used
@@ -106,10 +83,9 @@ class Core(ProcessBound):
         self.catalogue = catalogue
         self.usage = UsageBook(Meter(), lambda: self._spending)
         """`usage.totals()` returns the usage of this Core; `usage.by("day")` reads the whole ledger."""
-        self._lock = forks.lock()
         self._backends: dict[tuple[str, str], Backend] = {}
-        self._parts: dict[str, Any] = {}
-        self._check_names()
+        super().__init__()
+        require_names(settings, catalogue)
 
     def __repr__(self) -> str:
         kinds = ("llm", "cache", "storage", "voice")
@@ -169,14 +145,7 @@ class Core(ProcessBound):
 
     # -- parts
 
-    def _make_part(self, name: str, make: Callable[[Any], T]) -> T:
-        with self._lock:
-            part: T | None = self._parts.get(name)
-            if part is None:
-                part = self._parts[name] = make(self)
-            return part
-
-    @_Part
+    @Part
     def llm(self) -> LLMClient:
         """The client for language models."""
         from llmcore.config.model_names import ModelNames
@@ -202,7 +171,7 @@ class Core(ProcessBound):
         client.set_engines(get_engines)
         return client
 
-    @_Part
+    @Part
     def _services(self) -> Services:
         from llmcore.calls.attempts import RetryPolicy
         from llmcore.pipeline import Services
@@ -220,13 +189,13 @@ class Core(ProcessBound):
             spending=lambda: self._spending,
         )
 
-    @_Part
+    @Part
     def _flights(self) -> Flights:
         from llmcore.calls.single_flight import Flights
 
         return Flights()
 
-    @_Part
+    @Part
     def _limits(self) -> RateLimiter:
         if self.settings.shared_limits is not None and self.settings.limits:
             from llmcore.calls.shared_backend import make_shared_limits
@@ -236,7 +205,7 @@ class Core(ProcessBound):
 
         return Limits(self.settings.limits)
 
-    @_Part
+    @Part
     def _spending(self) -> Spending:
         """The ledger and the budgets.
 
@@ -265,24 +234,19 @@ class Core(ProcessBound):
         backend.detach_close()
         return ledger
 
-    @_Part
+    @Part
     def _spool(self) -> Spool | None:
-        from llmcore.ledger.spool import Spool
+        from llmcore.ledger.spool import make_spool
 
-        ledger = self.settings.ledger
-        if not (ledger.enabled and ledger.path):
-            return None
-        if ledger.provider == "sqlite":
-            return Spool(Path(ledger.path))
-        return Spool(Path(ledger.path), f"{ledger.provider} {self.backend('ledger').provider.location}")
+        return make_spool(self.settings.ledger, lambda: self.backend("ledger").provider.location)
 
-    @_Part
+    @Part
     def _hits(self) -> Hits:
         from llmcore.ledger.hits import Hits
 
         return Hits(self._spool)
 
-    @_Part
+    @Part
     def _events(self) -> Events:
         from llmcore.ledger.events import Events
 
@@ -293,7 +257,7 @@ class Core(ProcessBound):
         log = self._content_log
         return [*chosen, log] if log else chosen
 
-    @_Part
+    @Part
     def _content_log(self) -> ContentLog | Literal[False]:
         """The observer that writes prompts and answers to the log; False while `[log] content` is off."""
         if self.settings.get(("log",)) is MISSING:
@@ -305,19 +269,19 @@ class Core(ProcessBound):
 
         return make_content_log(self.settings, options)
 
-    @_Part
+    @Part
     def _leases(self) -> Leases:
         from llmcore.cache.lease import Leases
 
         return Leases(self._store)
 
-    @_Part
+    @Part
     def _refresher(self) -> Refresher:
         from llmcore.cache.refresh import Refresher
 
         return Refresher(self._store, self._leases)
 
-    @_Part
+    @Part
     def _store(self) -> CacheStore:
         from llmcore.cache.store import CacheStore
 
@@ -326,26 +290,26 @@ class Core(ProcessBound):
             self.backend("cache"), ttl=cache.ttl, memory=cache.memory, on_outage=cache.on_outage
         )
 
-    @_Part
+    @Part
     def keys(self) -> ApiKeys:
         """The API keys of a gateway's clients, which the ledger stores."""
         return self.usage.keys()
 
-    @_Part
+    @Part
     def cache(self) -> CacheManager:
         """The cache, for an application's own values. llmcore stores replies in the same cache."""
         from llmcore.cache import CacheManager
 
         return CacheManager(store=self._store)
 
-    @_Part
+    @Part
     def storage(self) -> StorageClient:
         """The client for storages."""
         from llmcore.storage import StorageClient
 
         return StorageClient(lambda: self.backend("storage"))
 
-    @_Part
+    @Part
     def voice(self) -> VoiceClient:
         """The client for voices."""
         from llmcore.voice import VoiceClient
@@ -360,14 +324,6 @@ class Core(ProcessBound):
     def _get_configured_name(self, kind: str) -> str:
         name: str | None = getattr(self.settings, kind).provider
         return name or EMBEDDED[kind]
-
-    def _check_names(self) -> None:
-        """Raise an error for names in the configuration that are misspelt or not installed."""
-        faults = check_names(self.settings, self.catalogue)
-        if faults and isinstance(faults[0], PluginNotFound):
-            raise faults[0]
-        if faults:
-            raise ConfigError.of([fault for fault in faults if isinstance(fault, ConfigError)])
 
     def _close(self) -> Act[None]:
         with self._lock:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -13,16 +11,17 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from llmcore import forks
+from llmcore.calls.abandoned_providers import close_abandoned
+from llmcore.calls.backend_errors import adapt_fix, locate_option, rename_provider
 from llmcore.calls.bridges import Ability, PieceStream, has_method
-from llmcore.calls.drivers import run
 from llmcore.calls.lingering_threads import name_lingering_threads
 from llmcore.calls.options import describe
-from llmcore.calls.steps import Act, Step
+from llmcore.calls.steps import Step
 from llmcore.config import Settings
-from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError, Timeout
+from llmcore.errors import LLMCoreError, PluginBroken, PluginError, Timeout
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import must_propagate
-from llmcore.log import configure_pending, logger
+from llmcore.log import configure_pending
 from llmcore.plugins import Catalogue
 from llmcore.threads import Overdue, acquire_within, arun_bounded, needs_event_loop, run_bounded
 
@@ -127,7 +126,7 @@ class Backend:
             with self._hold_lock(self.entry.create):
                 if self._provider is None:
                     self._provider = provider = self._create(self.entry.create)
-                    self._finalizer = weakref.finalize(self, _close_abandoned, provider, weakref.ref(self))
+                    self._finalizer = weakref.finalize(self, close_abandoned, provider, weakref.ref(self))
         return self._provider
 
     @property
@@ -207,48 +206,8 @@ class Backend:
     def adapt_error(self, error: LLMCoreError) -> None:
         """Adapt *error* to this backend: its commands then name the current configuration, its texts the instance."""
         if self.name != self.provider_name:
-            self._rename(error)
-        self._adapt_commands(error)
-
-    def _rename(self, error: LLMCoreError) -> None:
-        """Replace the provider's name and table with the name and table of the instance."""
-        replacements = (
-            (f"{self.kind}.{self.provider_name}", f"{self.kind}.{self.name}"),
-            (f"provider `{self.provider_name}`", f"provider `{self.name}`"),
-        )
-
-        def replace(text: str | None) -> str | None:
-            for old, new in replacements:
-                text = text and text.replace(old, new)
-            return text
-
-        if isinstance(error, ProviderError) and error.provider == self.provider_name:
-            error.provider = self.name
-        error.message = replace(error.message) or ""
-        error.args = (error.message, *error.args[1:])
-        error.where, error.expected = replace(error.where), replace(error.expected)
-        error.fix = replace(error.fix)
-        error.notes = tuple(replace(note) or "" for note in error.notes)
-
-    def _adapt_commands(self, error: LLMCoreError) -> None:
-        line_to_set = getattr(self._settings, "line_to_set", None)
-        if line_to_set is not None:
-            from llmcore.config.commands import adapt_commands
-
-            error.fix = error.fix and adapt_commands(error.fix, line_to_set)
-            error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
-
-    def _point_at_line(self, error: LLMCoreError) -> None:
-        """Replace the place of an *error*, such as `[llm.openai] base_url`, with the file and the line that set the option.
-
-        If no configuration file sets the option, the place stays unchanged.
-        """
-        section, _, option = (error.where or "").partition("] ")
-        path = (self.kind, self.name, option)
-        if section == f"[{self.kind}.{self.name}" and self.written(path) is not None:
-            where, excerpt = self.locate(path)
-            if excerpt is not None:
-                error.where, error.excerpt = where, excerpt
+            rename_provider(error, self)
+        adapt_fix(error, getattr(self._settings, "line_to_set", None))
 
     def _get_limit(self) -> Callable[[], float] | None:
         """Return the time limit of the call in this context. Outside of a call, return the limit of the last call."""
@@ -328,7 +287,7 @@ class Backend:
             pass
         except LLMCoreError as error:
             self.adapt_error(error)
-            self._point_at_line(error)
+            locate_option(error, self)
             raise
         except BaseException as error:
             if must_propagate(error) or (needs_event_loop(error) and _IS_BOUNDED.get()):
@@ -368,33 +327,3 @@ def is_loopback(backend: Backend) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except (LLMCoreError, ValueError):
         return False
-
-
-def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
-    """Close a provider that the application did not close: at Python's exit at once, otherwise in a new thread.
-
-    The garbage collector may call this function in a thread that holds a lock or runs an event loop, which closing may
-    need. So a new thread closes the provider. `_thread` starts this thread, because `threading.Thread.start` could wait
-    for such a lock.
-    """
-    if sys.is_finalizing():  # a thread that was killed at exit may still hold a lock that closing needs
-        return
-    if backend() is None:
-        with contextlib.suppress(RuntimeError):  # no thread can be started, or Python is exiting
-            _thread.start_new_thread(_close_quietly, (provider,))
-    else:
-        _close_quietly(provider)
-
-
-def _close_quietly(provider: object) -> None:
-    def close_provider() -> Act[None]:
-        if has_method(provider, "close"):
-            yield Ability(provider, "close")()
-
-    try:
-        run(close_provider())
-    except BaseException as error:
-        if must_propagate(error):
-            raise
-        log = logger(__name__)
-        log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

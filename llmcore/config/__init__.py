@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from llmcore.config.load import load_settings
 from llmcore.config.money import Budget, LedgerSettings, Limit, SharedLimitsSettings
-from llmcore.config.settings import Cache, Explained, Item, Llm, Price, Retry, Selected, Settings
+from llmcore.config.sections import Cache, Llm, Price, Retry, Selected
+from llmcore.config.settings import Explained, Item, Settings
 from llmcore.config.sources import find_project_file, get_user_file, is_present
 
 if TYPE_CHECKING:

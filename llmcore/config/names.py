@@ -20,7 +20,7 @@ from llmcore.hookspecs import KINDS
 from llmcore.missing_plugin import DEFAULTS, get_noun
 from llmcore.plugins import Catalogue
 
-__all__ = ["check_names"]
+__all__ = ["check_names", "require_names"]
 
 _MOST_USED: Final = {
     "llm": "openai",
@@ -31,6 +31,20 @@ _MOST_USED: Final = {
     "engines": "dask",
 }
 """Kind -> the provider that instances most often use. The fix for a table of an unknown provider suggests it."""
+
+
+def require_names(settings: Settings, catalogue: Catalogue) -> None:
+    """Check the names in the configuration.
+
+    Raises:
+        PluginNotFound: A selected provider is not installed.
+        ConfigError: Names are unknown or misspelt; the attribute `faults` lists all errors.
+    """
+    faults = check_names(settings, catalogue)
+    if faults and isinstance(faults[0], PluginNotFound):
+        raise faults[0]
+    if faults:
+        raise ConfigError.of([fault for fault in faults if isinstance(fault, ConfigError)])
 
 
 def check_names(

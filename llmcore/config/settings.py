@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
@@ -23,85 +22,17 @@ from llmcore.config.money import (
     read_limits,
     read_shared_limits,
 )
-from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER
+from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, SECTIONS, TIER
+from llmcore.config.sections import Cache, Llm, Price, Retry, Selected, Voice, read_price
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider, Table
 from llmcore.process_bound import ProcessBound
 
-__all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings", "Voice"]
+__all__ = ["Explained", "Item", "Settings"]
 
 
 MEMORY_TIER: Final = 64 * 10**6
 ON_OUTAGE: Final = "memory"
-_FREE: Final = Decimal(0)
-
-
-class Llm(msgspec.Struct, frozen=True):
-    """The section [llm]."""
-
-    provider: str
-    model: str | None
-
-
-class Cache(msgspec.Struct, frozen=True):
-    """The section [cache]."""
-
-    provider: str
-    ttl: float | None
-    """TTL in seconds; None if entries stay until they are evicted."""
-    namespace: str
-    max_size: int | None
-    """Maximum size in bytes; with None, the provider decides."""
-    memory: int
-    """Bytes of the memory tier; 0 turns it off."""
-    refresh: float | None
-    """The fraction of the TTL after which an entry is refreshed in the background; None for never."""
-    on_outage: Literal["memory", "miss"]
-    """"memory": the memory tier serves entries during an outage of the cache.
-
-    "miss": every look-up is a miss.
-    """
-
-
-class Selected(msgspec.Struct, frozen=True):
-    """The provider that [storage] selects, or the engine that [batch] selects."""
-
-    provider: str | None
-    """None if nothing is configured."""
-
-
-class Voice(msgspec.Struct, frozen=True):
-    """The section [voice]."""
-
-    provider: str | None
-    """None if nothing is configured."""
-    fallback: tuple[str, ...]
-    """Providers that are tried in order if `provider` fails."""
-
-
-class Retry(msgspec.Struct, frozen=True):
-    """The section [retry]."""
-
-    attempts: int
-    """The maximum number of attempts, including the first."""
-    deadline_s: float
-    """Seconds for all attempts of a call, including the time to read the answers."""
-    idle_s: float
-    """Maximum seconds without a received byte."""
-
-
-class Price(msgspec.Struct, frozen=True):
-    """[prices."provider:model"], in USD per million tokens; see `ledger.prices` for the meaning of None."""
-
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
-    cache_write: Decimal | None = None
-    cache_write_12h: Decimal | None = None
-    audio_input: Decimal | None = None
-    audio_output: Decimal | None = None
-    characters: Decimal | None = None
-    """USD per million characters of synthesized text."""
 
 
 class Explained(NamedTuple):
@@ -189,7 +120,7 @@ class Settings(ProcessBound):
         keep("voice", Voice(read("voice", "provider"), read("voice", "fallback")))
         keep("engines", Selected(read("batch", "engine")))
         keep("retry", Retry(read("retry", "attempts"), read("retry", "deadline"), read("retry", "idle")))
-        prices = {name: _read_price(table) for name, table in tree.get("prices", {}).items()}
+        prices = {name: read_price(table) for name, table in tree.get("prices", {}).items()}
         keep("prices", MappingProxyType(prices))
         keep("limits", MappingProxyType(read_limits(tree)))
         keep("shared_limits", read_shared_limits(tree))
@@ -388,12 +319,6 @@ class Settings(ProcessBound):
         if path[0] in OPTION_KINDS:
             secret = secret or any(is_secret_name(part) for part in path)
         return format_value(path[-1], value, secret=secret)
-
-
-def _read_price(table: Mapping[str, Any] | float) -> Price:
-    if not isinstance(table, Mapping):
-        return Price(input=_FREE, output=_FREE, characters=_FREE)
-    return Price(**{key: PRICE_KEYS[key].read(value) for key, value in table.items()})
 
 
 def _is_empty_table(value: Any, path: Path) -> bool:

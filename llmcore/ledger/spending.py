@@ -15,6 +15,7 @@ from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import LedgerUnavailable, LLMCoreError
 from llmcore.ledger import exits
 from llmcore.ledger.alerts import Alerts
+from llmcore.ledger.budget_warnings import BudgetWarnings
 from llmcore.ledger.late import LateSettlements
 from llmcore.ledger.limits import BudgetLimits
 from llmcore.ledger.lock_timeouts import (
@@ -32,7 +33,6 @@ from llmcore.ledger.reserving import Reserver
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.ledger_values import Charge, Counter, Limit, Outcome
-from llmcore.support.money import format_amount
 
 if TYPE_CHECKING:
     from llmcore.ledger.hits import Hits
@@ -76,7 +76,7 @@ class Spending:
         self.is_prepared = False
         self._has_budgets = bool(configured)
         """True if the ledger has budgets, including budgets of other applications. With budgets, requests need reservations."""
-        self._warned: set[tuple[str, str]] = set()
+        self._warnings = BudgetWarnings(self._limits)
         self._failing = False
         self._open: set[Reservation] = set()
         """The reservations of this process that are not settled yet."""
@@ -125,7 +125,7 @@ class Spending:
             return reservation
         self._note_success(reservation, charge)
         self._late.retry()
-        self._warn(limits, counters)
+        self._warnings.log_exceeded(limits, counters)
         return reservation
 
     def check(self, charge: Charge, quote: Quote, left: Callable[[], float]) -> Act[None]:
@@ -363,23 +363,6 @@ class Spending:
         if self.lacks_home and not self._failing:
             self._failing = True
             logger(__name__).warning("calls are not written to a ledger: %s", _NO_HOME)
-
-    def _warn(self, limits: Sequence[Limit], counters: Sequence[Counter]) -> None:
-        """Log once per period that a budget with `on_exceed = "warn"` is exceeded."""
-        warning = {limit.scope: limit for limit in limits if not limit.refuses}
-        if not warning:
-            return
-        for counter in counters:
-            limit = warning.get(counter.scope)
-            exceeded = limit is not None and counter.spent + counter.reserved > limit.amount
-            if exceeded and (counter.period, counter.text) not in self._warned:
-                self._warned.add((counter.period, counter.text))
-                budget = self._limits.budgets[counter.scope]
-                logger(__name__).warning(
-                    'budget `%s` of %s is exceeded; calls continue because on_exceed is "warn"',
-                    budget.name,
-                    format_amount(budget.limit, budget.unit),
-                )
 
     def _handle_write_error(self, error: LedgerUnavailable, limits: Sequence[Limit]) -> None:
         was_failing, self._failing = self._failing, True

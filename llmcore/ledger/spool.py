@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from llmcore import forks
+from llmcore.config.money import LedgerSettings
 from llmcore.log import logger
 from llmcore.support.ledger_rows import LedgerRow
 
-__all__ = ["Batch", "Spool"]
+__all__ = ["Batch", "Spool", "make_spool"]
 
 _REMEMBER_S: Final = 60.0
 """Seconds for which the ledger remembers the name of a batch after the file of the batch was deleted.
@@ -164,3 +165,14 @@ def _lock(file: int) -> Any:
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def make_spool(ledger: LedgerSettings, get_location: Callable[[], str]) -> Spool | None:
+    """Return the spool of *ledger*; None if the ledger is disabled or has no path.
+
+    *get_location* returns the address of a ledger on a server.
+    """
+    if not (ledger.enabled and ledger.path):
+        return None
+    server = "" if ledger.provider == "sqlite" else f"{ledger.provider} {get_location()}"
+    return Spool(Path(ledger.path), server)
