@@ -13,7 +13,7 @@ from llmcore.builtin.local_engine.provider import LocalEngine, _Call
 from llmcore.builtin.options import LocalOptions
 from llmcore.errors import EngineError
 from llmcore_testing import EngineConformance
-from tests.kits.flights import until
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_call_for_a_worker_that_has_ended_fails_and_the_next_one_gets_another(
         pid = int(engine.submit(tell_pid, b"").result(60))
         (worker,) = engine._workers
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not worker.is_alive)
+        wait_until(lambda: not worker.is_alive)
         late: Future[bytes] = Future()
         worker.send(_Call(tell_pid, b"", late))  # as by a thread that chose this worker before it ended
         with pytest.raises(EngineError) as caught:

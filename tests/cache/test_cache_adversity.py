@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from llmcore_testing.redis_server import (
     redis_server_version,
     redis_under_sentinels,
 )
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 needs_seven = pytest.mark.skipif(
@@ -48,13 +48,6 @@ def ask_once(core: llmcore.Core, text: str = "Hello") -> Reply:
     reply = core.llm.chat(text)
     assert reply.text == f"You said: {text}"
     return reply
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 def in_use(core: llmcore.Core) -> Callable[[], bool]:
@@ -81,7 +74,7 @@ def test_down_at_start(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
         for _ in range(5):
             assert not ask_once(core).cached
         server.start()
-        until(in_use(core))
+        wait_until(in_use(core))
     lines = [record.getMessage() for record in caplog.records if "cache `redis`" in record.getMessage()]
     assert [line.split(":")[0] for line in lines] == [
         "cache `redis` fails, calls go on without it",
@@ -96,18 +89,18 @@ def test_killed_and_restarted(server: RedisServer) -> None:
         for number in range(5):
             ask_once(core, f"while it is down {number}")
         server.start()
-        until(in_use(core))
+        wait_until(in_use(core))
 
 
 def test_hung(server: RedisServer) -> None:
     with core_on(server, timeout="50ms") as core:
-        until(in_use(core))
+        wait_until(in_use(core))
         server.pause()
         for number in range(5):
             ask_once(core, f"while it hangs {number}")
         assert core.cache.get_stats()["errors"] == 1
         server.resume()
-        until(in_use(core))
+        wait_until(in_use(core))
 
 
 def test_wrong_password(tmp_path: Path) -> None:
@@ -126,7 +119,7 @@ def test_out_of_memory(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
         for number in range(5):
             assert not ask_once(core, f"{number}").cached
         server.ask("CONFIG", "SET", "maxmemory", "0")
-        until(in_use(core))
+        wait_until(in_use(core))
     lines = [record.getMessage() for record in caplog.records]
     assert [line.partition(": Redis refuses: the server is out of memory")[0] for line in lines] == [
         "cache `redis` fails at `acquire`, calls go on without it",
@@ -148,7 +141,7 @@ def test_flushed(server: RedisServer) -> None:
     with core_on(server) as core:
         ask_once(core)
         server.ask("FLUSHALL")
-        until(lambda: not ask_once(core).cached)
+        wait_until(lambda: not ask_once(core).cached)
         assert in_use(core)()
 
 
@@ -187,11 +180,11 @@ def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
 @needs_seven
 def test_a_failover_under_sentinels(tmp_path: Path) -> None:
     with redis_under_sentinels(tmp_path) as servers, core_on(servers.url) as core:
-        until(in_use(core))
+        wait_until(in_use(core))
         servers.master.kill()
         for number in range(20):
             ask_once(core, f"while there is no master {number}")
-        until(in_use(core))
+        wait_until(in_use(core))
         assert servers.replica.ask("ROLE")[0] == "master"
         assert servers.replica.ask("DBSIZE") > 0
 
@@ -204,30 +197,30 @@ def test_a_failover_in_a_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         core_on(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as core,
     ):
         replica.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
-        until(lambda: "cluster_known_nodes:4" in replica.ask("CLUSTER", "INFO"))
+        wait_until(lambda: "cluster_known_nodes:4" in replica.ask("CLUSTER", "INFO"))
         replica.ask("CLUSTER", "REPLICATE", nodes[0].ask("CLUSTER", "MYID"))
-        until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
-        until(lambda: all(" slave " in node.ask("CLUSTER", "NODES") for node in nodes))
+        wait_until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
+        wait_until(lambda: all(" slave " in node.ask("CLUSTER", "NODES") for node in nodes))
         is_used = in_use(core)
-        until(lambda: all(is_used() for _ in range(10)))
+        wait_until(lambda: all(is_used() for _ in range(10)))
         nodes[0].kill()
         for number in range(30):
             ask_once(core, f"while a third of the slots has no master {number}")
-        until(lambda: replica.ask("ROLE")[0] == "master")
-        until(lambda: all(is_used() for _ in range(10)))
+        wait_until(lambda: replica.ask("ROLE")[0] == "master")
+        wait_until(lambda: all(is_used() for _ in range(10)))
         before = replica.ask("DBSIZE")
-        until(lambda: is_used() and replica.ask("DBSIZE") > before)
+        wait_until(lambda: is_used() and replica.ask("DBSIZE") > before)
     assert len([record for record in caplog.records if "works again" in record.message]) == 1, "it flapped"
 
 
 def test_another_machines_write_and_delete_are_seen(server: RedisServer) -> None:
     with core_on(server) as here, core_on(server) as there:
         here.cache.set("key", "old")
-        until(lambda: here.cache.get("key") == "old" and there.cache.get("key") == "old")
+        wait_until(lambda: here.cache.get("key") == "old" and there.cache.get("key") == "old")
         there.cache.set("key", "new")
-        until(lambda: here.cache.get("key") == "new")
+        wait_until(lambda: here.cache.get("key") == "new")
         there.cache.delete("key")
-        until(lambda: here.cache.get("key") is None)
+        wait_until(lambda: here.cache.get("key") is None)
 
 
 POISON = {
@@ -249,7 +242,7 @@ def test_a_poisoned_value_is_a_miss_that_is_written_over(server: RedisServer, po
         client.set(name, (client.get(name) or b"")[:-10] if poison is None else poison)
     with core_on(server) as core:
         assert not ask_once(core).cached
-        until(lambda: ask_once(core).cached)
+        wait_until(lambda: ask_once(core).cached)
     assert not Path("BOMB").exists()
 
 

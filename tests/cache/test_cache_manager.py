@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 
 from llmcore.cache import CacheManager, get_cache
 from llmcore.errors import CacheError, ConfigError, PluginNotFound
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -26,13 +25,6 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     options: dict[str, Any] = {"cache_dir": str(tmp_path / "cache")} if request.param == "file" else {}
     with CacheManager(backend=request.param, **options) as manager:
         yield manager
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for *condition*; fail after ten seconds."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
 
 
 def test_a_value_that_was_set_is_found(cache: CacheManager) -> None:
@@ -56,7 +48,7 @@ def test_a_falsy_value_is_a_hit(cache: CacheManager, value: object) -> None:
 def test_a_value_goes_when_its_time_is_over(cache: CacheManager, ttl: Any) -> None:
     cache.set("brief", 1, ttl=ttl)
     cache.set("long", 2, ttl="1h")
-    until(lambda: cache.get("brief") is None)
+    wait_until(lambda: cache.get("brief") is None)
     assert cache.get("long") == 2
 
 

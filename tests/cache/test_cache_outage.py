@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from llmcore.cache import CacheManager
 from llmcore.cache.outage import MAX_STALE_S
 from llmcore.errors import CacheError, ConfigError
 from tests.kits.cache_outage import Link, Server, manager
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -48,17 +48,10 @@ def call(request: pytest.FixtureRequest, cache: CacheManager) -> Call:
     return lambda name, *args, **named: asyncio.run(await_method(name, *args, **named))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
-
-
 def reconnect(link: Link, cache: CacheManager) -> None:
     """Have the server answer again, and wait until the cache uses it."""
     link.repair()
-    until(lambda: cache.set("reconnected", 1))
+    wait_until(lambda: cache.set("reconnected", 1))
 
 
 def test_entries_from_before_are_served_for_60_seconds(server: Server, link: Link, call: Call) -> None:
@@ -157,7 +150,7 @@ def test_an_invalidation_during_the_repetition_is_repeated_too(link: Link, cache
 
     link.at_delete = forget_another
     reconnect(link, cache)
-    until(lambda: not {"v:one", "v:two"} & set(link.server.kept))
+    wait_until(lambda: not {"v:one", "v:two"} & set(link.server.kept))
     assert seen == [None]
     assert cache.get("two") is None
 
@@ -232,10 +225,10 @@ def test_the_breaker_stays_open_until_the_invalidations_are_repeated(link: Link,
     cache.delete("key")
     link.refused.add("delete")
     link.repair(reports=False)
-    until(lambda: link.asked.count("delete") > 2)
+    wait_until(lambda: link.asked.count("delete") > 2)
     assert cache.get("key") is None
     link.refused.clear()
-    until(lambda: "v:key" not in link.server.kept)
+    wait_until(lambda: "v:key" not in link.server.kept)
     assert cache.get("key") is None
 
 
@@ -255,7 +248,7 @@ def test_with_miss_too_the_tier_is_dropped_on_reconnect(link: Link) -> None:
         for _ in range(3):
             assert cache.get("nothing") is None
         link.refused.clear()
-        until(lambda: cache.get("key") is not None)
+        wait_until(lambda: cache.get("key") is not None)
         assert link.asked[-1] == "get"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import llmcore
 from llmcore.cache import CacheManager
 from llmcore_testing.redis_server import RedisServer, find_redis_server
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
@@ -54,7 +54,7 @@ def test_redis_is_killed_and_restarted(redis: RedisServer, variant: str) -> None
 
     with core:
         core.cache.set("key", "kept")
-        until(lambda: core.cache.get("key") == "kept" and is_cached("before"))
+        wait_until(lambda: core.cache.get("key") == "kept" and is_cached("before"))
         redis.kill()
         assert [is_cached("before") for _ in range(5)] == [True] * 5
         assert core.cache.get("key") == "kept"
@@ -62,9 +62,9 @@ def test_redis_is_killed_and_restarted(redis: RedisServer, variant: str) -> None
         core.cache.delete("key")
         assert core.cache.get("key") is None
         redis.start()
-        until(lambda: redis.ask("DBSIZE") == 1)
+        wait_until(lambda: redis.ask("DBSIZE") == 1)
         assert core.cache.get("key") is None
-        until(lambda: core.cache.set("works", 1))
+        wait_until(lambda: core.cache.set("works", 1))
         assert is_cached("before"), "Redis has it"
         assert not is_cached("during"), "made during the outage, and dropped"
 
@@ -90,8 +90,8 @@ def test_another_process_invalidates_during_the_outage(redis: RedisServer) -> No
 
     with other, CacheManager("redis", url=redis.url, timeout=5, connect_timeout=5) as here:
         here.set_many({"user:1": "old", "user:2": "old", "page": "kept"})
-        until(lambda: is_in_memory(lambda: here.get("user:1")))
-        until(lambda: is_in_memory(lambda: there("get user:1")))
+        wait_until(lambda: is_in_memory(lambda: here.get("user:1")))
+        wait_until(lambda: is_in_memory(lambda: there("get user:1")))
         redis.kill()
         assert here.get("user:1") == "old"
         assert there("get user:1") == "old"
@@ -99,14 +99,7 @@ def test_another_process_invalidates_during_the_outage(redis: RedisServer) -> No
         assert there("get user:1") == "None"
         assert here.get("user:1") == "old", "for 60 seconds this process cannot know"
         redis.start()
-        until(lambda: "old" not in {here.get("user:1"), here.get("user:2")})
+        wait_until(lambda: "old" not in {here.get("user:1"), here.get("user:2")})
         assert there("get user:1") == "None"
-        until(lambda: here.get("page") == "kept")
+        wait_until(lambda: here.get("page") == "kept")
         other.stdin.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)

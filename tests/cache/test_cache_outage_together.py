@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from llmcore.cache import CacheManager
 from tests.kits.cache_outage import Link, Server, manager
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture(params=["reports", "versions"])
@@ -25,17 +25,10 @@ def cache(link: Link) -> Iterator[CacheManager]:
         yield cache
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
-
-
 def reconnect(link: Link, cache: CacheManager) -> None:
     """Have the server answer again, and wait until the cache uses it."""
     link.repair()
-    until(lambda: cache.set("reconnected", 1))
+    wait_until(lambda: cache.set("reconnected", 1))
 
 
 def test_threads_lose_no_invalidation(link: Link, cache: CacheManager) -> None:
@@ -51,7 +44,7 @@ def test_threads_lose_no_invalidation(link: Link, cache: CacheManager) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(forget, range(400)))
-    until(lambda: not [key for key in list(link.server.kept) if key.startswith("v:key")])
+    wait_until(lambda: not [key for key in list(link.server.kept) if key.startswith("v:key")])
 
 
 def test_a_busy_process_reconnects(link: Link, cache: CacheManager) -> None:
@@ -67,7 +60,7 @@ def test_a_busy_process_reconnects(link: Link, cache: CacheManager) -> None:
     with ThreadPoolExecutor(4) as pool:
         for name in range(4):
             pool.submit(write, name)
-        until(lambda: cache.get("3 0") is not None)
+        wait_until(lambda: cache.get("3 0") is not None)
         try:
             link.delay_s = 0.0005
             reconnect(link, cache)
@@ -88,10 +81,10 @@ def test_a_child_that_is_forked_during_an_outage_repeats_the_invalidation(link: 
             try:
                 served = cache.get("during") == 1 and cache.get("key") is None
                 link.repair(reports=False)
-                until(lambda: "v:key" not in link.server.kept)
+                wait_until(lambda: "v:key" not in link.server.kept)
                 code = 0 if served and cache.get("key") is None else 2
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         link.repair(reports=False)
-        until(lambda: "v:key" not in link.server.kept)
+        wait_until(lambda: "v:key" not in link.server.kept)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore.hookspecs import Options, Provider
+from tests.kits.waiting import wait_until
 
 
 class Fake:
@@ -181,20 +180,13 @@ class TestTier:
         store = store_of(counting)
         run(store.keep("k", b"v", 0.05))
         assert run(store.lookup("k")) == b"v"
-        until(lambda: run(store.lookup("k")) is None)
+        wait_until(lambda: run(store.lookup("k")) is None)
 
     def test_clearing_the_cache_clears_it(self, counting: Counting) -> None:
         store = store_of(counting)
         run(store.keep("k", b"v"))
         run(store.invalidate(EVERYTHING))
         assert run(store.lookup("k")) is None
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        threading.Event().wait(0.005)
 
 
 class TestBreaker:
@@ -254,7 +246,7 @@ class TestBreaker:
             for _ in range(5):
                 run(store.lookup("k"))
             fake.error = None
-            until(lambda: run(store.keep("k", b"v")))
+            wait_until(lambda: run(store.keep("k", b"v")))
         assert run(store.lookup("k")) == b"v"
         assert [record.getMessage() for record in caplog.records] == [
             "cache `fake` fails, calls go on without it: down",

@@ -6,26 +6,20 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from llmcore.cache import CacheManager
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture
 def cache() -> Iterator[CacheManager]:
     with CacheManager(backend="memory") as manager:
         yield manager
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        threading.Event().wait(0.001)
 
 
 @pytest.fixture
@@ -55,7 +49,7 @@ def test_one_caller_refreshes_while_all_are_served_the_old_value(
     with ThreadPoolExecutor(20) as pool:
         assert list(pool.map(slow, [10] * 20)) == [11] * 20
     gate.set()
-    until(lambda: slow(10) == 12)
+    wait_until(lambda: slow(10) == 12)
     assert len(threads) == 2
     assert threads[1] == "llmcore-refresh"
 
@@ -75,7 +69,7 @@ def test_a_refresh_that_fails_leaves_the_old_value(
     assert slow() == 1
     clock[0] = 600.0
     assert slow() == 1
-    until(lambda: bool(caplog.records))
+    wait_until(lambda: bool(caplog.records))
     assert slow() == 1
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
@@ -93,7 +87,7 @@ def test_a_refresh_rejected_by_the_condition_is_not_repeated_at_every_call(
     assert slow() == 1
     clock[0] = 600.0
     assert slow() == 1
-    until(lambda: "the new result was not stored" in caplog.text)
+    wait_until(lambda: "the new result was not stored" in caplog.text)
     assert [slow() for _ in range(5)] == [1] * 5
     assert next(ran) == 3
 
@@ -148,10 +142,10 @@ def test_another_process_that_refreshes_is_left_to_it(tmp_path: Path, clock: lis
     assert [one(), other()] == [1, 1]
     clock[0] = 600.0
     assert one() == 1
-    until(lambda: next(iter(caches[0]._values.leases._held), "").endswith(" refresh"))
+    wait_until(lambda: next(iter(caches[0]._values.leases._held), "").endswith(" refresh"))
     assert [other() for _ in range(5)] == [1] * 5
     gate.set()
-    until(lambda: one() == 2)
+    wait_until(lambda: one() == 2)
     assert other() == 2
     assert next(ran) == 3
     for cache in caches:

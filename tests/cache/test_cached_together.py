@@ -7,8 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,13 @@ import pytest
 
 from llmcore.cache import CacheManager
 from llmcore_testing.redis_server import RedisServer, find_redis_server
+from tests.kits.waiting import await_until, wait_until
 
 
 @pytest.fixture
 def cache() -> Iterator[CacheManager]:
     with CacheManager(backend="memory") as manager:
         yield manager
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        threading.Event().wait(0.001)
-
-
-async def auntil(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads too
-            await asyncio.sleep(0.001)
 
 
 def count_waiters(cache: CacheManager) -> int:
@@ -53,7 +40,7 @@ def test_two_hundred_threads_are_one_run(cache: CacheManager) -> None:
 
     with ThreadPoolExecutor(200) as pool:
         asked = [pool.submit(slow, 1) for _ in range(200)]
-        until(lambda: count_waiters(cache) == 200)
+        wait_until(lambda: count_waiters(cache) == 200)
         gate.set()
         results = [each.result() for each in asked]
     assert results == [[1]] * 200
@@ -67,7 +54,7 @@ def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:
     @cache.cached()
     async def slow(x: int) -> int:
         ran.append(x)
-        await auntil(lambda: count_waiters(cache) == 200)
+        await await_until(lambda: count_waiters(cache) == 200)
         return x
 
     async def main() -> list[int]:
@@ -146,7 +133,7 @@ def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> No
     @cache.cached()
     def slow() -> int:
         turn = next(ran)
-        until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
+        wait_until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
         if turn == 1:
             raise Odd(1, 2)
         return turn
@@ -164,7 +151,7 @@ def test_a_second_failure_is_raised_to_all_callers(cache: CacheManager) -> None:
     @cache.cached()
     def slow() -> int:
         turn = next(ran)
-        until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
+        wait_until(lambda: count_waiters(cache) == (5 if turn == 1 else 4))
         raise ValueError(turn)
 
     with ThreadPoolExecutor(5) as pool:
@@ -178,12 +165,12 @@ def test_a_cancelled_leader_does_not_cancel_its_followers(cache: CacheManager) -
     @cache.cached()
     async def slow() -> int:
         ran.append(1)
-        await auntil(lambda: count_waiters(cache) == 20)
+        await await_until(lambda: count_waiters(cache) == 20)
         return 7
 
     async def main() -> list[int]:
         leader = asyncio.create_task(slow())
-        await auntil(lambda: bool(ran))
+        await await_until(lambda: bool(ran))
         followers = [asyncio.create_task(slow()) for _ in range(20)]
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):

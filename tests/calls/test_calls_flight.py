@@ -13,14 +13,15 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.single_flight import FlightResult, Flights
 from llmcore.calls.steps import Step
 from llmcore.errors import LLMCoreError, MalformedReply, NotAudio, Timeout, Unavailable
-from tests.kits.flights import Upstream, auntil, count_waiters, until
+from tests.kits.flights import Upstream, count_waiters
+from tests.kits.waiting import await_until, wait_until
 
 
 def test_two_hundred_threads_are_one_call() -> None:
     flights, upstream = Flights(), Upstream()
     with ThreadPoolExecutor(200) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(200)]
-        until(lambda: count_waiters(flights) == 200)
+        wait_until(lambda: count_waiters(flights) == 200)
         upstream.open.set()
         landed = [each.result(60) for each in asked]
     assert upstream.asked == 1
@@ -34,7 +35,7 @@ def test_two_hundred_tasks_are_one_call() -> None:
 
     async def main() -> list[FlightResult]:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(200)]
-        await auntil(lambda: count_waiters(flights) == 200)
+        await await_until(lambda: count_waiters(flights) == 200)
         upstream.open.set()
         return await asyncio.gather(*tasks)
 
@@ -51,7 +52,7 @@ def test_threads_and_tasks_share_one_call() -> None:
         tasks = [arun(flights.join("k", upstream.work)) for _ in range(20)]
         threads = [loop.run_in_executor(pool, run, flights.join("k", upstream.work)) for _ in range(20)]
         together = asyncio.gather(*tasks, *threads)
-        await auntil(lambda: count_waiters(flights) == 40)
+        await await_until(lambda: count_waiters(flights) == 40)
         upstream.open.set()
         return list(await together)
 
@@ -76,9 +77,9 @@ def test_a_cancelled_leader_takes_nothing_from_its_followers(followers: int) -> 
 
     async def main() -> list[FlightResult]:
         leader = asyncio.create_task(arun(flights.join("k", upstream.work)))
-        await auntil(upstream.reached.is_set)
+        await await_until(upstream.reached.is_set)
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(followers)]
-        await auntil(lambda: count_waiters(flights) == followers + 1)
+        await await_until(lambda: count_waiters(flights) == followers + 1)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader
@@ -95,11 +96,11 @@ def test_leaders_cancelled_one_after_the_other_leave_the_last_one_its_answer() -
 
     async def main() -> FlightResult:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(5)]
-        await auntil(lambda: count_waiters(flights) == 5)
-        await auntil(upstream.reached.is_set)
+        await await_until(lambda: count_waiters(flights) == 5)
+        await await_until(upstream.reached.is_set)
         for task in tasks[:-1]:
             task.cancel()
-            await auntil(task.done)
+            await await_until(task.done)
         upstream.open.set()
         return await tasks[-1]
 
@@ -112,11 +113,11 @@ def test_a_cancelled_leader_in_a_loop_leaves_a_thread_its_answer() -> None:
 
     async def main(pool: ThreadPoolExecutor) -> FlightResult:
         leader = asyncio.create_task(arun(flights.join("k", upstream.work)))
-        await auntil(upstream.reached.is_set)
+        await await_until(upstream.reached.is_set)
         thread = asyncio.get_running_loop().run_in_executor(pool, run, flights.join("k", upstream.work))
-        await auntil(lambda: count_waiters(flights) == 2)
+        await await_until(lambda: count_waiters(flights) == 2)
         leader.cancel()
-        await auntil(leader.done)
+        await await_until(leader.done)
         upstream.open.set()
         return await thread
 
@@ -130,8 +131,8 @@ def test_a_call_that_everybody_left_is_ended_and_cleans_up() -> None:
 
     async def main() -> None:
         tasks = [asyncio.create_task(arun(flights.join("k", upstream.work))) for _ in range(3)]
-        await auntil(lambda: count_waiters(flights) == 3)
-        await auntil(upstream.reached.is_set)
+        await await_until(lambda: count_waiters(flights) == 3)
+        await await_until(upstream.reached.is_set)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -146,7 +147,7 @@ def test_a_failed_leader_does_not_fail_its_followers() -> None:
     flights, upstream = Flights(), Upstream(Unavailable("down"))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: count_waiters(flights) == 10)
+        wait_until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert sorted(type(error).__name__ for error in errors) == ["NoneType"] * 9 + ["Unavailable"]
@@ -157,7 +158,7 @@ def test_a_second_failure_is_shared_by_all_callers() -> None:
     flights, upstream = Flights(), Upstream(Unavailable("down"), Unavailable("still down", status=503))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: count_waiters(flights) == 10)
+        wait_until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert upstream.asked == 2
@@ -171,7 +172,7 @@ def test_an_answer_that_may_be_billed_is_not_asked_for_again_by_followers(answer
     flights, upstream = Flights(), Upstream(answered)
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
-        until(lambda: count_waiters(flights) == 10)
+        wait_until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert upstream.asked == 1
@@ -183,7 +184,7 @@ def test_tasks_do_not_ask_again_for_an_answer_that_may_be_billed() -> None:
 
     async def main() -> list[Any]:
         asked = [asyncio.ensure_future(arun(flights.join("k", upstream.work))) for _ in range(10)]
-        await auntil(lambda: count_waiters(flights) == 10)
+        await await_until(lambda: count_waiters(flights) == 10)
         upstream.open.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 
@@ -195,7 +196,7 @@ def test_a_follower_waits_no_longer_than_it_may() -> None:
     flights, upstream = Flights(), Upstream()
     with ThreadPoolExecutor(1) as pool:
         leader = pool.submit(run, flights.join("k", upstream.work))
-        until(upstream.reached.is_set)
+        wait_until(upstream.reached.is_set)
         with pytest.raises(Timeout):
             run(flights.join("k", upstream.work, left=lambda: 0.01))
         with pytest.raises(Timeout):
@@ -209,7 +210,7 @@ def test_a_blocking_call_inside_the_loop_that_leads_does_not_wait_for_itself() -
 
     async def main() -> tuple[FlightResult, FlightResult]:
         leader = asyncio.create_task(arun(flights.join("k", upstream.work)))
-        await auntil(upstream.reached.is_set)
+        await await_until(upstream.reached.is_set)
         upstream.open.set()
         inside = run(flights.join("k", upstream.work))
         return inside, await leader

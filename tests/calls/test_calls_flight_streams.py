@@ -15,7 +15,8 @@ from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.single_flight import FlightResult, Flights
 from llmcore.calls.steps import Step
 from llmcore.errors import Timeout, Unavailable
-from tests.kits.flights import AsyncStream, Stream, Upstream, auntil, count_waiters, until
+from tests.kits.flights import AsyncStream, Stream, Upstream, count_waiters
+from tests.kits.waiting import await_until, wait_until
 
 
 def test_followers_of_a_stream_get_every_piece_from_the_first_on() -> None:
@@ -27,7 +28,7 @@ def test_followers_of_a_stream_get_every_piece_from_the_first_on() -> None:
         others = [
             pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool)))) for _ in range(19)
         ]
-        until(lambda: count_waiters(flights) == 20)
+        wait_until(lambda: count_waiters(flights) == 20)
         stream.gate.release(3)
         assert list(leader) == ["2", "3", "4"]
         assert [other.result(60) for other in others] == [["0", "1", "2", "3", "4"]] * 19
@@ -41,7 +42,7 @@ def test_followers_continue_a_stream_that_its_first_reader_left() -> None:
     assert next(leader) == "0"
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool))))
-        until(lambda: count_waiters(flights) == 2)
+        wait_until(lambda: count_waiters(flights) == 2)
         leader.close()
         stream.gate.release(3)
         assert other.result(60) == ["0", "1", "2", "3", "4"]
@@ -57,9 +58,9 @@ def test_a_cancelled_leader_of_a_stream_leaves_it_whole_to_twenty_followers() ->
     async def main() -> list[list[str]]:
         leader = asyncio.create_task(read())
         stream.gate.release(2)
-        await auntil(stream.reached.is_set)
+        await await_until(stream.reached.is_set)
         tasks = [asyncio.create_task(read()) for _ in range(20)]
-        await auntil(lambda: count_waiters(flights) == 21)
+        await await_until(lambda: count_waiters(flights) == 21)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader
@@ -74,9 +75,9 @@ def test_a_plain_call_and_a_stream_share_one_flight() -> None:
     flights, stream = Flights(), Stream()
     with ThreadPoolExecutor(2) as pool:
         streaming = pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool))))
-        until(stream.reached.is_set)
+        wait_until(stream.reached.is_set)
         plain = pool.submit(run, flights.join("k", stream.work))
-        until(lambda: count_waiters(flights) == 2)
+        wait_until(lambda: count_waiters(flights) == 2)
         stream.gate.release(5)
         assert streaming.result(60) == ["0", "1", "2", "3", "4"]
         assert plain.result(60).value == "whole"
@@ -105,7 +106,7 @@ def test_a_thread_takes_over_a_stream_of_an_event_loop() -> None:
         thread = asyncio.get_running_loop().run_in_executor(
             pool, lambda: list(iterate(flights.join("k", stream.work, emit=bool)))
         )
-        await auntil(lambda: count_waiters(flights) == 2)
+        await await_until(lambda: count_waiters(flights) == 2)
         await leader.aclose()
         stream.gate.release(3)
         return await thread
@@ -123,7 +124,7 @@ def test_a_task_takes_over_a_stream_of_a_thread() -> None:
 
     async def main() -> list[str]:
         task = asyncio.create_task(collect(flights, stream))
-        await auntil(lambda: count_waiters(flights) == 2)
+        await await_until(lambda: count_waiters(flights) == 2)
         await asyncio.to_thread(leader.close)
         stream.gate.release(3)
         return await task
@@ -140,7 +141,7 @@ def test_work_of_a_stopped_loop_is_restarted_by_another_caller() -> None:
     flights, upstream = Flights(), Upstream()
     loop = asyncio.new_event_loop()
     leader = loop.create_task(arun(flights.join("k", upstream.work)))
-    loop.run_until_complete(auntil(upstream.reached.is_set))
+    loop.run_until_complete(await_until(upstream.reached.is_set))
     upstream.open.set()
     with ThreadPoolExecutor(1) as pool:
         follower = pool.submit(run, flights.join("k", upstream.work, left=lambda: 0.2))
@@ -166,9 +167,9 @@ def test_a_driver_waits_no_longer_than_it_may_and_leaves_the_rest_their_answer()
         hasty = asyncio.create_task(
             arun(flights.join("k", work, left=lambda: 0.0 if joined.is_set() else None))
         )
-        await auntil(lambda: bool(begun))
+        await await_until(lambda: bool(begun))
         patient = asyncio.create_task(arun(flights.join("k", work)))
-        await auntil(lambda: count_waiters(flights) == 2)
+        await await_until(lambda: count_waiters(flights) == 2)
         joined.set()
         with pytest.raises(Timeout):
             await hasty
@@ -194,9 +195,9 @@ def test_a_broken_stream_is_retried_by_readers_without_a_piece() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         reader = pool.submit(lambda: list(iterate(flights.join("k", work, emit=bool))))
-        until(lambda: bool(begun))
+        wait_until(lambda: bool(begun))
         plain = pool.submit(run, flights.join("k", work))
-        until(lambda: count_waiters(flights) == 2)
+        wait_until(lambda: count_waiters(flights) == 2)
         gate.set()
         assert isinstance(reader.exception(20), Unavailable)  # it has shown a piece of what broke off
         assert plain.result(60).value == "whole"
@@ -235,7 +236,7 @@ def test_an_error_with_special_arguments_is_shared_completely() -> None:
     flights, upstream = Flights(), Upstream(OddError(1, 2), OddError(3, 4))
     with ThreadPoolExecutor(5) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(5)]
-        until(lambda: count_waiters(flights) == 5)
+        wait_until(lambda: count_waiters(flights) == 5)
         upstream.open.set()
         errors = [each.exception(20) for each in asked]
     assert all(isinstance(error, OddError) and error.args in {(1, 2), (3, 4)} for error in errors)
@@ -245,7 +246,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls() -> None:
     flights, upstream = Flights(), Upstream()
     with ThreadPoolExecutor(1) as pool:
         parent = pool.submit(run, flights.join("k", upstream.work))
-        until(upstream.reached.is_set)
+        wait_until(upstream.reached.is_set)
         read, write = os.pipe()
         child = os.fork()
         if child == 0:

@@ -16,8 +16,8 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.limits import Limits
 from llmcore.calls.steps import Step
 from llmcore.config import Limit
-from tests.kits.flights import auntil, until
 from tests.kits.limits import MODEL
+from tests.kits.waiting import await_until, wait_until
 
 
 class Upstream:
@@ -46,7 +46,7 @@ class Upstream:
         return name
 
     async def _awaiting(self) -> None:
-        await auntil(self.open.is_set)
+        await await_until(self.open.is_set)
 
     def waiting(self) -> int:
         queue = self.limits._providers.get(MODEL[0])
@@ -73,7 +73,7 @@ def test_threads_and_tasks_of_two_loops_share_the_places() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=5)}))
     threads = in_threads(upstream, [f"thread {number}" for number in range(40)])
     threads += [in_a_loop(upstream, [f"task {loop}.{number}" for number in range(40)]) for loop in (1, 2)]
-    until(lambda: upstream.waiting() == 115)
+    wait_until(lambda: upstream.waiting() == 115)
     assert upstream.inside == 5
     upstream.open.set()
     for thread in threads:
@@ -98,11 +98,11 @@ def test_threads_and_tasks_share_the_rate() -> None:
 def test_places_are_given_to_threads_and_tasks_in_the_order_in_which_they_came() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=1)}))
     threads = in_threads(upstream, ["first"])
-    until(lambda: upstream.inside == 1)
+    wait_until(lambda: upstream.inside == 1)
     for number in range(6):
         make = in_threads if number % 2 else lambda upstream, names: [in_a_loop(upstream, names)]
         threads += make(upstream, [f"{number}"])
-        until(lambda number=number: upstream.waiting() == number + 1)  # type: ignore[misc]
+        wait_until(lambda number=number: upstream.waiting() == number + 1)  # type: ignore[misc]
     upstream.open.set()
     for thread in threads:
         thread.join(30)
@@ -113,9 +113,9 @@ def test_a_cancelled_task_leaves_the_queue_and_the_next_one_moves_up() -> None:
     async def main() -> None:
         upstream = Upstream(Limits({"": Limit(concurrency=1)}))
         first = asyncio.ensure_future(arun(upstream.call("first")))
-        await auntil(lambda: upstream.inside == 1)
+        await await_until(lambda: upstream.inside == 1)
         others = [asyncio.ensure_future(arun(upstream.call(f"{number}"))) for number in range(10)]
-        await auntil(lambda: upstream.waiting() == 10)
+        await await_until(lambda: upstream.waiting() == 10)
         for task in others[:9]:
             task.cancel()
         await asyncio.gather(*others[:9], return_exceptions=True)
@@ -132,7 +132,7 @@ def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_gives_it_to_the_next
         held = upstream.call("held")
         next(held)
         tasks = [asyncio.ensure_future(arun(upstream.call(f"{number}"))) for number in range(2)]
-        await auntil(lambda: upstream.waiting() == 2)
+        await await_until(lambda: upstream.waiting() == 2)
         upstream.open.set()
         held.close()  # grants the first call; its task has not run since
         assert upstream.waiting() == 1
@@ -163,14 +163,14 @@ def test_a_call_that_is_collected_gives_its_place_back() -> None:
 def test_a_loop_that_is_gone_does_not_hold_the_others_up() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=1)}))
     threads = in_threads(upstream, ["first"])
-    until(lambda: upstream.inside == 1)
+    wait_until(lambda: upstream.inside == 1)
     loop = asyncio.new_event_loop()
     lost = loop.create_task(arun(upstream.call("lost")))
     loop.run_until_complete(asyncio.sleep(0))
     assert upstream.waiting() == 1
     loop.close()
     threads += in_threads(upstream, ["next"])
-    until(lambda: upstream.waiting() == 2)
+    wait_until(lambda: upstream.waiting() == 2)
     upstream.open.set()
     for thread in threads:
         thread.join(30)

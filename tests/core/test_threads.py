@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +28,7 @@ from llmcore.ledger.spool import Spool
 from llmcore.storage.pieces import PieceSource
 from llmcore.support.threads import run_in_thread, start_thread, submit
 from tests.kits.money import ASK, config
+from tests.kits.waiting import wait_until
 
 
 class Limit:
@@ -136,7 +136,7 @@ def test_a_blocking_call_of_an_asynchronous_backend_is_driven_by_its_caller_unti
     limit.reached = False
     assert run_in_loop(where()) == (loop, False)
     loop.call_soon_threadsafe(loop.stop)
-    until(lambda: not loop.is_running())
+    wait_until(lambda: not loop.is_running())
     loop.close()
 
 
@@ -152,26 +152,19 @@ def test_the_circuit_breaker_of_a_cache_counts_by_time(limit: Limit) -> None:
     breaker = Breaker(probe, lambda: reopened.append(True), pause_s=0.02)
     assert breaker.record_failure(CacheUnavailable("away"))
     assert breaker.is_open
-    until(lambda: breaker.is_open and bool(probes))
+    wait_until(lambda: breaker.is_open and bool(probes))
     assert not reopened
     answers = True
-    until(lambda: not breaker.is_open)
+    wait_until(lambda: not breaker.is_open)
     assert set(probes) == {threading.current_thread()}
     assert reopened == [True]
     answers = False
     assert breaker.record_failure(CacheUnavailable("away again"))
     limit.reached = False
     probes.clear()
-    until(lambda: breaker.is_open and bool(probes))
+    wait_until(lambda: breaker.is_open and bool(probes))
     assert threading.current_thread() not in probes, "as soon as there is a thread it probes"
     breaker.close()
-
-
-def until(fact: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 60
-    while not fact():
-        assert time.monotonic() < ends
-        time.sleep(0.005)
 
 
 def test_hits_are_noted_at_once(limit: Limit, tmp_path: Path) -> None:
@@ -193,7 +186,7 @@ def test_an_alert_is_sent_when_a_thread_can_be_started_again(
         assert core.llm.chat("Hello", **ASK).text
         limit.reached = False
         assert core.llm.chat("Hello again", **ASK).text
-        until(lambda: told.exists() and told.read_text().endswith("}"))
+        wait_until(lambda: told.exists() and told.read_text().endswith("}"))
     assert json.loads(told.read_text())["fraction"] == 0.1
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 from llmcore.calls.bridges import END, PieceStream
 from llmcore.calls.single_flight import Flights
 from llmcore.calls.steps import Step
+from tests.kits.waiting import await_until
 
 
 class Upstream:
@@ -38,7 +37,7 @@ class Upstream:
     async def awaiting(self) -> Any:
         self.asked += 1
         self.reached.set()
-        await auntil(self.open.is_set)
+        await await_until(self.open.is_set)
         return self._outcome()
 
     def work(self) -> Generator[Any, Any, Any]:
@@ -50,18 +49,6 @@ class Upstream:
 
 def count_waiters(flights: Flights) -> int:
     return sum(len(flight.callers) for flight in flights._flights.values())
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in itertools.count():
-        if condition():
-            return
-        threading.Event().wait(0.001)
-
-
-async def auntil(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads too
-        await asyncio.sleep(0.001)
 
 
 class Stream(Upstream):
@@ -96,5 +83,5 @@ class AsyncStream(Stream):
         self.asked += 1
         for number in range(5):
             self.reached.set()
-            await auntil(lambda: self.gate.acquire(blocking=False))
+            await await_until(lambda: self.gate.acquire(blocking=False))
             yield str(number)

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,17 +24,11 @@ from llmcore_gateway.gateway import Gateway
 from llmcore_gateway.options import GatewayOptions
 from llmcore_gateway.server import make_server
 from llmcore_testing.simulator import Simulator
+from tests.kits.waiting import wait_until
 
 KEY = "sk-of-the-upstream"
 MODEL = "gpt-4o-mini"
 PATIENCE_S = 60.0
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    ends = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < ends, "it does not happen"
-        time.sleep(0.01)
 
 
 def make_config(upstream: Simulator, folder: Path, **tables: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 import httpx2
 
-from tests.kits.gateway import MODEL, wait_until
+from tests.kits.gateway import MODEL
+from tests.kits.waiting import wait_until
 
 __all__ = ["PATIENCE_S", "Load", "is_ledger_late"]
 

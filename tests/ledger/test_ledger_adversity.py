@@ -27,8 +27,8 @@ from llmcore.ledger.spending import Spending
 from llmcore.support.ledger_rows import RowQuery
 from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Delta, Reply
-from tests.kits.flights import until
 from tests.kits.money import ASK, EACH, config
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture
@@ -199,7 +199,9 @@ def test_a_call_waits_for_another_process_that_creates_the_ledger(core: llmcore.
         assert holder.stdout.readline() == "held\n"
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(lambda: core.llm.chat("one", **ASK))
-            until(lambda: call.done() or any(os.path.realpath(fd) == str(ledger) for fd in OPEN.iterdir()))
+            wait_until(
+                lambda: call.done() or any(os.path.realpath(fd) == str(ledger) for fd in OPEN.iterdir())
+            )
             holder.communicate("go on\n")
             assert call.result(60).text
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from llmcore.errors import BadRequest, ConfigError
 from llmcore.types import Reply
 from llmcore_testing import Simulator
 from llmcore_testing.redis_server import RedisServer, find_redis_server
+from tests.kits.waiting import wait_until
 
 CONFIG: dict[str, Any] = {
     "llm": {"provider": "scripted"},
@@ -48,13 +49,6 @@ def core(scripted: Any) -> Iterator[llmcore.Core]:
         yield core
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        threading.Event().wait(0.001)
-
-
 def upstream_config(upstream: Simulator, cache: dict[str, Any]) -> dict[str, Any]:
     openai = {"api_key": "sk-test", "base_url": upstream.base_url}
     return {"llm": {"provider": "openai", "model": "gpt-5.6-luna", "openai": openai}, "cache": cache}
@@ -76,7 +70,7 @@ def test_a_stale_reply_is_served_at_once_and_refreshed_once(
     clock[0] = 501.0
     second = core.llm.chat("Hello", user="ben", tags="u")
     assert (second.text, second.cached, second.cost) == (first.text, True, Decimal(0))
-    until(lambda: core.llm.chat("Hello").text == "answer 2 of " + str(os.getpid()))
+    wait_until(lambda: core.llm.chat("Hello").text == "answer 2 of " + str(os.getpid()))
     assert core.llm.chat("Hello").cached
     assert len(scripted.requests) == 2
     asked = [event for event in scripted.events if not event.cached]
@@ -106,7 +100,7 @@ def test_tasks_and_streams_refresh_in_their_own_way(
     asyncio.run(main())
     clock[0] = 1500.0
     assert "".join(delta.text for delta in core.llm.stream("Hello")).startswith("answer 2")
-    until(lambda: core.llm.chat("Hello").text.startswith("answer 3"))
+    wait_until(lambda: core.llm.chat("Hello").text.startswith("answer 3"))
     assert len(scripted.requests) == 3
 
 
@@ -117,7 +111,7 @@ def test_without_the_option_nothing_is_refreshed(scripted: Any, clock: list[floa
         core.llm.chat("Hello")
         assert is_settled(core)
         core.llm.chat("Hello", cache_refresh=0.1)
-        until(lambda: len(scripted.requests) == 2)
+        wait_until(lambda: len(scripted.requests) == 2)
 
 
 def test_the_time_of_the_call_decides(core: llmcore.Core, scripted: Any, clock: list[float]) -> None:
@@ -127,7 +121,7 @@ def test_the_time_of_the_call_decides(core: llmcore.Core, scripted: Any, clock: 
     assert is_settled(core)
     clock[0] = 21.0
     core.llm.chat("Hello")
-    until(lambda: len(scripted.requests) == 2)
+    wait_until(lambda: len(scripted.requests) == 2)
 
 
 def test_concurrent_threads_refresh_once(tmp_path: Path, clock: list[float]) -> None:
@@ -141,7 +135,7 @@ def test_concurrent_threads_refresh_once(tmp_path: Path, clock: list[float]) -> 
         assert all(reply.cached for reply in replies), "no caller waits for the new answer"
         upstream.wait_for_requests(2)
         upstream.release()
-        until(lambda: is_settled(core))
+        wait_until(lambda: is_settled(core))
         core.llm.chat("Hello")
         assert upstream.counts["chat"] == 2
 
@@ -214,14 +208,14 @@ def test_a_failed_refresh_is_logged_once_and_the_old_reply_is_served(
     for turn in (2, 3):
         for _ in range(5):
             assert core.llm.chat("Hello").text == first.text
-        until(lambda turn=turn: len(scripted.requests) == turn and is_settled(core))  # type: ignore[misc]
+        wait_until(lambda turn=turn: len(scripted.requests) == turn and is_settled(core))  # type: ignore[misc]
         assert core.llm.chat("Hello").text == first.text
         assert len(scripted.requests) == turn, "there is a pause after a failure"
         core.llm._services.refresher._attempts = {  # the pause is over
             key: turn._replace(until=0.0) for key, turn in core.llm._services.refresher._attempts.items()
         }
     assert core.usage.totals().failures == 2
-    until(lambda: core.llm.chat("Hello").text != first.text)
+    wait_until(lambda: core.llm.chat("Hello").text != first.text)
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
         "refreshing a reply of `scripted:default` failed, the old result is still served: ProviderError"
@@ -236,9 +230,9 @@ def test_an_uncacheable_refresh_is_not_repeated_at_every_call(
     scripted.script[:] = [Reply(text="cut", finish_reason="length")] * 5
     for _ in range(5):
         assert core.llm.chat("Hello").text == first.text
-        until(lambda: is_settled(core))
+        wait_until(lambda: is_settled(core))
     assert len(scripted.requests) == 2
-    until(lambda: "the new result was not stored" in caplog.text)
+    wait_until(lambda: "the new result was not stored" in caplog.text)
 
 
 def test_an_invalidated_reply_is_not_refreshed(
@@ -252,7 +246,7 @@ def test_an_invalidated_reply_is_not_refreshed(
     monkeypatch.undo()
     core.cache.clear()
     begin(begun[0])
-    until(lambda: is_settled(core))
+    wait_until(lambda: is_settled(core))
     assert len(scripted.requests) == 1
 
 
@@ -284,10 +278,10 @@ def test_so_many_at_a_time_and_the_rest_at_the_next_call(tmp_path: Path, clock: 
         upstream.wait_for(lambda: upstream.in_flight == MAX_RUNNING)
         assert upstream.in_flight == MAX_RUNNING
         upstream.release()
-        until(lambda: is_settled(core))
+        wait_until(lambda: is_settled(core))
         for question in questions:
             core.llm.chat(question)
-        until(lambda: upstream.counts["chat"] == 2 * len(questions))
+        wait_until(lambda: upstream.counts["chat"] == 2 * len(questions))
 
 
 def test_a_forked_child_refreshes_replies_that_its_parent_refreshes(
@@ -305,7 +299,7 @@ def test_a_forked_child_refreshes_replies_that_its_parent_refreshes(
         status = 1
         try:
             core.llm.chat("Hello")
-            until(lambda: core.llm.chat("Hello").text.startswith("answer 2"))
+            wait_until(lambda: core.llm.chat("Hello").text.startswith("answer 2"))
             status = 0
         finally:
             os._exit(status)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from llmcore_testing import Simulator
 from llmcore_testing.memcached_server import MemcachedServer, find_memcached
 from tests.kits.cli import CommandLine
 from tests.kits.redis_tls import make_certificates
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_memcached() is None, reason="no memcached")
 
@@ -58,13 +58,6 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(server: MemcachedServer, **options: Any) -> dict[str, Any]:
     table = {"servers": [server.address], "timeout": 10, "connect_timeout": 10, **options}
     return {"cache": {"provider": "memcached", "memcached": table}, "llm": {"provider": "echo"}}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "the condition was not met"
-        time.sleep(0.01)
 
 
 def test_the_plugin_offers_memcached() -> None:
@@ -162,7 +155,7 @@ def test_the_server_too_forgets_what_has_expired(
     server: MemcachedServer, make: Callable[..., MemcachedCache]
 ) -> None:
     make(server.address).set("key", b"value", 0.2)
-    until(lambda: server.ask(b"get llmcore:default:k:key") == b"END\r\n")
+    wait_until(lambda: server.ask(b"get llmcore:default:k:key") == b"END\r\n")
 
 
 def test_clear_is_seen_by_other_processes_and_leaves_other_namespaces(
@@ -264,7 +257,7 @@ def test_a_server_that_is_away_is_a_miss_with_one_warning_and_comes_back(
         assert not core.llm.chat("Hello").cached
         assert not core.llm.chat("Hello again").cached
         server.start()
-        until(lambda: core.llm.chat("Hello").cached)
+        wait_until(lambda: core.llm.chat("Hello").cached)
     said = [record.getMessage() for record in caplog.records if "memcached" in record.getMessage()]
     assert len(said) == 2
     assert f"memcached at {server.address} cannot be reached: Connection refused" in said[0]
@@ -293,7 +286,7 @@ def test_a_server_that_hangs_is_unavailable_and_its_late_reply_answers_nothing_e
     with pytest.raises(CacheUnavailable, match=r"it was silent for"):
         cache.get("one")
     server.resume()
-    until(lambda: _get(cache, "two") == b"2")
+    wait_until(lambda: _get(cache, "two") == b"2")
 
 
 def _get(cache: MemcachedCache, key: str) -> bytes | None:

@@ -6,8 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from llmcore_testing import CacheConformance
 from llmcore_testing.conformance import Conformance
 from llmcore_testing.redis_server import redis_server_version
 from tests.kits.redis_tls import DelayingProxy, TLSServer, redis_over_tls
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     redis_server_version() < (7,), reason="no redis-server of version 7 or newer, with TLS"
@@ -124,7 +124,7 @@ class TestHandshakes(Conformance):
         def delay(number: int) -> float:
             if number:
                 return 60.0
-            _until(lambda: proxy.accepted >= HANDSHAKES)
+            wait_until(lambda: proxy.accepted >= HANDSHAKES)
             return 0.0
 
         with redis_over_tls(tmp_path) as server, DelayingProxy(server.port, delay) as proxy:
@@ -142,7 +142,7 @@ class TestHandshakes(Conformance):
                 threads = [threading.Thread(target=ask, args=(f"key {i}",)) for i in range(CALLERS)]
             for thread in threads:
                 thread.start()
-            _until(lambda: other.call("get", "nothing") is None)
+            wait_until(lambda: other.call("get", "nothing") is None)
             server.plain.pause()
             timer = threading.Timer(1.0, server.plain.resume)
             timer.start()
@@ -177,13 +177,6 @@ class TestHandshakes(Conformance):
             found = other.together([("get", f"key {i}") for i in range(CALLERS)], errors=True)
             assert found == [None] * CALLERS
             other.close()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "the condition was not met"
-        time.sleep(0.01)
 
 
 def _open_files() -> int:

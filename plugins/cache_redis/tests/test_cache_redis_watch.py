@@ -54,7 +54,7 @@ def make() -> Iterator[Callable[..., RedisCache]]:
         cache.close()
 
 
-def until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
+def read_until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
     """Return the reports before *wanted*, which must arrive."""
     before: list[Sequence[str] | None] = []
     while (told := heard.get(timeout=60)) != wanted:
@@ -89,7 +89,7 @@ def test_writes_and_deletes_of_others_are_reported(
     while "key 7" not in (heard.get(timeout=60) or ()):
         pass
     server.ask("FLUSHALL")
-    until(heard, None)
+    read_until(heard, None)
 
 
 def test_a_lost_connection_is_reported_and_established_again(
@@ -189,12 +189,12 @@ def test_watching_continues_after_a_failover(tmp_path: Path, make: Callable[...,
         cache.watch(heard.put)
         assert heard.get(timeout=60) == []
         servers.master.kill()
-        until(heard, None)
+        read_until(heard, None)
         assert heard.get(timeout=30) == [], "the new master is listened to"
         assert servers.replica.ask("ROLE")[0] == "master"
         cache.set("after", b"2")
         assert (cache.get("after"), servers.replica.ask("DBSIZE") > 0) == (b"2", True)
-        assert "after" in str(until(heard, ["after"]) or "after")
+        assert "after" in str(read_until(heard, ["after"]) or "after")
         # The old master comes back, as a replica in the end: nothing is read from it again.
         servers.master.start()
         assert cache.get("after") == b"2"

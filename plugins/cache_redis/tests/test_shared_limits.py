@@ -25,9 +25,9 @@ from llmcore.types import Duration
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing.redis_server import RedisServer, find_redis_server
-from tests.kits.flights import auntil, until
 from tests.kits.limits import windows_hold
 from tests.kits.shared_limits import ECHO, PATIENCE, chat_together, limits_of, make_config, patient
+from tests.kits.waiting import await_until, wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
@@ -113,7 +113,7 @@ def test_unused_tokens_are_given_back_to_another_process(server: RedisServer) ->
                 return True
             return False
 
-        until(is_granted)
+        wait_until(is_granted)
 
 
 def test_slots_are_shared_and_become_free_for_another_process(server: RedisServer) -> None:
@@ -124,14 +124,14 @@ def test_slots_are_shared_and_become_free_for_another_process(server: RedisServe
         got: list[Any] = []
         thread = threading.Thread(target=lambda: got.append(run(one.acquire(*ECHO, 0, patient))))
         thread.start()
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 1)
+        wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 1)
         two.release(held[1], None)
         thread.join()
         assert len(got) == 1
         assert server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 2
         for permit in (held[0], got[0]):
             one.release(permit, None)
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 0)
+        wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 0)
 
 
 def test_a_cancelled_task_leaves_the_queue_of_the_server(server: RedisServer) -> None:
@@ -139,11 +139,11 @@ def test_a_cancelled_task_leaves_the_queue_of_the_server(server: RedisServer) ->
         with limits_of(server.url, requests_per_minute=1) as limits:
             await arun(limits.acquire(*ECHO, 0, patient))
             waiting = asyncio.ensure_future(arun(limits.acquire(*ECHO, 0, lambda: 600.0)))
-            await auntil(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 1)
+            await await_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 1)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            await auntil(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 0)
+            await await_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 0)
 
     asyncio.run(main())
 
@@ -160,9 +160,9 @@ def test_the_slots_of_a_call_in_progress_are_renewed(server: RedisServer) -> Non
     limits = make_shared_limits(core.settings, core.catalogue)
     permit = run(limits.acquire(*ECHO, 0, patient))
     first = read_end()
-    until(lambda: read_end() > first)
+    wait_until(lambda: read_end() > first)
     limits.release(permit, None)
-    until(lambda: read_end() == 0)
+    wait_until(lambda: read_end() == 0)
     run(limits.closing())
 
 
@@ -248,7 +248,7 @@ def test_a_process_knows_how_many_share_the_limits(server: RedisServer) -> None:
             one._reporter.wake()
             return one._count("echo") == 2
 
-        until(has_counted)
+        wait_until(has_counted)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -261,14 +261,14 @@ def test_a_forked_child_has_permits_of_its_own(server: RedisServer) -> None:
                 limits.release(permit, None)  # it belongs to the parent
                 run(limits.acquire(*ECHO, 0, patient))
                 # A thread of an earlier test may still report its process.
-                until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") >= 2)
+                wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") >= 2)
                 os._exit(0)
             finally:
                 os._exit(1)
         assert os.waitpid(pid, 0)[1] == 0
         assert server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 2
         limits.release(permit, None)
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 1)
+        wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 1)
 
 
 def error_of(make: Callable[[], object]) -> ConfigError:

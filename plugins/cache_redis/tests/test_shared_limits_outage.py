@@ -24,8 +24,8 @@ from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing import TcpProxy
 from llmcore_testing.redis_server import RedisServer, find_redis_server
-from tests.kits.flights import until
 from tests.kits.shared_limits import ECHO, chat_together, limits_of, make_config, patient
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
@@ -58,12 +58,12 @@ def test_without_redis_no_call_fails_and_each_outage_is_logged_once(
             limits: Any = core._limits
             getattr(proxy, kind)()
             chat_together([core], 6)
-            until(lambda: limits._share is not None)
+            wait_until(lambda: limits._share is not None)
             chat_together([core], 6)
             # A machine that stops for a moment makes an outage of its own.
             assert count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again") + 1
             proxy.heal()
-            until(lambda: count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again"))
+            wait_until(lambda: count_logs(caplog, "are not shared") == count_logs(caplog, "are shared again"))
             chat_together([core], 6)
 
 
@@ -109,7 +109,7 @@ def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactor
         server.start()
         run(limits.acquire(*ECHO, 0, patient))
         limits._reporter.wake()
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
+        wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
         assert limits._share is None
 
 
@@ -118,18 +118,18 @@ def test_slots_that_a_restarted_redis_has_lost_are_not_granted_again(server: Red
     slots = "llmcore:default:rate:{echo}:slots"
     with limits_of(server.url, concurrency=2) as ours, limits_of(server.url, concurrency=2) as theirs:
         held = run(ours.acquire(*ECHO, 0, patient))
-        until(lambda: ours._counts == {"echo": 1})
+        wait_until(lambda: ours._counts == {"echo": 1})
         theirs.release(run(theirs.acquire(*ECHO, 0, patient)), None)
-        until(lambda: theirs._counts == {"echo": 2} and server.ask("ZCARD", slots) == 1)
+        wait_until(lambda: theirs._counts == {"echo": 2} and server.ask("ZCARD", slots) == 1)
         other = run(ours.acquire(*ECHO, 0, patient))
         server.ask("FLUSHALL")  # what a restart without data does, and the connections stay
         granted: list[Any] = []
         thread = threading.Thread(target=lambda: granted.append(run(theirs.acquire(*ECHO, 0, patient))))
         thread.start()
-        until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
+        wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:processes") == 1)
         assert not granted
         ours._reporter.wake()
-        until(lambda: server.ask("ZCARD", slots) == 2)
+        wait_until(lambda: server.ask("ZCARD", slots) == 2)
         assert not granted
         ours.release(held, None)
         thread.join()
@@ -150,15 +150,15 @@ def test_a_process_that_redis_forgot_before_an_outage_reports_no_lost_data(
         held = run(limits.acquire(*ECHO, 0, patient))
         limits._reporter.start()  # the first report may have come before the slot
         limits._reporter.wake()
-        until(lambda: limits._counts == {"echo": 1})
+        wait_until(lambda: limits._counts == {"echo": 1})
         limits.release(held, None)
-        until(lambda: limits._reporter._thread is None)
-        until(lambda: time.monotonic() > limits._known_until["echo"])
+        wait_until(lambda: limits._reporter._thread is None)
+        wait_until(lambda: time.monotonic() > limits._known_until["echo"])
         proxy.refuse()
         held = run(limits.acquire(*ECHO, 0, patient))
         assert held.share is not None
         proxy.heal()
-        until(lambda: limits._share is None)
+        wait_until(lambda: limits._share is None)
         assert not server.ask("EXISTS", "llmcore:default:rate:{echo}:missing")
         limits.release(held, None)
         run(limits.closing())
@@ -175,7 +175,7 @@ def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServ
         got: list[Any] = []
         thread = threading.Thread(target=lambda: got.append(run(limits.acquire(*ECHO, 0, lambda: left_s))))
         thread.start()
-        until(lambda: limits._share is not None)
+        wait_until(lambda: limits._share is not None)
         proxy.heal()
         thread.join()
         assert got[0].ticket
@@ -192,7 +192,7 @@ def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -
         run(limits.acquire(*ECHO, 20_000, patient))  # half an hour
         assert limits._share is not None
         proxy.heal()
-        until(lambda: limits._share is None)
+        wait_until(lambda: limits._share is None)
         with pytest.raises(RateLimited):
             run(limits.acquire(*ECHO, 10, patient))
 
@@ -208,10 +208,10 @@ def test_the_share_of_each_provider_is_divided_by_its_own_processes(server: Redi
         for provider in ("echo", "lonely"):
             run(limits.acquire(provider, "echo", 0, patient))
         limits._reporter.wake()
-        until(lambda: limits._counts == {"echo": 10, "lonely": 1})
+        wait_until(lambda: limits._counts == {"echo": 10, "lonely": 1})
         proxy.refuse()
         limits._reporter.wake()
-        until(lambda: limits._share is not None)
+        wait_until(lambda: limits._share is not None)
         waits = {}
         for provider in ("echo", "lonely"):
             with pytest.raises(RateLimited) as caught:
@@ -227,9 +227,9 @@ def test_slots_that_a_share_granted_are_known_to_redis_afterwards(server: RedisS
         permit = run(limits.acquire(*ECHO, 0, patient))
         assert permit.share is not None
         proxy.heal()
-        until(lambda: server.ask("ZCARD", slots) == 1)
+        wait_until(lambda: server.ask("ZCARD", slots) == 1)
         limits.release(permit, None)
-        until(lambda: server.ask("ZCARD", slots) == 0)
+        wait_until(lambda: server.ask("ZCARD", slots) == 0)
 
 
 def test_calls_in_flight_use_a_share_after_close(server: RedisServer) -> None:
@@ -260,7 +260,7 @@ def test_a_name_that_is_looked_up_for_long_does_not_hold_up_a_call(
             cache.request_permit(request, 60)
     finally:
         resolved.set()
-    until(lambda: is_granted(cache, request))
+    wait_until(lambda: is_granted(cache, request))
     cache.close()
 
 

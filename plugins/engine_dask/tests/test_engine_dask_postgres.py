@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -20,6 +19,7 @@ from llmcore_testing.postgres_server import PostgresServer
 from llmcore_testing.simulator import Simulator
 from tests.kits.dask_processes import start_scheduler, start_worker, stop
 from tests.kits.engines import KEY, RunsTwice
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +36,6 @@ def answer(body: Mapping[str, Any]) -> dict[str, Any]:
     message = {"role": "assistant", "content": body["messages"][-1]["content"]}
     usage = {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}
     return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 100
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 class Fleet:

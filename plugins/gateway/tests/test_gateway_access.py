@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from llmcore_testing.simulator import Simulator
-from tests.kits.gateway import KEY, MODEL, Served, make_config, serving, wait_until
+from tests.kits.gateway import KEY, MODEL, Served, make_config, serving
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture

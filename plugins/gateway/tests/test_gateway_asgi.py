@@ -17,7 +17,8 @@ from hypercorn.config import Config
 import llmcore
 from llmcore_gateway import create_app
 from llmcore_testing.simulator import Simulator
-from tests.kits.gateway import MODEL, PATIENCE_S, make_config, wait_until
+from tests.kits.gateway import MODEL, PATIENCE_S, make_config
+from tests.kits.waiting import wait_until
 
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from llmcore_testing.simulator import Fault, Simulator
-from tests.kits.gateway import MODEL, Served, make_config, serving, wait_until
+from tests.kits.gateway import MODEL, Served, make_config, serving
+from tests.kits.waiting import wait_until
 
 
 @pytest.fixture

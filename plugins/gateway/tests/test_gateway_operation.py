@@ -21,7 +21,8 @@ from llmcore.errors import LLMCoreError
 from llmcore_gateway.keys_command import run as run_keys
 from llmcore_gateway.serve_command import run as run_serve
 from llmcore_testing.simulator import Simulator
-from tests.kits.gateway import KEY, MODEL, Command, wait_until, write_config
+from tests.kits.gateway import KEY, MODEL, Command, write_config
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
 

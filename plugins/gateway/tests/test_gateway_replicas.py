@@ -25,8 +25,9 @@ from llmcore_testing.postgres_server import PostgresServer, find_postgres
 from llmcore_testing.redis_server import RedisServer, find_redis_server
 from llmcore_testing.simulator import Simulator
 from tests.kits.balancer import Balancer
-from tests.kits.gateway import KEY, MODEL, Command, wait_until
+from tests.kits.gateway import KEY, MODEL, Command
 from tests.kits.gateway_load import PATIENCE_S, Load, is_ledger_late
+from tests.kits.waiting import wait_until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX"),

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from llmcore_testing.simulator import Fault, Simulator
-from tests.kits.gateway import MODEL, Command, make_config, serving, wait_until, write_config
+from tests.kits.gateway import MODEL, Command, make_config, serving, write_config
 from tests.kits.gateway_load import Load
+from tests.kits.waiting import wait_until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX"),

@@ -11,7 +11,8 @@ import pytest
 
 from llmcore_testing.redis_server import RedisServer, find_redis_server
 from llmcore_testing.simulator import Simulator
-from tests.kits.gateway import MODEL, Command, wait_until, write_config
+from tests.kits.gateway import MODEL, Command, write_config
+from tests.kits.waiting import wait_until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX"),

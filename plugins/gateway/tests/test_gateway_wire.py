@@ -20,7 +20,8 @@ import llmcore
 from llmcore_gateway import create_app
 from llmcore_gateway.options import GatewayOptions
 from llmcore_testing.simulator import Fault, Simulator
-from tests.kits.gateway import MODEL, Command, Served, make_config, serving, wait_until, write_config
+from tests.kits.gateway import MODEL, Command, Served, make_config, serving, write_config
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

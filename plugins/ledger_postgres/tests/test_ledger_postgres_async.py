@@ -28,8 +28,8 @@ from llmcore.types import Duration
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
-from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T
+from tests.kits.waiting import wait_until
 
 server, url, plain_opener = ledgers.server, ledgers.url, ledgers.opener
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(3600.0)}
@@ -217,7 +217,7 @@ def test_a_loop_that_has_stopped_leaves_its_place_in_the_pool_to_threads(
         if is_answered:
             other.commit()
             with psycopg.connect(url, autocommit=True) as looker:
-                until(lambda: count(looker, f"{OURS} AND state = 'active'") == 0)
+                wait_until(lambda: count(looker, f"{OURS} AND state = 'active'") == 0)
         with contextlib.suppress(LedgerUnavailable):  # the loop goes on, with or without an answer
             loop.run_until_complete(task)
         loop.run_until_complete(loop.shutdown_default_executor())
@@ -225,7 +225,7 @@ def test_a_loop_that_has_stopped_leaves_its_place_in_the_pool_to_threads(
     reserve(ledger, make_request("bob again", "bob"))
     assert read(ledger, "bob") == (3, 0)
     with psycopg.connect(url, autocommit=True) as looker:
-        until(lambda: count(looker, OURS) == 1)
+        wait_until(lambda: count(looker, OURS) == 1)
 
 
 @pytest.mark.slow
@@ -261,10 +261,10 @@ def test_event_loops_that_end_in_mid_statement_lose_no_connection(url: str, open
     ):
         other.execute("SELECT 1 FROM llmcore.budgets WHERE \"user\" = 'bob' FOR UPDATE")
         writes = [pool.submit(ledger.connections.call, WRITE, [b"%d" % number], T) for number in range(3)]
-        until(lambda: count(looker, WRITING) == 3)
+        wait_until(lambda: count(looker, WRITING) == 3)
         other.commit()
         assert [each.result() for each in writes] == [b"2"] * 3
-        until(lambda: count(looker, OURS) <= 3)
+        wait_until(lambda: count(looker, OURS) <= 3)
 
 
 def test_a_descriptor_that_another_connection_has_got_is_left_alone(

@@ -24,8 +24,8 @@ from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing import TcpProxy
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
-from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, make_settlement, read, settle
+from tests.kits.waiting import wait_until
 
 server, url, opener = ledgers.server, ledgers.url, ledgers.opener
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(60.0)}
@@ -112,16 +112,16 @@ def test_a_settlement_that_the_old_server_confirmed_during_the_failover_is_booke
         first.heal()
         second.hold()
         settling = threads.submit(ours.settle, [make_settlement(request, kept, 20)], 100 * T)
-        until(lambda: server.execute("SELECT spent FROM llmcore.budgets", url=url) == [("20",)])
+        wait_until(lambda: server.execute("SELECT spent FROM llmcore.budgets", url=url) == [("20",)])
         server.stop()  # after it has sent the answer, which the proxy holds
         server.replace_by_snapshot()
-        until(lambda: try_to_beat(ours))  # sends the row as open
+        wait_until(lambda: try_to_beat(ours))  # sends the row as open
         assert read(ours) == (0, 70)
         second.heal()
         settling.result()
         assert read(ours) == (0, 70), "the answer came from the old server"
         now[0] += 16
-        until(lambda: try_to_beat(ours))
+        wait_until(lambda: try_to_beat(ours))
         assert read(ours) == (20, 30)
 
 

@@ -13,8 +13,8 @@ from llmcore.types import Duration
 from llmcore_ledger_postgres.statements import Reserve
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
-from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, read, settle, warm
+from tests.kits.waiting import wait_until
 
 url, opener = ledgers.shared_url, ledgers.opener
 OPTIONS = {"heartbeat": Duration(600.0), "silence": Duration(3600.0)}
@@ -57,7 +57,7 @@ def test_batches_that_wait_share_few_locks_and_each_request_has_one_row(url: str
             pool.submit(Reserve(ledger).execute, batch, 4 * T)
             for ledger, batch in zip(ledgers, batches * 2, strict=True)  # each batch and its copy
         ]
-        until(lambda: ask(looker, WAITING) == len(answers))
+        wait_until(lambda: ask(looker, WAITING) == len(answers))
         # each statement also has the lock that it waits for, and the one of all counters
         assert ask(looker, ADVISORY) <= BUCKETS + 2 * len(answers)
         holder.commit()
@@ -93,9 +93,9 @@ def test_a_report_of_leases_locks_in_the_order_of_reservations(
         neighbour = make_request(f"{number}", 1, limit=10**9)
         holder.execute("SELECT 1 FROM llmcore.budgets FOR UPDATE")
         report = pool.submit(ledger.flush, 4 * T)
-        until(lambda: ask(looker, WAITING) == 1)
+        wait_until(lambda: ask(looker, WAITING) == 1)
         answer = pool.submit(other.reserve, neighbour, 4 * T)
-        until(lambda: ask(looker, WAITING) == 2)
+        wait_until(lambda: ask(looker, WAITING) == 2)
         holder.commit()
         report.result()
         answer.result()

@@ -16,8 +16,8 @@ from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing import TcpProxy
 from llmcore_testing.postgres_server import PostgresServer
 from tests.kits import ledgers
-from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, read, settle, warm
+from tests.kits.waiting import wait_until
 
 DAY_S = 86400
 url, opener = ledgers.shared_url, ledgers.opener
@@ -50,7 +50,7 @@ def test_a_prune_that_waits_for_a_lock_holds_up_no_reservation(url: str, ledger:
             "SELECT pg_advisory_xact_lock_shared(hashtext('llmcore.counters'))"
         )  # as a reservation does
         pruned = pool.submit(ledger.prune, time.time(), 10 * T)
-        until(lambda: looker.execute(waiting).fetchone() is not None)
+        wait_until(lambda: looker.execute(waiting).fetchone() is not None)
         assert isinstance(ledger.reserve(make_request("second", 1), T), Reserved)
         assert not pruned.done()
         holder.commit()
@@ -67,7 +67,7 @@ def test_each_day_is_pruned_in_a_transaction_of_its_own(
         holder.commit()  # the query has locked every partition
         holder.execute(f"SELECT 1 FROM {part} FOR UPDATE")  # noqa: S608 - a name of the server
         pruned = pool.submit(ledger.prune, time.time(), 10 * T)
-        until(lambda: llmcore_postgres.execute(SUMS, url=url) == [("1",)])
+        wait_until(lambda: llmcore_postgres.execute(SUMS, url=url) == [("1",)])
         assert not pruned.done()
         holder.commit()
         assert pruned.result(T) == 2
@@ -96,7 +96,7 @@ def test_rows_that_were_pruned_before_their_report_is_repeated_are_counted_once(
         settle(ledger, request, ledger.reserve(request, T), 5)
         proxy.hold()
         report = pool.submit(ledger.flush, T)
-        until(lambda: looker.execute(sent).fetchone() is not None)
+        wait_until(lambda: looker.execute(sent).fetchone() is not None)
         other.prune(time.time() + 60, T)
         proxy.refuse()  # the answer is lost
         proxy.heal()

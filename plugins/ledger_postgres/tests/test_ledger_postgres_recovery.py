@@ -17,8 +17,8 @@ from llmcore.types import Duration
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_ledger_postgres.statements import Reserve
 from tests.kits import ledgers
-from tests.kits.flights import until
 from tests.kits.ledgers import Opener, T, make_request, settle
+from tests.kits.waiting import wait_until
 
 url, opener = ledgers.shared_url, ledgers.opener
 SILENCE_S = 1000.0
@@ -89,7 +89,7 @@ def test_rows_of_a_killed_process_are_freed_without_a_call(
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "Reserved"
         holder.kill()
-    until(lambda: count_open(looker) == 0)
+    wait_until(lambda: count_open(looker) == 0)
     assert looker.execute("SELECT spent, reserved FROM llmcore.budgets").fetchall() == [(61, 0)]
     rows = looker.execute("SELECT state, cost, uncertain FROM llmcore.calls ORDER BY cost").fetchall()
     assert rows == [("done", 1, False), ("lost", 60, True)]

@@ -23,9 +23,9 @@ from tests.kits.espeak import (
     no_workers,  # noqa: F401 - a fixture
     posix,
     python,
-    wait_until,
     workers,
 )
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_workers")
 

@@ -22,9 +22,9 @@ from tests.kits.espeak import (
     linux,
     no_workers,  # noqa: F401 - a fixture
     posix,
-    wait_until,
     workers,
 )
+from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_workers")
 
