@@ -19,6 +19,8 @@ _CHOICE = r"argument (?:[^:]+): invalid choice: '([^']*)' \(choose from (.*)\)"
 """Matches a message of argparse about a value that is not one of the choices: the value, and the choices."""
 _MIN_SIMILARITY = 0.6
 """A name counts as a misspelling of another name if their similarity, from 0 to 1, is at least this."""
+_PREFIX = 3
+"""The minimum number of letters that count as the beginning of an option."""
 _WITH_EXPECTED = r"(.*); expected is (.*)"
 """Matches a message that contains the expected value; see `parse_seconds`."""
 _A_DURATION = "30s"
@@ -208,7 +210,11 @@ def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple
     if "--system" in options:  # the command calls a language model; `say` has the parameters of voices
         unknown = unknown.replace("_", "-")
         parameters = {f"--{name.replace('_', '-')}": f"-p {name}=VALUE" for name in _get_parameters()}
-    near = _find_nearest(unknown, [*options, *parameters]) or ""
+    # The dashes are not compared: they would make `--user` similar to `--seed`.
+    names = {each.lstrip("-"): each for each in reversed([*options, *parameters])}
+    bare = unknown.lstrip("-")
+    longer = [each for each in names if each.startswith(bare)] if len(bare) >= _PREFIX else []
+    near = names.get(longer[-1] if longer else _find_nearest(bare, list(names)) or "", "")
     return options.get(near, ""), parameters.get(near, near) or None
 
 

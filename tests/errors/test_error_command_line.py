@@ -126,6 +126,17 @@ def test_a_fix_keeps_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(error["fix"])[1:]) == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [("--user", None), ("--sed", "-p seed=VALUE"), ("--sys", "--system"), ("--modle", "--model")],
+)
+def test_an_option_is_similar_to_another_without_its_dashes(
+    option: str, near: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = run(["ask", option, "1", "hi"], capsys)
+    assert (code, error.get("suggestion")) == (2, near)
+
+
 def test_a_missing_key_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     Path("llmcore.toml").write_text('[llm]\nprovider = "openai"\nmodel = "tiny"\n')
     code, error = run(ASK, capsys)
