@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from llmcore.support.ledger_rows import ReportQuery
-from llmcore.support.ledger_values import (
-    Charge,
-    Limit,
-    Outcome,
-    Reserved,
-    ReserveRequest,
-    Scope,
-    Settlement,
-)
+from llmcore.support.ledger_values import Reserved
 from llmcore.types import Duration, Secret
-from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.pgbouncer import PgBouncer, find_pgbouncer
 from llmcore_testing.postgres_server import PostgresServer
+from tests.kits import ledgers
+from tests.kits.ledgers import Opener, T, make_request, read, settle
 
-T = 60.0
-ALL = Scope("total")
-NANO = Decimal(10) ** -9
+url, opener = ledgers.shared_url, ledgers.opener
 
 
 @pytest.fixture
@@ -45,43 +34,27 @@ def pooler(llmcore_postgres: PostgresServer) -> Iterator[PgBouncer]:
 
 @pytest.mark.parametrize(("lease", "limit"), [(0.0, 1000), (0.5, 10**9)], ids=["plain", "leases"])
 def test_budgets_hold_behind_a_transaction_pooler(
-    llmcore_postgres: PostgresServer, pooler: PgBouncer, lease: float, limit: int
+    url: str, pooler: PgBouncer, opener: Opener, lease: float, limit: int
 ) -> None:
-    options = PostgresOptions(
-        url=Secret(pooler.make_url(llmcore_postgres.create_database())),
-        lease=Duration(lease),
-        heartbeat=Duration(0.1),
-        connect_timeout=Duration(10.0),
-    )
-    ledgers = [PostgresLedger(options) for _ in range(3)]  # up to twelve connections share two
+    address = Secret(pooler.make_url(url))
+    clients = [  # up to twelve connections share two
+        opener(url=address, lease=Duration(lease), heartbeat=Duration(0.1)) for _ in range(3)
+    ]
     numbers = itertools.count()
 
     def ask(ledger: PostgresLedger) -> int:
-        request = ReserveRequest(
-            key=f"key {next(numbers)}",
-            charge=Charge(kind="llm", provider="p", model="a", call="c"),
-            at=time.time(),
-            maximum=10,
-            limits=[Limit(ALL, limit, True)],  # noqa: FBT003 - it refuses
-        )
+        request = make_request(f"key {next(numbers)}", 10, limit)
         answer = ledger.reserve(request, T)
         if not isinstance(answer, Reserved):
             return 0
-        ledger.settle([Settlement(request, answer.row, answer.at, Outcome(cost=10 * NANO))], T)
+        settle(ledger, request, answer, 10)
         return 10
 
-    for ledger in ledgers:
-        ledger.prepare(T)
-    try:
-        with ThreadPoolExecutor(12) as pool:
-            spent = sum(pool.map(ask, ledgers * 50))
-        for ledger in ledgers:
-            ledger.flush(T)
-        (counter,) = ledgers[0].read_budgets([ALL], time.time(), T)
-        (total,) = ledgers[1].aggregate(ReportQuery(dimensions=("total",)), T)
-    finally:
-        for ledger in ledgers:
-            ledger.close()
+    with ThreadPoolExecutor(12) as pool:
+        spent = sum(pool.map(ask, clients * 50))
+    for ledger in clients:
+        ledger.flush(T)
     expected = min(limit, 150 * 10)
-    assert (counter.spent, counter.reserved, spent) == (expected, 0, expected)
+    assert (read(clients[0]), spent) == ((expected, 0), expected)
+    (total,) = clients[1].aggregate(ReportQuery(dimensions=("total",)), T)
     assert (total.requests, total.cost) == (expected // 10, expected)
