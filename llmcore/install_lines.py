@@ -1,7 +1,8 @@
-"""Make the command that installs a distribution of this project from the place where the host came from: a clone, wheel or repository.
+"""Make the command that installs a distribution of this project from the place where the host came from: a clone, wheel, repository or package index.
 
-Our distributions are not on a package index yet, and the name `llmcore` belongs to another project there. So
-`pip install NAME` could install foreign code on a machine that has API keys. This module imports nothing of llmcore, so it works in a broken installation.
+Our distributions are not on PyPI yet, so anybody may register their names, and the name `llmcore` belongs to another project
+there. `pip install NAME` could install foreign code on a machine that has API keys. It is the command only if the host itself was
+installed by its name, or from a wheel that is made for PyPI. This module imports nothing of llmcore, so it works in a broken installation.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["FOLDERS", "find_foreign_llmcore", "make_install_line", "make_reinstall_line", "make_repair_line"]
+__all__ = [
+    "FOLDERS",
+    "find_foreign_llmcore",
+    "is_on_index",
+    "make_install_line",
+    "make_reinstall_line",
+    "make_repair_line",
+]
 
 FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-host": ".",
@@ -41,6 +49,8 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
 """Plugin -> the plugin that it needs. Neither is on a package index, so the install line names both."""
 
 _ROOT: Final = Path(__file__).parents[1]
+_UNPUBLISHED: Final = "Classifier: Private :: Do Not Upload"
+"""The line of the metadata with which PyPI refuses a wheel."""
 
 
 def make_install_line(*distributions: str) -> str | None:
@@ -88,13 +98,40 @@ def make_repair_line() -> str:
     return f"pip uninstall -y llmcore && {install} {place or 'FOLDER_OF_THE_CLONE'}"
 
 
+def is_on_index() -> bool:
+    """Return whether the other distributions are on the package index that the host came from."""
+    metadata = _find_metadata()
+    return metadata is not None and _is_published(metadata, _read_source(metadata))
+
+
 def _find_source(distribution: str) -> str | None:
     folder = FOLDERS[distribution]
     # A clone: an editable installation, or a checkout on the path.
     if (_ROOT / folder / "pyproject.toml").is_file():
         return _quote(_ROOT / folder)
-    source = next(filter(None, map(_read_source, _ROOT.glob("llmcore_host-*.dist-info"))), None)
-    return None if source is None else _find_next_to_host(source, distribution, folder)
+    metadata = _find_metadata()
+    if metadata is None:
+        return None
+    source = _read_source(metadata)
+    place = None if source is None else _find_next_to_host(source, distribution, folder)
+    return distribution if place is None and _is_published(metadata, source) else place
+
+
+def _find_metadata() -> Path | None:
+    """Return the metadata folder of the installed host; None in a clone that is not installed."""
+    return next(_ROOT.glob("llmcore_host-*.dist-info"), None)
+
+
+def _is_published(metadata: Path, source: Mapping[str, Any] | None) -> bool:
+    """Return whether the host came from a package index, or from a wheel that is made for PyPI."""
+    if source is None:
+        return True
+    if not str(source.get("url", "")).endswith(".whl"):
+        return False
+    try:
+        return _UNPUBLISHED not in (metadata / "METADATA").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return False
 
 
 def _find_next_to_host(source: Mapping[str, Any], distribution: str, folder: str) -> str | None:

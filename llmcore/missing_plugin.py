@@ -7,7 +7,7 @@ from typing import Final
 
 from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalize_name
 from llmcore.errors import PluginConflict, PluginNotFound
-from llmcore.install_lines import FOLDERS, make_install_line, make_reinstall_line
+from llmcore.install_lines import FOLDERS, is_on_index, make_install_line, make_reinstall_line
 from llmcore.support.text import describe_invisible
 
 __all__ = [
@@ -202,6 +202,8 @@ def format_selector(kind: str, name: str) -> str:
 
 
 def _describe_source(package: str) -> str:
+    if is_on_index():
+        return "it is on the package index, like llmcore-host"
     return f"it is in {FOLDERS[package]} of the repository of llmcore, not on a package index"
 
 

@@ -112,6 +112,33 @@ def test_wheels_name_their_neighbours_and_a_foreign_llmcore(wheels: list[Path], 
     assert run("--version").returncode == 0
 
 
+def test_a_host_that_came_from_an_index_installs_the_others_by_their_names(
+    wheels: list[Path], tmp_path: Path
+) -> None:
+    environment = Environment.make(tmp_path / "environment")
+    environment.install(next(wheel for wheel in wheels if wheel.name.startswith("llmcore_host")))
+    (record,) = environment.folder.rglob("llmcore_host-*.dist-info/direct_url.json")
+    metadata = record.with_name("METADATA")
+
+    def run(*arguments: str) -> str:
+        command = [str(environment.bin / "llmcore"), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+
+    record.write_text(json.dumps({"url": (tmp_path / "llmcore_host.whl").as_uri(), "archive_info": {}}))
+    said = run("demo")
+    assert "not on a package index" in said
+    assert "fix:" not in said, "anybody could register the name while the wheels are not published"
+    text = metadata.read_text()
+    metadata.write_text(text.replace("Classifier: Private :: Do Not Upload\n", ""))
+    assert "fix: pip install llmcore-testing\n" in run("plugins", "check", "memory")
+    metadata.write_text(text)
+    record.unlink()  # an installer writes this file only for a distribution that is not from an index
+    assert "fix: pip install llmcore-testing\n" in run("plugins", "check", "memory")
+    said = run("demo")
+    assert "fix: pip install llmcore-testing llmcore-openai-optimized llmcore-storage-fs\n" in said
+    assert "on the package index, like llmcore-host" in said
+
+
 def test_doctor_finds_a_foreign_llmcore(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     cli.install("llmcore", {}, {}, version="0.0.6")
