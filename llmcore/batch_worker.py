@@ -12,12 +12,12 @@ import msgspec
 from llmcore import forks
 from llmcore.config.portable_settings import load_portable, make_portable
 from llmcore.core import Core
-from llmcore.llm.batch.chunk_run import ChunkRun, Room
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
+from llmcore.llm.batch.chunk_run import ChunkRun, RequestSlots
 from llmcore.llm.batch.chunks import Chunk, ChunkResult, encode_error
 from llmcore.llm.batch.engine import Engines, SharedRun
-from llmcore.llm.batch.live import Send
+from llmcore.llm.batch.live_lane import Send
 from llmcore.llm.batch.loop_thread import LoopThread
-from llmcore.llm.batch.pace import Pace
 from llmcore.plugins import Catalogue
 
 __all__ = ["make_engines", "run_chunk"]
@@ -68,7 +68,7 @@ class _Worker:
     def _start(self) -> None:
         self._loop: LoopThread | None = None
         self._cores: dict[bytes, Core] = {}
-        self._senders: dict[bytes, tuple[Core, Send, Room]] = {}
+        self._senders: dict[bytes, tuple[Core, Send, RequestSlots]] = {}
 
     def after_fork(self) -> None:
         """Drop the event loop and the Cores in a forked child, because the loop's thread runs only in the parent."""
@@ -80,16 +80,16 @@ class _Worker:
             if self._loop is None:
                 self._loop = LoopThread()
             loop = self._loop
-            core, send, room = self._prepare(chunk)
+            core, send, slots = self._prepare(chunk)
         # a fixed concurrency limits only this chunk, not all chunks of the process
         if chunk.concurrency is not None:
-            room = Room(Pace(chunk.concurrency))
+            slots = RequestSlots(ConcurrencyController(chunk.concurrency))
         shared = SharedRun(chunk.run, core._services.spending())  # noqa: SLF001 - `Core` is in the same package
-        result: ChunkResult = loop.wait(ChunkRun(chunk.requests, shared.ask, send, room).run())
+        result: ChunkResult = loop.wait(ChunkRun(chunk.requests, shared.ask, send, slots).run())
         return result
 
-    def _prepare(self, chunk: Chunk) -> tuple[Core, Send, Room]:
-        """Return the Core of *chunk*, the function that sends its requests, and the `Room` that counts its requests in flight."""
+    def _prepare(self, chunk: Chunk) -> tuple[Core, Send, RequestSlots]:
+        """Return the Core of *chunk*, the function that sends its requests, and the `RequestSlots` that counts its requests in flight."""
         key = sha256(_encode(msgspec.structs.replace(chunk, requests=[], budget=None))).digest()
         found = self._senders.get(key)
         if found is None:
@@ -98,7 +98,11 @@ class _Worker:
             if core is None:
                 settings = load_portable(_decode_settings(chunk.settings), os.environ)
                 core = self._cores[name] = Core(settings, Catalogue())
-            found = self._senders[key] = (core, core.llm.make_sender(chunk.options), Room(Pace()))
+            found = self._senders[key] = (
+                core,
+                core.llm.make_sender(chunk.options),
+                RequestSlots(ConcurrencyController()),
+            )
         # Set the budget for every chunk, because a run that is resumed may have another budget than before.
         found[0].llm.set_run_budget(f"batch:{chunk.run}", chunk.budget)
         return found

@@ -62,7 +62,7 @@ def _run_plugin_command(name: str, before: list[str], after: list[str]) -> int:
     try:
         command: Any = catalogue.load_command(name)
     except PluginNotFound as error:
-        from llmcore.cli.misuse import make_command_error
+        from llmcore.cli.command_errors import make_command_error
         from llmcore.support.errors import raise_unchained
 
         names = [*parser.COMMANDS, *catalogue.list_names("commands")]
@@ -87,11 +87,11 @@ def _report(error: Exception, arguments: list[str]) -> int:
 
         error.fix = make_key_fix(error, arguments) or fix
     elif isinstance(error, LLMCoreError) and fix and fix.startswith("-"):
-        from llmcore.cli.misuse import render_command
+        from llmcore.cli.command_errors import render_command
 
         error.fix = render_command(fix, *parser.split_arguments(arguments))
     elif isinstance(error, LLMCoreError) and fix and fix.startswith("llmcore "):
-        from llmcore.cli.misuse import keep_common_options
+        from llmcore.cli.command_errors import keep_common_options
 
         error.fix = keep_common_options(fix, given)
     return report(error, json="--json" in given, no_color="--no-color" in given)
@@ -140,7 +140,7 @@ def _discard_stdout() -> None:
 
 
 def _make_stdout_error(fault: OSError | ValueError) -> Exception:
-    from llmcore.cli.misuse import UsageError
+    from llmcore.cli.command_errors import UsageError
 
     reason = getattr(fault, "strerror", None) or type(fault).__name__
     return UsageError(f"stdout cannot be written: {reason}", expected="a writable file, pipe or terminal")

@@ -9,16 +9,16 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.answering import Question, add_options, print_tool_calls, read_options, use_shell_syntax
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import open_core, read_prompt
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core, read_prompt
+from llmcore.cli.question import Question, add_options, print_tool_calls, read_options, use_shell_syntax
 from llmcore.cli.show import note, print_json, put, strip_controls
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
-    from llmcore.cli.keeping import KeptConversation
+    from llmcore.cli.conversation_recorder import ConversationRecorder
     from llmcore.types import Message, Reply
 
 __all__ = ["configure", "run"]
@@ -88,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
     if args.refresh:
         given["cache"] = "refresh"
     with open_core(args) as core:
-        kept: KeptConversation | None = None
+        recorder: ConversationRecorder | None = None
         if args.again:
-            from llmcore.cli.keeping import begin
+            from llmcore.cli.conversation_recorder import open_conversation
 
-            kept = begin(core, given, again=True)
-            kept.introduce(no_color=args.no_color)
-            message = kept.ask(message if isinstance(message, str) else message[0]["content"])
+            recorder = open_conversation(core, given, again=True)
+            recorder.introduce(no_color=args.no_color)
+            message = recorder.record_question(message if isinstance(message, str) else message[0]["content"])
         question = Question(core, given, no_color=args.no_color)
         try:
             _ask(question, message, args)
@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
             add_model_hint(error, core, args.model)
             raise_unchained(use_shell_syntax(error))
         finally:
-            if kept is not None:
-                kept.answer(question.text, question.model)
+            if recorder is not None:
+                recorder.record_answer(question.text, question.model)
         question.print_footer()
     if args.prompt and "-" not in args.prompt and _has_unread_stdin():
         note("note: stdin was not read; write - in the prompt to insert it: llmcore ask Sum this up: -")

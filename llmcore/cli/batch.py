@@ -21,8 +21,8 @@ from llmcore.cli.batch_output import Errors, Writer, check_paths, lock_output, m
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import begin_again, cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import open_core, parse_values
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import LLMCoreError

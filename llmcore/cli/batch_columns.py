@@ -11,7 +11,7 @@ from string import Formatter
 from typing import Final
 
 from llmcore.cli.batch_files import SEPARATED, find_format, is_utf8, read_table, require_pyarrow
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 
 __all__ = ["check_columns"]
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.config.dict_layer import DictLayer
 from llmcore.config.keys import Path
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
 

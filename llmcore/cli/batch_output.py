@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli.batch_files import Row, check_input, find_format, require_pyarrow
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.show import note
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError

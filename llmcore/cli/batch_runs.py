@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import open_core
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core
 from llmcore.cli.show import format_cost, note, print_json, put
 from llmcore.cli.text_table import print_table
 from llmcore.llm.batch.queue_store import has_open_chunks

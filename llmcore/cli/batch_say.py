@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.cli.batch_files import find_format
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.llm.batch.items import Prepared, make_text_body
 from llmcore.support.errors import raise_unchained
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmcore.calls.steps import Act
     from llmcore.core import Core
     from llmcore.llm.batch.items import BatchItem
-    from llmcore.pipeline.measured import Measured
+    from llmcore.pipeline.measurement import Measurement
 
 __all__ = ["check_options", "find_index", "make_measure", "make_sender", "prepare_speech", "save_audio"]
 
@@ -108,7 +108,7 @@ def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
     return send
 
 
-def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measured]]:
+def make_measure(core: Core) -> Callable[[Mapping[str, Any]], Act[Measurement]]:
     """Return a function that computes the cost of a body. The function sends nothing, as --dry-run requires."""
     return lambda body: core.voice.measure(
         body["speak"], **{name: value for name, value in body.items() if name != "speak"}

@@ -20,7 +20,7 @@ def read_format(given: str) -> tuple[Mapping[str, Any], type | None]:
     Raises:
         UsageError: See `read_schema`.
     """
-    from llmcore.llm.structured import make_wire_format
+    from llmcore.llm.structured_output import make_wire_format
 
     schema = read_schema(given)
     wire, _ = make_wire_format(schema)

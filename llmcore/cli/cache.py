@@ -12,7 +12,7 @@ from llmcore.cache.breaker import is_unreachable
 from llmcore.cache.self_test import try_operations
 from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import run as driven
-from llmcore.cli.opening import open_core
+from llmcore.cli.command_helpers import open_core
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_bytes, note, print_json, put
 from llmcore.errors import CacheError

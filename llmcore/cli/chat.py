@@ -8,17 +8,17 @@ import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.answering import Question, add_options, read_options, use_shell_syntax
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core
 from llmcore.cli.model_hint import add_model_hint
-from llmcore.cli.opening import open_core
+from llmcore.cli.question import Question, add_options, read_options, use_shell_syntax
 from llmcore.cli.report import render_error
 from llmcore.cli.show import Paint, note, put
 from llmcore.cli.streams import give_stdout
 from llmcore.errors import LLMCoreError, StorageError
 
 if TYPE_CHECKING:
-    from llmcore.cli.keeping import KeptConversation
+    from llmcore.cli.conversation_recorder import ConversationRecorder
     from llmcore.core import Core
 
 __all__ = ["configure", "run"]
@@ -105,7 +105,7 @@ class _Session:
     """The conversation, and the arguments of the next call."""
 
     def __init__(self, core: Core, given: dict[str, Any], args: argparse.Namespace) -> None:
-        from llmcore.cli.keeping import begin
+        from llmcore.cli.conversation_recorder import open_conversation
 
         self.is_interactive = sys.stdin.isatty()
         """True if a user types the questions. Otherwise each line of stdin is one question."""
@@ -115,11 +115,11 @@ class _Session:
         self._whole = args.stream is False
         self._no_color = args.no_color
         self._paint = Paint.of(sys.stderr, no_color=args.no_color)
-        self._kept: KeptConversation = begin(
+        self._recorder: ConversationRecorder = open_conversation(
             core, given, name=args.name, again=args.again, new_name=args.new_name, keep=not args.no_keep
         )
         if self.is_interactive:
-            self._kept.introduce(no_color=args.no_color)
+            self._recorder.introduce(no_color=args.no_color)
 
     def take_turn(self) -> bool:
         """Read and answer one line; return whether the conversation continues."""
@@ -141,7 +141,7 @@ class _Session:
 
     def end(self) -> None:
         """Print the name of the conversation, so that the user can continue it."""
-        if self.is_interactive and (name := self._kept.name):
+        if self.is_interactive and (name := self._recorder.name):
             note(f"kept as {name}; `llmcore chat --continue` goes on")
 
     def _run_line_command(self, line: str) -> bool:
@@ -149,11 +149,11 @@ class _Session:
         if command in {"/exit", "/quit"}:
             return False
         if command == "/new":
-            self._kept.restart()
+            self._recorder.restart()
             note("New conversation.")
         elif command == "/model" and rest.strip():
             self._given["model"] = rest.strip()
-            self._kept.conversation.model = rest.strip()
+            self._recorder.conversation.model = rest.strip()
             note(f"The next answer is from {rest.strip()}.")
         elif command == "/help":
             note(_render_help())
@@ -168,7 +168,7 @@ class _Session:
         return True
 
     def _answer(self, line: str) -> None:
-        prompt = self._kept.ask(line)
+        prompt = self._recorder.record_question(line)
         question = Question(self._core, self._given, no_color=self._no_color)
         interrupted = False
         try:
@@ -188,7 +188,9 @@ class _Session:
             note(render_error(use_shell_syntax(error), self._paint))
         else:
             question.print_footer()
-        self._kept.answer(question.text, question.model)  # an interrupted answer is part of the conversation
+        self._recorder.record_answer(
+            question.text, question.model
+        )  # an interrupted answer is part of the conversation
         if interrupted and not self.is_interactive:
             raise KeyboardInterrupt
 

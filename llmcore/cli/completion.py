@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmcore.cli import parser as parsers
+from llmcore.cli.completion_values import OPTIONS, POSITIONS, WHAT, find_values
 from llmcore.cli.show import put
-from llmcore.cli.values import OPTIONS, POSITIONS, WHAT, find_values
 
 __all__ = ["configure", "run"]
 

@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import hide_secrets
+    from llmcore.cli.config_faults import hide_secrets
     from llmcore.config import load_settings
 
     settings = load_settings(args.config, profile=args.profile)
@@ -71,7 +71,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import hide_secrets
+    from llmcore.cli.config_faults import hide_secrets
     from llmcore.config import load_settings
 
     settings = load_settings(args.config, profile=args.profile)
@@ -123,7 +123,7 @@ def _run_unset(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import find_faults, find_warnings, list_files
+    from llmcore.cli.config_faults import find_faults, find_warnings, list_files
     from llmcore.cli.report import get_parts, render_error
 
     faults = find_faults(args.config, args.profile)
@@ -153,7 +153,7 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _show_paths(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import list_places
+    from llmcore.cli.config_faults import list_places
 
     found: list[dict[str, Any]] = list_places(args.config)
     if args.json:

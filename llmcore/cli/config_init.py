@@ -8,8 +8,15 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmcore.cli.config_start import LOCAL_SERVERS, Start, find_key, find_server, find_servers, render_start
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.first_config import (
+    LOCAL_SERVERS,
+    FirstConfig,
+    find_key,
+    find_server,
+    find_servers,
+    render_start,
+)
 from llmcore.cli.show import note
 from llmcore.config.edit import check_absent, write_example, write_first
 from llmcore.plugins import Catalogue
@@ -42,7 +49,7 @@ def init(args: argparse.Namespace, file: Path, shown: str) -> int:
     return 0
 
 
-def _find_start(args: argparse.Namespace, env: Mapping[str, str]) -> Start | None:
+def _find_start(args: argparse.Namespace, env: Mapping[str, str]) -> FirstConfig | None:
     """Return the key or server that the configuration will use; None if neither was found."""
     catalogue = Catalogue()
     if args.server:
@@ -60,8 +67,8 @@ def _find_start(args: argparse.Namespace, env: Mapping[str, str]) -> Start | Non
     return None
 
 
-def _find_named_server(server: str, catalogue: Catalogue) -> Start:
-    """Return the `Start` for the server at the address *server*, with or without `http://` and `/v1`.
+def _find_named_server(server: str, catalogue: Catalogue) -> FirstConfig:
+    """Return the `FirstConfig` for the server at the address *server*, with or without `http://` and `/v1`.
 
     Raises:
         UsageError: No model server answers there, or no provider for the server is installed.

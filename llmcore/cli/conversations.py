@@ -319,7 +319,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: The name is not valid.
     """
-    from llmcore.cli.misuse import UsageError
+    from llmcore.cli.command_errors import UsageError
 
     if not re.fullmatch(_NAME, name):
         raise UsageError(

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcore.cli.answering import use_shell_syntax
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import decode_utf8, open_core, read_file, read_prompt
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import decode_utf8, open_core, read_file, read_prompt
+from llmcore.cli.question import use_shell_syntax
 from llmcore.cli.show import note, print_json, put
 from llmcore.errors import LLMCoreError
 from llmcore.support.errors import raise_unchained

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from llmcore.cli.checking import find_faults, list_places
+from llmcore.cli.config_faults import find_faults, list_places
 from llmcore.cli.instances import find_instances
 from llmcore.cli.parser import COMMANDS
 from llmcore.cli.probe import ProbeResult, probe
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `doctor`."""
-    from llmcore.cli.opening import parse_seconds
+    from llmcore.cli.command_helpers import parse_seconds
 
     parser.epilog = "The exit code is 6 if something is broken."
     parser.add_argument(
@@ -142,8 +142,8 @@ def _check_configuration(args: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _check_servers(args: argparse.Namespace) -> Iterator[Finding]:
-    """Contact the servers, storage and ledger in use; see `llmcore.cli.contacts`."""
-    from llmcore.cli.contacts import check_all
+    """Contact the servers, storage and ledger in use; see `llmcore.cli.connection_checks`."""
+    from llmcore.cli.connection_checks import check_all
     from llmcore.core import load
 
     with load(args.config, profile=args.profile) as core:

@@ -10,9 +10,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.answering import use_shell_syntax
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import decode_utf8, open_core, parse_seconds, read_file, read_prompt, read_stdin
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import (
+    decode_utf8,
+    open_core,
+    parse_seconds,
+    read_file,
+    read_prompt,
+    read_stdin,
+)
+from llmcore.cli.question import use_shell_syntax
 from llmcore.cli.show import Paint, note, print_json, put, render_footer
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError

@@ -7,7 +7,7 @@ import re
 import textwrap
 from difflib import get_close_matches
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.show import Paint, print_json, put
 from llmcore.cli.streams import get_stdout
 from llmcore.error_codes import CODES, render_page

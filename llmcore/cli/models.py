@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from llmcore.cli.lifetimes import find_shutdowns
-from llmcore.cli.opening import open_core
+from llmcore.cli.command_helpers import open_core
+from llmcore.cli.model_shutdowns import find_shutdowns
 from llmcore.cli.show import note, print_json, put
 from llmcore.core import Core
 from llmcore.errors import PluginNotFound

@@ -98,7 +98,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the `UsageError` for *message*."""
-        from llmcore.cli.misuse import make_usage_error
+        from llmcore.cli.command_errors import make_usage_error
 
         raise make_usage_error(self, message, self._given)
 

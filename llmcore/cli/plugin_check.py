@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli import plugin_subject
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.instances import find_used, load_entry
-from llmcore.cli.misuse import UsageError
 from llmcore.cli.plugin_audit import Audit, find_slips
 from llmcore.cli.plugin_kits import list_not_run, render_tests
 from llmcore.cli.plugin_lines import make_plugins_line

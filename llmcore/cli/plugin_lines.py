@@ -9,7 +9,7 @@ import argparse
 import shlex
 from collections.abc import Collection
 
-from llmcore.cli.opening import parse_values
+from llmcore.cli.command_helpers import parse_values
 from llmcore.config.mask import is_reference, is_secret_name
 
 __all__ = ["make_plugins_line"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from llmcore import __version__
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.show import note, print_json, put
 from llmcore.discovery import BUILTIN
 from llmcore.loading import HOOKS

@@ -19,8 +19,8 @@ from typing import Any, Final
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
 from llmcore.calls.options import options_to_dict
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import parse_values
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import parse_values
 from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.voice_variations import Variations, find_variations
 from llmcore.config import load_settings

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llmcore.cli.in_use import find_in_use
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.instances import find_instances, list_instances, load_entry
-from llmcore.cli.misuse import UsageError
 from llmcore.cli.parser import COMMANDS, make_action_adder
 from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.show import note, print_json
 from llmcore.cli.text_table import print_table
+from llmcore.cli.used_providers import find_in_use
 from llmcore.errors import PluginNotFound
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue

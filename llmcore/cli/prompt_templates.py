@@ -18,8 +18,8 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from llmcore.atomic_write import write_atomically
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import read_prompt
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import read_prompt
 from llmcore.support.errors import raise_unchained
 from llmcore.support.user_folders import get_user_folder
 

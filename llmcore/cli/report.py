@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.show import Paint, note, render_json
 from llmcore.errors import (
     AuthenticationFailed,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.answering import use_shell_syntax
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import open_core, parse_seconds, parse_values, read_prompt
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core, parse_seconds, parse_values, read_prompt
+from llmcore.cli.question import use_shell_syntax
 from llmcore.cli.show import Paint, format_bytes, format_cost, format_seconds, note, print_json
 from llmcore.cli.streams import get_stdout, resolve_output_path
 from llmcore.errors import LLMCoreError
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     player = None
     if args.play:
-        from llmcore.cli.playing import Player
+        from llmcore.cli.audio_player import Player
 
         player = Player.find()
     text = read_prompt(args.text, "llmcore say")

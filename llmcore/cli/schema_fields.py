@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 
 __all__ = ["EXAMPLE", "parse_fields"]
 

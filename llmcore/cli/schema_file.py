@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import decode_utf8, read_file
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import decode_utf8, read_file
 from llmcore.cli.schema_check import TYPES, find_misfit, find_wrong_type
 from llmcore.cli.schema_fields import EXAMPLE
 from llmcore.errors import MalformedReply

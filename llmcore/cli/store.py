@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmcore.atomic_write import write_atomically
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import make_read_error, open_core
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import make_read_error, open_core
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.progress import show_progress
 from llmcore.cli.show import format_bytes, note, print_json, put

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from llmcore.cli.answering import read_options
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import read_prompt
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import read_prompt
 from llmcore.cli.prompt_templates import Template, fill_template, load_template, save_template
+from llmcore.cli.question import read_options
 from llmcore.cli.show import note
 
 __all__ = ["apply", "save"]

@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.prompt_templates import delete_template, list_templates, load_template
 from llmcore.cli.show import note, print_json, put

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.cli import usage_alert
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import open_core
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import open_core
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout

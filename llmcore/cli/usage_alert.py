@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.opening import open_core
+from llmcore.cli.command_helpers import open_core
 from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
 from llmcore.cli.text_table import print_table

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
 from llmcore.cli.batch_files import require_pyarrow
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.cli.show import to_json
 from llmcore.cli.streams import get_stdout
 from llmcore.cli.usage_tables import print_csv

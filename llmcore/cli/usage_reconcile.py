@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from llmcore.atomic_write import write_atomically
 from llmcore.calls.bills import find_billed_providers
-from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import make_read_error, open_core
+from llmcore.cli.command_errors import UsageError
+from llmcore.cli.command_helpers import make_read_error, open_core
 from llmcore.cli.show import note, print_json
 from llmcore.cli.usage_bill import print_reconciliation, to_document
 from llmcore.errors import LedgerError, LLMCoreError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from llmcore.cli.opening import open_core, parse_values
+from llmcore.cli.command_helpers import open_core, parse_values
 from llmcore.cli.show import note, print_json
 from llmcore.cli.text_table import print_table
 

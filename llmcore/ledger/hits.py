@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore import forks
-from llmcore.ledger import exits
+from llmcore.ledger import exit_handlers
 from llmcore.ledger.spool import Spool
 from llmcore.threads import start_thread
 
@@ -48,7 +48,7 @@ class Hits:
         self._counts: dict[HitKey, list[Any]] = {}
         self._timer: threading.Timer | None = None
         forks.watch(self)
-        exits.watch(self)
+        exit_handlers.watch(self)
 
     def record_hit(self, key: HitKey, saved: Decimal | None) -> None:
         """Count one hit; *saved* is in USD."""
@@ -88,7 +88,7 @@ class Hits:
                 self._spool.append(lines)
 
     def at_exit(self, timeout_s: float) -> None:
-        """Write the counted hits; see `exits.AtExit`."""
+        """Write the counted hits; see `exit_handlers.AtExit`."""
         del timeout_s  # other processes lock the file only for microseconds, so no timeout is needed
         self.write()
 

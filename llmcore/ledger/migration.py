@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from llmcore.errors import LedgerError
-from llmcore.ledger.deferred import make_request
+from llmcore.ledger.batch_reservations import make_request
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.migrated_sums import Claims, PrunedRows
 from llmcore.ledger.operations import Operations

@@ -13,10 +13,10 @@ from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act, Expired, Step
 from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import LedgerUnavailable, LLMCoreError
-from llmcore.ledger import exits
+from llmcore.ledger import exit_handlers
 from llmcore.ledger.alerts import Alerts
 from llmcore.ledger.budget_warnings import BudgetWarnings
-from llmcore.ledger.late import LateSettlements
+from llmcore.ledger.late_settlements import LateSettlements
 from llmcore.ledger.limits import BudgetLimits
 from llmcore.ledger.lock_timeouts import (
     LOCK_TIMEOUT_S,
@@ -29,7 +29,7 @@ from llmcore.ledger.quote import Quote
 from llmcore.ledger.refusals import make_disabled_error, make_unusable_error, make_unwritable_error
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.reservation import Reservation, make_cancelled, make_local_row
-from llmcore.ledger.reserving import Reserver
+from llmcore.ledger.reserver import Reserver
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.ledger_values import Charge, Counter, Limit, Outcome
@@ -82,7 +82,7 @@ class Spending:
         """The reservations of this process that are not settled yet."""
         self._late = LateSettlements(self._settle_late, lambda error: self._handle_write_error(error, ()))
         forks.watch(self)
-        exits.watch(self)
+        exit_handlers.watch(self)
 
     def reserve(
         self, charge: Charge, quote: Quote, left: Callable[[], float], *, waits: bool = True
@@ -198,7 +198,7 @@ class Spending:
     def _settle_late(
         self, outcomes: Mapping[Reservation, Outcome], timeout_s: float
     ) -> LedgerUnavailable | None:
-        """Record *outcomes* in one transaction; see `late.Settle`."""
+        """Record *outcomes* in one transaction; see `late_settlements.Settle`."""
         settlements = [reservation.make_settlement(outcome) for reservation, outcome in outcomes.items()]
         try:
             counters = self.operations.run("settle", settlements, timeout_s)
@@ -276,7 +276,7 @@ class Spending:
                 self.operations.run("close")
 
     def at_exit(self, timeout_s: float) -> None:
-        """Settle requests whose call can no longer end, such as those of daemon threads; see `exits.AtExit`.
+        """Settle requests whose call can no longer end, such as those of daemon threads; see `exit_handlers.AtExit`.
 
         If the ledger stays locked, the rows stay open, and the next process records their maximum cost.
         """

@@ -242,7 +242,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         if kind is None:
             return with_fallback(calls, self._services) if reply is None else reply
         from llmcore.llm.repair import parse_or_repair  # imported here: a plain chat does not need it
-        from llmcore.llm.structured import parse_reply
+        from llmcore.llm.structured_output import parse_reply
 
         if reply is not None and not repairs:
             return parse_reply(reply, kind)
@@ -383,7 +383,7 @@ def _check_parameters(
             target.check({EXTRA_BODY: extra_body})
     kind = None
     if response_format is not None:
-        from llmcore.llm.structured import make_wire_format
+        from llmcore.llm.structured_output import make_wire_format
 
         wire, kind = make_wire_format(response_format)
         given = {**given, "response_format": wire}

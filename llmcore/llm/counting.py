@@ -75,7 +75,9 @@ class CountMethods:
         check_api(api, streaming=True)  # also refuses "embeddings", which cannot be counted
         extra_body = given.pop(EXTRA_BODY, None)
         if given.get("response_format") is not None:
-            from llmcore.llm.structured import make_wire_format  # imported here: a chat does not need it
+            from llmcore.llm.structured_output import (
+                make_wire_format,  # imported here: a chat does not need it
+            )
 
             given["response_format"], _ = make_wire_format(given["response_format"])
         extra = {} if extra_body is None else normalise_extra_body(extra_body)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from llmcore.errors import BadRequest, ConfigError, ContentFiltered, LLMCoreError, PluginError, ProviderError
 from llmcore.llm.call import ChatCall
-from llmcore.llm.failure import FallbackCall, combine_failures
+from llmcore.llm.fallback_error import FallbackCall, combine_failures
 from llmcore.llm.kind import CHAT
 from llmcore.log import logger
 from llmcore.pipeline import Services

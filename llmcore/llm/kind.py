@@ -64,7 +64,7 @@ class ChatKind:
             return False
         if call.answer_type is None:
             return True
-        from llmcore.llm.structured import can_parse
+        from llmcore.llm.structured_output import can_parse
 
         return can_parse(result, call.answer_type)
 

@@ -11,7 +11,7 @@ from llmcore.calls.deadline import Deadline, SharedDeadline
 from llmcore.errors import BadRequest, MalformedReply
 from llmcore.llm.call import ChatCall
 from llmcore.llm.fallback import with_fallback
-from llmcore.llm.structured import is_cut, parse_reply
+from llmcore.llm.structured_output import is_cut, parse_reply
 from llmcore.pipeline import Services
 from llmcore.types import Message, Reply
 

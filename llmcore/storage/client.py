@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmcore.process_bound import ProcessBound
 from llmcore.storage.listing import ListedFiles
 from llmcore.storage.streams import StreamedFiles
-from llmcore.storage.whole import WholeFiles
+from llmcore.storage.whole_files import WholeFiles
 
 __all__ = ["StorageClient"]
 

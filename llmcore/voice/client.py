@@ -13,7 +13,7 @@ from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.pipeline import Services
-from llmcore.pipeline.measured import Measured
+from llmcore.pipeline.measurement import Measurement
 from llmcore.process_bound import ProcessBound
 from llmcore.threads import TIME_LEFT
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
@@ -338,9 +338,9 @@ class VoiceClient(ProcessBound):
 
     # -- shared by sync and async
 
-    def measure(self, text: str, **settings: Any) -> Act[Measured]:
+    def measure(self, text: str, **settings: Any) -> Act[Measurement]:
         """Return the measures of *text* for the estimate of a batch."""
-        from llmcore.voice.measure import measure_speech  # imported here, because speech does not need it
+        from llmcore.voice.measurement import measure_speech  # imported here, because speech does not need it
 
         take = settings.pop
         ask = Ask(text, take("voice", None), take("model", None), True, None, (), None, None, settings)  # noqa: FBT003 - True is the argument `cache`

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from llmcore.types import Speech
-from llmcore.voice.audio.joining import check_same_format, join_audio
+from llmcore.voice.audio.concatenation import check_same_format, join_audio
 from llmcore.voice.pieces import Pieces
 
 __all__ = ["merge_speeches", "sum_costs"]

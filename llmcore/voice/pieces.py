@@ -15,7 +15,7 @@ from llmcore.calls.steps import Act, Step
 from llmcore.errors import BadRequest, PluginError, TextTooLong
 from llmcore.support.ssml import find_ssml
 from llmcore.types import VoiceTraits
-from llmcore.voice.audio.joining import JOINABLE
+from llmcore.voice.audio.concatenation import JOINABLE
 from llmcore.voice.call import SpeechCall
 from llmcore.voice.failures import complete_setting_error
 from llmcore.voice.key import SpeechKeyMaker

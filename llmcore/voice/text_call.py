@@ -23,7 +23,7 @@ from llmcore.pipeline import Services
 from llmcore.pipeline.budget import is_request
 from llmcore.types import CallEvent, CallStart, Speech
 from llmcore.voice.attempt import split_bytes
-from llmcore.voice.audio.joining import Body, make_body
+from llmcore.voice.audio.concatenation import Body, make_body
 from llmcore.voice.call import SpeechCall
 from llmcore.voice.failures import complete_unknown_voice
 from llmcore.voice.kind import SPEECH, check_budget_of, find_kept

@@ -12,7 +12,7 @@ import pytest
 
 import llmcore
 from llmcore.cli import main
-from llmcore.cli.contacts import Contact, check_all
+from llmcore.cli.connection_checks import ConnectionCheck, check_all
 from llmcore_testing.simulator import Simulator
 from tests.kits.mistakes import KEY, closed_port
 
@@ -127,7 +127,7 @@ def test_a_ledger_of_another_provider_is_read(tmp_path: Path) -> None:
     file = tmp_path / "second.sqlite3"
     ledger = {"provider": "second", "second": {"use": "sqlite", "path": str(file)}}
 
-    def check() -> Contact:
+    def check() -> ConnectionCheck:
         with llmcore.load({"ledger": ledger}) as core:
             return next(each for each in check_all(core) if each.what == "in use: ledger second")
 

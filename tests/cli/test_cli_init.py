@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.cli.config_start import KEYS, LOCAL_SERVERS, find_key, find_servers, render_start
+from llmcore.cli.first_config import KEYS, LOCAL_SERVERS, find_key, find_servers, render_start
 from llmcore.plugins import Catalogue
 from llmcore_testing import Simulator
 from tests.kits.cli import CommandLine
@@ -141,8 +141,8 @@ def test_the_example_is_written_whatever_is_there(cli: CommandLine) -> None:
 
 
 def test_odd_names_of_models_stay_toml() -> None:
-    from llmcore.cli.config_start import Start
+    from llmcore.cli.first_config import FirstConfig
 
-    text = render_start(Start("openai", 'a"b\\c\n', "base_url", "http://x/v1", ""))
+    text = render_start(FirstConfig("openai", 'a"b\\c\n', "base_url", "http://x/v1", ""))
     assert tomllib.loads(text)["llm"]["model"] == 'a"b\\c\n'
     assert json.loads(json.dumps(tomllib.loads(text)))["llm"]["openai"] == {"base_url": "http://x/v1"}

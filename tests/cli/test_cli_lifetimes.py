@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import llmcore
-from llmcore.cli.lifetimes import find_shutdowns
+from llmcore.cli.model_shutdowns import find_shutdowns
 from llmcore_testing.simulator import Simulator
 from tests.kits.cli import CommandLine
 

@@ -39,7 +39,7 @@ NOT_FOR_A_CACHED_ANSWER = {
     "llmcore.builtin.eviction", "llmcore.cache.lease", "llmcore.cache.refresh", "llmcore.calls.limits",
     "llmcore.calls.single_flight", "llmcore.llm.countable",
     "llmcore.llm.attempt", "llmcore.llm.batch.items", "llmcore.llm.documents", "llmcore.llm.quote", "llmcore.llm.repair",
-    "llmcore.pipeline.stages", "llmcore.llm.strict_schema", "llmcore.llm.structured", "llmcore.llm.wire_events", "llmcore.llm.wire_kind",
+    "llmcore.pipeline.stages", "llmcore.llm.strict_schema", "llmcore.llm.structured_output", "llmcore.llm.wire_events", "llmcore.llm.wire_kind",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmcore.calls.shared_backend import make_shared_backend
-from llmcore.cli.checking import find_faults, hide_secrets
+from llmcore.cli.config_faults import find_faults, hide_secrets
 from llmcore.config import load_settings
 from llmcore.config.money import SharedLimitsSettings
 from llmcore.plugins import Catalogue

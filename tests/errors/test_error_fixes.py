@@ -9,9 +9,9 @@ import pytest
 
 import llmcore
 from llmcore.cli import main
-from llmcore.cli.contacts import check_all
-from llmcore.cli.misuse import render_command
-from llmcore.cli.standin import explain_echo
+from llmcore.cli.command_errors import render_command
+from llmcore.cli.connection_checks import check_all
+from llmcore.cli.echo_note import explain_echo
 from llmcore.config.commands import adapt_commands
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, ProviderError, StorageUnavailable
 from llmcore_testing import Fault, Simulator

@@ -23,15 +23,15 @@ from llmcore.builtin.sqlite_ledger import writer
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.errors import LedgerUnavailable
-from llmcore.ledger import exits
+from llmcore.ledger import exit_handlers
 from tests.ledger.test_ledger_locked import hold_lock, make_settings
 
 pytestmark = pytest.mark.timeout(120)
 
 PROGRAM = """
-import json, sys, llmcore, llmcore.ledger.late
+import json, sys, llmcore, llmcore.ledger.late_settlements
 
-llmcore.ledger.late._ATTEMPT_S = 3600.0  # Python must not wait for the thread that waits so long
+llmcore.ledger.late_settlements._ATTEMPT_S = 3600.0  # Python must not wait for the thread that waits so long
 core = llmcore.load(json.loads(sys.argv[1]))
 core.llm.chat("before")
 streams = [core.llm.stream(f"row {number}") for number in range(6)]
@@ -98,11 +98,11 @@ def test_all_reservations_share_one_wait(
         tasks = open_calls(core, 8, sent, loop)
         with hold_lock(path):
             monkeypatch.setattr(Database, "connect", record)
-            exits.finish()
+            exit_handlers.finish()
             monkeypatch.undo()
-        assert sum(waits) <= exits.TIMEOUT_S + writer._ATTEMPT_S, "each reservation waits by itself"
+        assert sum(waits) <= exit_handlers.TIMEOUT_S + writer._ATTEMPT_S, "each reservation waits by itself"
         assert len(list(core.usage.open())) == 8, "a row was closed under the lock of another process"
-        exits.finish()
+        exit_handlers.finish()
         rows = [(row["state"], row["error"], row["uncertain"]) for row in core.usage.export()]
     for task in tasks:
         task.cancel()
@@ -125,8 +125,8 @@ def test_exit_handlers_share_one_timeout(monkeypatch: pytest.MonkeyPatch) -> Non
 
     clock = Clock()
     given: list[float] = []
-    monkeypatch.setattr(exits, "_watched", [Slow(), Slow(), Slow()])
-    exits.finish(clock)
+    monkeypatch.setattr(exit_handlers, "_watched", [Slow(), Slow(), Slow()])
+    exit_handlers.finish(clock)
     assert given == [1.0, 0.4, 0.0]
 
 

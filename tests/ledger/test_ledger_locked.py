@@ -24,7 +24,7 @@ import llmcore
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.errors import BudgetError, LedgerUnavailable, Timeout
-from llmcore.ledger import late
+from llmcore.ledger import late_settlements
 
 HOLD = """
 import sys, apsw
@@ -248,7 +248,7 @@ def test_the_ledger_gets_no_more_time_than_its_call_has(
 def test_an_outcome_waits_for_the_lock_as_long_as_it_takes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(late, "LOCK_TIMEOUT_S", 0.0)  # the thread reports its first failure
+    monkeypatch.setattr(late_settlements, "LOCK_TIMEOUT_S", 0.0)  # the thread reports its first failure
     path = tmp_path / "ledger.sqlite3"
     with llmcore.load(make_settings(path)) as core:
         stream = core.llm.stream("a longer text")

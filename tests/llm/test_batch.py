@@ -17,7 +17,7 @@ import pytest
 import llmcore
 from llmcore.core import Core
 from llmcore.errors import AuthenticationFailed, BadRequest, BudgetExceeded, LLMCoreError
-from llmcore.llm.batch.pace import Pace
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
 from llmcore_testing.simulator import Fault, Simulator
 
 
@@ -239,28 +239,28 @@ def test_wrong_arguments_are_refused(core: Core, arguments: dict[str, Any], mess
 
 def test_the_pace_grows_and_is_halved_once_for_refusals_of_one_moment() -> None:
     now = [0.0]
-    pace = Pace(clock=lambda: now[0])
+    controller = ConcurrencyController(clock=lambda: now[0])
     for _ in range(200):
-        pace.grow()
-    assert pace.limit == 108
-    pace.cut()
-    pace.cut()
-    assert pace.limit == 54
+        controller.grow()
+    assert controller.limit == 108
+    controller.cut()
+    controller.cut()
+    assert controller.limit == 54
     for _ in range(100):
-        pace.grow()
-    assert 100 < pace.limit < 102.1, "quick growth to just below what the server accepted"
+        controller.grow()
+    assert 100 < controller.limit < 102.1, "quick growth to just below what the server accepted"
     for _ in range(8 * 104):
-        pace.grow()
-    assert 101 < pace.limit < 106, "then about one more in eight rounds"
+        controller.grow()
+    assert 101 < controller.limit < 106, "then about one more in eight rounds"
     for _ in range(40 * 104):
-        pace.grow()
-    assert pace.limit > 150, "and faster if the server does not refuse"
+        controller.grow()
+    assert controller.limit > 150, "and faster if the server does not refuse"
     now[0] = 2.0
-    before = pace.limit
+    before = controller.limit
     for _ in range(int(before * 0.7)):
-        pace.cut()
-    assert pace.limit < before * 0.3, "each refusal of a burst was one too many"
-    fixed = Pace(5)
+        controller.cut()
+    assert controller.limit < before * 0.3, "each refusal of a burst was one too many"
+    fixed = ConcurrencyController(5)
     fixed.grow()
     fixed.cut()
     assert fixed.limit == 5

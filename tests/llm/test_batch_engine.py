@@ -18,9 +18,9 @@ import pytest
 import llmcore
 from llmcore.core import Core
 from llmcore.errors import BadRequest, BudgetExceeded, ConfigError, EngineError, LedgerError
-from llmcore.llm.batch.chunk_run import ChunkRun, Room
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
+from llmcore.llm.batch.chunk_run import ChunkRun, RequestSlots
 from llmcore.llm.batch.chunks import decode_reply
-from llmcore.llm.batch.pace import Pace
 from llmcore.support.ledger_runs import ItemState
 from llmcore.types import Reply
 from llmcore_testing.simulator import Fault, Simulator
@@ -160,7 +160,7 @@ def test_answers_of_a_chunk_are_returned_although_the_ledger_does_not_take_them(
     async def send(body: Any, _: object) -> Reply[Any]:
         return Reply(text=f"answer {body}", model="m")
 
-    run = ChunkRun([(b"1", b"1"), (b"2", b"2")], ask, send, Room(Pace()))
+    run = ChunkRun([(b"1", b"1"), (b"2", b"2")], ask, send, RequestSlots(ConcurrencyController()))
     result = asyncio.run(run.run())
     assert result.stop is not None
     found = [decode_reply(each).text for each in result.replies if each is not None]

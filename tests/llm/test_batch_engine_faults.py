@@ -16,9 +16,9 @@ import llmcore
 from llmcore.batch_worker import make_engines
 from llmcore.core import Core
 from llmcore.errors import BudgetExceeded, EngineError, LedgerError, LedgerUnavailable, QuotaExhausted
-from llmcore.llm.batch.chunk_run import ChunkRun, Room
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
+from llmcore.llm.batch.chunk_run import ChunkRun, RequestSlots
 from llmcore.llm.batch.chunks import ChunkResult, encode_error
-from llmcore.llm.batch.pace import Pace
 from llmcore.types import Reply
 from llmcore_testing.simulator import Simulator
 from tests.kits.engines import KEY, make_config
@@ -176,9 +176,11 @@ def test_a_worker_gives_its_items_up_after_an_outage_of_the_ledger(core: Core) -
             return await shared.ask(name, *args)
 
         items = [(b"1", b"1"), (b"2", b"2")]
-        first = await ChunkRun(items, ask, refuse, Room(Pace())).run()
+        first = await ChunkRun(items, ask, refuse, RequestSlots(ConcurrencyController())).run()
         assert first.stop is not None
-        return await asyncio.wait_for(ChunkRun(items, ask, answer, Room(Pace())).run(), 60)
+        return await asyncio.wait_for(
+            ChunkRun(items, ask, answer, RequestSlots(ConcurrencyController())).run(), 60
+        )
 
     second = asyncio.run(run_twice())
     assert None not in second.replies

@@ -17,7 +17,7 @@ import pytest
 
 import llmcore
 from llmcore.errors import BadRequest, MalformedReply
-from llmcore.llm.structured import make_wire_format
+from llmcore.llm.structured_output import make_wire_format
 from llmcore.types import Reply
 from llmcore_testing.simulator.samples import sample
 

@@ -19,7 +19,7 @@ import llmcore
 from llmcore.core import Core
 from llmcore.errors import BadRequest, BudgetExceeded, MalformedReply
 from llmcore.llm.answer_types import AnswerType
-from llmcore.llm.structured import make_wire_format
+from llmcore.llm.structured_output import make_wire_format
 from llmcore_testing.simulator import Simulator
 
 

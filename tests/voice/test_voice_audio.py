@@ -17,7 +17,7 @@ from llmcore.errors import NotAudio
 from llmcore.support.voice_answers import check_wav
 from llmcore.types import AudioFormat
 from llmcore.voice.audio.check import read_audio
-from llmcore.voice.audio.joining import JOINABLE, join_audio, make_body
+from llmcore.voice.audio.concatenation import JOINABLE, join_audio, make_body
 
 RATE = 22_050
 HTML = b"<!DOCTYPE html><html><body>Bad gateway</body></html>"

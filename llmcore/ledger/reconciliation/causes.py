@@ -12,7 +12,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from llmcore.ledger.reconciliation.booked import Booked, Unsettled
+from llmcore.ledger.reconciliation.booked_requests import BookedRequests, Unsettled
 from llmcore.support.bills import BillLine, BillUsage, divide
 
 __all__ = ["CAUSES", "EXPLAINED", "Causes", "explain"]
@@ -58,7 +58,7 @@ class _Excess:
 
 
 def explain(
-    booked: Booked, lines: Sequence[BillLine], usage: Sequence[BillUsage], *, is_complete: bool
+    booked: BookedRequests, lines: Sequence[BillLine], usage: Sequence[BillUsage], *, is_complete: bool
 ) -> Causes:
     """Return the causes of the difference.
 
@@ -100,7 +100,7 @@ def explain(
     return causes
 
 
-def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping[str, int]) -> Causes:
+def _divide_bill(booked: BookedRequests, billed: Mapping[str, Decimal], counted: Mapping[str, int]) -> Causes:
     """Divide the amounts on the bill among the tokens that the vendor counted, for each kind of token.
 
     Each part is in USD. `settled` pays for tokens that the ledger has booked at a known price, `unpriced` for booked tokens
@@ -124,7 +124,7 @@ def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping
     return parts
 
 
-def _classify_missing(booked: Booked, more: int | None, *, is_complete: bool) -> str:
+def _classify_missing(booked: BookedRequests, more: int | None, *, is_complete: bool) -> str:
     """Return the name of the cause for tokens that the ledger has booked and the vendor has not counted."""
     if not is_complete:
         return "late"
@@ -133,7 +133,7 @@ def _classify_missing(booked: Booked, more: int | None, *, is_complete: bool) ->
     return "not_billed"
 
 
-def _explain_excess(causes: Causes, booked: Booked, excess: _Excess) -> None:
+def _explain_excess(causes: Causes, booked: BookedRequests, excess: _Excess) -> None:
     """Assign *excess* to the requests with an unknown outcome, up to their maximum cost, and the remainder to other clients."""
     unsettled = {"cancelled": booked.cancelled, "lost": booked.lost, "open": booked.open}
     causes["cancelled"] -= booked.cancelled.maximum

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from llmcore.ledger.reconciliation.booked import Booked
+from llmcore.ledger.reconciliation.booked_requests import BookedRequests
 from llmcore.ledger.reconciliation.causes import Causes
 
 __all__ = ["move_shifted"]
@@ -19,7 +19,7 @@ Key = tuple[date, str, str]
 
 
 def move_shifted(
-    booked: Mapping[Key, Booked], causes: Mapping[Key, Causes], before: Mapping[Key, Booked]
+    booked: Mapping[Key, BookedRequests], causes: Mapping[Key, Causes], before: Mapping[Key, BookedRequests]
 ) -> None:
     """Set the cause `shifted` for amounts that are booked on one day and billed on the day before or after.
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from llmcore.ledger.reconciliation.booked import Booked
+from llmcore.ledger.reconciliation.booked_requests import BookedRequests
 from llmcore.support import bills
 from llmcore.support.bills import BillLine, BillUsage
 
@@ -47,7 +47,11 @@ class PriceSums:
         self._counts: Counter[str] = Counter()
 
     def add(
-        self, booked: Booked, difference: Decimal, lines: Iterable[BillLine], usage: Iterable[BillUsage]
+        self,
+        booked: BookedRequests,
+        difference: Decimal,
+        lines: Iterable[BillLine],
+        usage: Iterable[BillUsage],
     ) -> None:
         """Add a day.
 

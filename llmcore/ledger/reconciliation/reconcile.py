@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from llmcore.ledger.reconciliation.booked import Booked
+from llmcore.ledger.reconciliation.booked_requests import BookedRequests
 from llmcore.ledger.reconciliation.causes import CAUSES, EXPLAINED, Causes, explain
 from llmcore.ledger.reconciliation.midnight import move_shifted
 from llmcore.ledger.reconciliation.prices import BilledPrice, PriceSums
@@ -101,7 +101,7 @@ class _Cell:
     """The ledger's requests and the bill's lines for one model, tier and day."""
 
     def __init__(self) -> None:
-        self.booked = Booked()
+        self.booked = BookedRequests()
         self.lines: list[BillLine] = []
         self.usage: list[BillUsage] = []
 
@@ -168,7 +168,7 @@ def iterate_period(
 
 def _collect(
     rows: Iterable[LedgerRow], bill: Bill, since: date, until: date
-) -> tuple[_Cells, dict[tuple[date, str, str], Booked]]:
+) -> tuple[_Cells, dict[tuple[date, str, str], BookedRequests]]:
     """Return the cells of the period, and the requests of the day before the period."""
     cells: defaultdict[tuple[date, str, str], _Cell] = defaultdict(_Cell)
     names: set[str] = set()
@@ -180,7 +180,7 @@ def _collect(
         if since <= row.day < until:
             cells[row.day, row.model, row.tier].usage.append(row)
             names.add(row.model)
-    before: dict[tuple[date, str, str], Booked] = {}
+    before: dict[tuple[date, str, str], BookedRequests] = {}
     for key, booked in _sum_rows(rows, names, since - timedelta(days=1), until).items():
         if key[0] < since:
             before[key] = booked
@@ -191,13 +191,13 @@ def _collect(
 
 def _sum_rows(
     rows: Iterable[LedgerRow], names: set[str], since: date, until: date
-) -> dict[tuple[date, str, str], Booked]:
+) -> dict[tuple[date, str, str], BookedRequests]:
     """Sum the rows by day, model and tier.
 
     A server may answer with another model than the requested one. A request without an answer counts for the model that
     answered most requests for the same name.
     """
-    sums: defaultdict[tuple[date, str, str | None, str], Booked] = defaultdict(Booked)
+    sums: defaultdict[tuple[date, str, str | None, str], BookedRequests] = defaultdict(BookedRequests)
     served: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row.state == "hit":
@@ -208,7 +208,7 @@ def _sum_rows(
             if row.served:
                 served[row.model][row.served] += 1
     usual = {model: counts.most_common(1)[0][0] for model, counts in served.items()}
-    found: defaultdict[tuple[date, str, str], Booked] = defaultdict(Booked)
+    found: defaultdict[tuple[date, str, str], BookedRequests] = defaultdict(BookedRequests)
     for (day, model, answered, tier), booked in sums.items():
         name = _find_name(answered or usual.get(model, model), names)
         found[day, name, tier].merge(booked)

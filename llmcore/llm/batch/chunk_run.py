@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from llmcore.errors import LedgerUnavailable, LLMCoreError, ProviderError, RateLimited
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
 from llmcore.llm.batch.chunks import ChunkResult, encode_error, encode_reply
-from llmcore.llm.batch.live import STOPPING, Send
-from llmcore.llm.batch.pace import Pace
+from llmcore.llm.batch.live_lane import STOPPING, Send
 from llmcore.support.ledger_runs import ItemState
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["ChunkRun", "Room"]
+__all__ = ["ChunkRun", "RequestSlots"]
 
 _CONFIRM_S: Final = 5.0
 """If a claim is older than this many seconds, the ledger must confirm the claim before the next request is sent.
@@ -42,31 +42,33 @@ Ask = Callable[..., Awaitable[Any]]
 """A function that calls a method of `LedgerRuns` for the run: `await ask("claim_items", ...)`."""
 
 
-class Room:
+class RequestSlots:
     """Counts the requests of one run that are in flight in this process.
 
-    The chunks of the run share one `Room` in each process. If the run has a fixed concurrency, each chunk has its own.
+    The chunks of the run share one `RequestSlots` in each process. If the run has a fixed concurrency, each chunk has its own.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(self, controller: ConcurrencyController) -> None:
+        self.controller = controller
         self.in_flight = 0
 
     @property
     def is_free(self) -> bool:
         """True if another request may be sent."""
-        return self.in_flight < int(self.pace.limit)
+        return self.in_flight < int(self.controller.limit)
 
 
 class ChunkRun:
     """One execution of a chunk. The object belongs to one event loop."""
 
-    def __init__(self, requests: Sequence[tuple[bytes, bytes]], ask: Ask, send: Send, room: Room) -> None:
+    def __init__(
+        self, requests: Sequence[tuple[bytes, bytes]], ask: Ask, send: Send, slots: RequestSlots
+    ) -> None:
         self._order = [key for key, _ in requests]
         self._bodies = dict(requests)
         self._ask = ask
         self._send = send
-        self._room = room
+        self._slots = slots
         self._claim = os.urandom(16).hex()
         self._confirmed_at = 0.0
         self._mine: deque[bytes] = deque()
@@ -121,24 +123,24 @@ class ChunkRun:
                 self._mine.append(key)
 
     async def _send_mine(self) -> None:
-        """Send the claimed requests, as many at a time as the pace allows, and store the answers."""
+        """Send the claimed requests, as many at a time as the controller allows, and store the answers."""
         import asyncio
 
         tasks: dict[asyncio.Future[Reply[Any]], bytes] = {}
         try:
             while tasks or (self._mine and not self._must_stop):
-                while self._mine and not self._must_stop and self._room.is_free:
+                while self._mine and not self._must_stop and self._slots.is_free:
                     if time.monotonic() - self._confirmed_at > _CONFIRM_S:
                         await self._take(list(self._mine))
                         continue
                     key = self._mine.popleft()
-                    self._room.in_flight += 1
+                    self._slots.in_flight += 1
                     tasks[asyncio.ensure_future(self._send_one(key))] = key
                 if tasks:
                     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     await self._save({tasks.pop(task): task for task in done})
                 elif self._mine and not self._must_stop:
-                    # other chunks of this process have sent as many requests as the pace allows
+                    # other chunks of this process have sent as many requests as the controller allows
                     await asyncio.sleep(_POLL_S / 10)
         finally:
             for task in tasks:  # tasks remain only after an error, which ends the chunk
@@ -157,7 +159,7 @@ class ChunkRun:
         try:
             return await self._send(msgspec.json.decode(self._bodies[key]), self._slow_down)
         finally:
-            self._room.in_flight -= 1
+            self._slots.in_flight -= 1
 
     async def _save(self, ended: dict[bytes, asyncio.Future[Reply[Any]]]) -> None:
         """Store the answers of ended requests in the ledger.
@@ -171,10 +173,10 @@ class ChunkRun:
                 reply = task.result()
                 answers.append((key, encode_reply(reply)))
                 if not reply.cached:
-                    self._room.pace.grow()
+                    self._slots.controller.grow()
                 continue
             if isinstance(error, RateLimited):
-                self._room.pace.cut()
+                self._slots.controller.cut()
             if isinstance(error, STOPPING) or not isinstance(error, LLMCoreError):
                 self._stop = self._stop or error
             else:
@@ -187,7 +189,7 @@ class ChunkRun:
 
     def _slow_down(self, error: ProviderError) -> None:
         if isinstance(error, RateLimited):
-            self._room.pace.cut()
+            self._slots.controller.cut()
 
     async def _release(self) -> None:
         """Give up the claimed items that have no answer.

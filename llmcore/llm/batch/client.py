@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcore.config.money import Budget
     from llmcore.llm.batch.embedder import Embedder
     from llmcore.llm.batch.engine import GetEngines
-    from llmcore.llm.batch.live import Send
+    from llmcore.llm.batch.live_lane import Send
     from llmcore.llm.batch.run import BatchRun
     from llmcore.llm.batch.run_plan import RunPlan
     from llmcore.llm.call import ChatCall
@@ -86,7 +86,7 @@ class BatchMethods:
         """
         from llmcore.llm.batch.run import find_runs_folder, make_run_id
         from llmcore.llm.batch.run_plan import RunPlan, is_read_once, make_reader
-        from llmcore.llm.batch.typed import take_answer_type
+        from llmcore.llm.batch.typed_answers import take_answer_type
 
         check_items(items, lane, concurrency)
         check_api(api, lane)
@@ -153,7 +153,7 @@ class BatchMethods:
         """
         from llmcore.llm.batch.run import find_run
         from llmcore.llm.batch.run_plan import RunPlan, is_read_once, make_reader
-        from llmcore.llm.batch.typed import take_answer_type
+        from llmcore.llm.batch.typed_answers import take_answer_type
 
         path = find_run(run_id)
         read = None

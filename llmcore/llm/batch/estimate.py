@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
     from llmcore.pipeline import Services
-    from llmcore.pipeline.measured import Measured
+    from llmcore.pipeline.measurement import Measurement
     from llmcore.support.ledger_values import Charge, Scope
 
 __all__ = ["BudgetRoom", "Estimate", "count_input", "estimate_run"]
@@ -96,7 +96,7 @@ def estimate_run(
     plan: Callable[[Mapping[str, Any]], ChatCall],
     services: Services,
     store: RunStore | None,
-    measure: Callable[[Mapping[str, Any]], Act[Measured]],
+    measure: Callable[[Mapping[str, Any]], Act[Measurement]],
 ) -> Act[Estimate]:
     """Return the estimate of the run of *items*.
 
@@ -137,7 +137,7 @@ class _Estimator:
         self,
         plan: Callable[[Mapping[str, Any]], ChatCall],
         services: Services,
-        measure: Callable[[Mapping[str, Any]], Act[Measured]],
+        measure: Callable[[Mapping[str, Any]], Act[Measurement]],
     ) -> None:
         self._plan = plan
         self._measure = measure

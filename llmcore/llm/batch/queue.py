@@ -10,15 +10,15 @@ import msgspec
 from llmcore.calls.drivers import arun
 from llmcore.errors import BadRequest, BudgetError, LLMCoreError
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
-from llmcore.llm.batch.live import STOPPING
+from llmcore.llm.batch.live_lane import STOPPING
 from llmcore.llm.batch.queue_booking import Booking
 from llmcore.llm.batch.queue_chunks import Chunks
 from llmcore.llm.batch.queue_settlement import ChunkWork
 from llmcore.llm.batch.queue_store import QueueStore
-from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
-from llmcore.llm.batch.typed import check_answer
+from llmcore.llm.batch.stored_items import StoredItems
+from llmcore.llm.batch.typed_answers import check_answer
 from llmcore.llm.batch.vendor import has_queue
 from llmcore.support.money import to_nano
 
@@ -77,7 +77,7 @@ class QueueLane:
     ) -> None:
         self._source = Source(items)
         self._store = store
-        self._recall = Recall(store)
+        self._stored_items = StoredItems(store)
         self._queue = QueueStore(store)
         self._plan = plan
         self._services = services
@@ -211,7 +211,7 @@ class QueueLane:
                     key = make_key(item.body)
                 except BadRequest as error:
                     fault = error
-            if fault is None and (stored := self._recall.find(item, key)) is not None:
+            if fault is None and (stored := self._stored_items.find(item, key)) is not None:
                 if stored.reply is not None:
                     self._finish(item.position, item.id, stored.reply, None)
                     continue

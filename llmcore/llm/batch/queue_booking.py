@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from llmcore.calls.drivers import arun
-from llmcore.ledger.deferred import find_deferred, find_settled, make_unbooked
+from llmcore.ledger.batch_reservations import find_deferred, find_settled, make_unbooked
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.llm.batch.queue_price import TIER, make_queue_quote
 from llmcore.support.ledger_owners import make_owner

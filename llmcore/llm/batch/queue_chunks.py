@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from llmcore.errors import BadRequest, LLMCoreError, ProviderError
-from llmcore.llm.batch.live import STOPPING
+from llmcore.llm.batch.live_lane import STOPPING
 from llmcore.llm.batch.queue_plan import ChunkPlan
 from llmcore.llm.batch.queue_settlement import ChunkWork, OpenRequests, Settlement
 from llmcore.llm.batch.queue_store import Chunk

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore.errors import LLMCoreError, MalformedReply, NotFound, Unavailable
-from llmcore.llm.batch.live import STOPPING
+from llmcore.llm.batch.live_lane import STOPPING
 from llmcore.types import ChatRequest
 
 if TYPE_CHECKING:

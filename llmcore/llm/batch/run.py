@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import BadRequest, LLMCoreError
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
 from llmcore.llm.batch.arguments import check_shared
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
-from llmcore.llm.batch.live import LiveLane
+from llmcore.llm.batch.live_lane import LiveLane
 from llmcore.llm.batch.loop_thread import LoopThread
-from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.store import RunStore, make_created
-from llmcore.llm.batch.switching import SwitchingLane
-from llmcore.llm.batch.typed import parse_item
+from llmcore.llm.batch.switching_lane import SwitchingLane
+from llmcore.llm.batch.typed_answers import parse_item
 from llmcore.support.money import from_nano
 from llmcore.support.user_folders import get_user_folder
 
@@ -299,7 +299,7 @@ class BatchRun:
             items,
             store,
             self._parts.send,
-            Pace(self._plan.concurrency),
+            ConcurrencyController(self._plan.concurrency),
             engine=engine,
             in_order=in_order,
             first=first,

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from llmcore.llm.batch.engine import Engine, GetEngines, SharedRun
     from llmcore.llm.batch.estimate import Estimate
     from llmcore.llm.batch.items import Prepared
-    from llmcore.llm.batch.live import Send
+    from llmcore.llm.batch.live_lane import Send
     from llmcore.llm.batch.queue import QueueLane
     from llmcore.llm.batch.run_plan import RunPlan
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
     from llmcore.llm.models import Models
     from llmcore.pipeline import Services
-    from llmcore.pipeline.measured import Measured
+    from llmcore.pipeline.measurement import Measurement
 
 __all__ = ["PlanBody", "RunParts"]
 
@@ -92,10 +92,10 @@ class RunParts:
             items, lambda body: self._plan_calls(body)[0], self._services, store, self._measure
         )
 
-    def _measure(self, body: Mapping[str, Any]) -> Act[Measured]:
+    def _measure(self, body: Mapping[str, Any]) -> Act[Measurement]:
         if self._plan.measure_other is not None:
             return self._plan.measure_other(body)
-        from llmcore.llm.embedding.measure import measure_text
+        from llmcore.llm.embedding.measurement import measure_text
 
         return measure_text(self._models, self._services, body, self._options)
 

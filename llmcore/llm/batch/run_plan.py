@@ -14,7 +14,7 @@ from llmcore.types import Reply
 if TYPE_CHECKING:
     from llmcore.calls.steps import Act
     from llmcore.llm.batch.arguments import BatchApi, Lane
-    from llmcore.pipeline.measured import Measured
+    from llmcore.pipeline.measurement import Measurement
 
 __all__ = ["Items", "RunPlan", "is_read_once", "make_reader"]
 
@@ -48,7 +48,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Called with a sentence about each batch of the lane "queue", in another thread."""
     send_other: Callable[[dict[str, Any], tuple[str, ...]], Awaitable[Reply[Any]]] | None = None
     """Sends bodies that are not chats, such as texts to be spoken, with the tags of the run."""
-    measure_other: Callable[[Mapping[str, Any]], Act[Measured]] | None = None
+    measure_other: Callable[[Mapping[str, Any]], Act[Measurement]] | None = None
     """Measures, for an estimate, a body that `send_other` would send."""
 
     @property
@@ -73,7 +73,7 @@ def make_reader(
     answer_type: Any,
 ) -> Callable[[], Items]:
     """Return a reader that converts *items* to request bodies."""
-    from llmcore.llm.batch.typed import check_format
+    from llmcore.llm.batch.typed_answers import check_format
 
     defaults = add_model(parameters, model)
 

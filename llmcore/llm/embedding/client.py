@@ -70,7 +70,7 @@ class EmbeddingMethods:
         self, texts: object, model: str | None, dimensions: object, options: EmbedOptions
     ) -> Act[Embeddings]:
         """Return the call that embeds the texts."""
-        from llmcore.llm.embedding.prepare import prepare  # imported here, because a chat does not need it
+        from llmcore.llm.embedding.arguments import prepare  # imported here, because a chat does not need it
 
         return prepare(
             self._models, self._services, texts, model=model, dimensions=dimensions, options=options

@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.calls.steps import Act
 from llmcore.errors import BadRequest
-from llmcore.llm.embedding.prepare import prepare
+from llmcore.llm.embedding.arguments import prepare
 from llmcore.llm.embedding.request import check_texts
 from llmcore.llm.models import Models
 from llmcore.llm.options import EmbedOptions

@@ -11,7 +11,7 @@ from llmcore.errors import NotAudio
 from llmcore.support.wav import read_wav_head
 from llmcore.types import AudioFormat, Speech
 from llmcore.voice.audio.check import read_audio
-from llmcore.voice.audio.joining import JOINABLE, join_audio, make_body
+from llmcore.voice.audio.concatenation import JOINABLE, join_audio, make_body
 
 __all__ = ["check", "check_joined"]
 

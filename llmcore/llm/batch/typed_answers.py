@@ -25,7 +25,7 @@ def take_answer_type(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], Any
     given = dict(parameters)
     if given.get("response_format") is None:
         return given, None
-    from llmcore.llm.structured import make_wire_format
+    from llmcore.llm.structured_output import make_wire_format
 
     wire, kind = make_wire_format(given["response_format"])
     return {**given, "response_format": wire}, kind
@@ -51,7 +51,7 @@ def check_answer(reply: Reply[Any], kind: Any) -> MalformedReply | None:
     """Return the error of an answer that does not fit *kind*. If *kind* is None, every answer fits."""
     if kind is None:
         return None
-    from llmcore.llm.structured import parse_reply
+    from llmcore.llm.structured_output import parse_reply
 
     try:
         parse_reply(reply, kind)
@@ -68,6 +68,6 @@ def parse_item(item: BatchItem, kind: Any) -> BatchItem:
     error = check_answer(item.reply, kind)
     if error is not None:
         return msgspec.structs.replace(item, reply=None, error=error)
-    from llmcore.llm.structured import parse_reply
+    from llmcore.llm.structured_output import parse_reply
 
     return msgspec.structs.replace(item, reply=parse_reply(item.reply, kind))

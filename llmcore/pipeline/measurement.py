@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from llmcore.support.ledger_values import Charge
 
-__all__ = ["Measured"]
+__all__ = ["Measurement"]
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """The measures of one text."""
 
     key: object

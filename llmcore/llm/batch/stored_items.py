@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from llmcore.llm.batch.items import Prepared
     from llmcore.llm.batch.store import RunStore, Stored
 
-__all__ = ["Recall"]
+__all__ = ["StoredItems"]
 
 
-class Recall:
+class StoredItems:
     """Finds the stored items of a resumed run. The file is read a page at a time, because the input is read in order."""
 
     def __init__(self, store: RunStore) -> None:

@@ -18,12 +18,12 @@ from llmcore.errors import (
     QuotaExhausted,
     RateLimited,
 )
+from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
-from llmcore.llm.batch.pace import Pace
-from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
-from llmcore.llm.batch.typed import check_answer
+from llmcore.llm.batch.stored_items import StoredItems
+from llmcore.llm.batch.typed_answers import check_answer
 from llmcore.support.money import to_nano
 from llmcore.types import Reply
 
@@ -71,8 +71,8 @@ class LiveLane:
         items: The unanswered items in input order.
         store: Stores the answers.
         send: Sends one request body.
-        pace: Controls the number of requests in flight.
-        engine: Sends chunks of requests in other processes, in place of *send* and *pace*.
+        controller: Controls the number of requests in flight.
+        engine: Sends chunks of requests in other processes, in place of *send* and *controller*.
         in_order: True returns the items in their order, from position *first*. About `_WINDOW` later items can wait
             for a slow item; then reading pauses.
         max_failures: Takes the number of finished items, and returns how many of them may have failed. The run stops
@@ -85,7 +85,7 @@ class LiveLane:
         items: Iterator[Prepared] | AsyncIterator[Prepared],
         store: RunStore,
         send: Send,
-        pace: Pace,
+        controller: ConcurrencyController,
         *,
         engine: Engine | None = None,
         in_order: bool = False,
@@ -97,9 +97,9 @@ class LiveLane:
 
         self._source = Source(items, self._wake)
         self._store = store
-        self._recall = Recall(store)
+        self._stored_items = StoredItems(store)
         self._send = send
-        self._pace = pace
+        self._controller = controller
         self._in_order = in_order
         self._max_failures = max_failures
         self._answer_type = answer_type
@@ -215,7 +215,7 @@ class LiveLane:
                 self._store.set(engine="")
 
     def _fill(self) -> None:
-        """Send new requests until as many are in flight as the pace allows."""
+        """Send new requests until as many are in flight as the controller allows."""
         import asyncio
 
         batch = _Read()
@@ -248,7 +248,7 @@ class LiveLane:
 
     def _get_limit(self) -> int:
         """Return the maximum number of requests in flight, or in the queue of an engine."""
-        return int(self._pace.limit) if self._engine is None else self._engine.count_requests()
+        return int(self._controller.limit) if self._engine is None else self._engine.count_requests()
 
     def _read(self) -> Prepared | None:
         """Return the next item; None if the source has no item yet, or has ended."""
@@ -307,7 +307,7 @@ class LiveLane:
                 key = make_key(item.body)
             except BadRequest as fault:
                 error = fault
-        earlier = None if error else self._recall.find(item, key)
+        earlier = None if error else self._stored_items.find(item, key)
         if earlier is not None and (reply := earlier.reply) is not None:
             self._finish(BatchItem(index=item.position, id=item.id, reply=reply))
             return
@@ -337,7 +337,7 @@ class LiveLane:
                 answers.append((key, reply, cost, items[0].position))
                 done.extend(item.position for item in items)
                 if not reply.cached:
-                    self._pace.grow()
+                    self._controller.grow()
                 for number, item in enumerate(items):
                     own = share(reply) if number else reply  # only the first of equal items was sent
                     self._finish(BatchItem(index=item.position, id=item.id, reply=own))
@@ -347,7 +347,7 @@ class LiveLane:
                 self._stop = self._stop or error
             elif isinstance(error, LLMCoreError):
                 if isinstance(error, RateLimited):
-                    self._pace.cut()
+                    self._controller.cut()
                 failed.extend((item.position, error) for item in items)
                 for item in items:
                     self._finish(BatchItem(index=item.position, id=item.id, error=error))
@@ -381,7 +381,7 @@ class LiveLane:
 
     def _on_failure(self, error: ProviderError) -> None:
         if isinstance(error, RateLimited):
-            self._pace.cut()
+            self._controller.cut()
 
     def _count_failures(self, number: int) -> None:
         self._failed += number

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from llmcore.core import Core
     from llmcore.types import Message
 
-__all__ = ["KeptConversation", "begin"]
+__all__ = ["ConversationRecorder", "open_conversation"]
 
 
-def begin(
+def open_conversation(
     core: Core,
     given: dict[str, Any],
     *,
@@ -28,7 +28,7 @@ def begin(
     again: bool = False,
     new_name: str | None = None,
     keep: bool = True,
-) -> KeptConversation:
+) -> ConversationRecorder:
     """Return the conversation to continue.
 
     Args:
@@ -48,10 +48,10 @@ def begin(
 
     wanted = bool(name or again or new_name)
     if not wanted and not (keep and _is_on(core)):
-        return KeptConversation(None, Conversation(), given)
+        return ConversationRecorder(None, Conversation(), given)
     if not wanted and not can_keep(core):
         note("warning: this user has no home directory, so the conversation is not kept")
-        return KeptConversation(None, Conversation(), given)
+        return ConversationRecorder(None, Conversation(), given)
     if new_name is not None:
         check_name(new_name)
     kept = open_conversations(core)
@@ -62,10 +62,10 @@ def begin(
         found = kept.load_last()
     else:
         kept.check()  # check the storage before the first call, which costs money
-    return KeptConversation(kept, found or Conversation(name=new_name or ""), given)
+    return ConversationRecorder(kept, found or Conversation(name=new_name or ""), given)
 
 
-class KeptConversation:
+class ConversationRecorder:
     """A conversation and its file."""
 
     def __init__(self, kept: Conversations | None, conversation: Conversation, given: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class KeptConversation:
         self.conversation = Conversation(model=self._given.get("model"), system=self._given.get("system"))
         self.is_continued = False
 
-    def ask(self, content: Any) -> list[Message]:
+    def record_question(self, content: Any) -> list[Message]:
         """Add a question, save the conversation, and return the messages to send.
 
         Raises:
@@ -116,7 +116,7 @@ class KeptConversation:
         self._save()
         return self.conversation.to_prompt()
 
-    def answer(self, text: str, model: str) -> None:
+    def record_answer(self, text: str, model: str) -> None:
         """Add the answer and save the conversation. If the answer is empty, the question is removed."""
         if text.strip():
             entry = {"role": "assistant", "content": text, "at": _format_now(), "model": model}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.items import BatchItem
-    from llmcore.llm.batch.live import LiveLane
+    from llmcore.llm.batch.live_lane import LiveLane
     from llmcore.llm.batch.queue import QueueLane
 
 __all__ = ["SwitchingLane"]

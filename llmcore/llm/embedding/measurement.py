@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from llmcore.calls.steps import Act
 from llmcore.errors import PriceUnknown
+from llmcore.llm.embedding.arguments import make_calls
 from llmcore.llm.embedding.batches import count_tokens
 from llmcore.llm.embedding.kind import EMBEDDING
-from llmcore.llm.embedding.prepare import make_calls
 from llmcore.llm.embedding.quote import EmbeddingQuote
 from llmcore.llm.embedding.vector_entry import unpack
 from llmcore.llm.models import Models
 from llmcore.pipeline import Services
-from llmcore.pipeline.measured import Measured
+from llmcore.pipeline.measurement import Measurement
 from llmcore.support.ledger_values import Charge
 from llmcore.types import Usage
 
@@ -27,7 +27,7 @@ _LEAST_SHARE: Final = 2
 
 def measure_text(
     models: Models, services: Services, body: Mapping[str, Any], options: Mapping[str, Any]
-) -> Act[Measured]:
+) -> Act[Measurement]:
     """Measure the text of a body of OpenAI's embeddings API.
 
     Raises:
@@ -55,7 +55,7 @@ def measure_text(
         most: Decimal | None = quote.compute_maximum(exact=True)
     except PriceUnknown:
         most = None
-    return Measured(
+    return Measurement(
         key=key or (name, dimensions, text),
         charge=Charge(
             call="",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from llmcore.calls.steps import Act
 from llmcore.errors import PriceUnknown
 from llmcore.pipeline import Services
-from llmcore.pipeline.measured import Measured
+from llmcore.pipeline.measurement import Measurement
 from llmcore.voice.kind import SPEECH, find_kept
 from llmcore.voice.quote import SpeechQuote
 from llmcore.voice.text_call import TextCall, divide
@@ -15,7 +15,7 @@ from llmcore.voice.text_call import TextCall, divide
 __all__ = ["measure_speech"]
 
 
-def measure_speech(text: TextCall, services: Services) -> Act[Measured]:
+def measure_speech(text: TextCall, services: Services) -> Act[Measurement]:
     """Measure *text*. Only the characters of pieces that are not in the cache are counted and priced.
 
     Raises:
@@ -31,7 +31,7 @@ def measure_speech(text: TextCall, services: Services) -> Act[Measured]:
         cost: Decimal | None = quote.compute_maximum(exact=True)
     except PriceUnknown:
         cost = None
-    return Measured(
+    return Measurement(
         key=tuple(call.key or call.text for call in text.pieces),
         charge=SPEECH.charge(text.pieces[0]),
         is_cached=not characters,

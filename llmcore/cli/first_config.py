@@ -12,7 +12,7 @@ from llmcore.config.mask import quote
 if TYPE_CHECKING:
     from llmcore.plugins import Catalogue
 
-__all__ = ["KEYS", "LOCAL_SERVERS", "Start", "find_key", "find_server", "find_servers", "render_start"]
+__all__ = ["KEYS", "LOCAL_SERVERS", "FirstConfig", "find_key", "find_server", "find_servers", "render_start"]
 
 KEYS: Final = (
     ("OPENAI_API_KEY", "openai", "gpt-5.6-luna"),
@@ -40,7 +40,7 @@ any program.
 """
 
 
-class Start(NamedTuple):
+class FirstConfig(NamedTuple):
     """The provider, model and option that the first configuration uses."""
 
     provider: str
@@ -54,8 +54,8 @@ class Start(NamedTuple):
     """True if the provider requires a key although the server does not."""
 
 
-def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:
-    """Return the `Start` for the first key whose provider is installed (None without such a key), and notes.
+def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[FirstConfig | None, list[str]]:
+    """Return the `FirstConfig` for the first key whose provider is installed (None without such a key), and notes.
 
     The notes are for the user. They name the earlier keys, whose providers are not installed.
     """
@@ -68,7 +68,7 @@ def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None
         if not env.get(variable):
             continue
         if provider in names:
-            return Start(provider, model, "api_key", f"env:{variable}", f"the key in {variable}"), notes
+            return FirstConfig(provider, model, "api_key", f"env:{variable}", f"the key in {variable}"), notes
         line = make_install_line(KNOWN["llm", provider])
         notes.append(f"{variable} is set; to use it: {line} && llmcore config init")
     return None, notes
@@ -100,8 +100,10 @@ def find_servers(
     return [(name, address, found[address]) for name, address in servers if address in found]
 
 
-def find_server(address: str, models: Sequence[str], provider: str, catalogue: Catalogue) -> Start | None:
-    """Return a `Start` for the server at *address*; None if no provider for this server is installed.
+def find_server(
+    address: str, models: Sequence[str], provider: str, catalogue: Catalogue
+) -> FirstConfig | None:
+    """Return a `FirstConfig` for the server at *address*; None if no provider for this server is installed.
 
     Args:
         address: The address of the server's API.
@@ -116,10 +118,10 @@ def find_server(address: str, models: Sequence[str], provider: str, catalogue: C
     model = next((model for model in models if "embed" not in model.lower()), models[0])
     if ":" in model:  # llmcore would read the part before the colon as a provider
         model = f"{used}:{model}"
-    return Start(used, model, "base_url", address, f"a server at {address}", needs_key=used == "openai")
+    return FirstConfig(used, model, "base_url", address, f"a server at {address}", needs_key=used == "openai")
 
 
-def render_start(start: Start) -> str:
+def render_start(start: FirstConfig) -> str:
     """Return the five lines of the first configuration."""
     lines = (
         "[llm]",

@@ -8,8 +8,8 @@ from typing import Any
 
 from llmcore.calls.backend import Backend, build_backend
 from llmcore.calls.shared_backend import make_shared_backend, make_shared_limits
-from llmcore.cli.in_use import list_chosen
-from llmcore.cli.lifetimes import find_shutdowns
+from llmcore.cli.model_shutdowns import find_shutdowns
+from llmcore.cli.used_providers import list_chosen
 from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
 from llmcore.config.fields import get_fields, mentions
 from llmcore.config.names import check_names

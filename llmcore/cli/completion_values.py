@@ -83,7 +83,7 @@ def _list_profiles(args: argparse.Namespace) -> Iterable[str]:
     import tomllib
     from pathlib import Path
 
-    from llmcore.cli.checking import list_files
+    from llmcore.cli.config_faults import list_files
 
     found: set[str] = set()
     for file in list_files(args.config):

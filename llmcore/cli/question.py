@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.opening import parse_seconds, parse_values
+from llmcore.cli.command_helpers import parse_seconds, parse_values
 from llmcore.cli.show import Paint, note, put, render_footer, strip_controls, to_json
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError
 
 if TYPE_CHECKING:
-    from llmcore.cli.waiting import Waiting
+    from llmcore.cli.wait_indicator import WaitIndicator
     from llmcore.core import Core
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
@@ -123,14 +123,14 @@ class Question:
                 put()
         print_tool_calls(join_pieces(calls))
 
-    def _make_waiting_line(self) -> Waiting | None:
+    def _make_waiting_line(self) -> WaitIndicator | None:
         """Return the line that is shown while the call waits; None if stderr is not a terminal."""
         if not sys.stderr.isatty():
             return None
-        from llmcore.cli.waiting import Waiting
+        from llmcore.cli.wait_indicator import WaitIndicator
 
         self._names = self._core.llm.resolve(self._given.get("model"))
-        return Waiting(self._names[0], no_color=self._no_color)
+        return WaitIndicator(self._names[0], no_color=self._no_color)
 
     @property
     def _provider(self) -> str:
@@ -160,7 +160,7 @@ class Question:
             )
         )
         if self._provider == "echo" and not before.calls + before.cached:
-            from llmcore.cli.standin import explain_echo
+            from llmcore.cli.echo_note import explain_echo
             from llmcore.install_lines import make_install_line
 
             note(

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llmcore.cli.misuse import UsageError
+from llmcore.cli.command_errors import UsageError
 
 if TYPE_CHECKING:
     from llmcore.types import Speech

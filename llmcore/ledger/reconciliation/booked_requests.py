@@ -11,7 +11,7 @@ from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_sums import SUM_ATTEMPT
 from llmcore.support.money import from_nano
 
-__all__ = ["Booked", "Unsettled", "count_amounts"]
+__all__ = ["BookedRequests", "Unsettled", "count_amounts"]
 
 _DAY_S: Final = 86_400
 _BATCH: Final = "batch"
@@ -42,7 +42,7 @@ class Unsettled:
             self.maximum += from_nano(nanos)
 
 
-class Booked:
+class BookedRequests:
     """The requests that the ledger has for one model, tier and day."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Booked:
         if end > _DAY_S - _NEAR_S or bills.normalize_tier(row.tier or row.tier_asked) == _BATCH:
             self.near_end += cost
 
-    def merge(self, other: Booked) -> None:
+    def merge(self, other: BookedRequests) -> None:
         """Add the requests of *other*."""
         self.names |= other.names
         for name in ("requests", "cost", "bare", "unpriced_requests", "estimated", "near_start", "near_end"):

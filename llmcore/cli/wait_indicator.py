@@ -13,7 +13,7 @@ from typing import Final, Self, TextIO, TypeVar
 from llmcore.cli.show import Paint, fit, get_terminal_width
 from llmcore.threads import start_thread
 
-__all__ = ["Waiting"]
+__all__ = ["WaitIndicator"]
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _RETRIES: Final = "llmcore.calls.attempts"
 """The logger of the module that retries."""
 
 
-class Waiting(logging.Handler):
+class WaitIndicator(logging.Handler):
     """A line on stderr during the `with` block: `waiting for openai:tiny, 3 s`. `stop` erases it."""
 
     def __init__(self, name: str, *, no_color: bool, stream: TextIO | None = None) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Pace"]
+__all__ = ["ConcurrencyController"]
 
 _FIRST: Final = 8
 _MOST: Final = 256
@@ -20,10 +20,10 @@ _LEAST: Final = 0.25
 _BELOW: Final = 0.95
 """After a cut, the concurrency grows quickly up to this share of the concurrency that the server accepted."""
 _ROUNDS: Final = 8
-"""The first round above the ceiling adds one divided by this number to the concurrency; see `Pace.grow`."""
+"""The first round above the ceiling adds one divided by this number to the concurrency; see `ConcurrencyController.grow`."""
 
 
-class Pace:
+class ConcurrencyController:
     """The concurrency of one run.
 
     Args:

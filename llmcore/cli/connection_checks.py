@@ -16,7 +16,7 @@ from llmcore.errors import LLMCoreError, PluginError, StorageDenied, StorageUnav
 if TYPE_CHECKING:
     from llmcore.core import Core
 
-__all__ = ["Contact", "check_all"]
+__all__ = ["ConnectionCheck", "check_all"]
 
 _LIMIT_S: Final = 10.0
 """The time limit of one answer of a server, in seconds."""
@@ -24,7 +24,7 @@ _MOST_NAMED: Final = 5
 """Maximum number of configured models that are named because the server does not list them."""
 
 
-class Contact(NamedTuple):
+class ConnectionCheck(NamedTuple):
     """The result of one contact."""
 
     what: str
@@ -33,7 +33,7 @@ class Contact(NamedTuple):
     fix: str | None = None
 
 
-def check_all(core: Core) -> Iterator[Contact]:
+def check_all(core: Core) -> Iterator[ConnectionCheck]:
     """Yield the result of each contact. No contact costs money."""
     yield from _check_models(core)
     yield from _check_storage(core)
@@ -42,7 +42,7 @@ def check_all(core: Core) -> Iterator[Contact]:
     yield from _check_ledger_file(core) if core.settings.ledger.provider == "sqlite" else _check_ledger(core)
 
 
-def _check_models(core: Core) -> Iterator[Contact]:
+def _check_models(core: Core) -> Iterator[ConnectionCheck]:
     """List the models of each provider in use, and look for the configured models."""
     try:
         wanted = [
@@ -59,12 +59,12 @@ def _check_models(core: Core) -> Iterator[Contact]:
     for provider, models in by_provider.items():
         what = f"in use: llm {provider}"
         if core.backend("llm", provider).entry.create.__module__.startswith("llmcore.builtin"):
-            yield Contact(what, ok=True, text=f"{', '.join(models)}; built in, needs no server")
+            yield ConnectionCheck(what, ok=True, text=f"{', '.join(models)}; built in, needs no server")
             continue
         try:
             offered = _wait_for(partial(core.llm.amodels, provider))
         except PluginError:
-            yield Contact(
+            yield ConnectionCheck(
                 what, ok=True, text=f"{', '.join(models)}; not contacted: the provider cannot list its models"
             )
         except LLMCoreError as error:
@@ -75,7 +75,7 @@ def _check_models(core: Core) -> Iterator[Contact]:
 
 def _compare(
     core: Core, what: str, models: Sequence[str], offered: Sequence[str], default: str | None
-) -> Contact:
+) -> ConnectionCheck:
     """Look for *models* among the models that the server offers.
 
     *default* is a name that the server accepts in place of one of its models.
@@ -88,14 +88,16 @@ def _compare(
         if near is not None:
             path = ("llm", "model")
             fix = core.backend("llm").line_to_set(path, near) if core.settings.llm.model == model else None
-            return Contact(
+            return ConnectionCheck(
                 what, ok=False, text=f"answers, but has no model `{model}`; did you mean `{near}`?", fix=fix
             )
     note = f"; {', '.join(named[:_MOST_NAMED])} not among them" if named and offered else ""
-    return Contact(what, ok=True, text=f"{', '.join(models)}; answers with {len(offered)} models{note}")
+    return ConnectionCheck(
+        what, ok=True, text=f"{', '.join(models)}; answers with {len(offered)} models{note}"
+    )
 
 
-def _check_storage(core: Core) -> Iterator[Contact]:
+def _check_storage(core: Core) -> Iterator[ConnectionCheck]:
     """Write a file, read it and delete it again."""
     name = core.settings.storage.provider
     if name is None:
@@ -116,14 +118,14 @@ def _check_storage(core: Core) -> Iterator[Contact]:
         yield _make_failure(what, error)
     else:
         ok = found == b"written by llmcore doctor"
-        yield Contact(
+        yield ConnectionCheck(
             what,
             ok=ok,
             text="a file was written, read and deleted" if ok else "a file was read back with other content",
         )
 
 
-def _check_voice(core: Core) -> Iterator[Contact]:
+def _check_voice(core: Core) -> Iterator[ConnectionCheck]:
     name = core.settings.voice.provider
     if name is None:
         return
@@ -131,14 +133,14 @@ def _check_voice(core: Core) -> Iterator[Contact]:
     try:
         voices = _wait_for(core.voice.alist_voices)
     except PluginError:
-        yield Contact(what, ok=True, text="not contacted: the provider cannot list its voices")
+        yield ConnectionCheck(what, ok=True, text="not contacted: the provider cannot list its voices")
     except LLMCoreError as error:
         yield _make_failure(what, error)
     else:
-        yield Contact(what, ok=True, text=f"answers with {len(voices)} voices")
+        yield ConnectionCheck(what, ok=True, text=f"answers with {len(voices)} voices")
 
 
-def _check_limits(core: Core) -> Iterator[Contact]:
+def _check_limits(core: Core) -> Iterator[ConnectionCheck]:
     """Check that the store of shared rate limits answers, if the limits are shared."""
     shared = core.settings.shared_limits
     if shared is None or not core.settings.limits:
@@ -156,15 +158,15 @@ def _check_limits(core: Core) -> Iterator[Contact]:
     except LLMCoreError as error:
         yield _make_failure(what, error)
     else:
-        yield Contact(what, ok=True, text="answers; all processes that use it share the limits")
+        yield ConnectionCheck(what, ok=True, text="answers; all processes that use it share the limits")
 
 
-def _check_ledger(core: Core) -> Iterator[Contact]:
+def _check_ledger(core: Core) -> Iterator[ConnectionCheck]:
     """Read a sum from the ledger, which may be on a server."""
     ledger = core.settings.ledger
     what = f"in use: ledger {ledger.provider}"
     if not ledger.enabled:
-        yield Contact(what, ok=True, text="[ledger] enabled is false")
+        yield ConnectionCheck(what, ok=True, text="[ledger] enabled is false")
         return
     try:
         core.usage.by("total", since=time.time())
@@ -172,15 +174,15 @@ def _check_ledger(core: Core) -> Iterator[Contact]:
         error.fix = ledger.make_fix("provider", "sqlite")  # the error's fix is `llmcore doctor` itself
         yield _make_failure(what, error)
     else:
-        yield Contact(what, ok=True, text="answers")
+        yield ConnectionCheck(what, ok=True, text="answers")
 
 
-def _check_ledger_file(core: Core) -> Iterator[Contact]:
+def _check_ledger_file(core: Core) -> Iterator[ConnectionCheck]:
     """Run SQLite's quick check on the ledger file. A missing file is not a fault, because the first call creates it."""
     ledger = core.settings.ledger
     if not ledger.enabled or ledger.path is None or not Path(ledger.path).exists():
         text = "[ledger] enabled is false" if not ledger.enabled else "no file yet; the first call creates it"
-        yield Contact("in use: ledger", ok=True, text=text)
+        yield ConnectionCheck("in use: ledger", ok=True, text=text)
         return
     fault = ""
     try:
@@ -193,9 +195,9 @@ def _check_ledger_file(core: Core) -> Iterator[Contact]:
     what = "in use: ledger"
     if fault:
         aside = f"mv {ledger.path} {ledger.path}.damaged"
-        yield Contact(what, ok=False, text=f"{ledger.path} is damaged: {fault}", fix=aside)
+        yield ConnectionCheck(what, ok=False, text=f"{ledger.path} is damaged: {fault}", fix=aside)
     else:
-        yield Contact(what, ok=True, text=f"{ledger.path} is intact, {rows:,} rows")
+        yield ConnectionCheck(what, ok=True, text=f"{ledger.path} is intact, {rows:,} rows")
 
 
 def _wait_for(ask: Callable[[], Coroutine[Any, Any, Sequence[Any]]]) -> Sequence[Any]:
@@ -215,6 +217,6 @@ def _wait_for(ask: Callable[[], Coroutine[Any, Any, Sequence[Any]]]) -> Sequence
     raise LLMCoreError(f"no answer within {_LIMIT_S:.0f} s", code="LC404")
 
 
-def _make_failure(what: str, error: LLMCoreError) -> Contact:
+def _make_failure(what: str, error: LLMCoreError) -> ConnectionCheck:
     where = f"{error.where}: " if error.where else ""
-    return Contact(what, ok=False, text=f"{where}{error.message} ({error.code})", fix=error.fix)
+    return ConnectionCheck(what, ok=False, text=f"{where}{error.message} ({error.code})", fix=error.fix)
