@@ -1,21 +1,34 @@
-"""The API reference, built by the generator: it has every public name, and every field with its type and docstring."""
+"""The site as the generator builds it.
+
+The API reference has every public name, and every field with its type and docstring. In Chromium, search finds them, and
+the picture of the architecture is legible on a phone.
+"""
 
 from __future__ import annotations
 
+import functools
+import http.server
 import importlib
 import re
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 import llmcore
 import llmcore_testing
 from llmcore import contracts
 from scripts import stage_docs
 
+CHROMIUM: Final = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 PAGES: Final = ("index", "architecture", *(f"reference/{name}" for name in ("core", "llm", "types", "voice")))
 """The pages that are built: the whole site takes several times as long."""
 INTERNAL: Final = ("make_sender", "measure", "open_run", "set_engines", "set_run_budget")
@@ -97,3 +110,50 @@ def test_the_reference_covers_every_public_name() -> None:
         shown = shown.union(*map(list_shown, stage_docs.list_objects(names)))
     public = {*llmcore.__all__, *llmcore.types.__all__, *contracts.__all__, *llmcore_testing.__all__}
     assert sorted(public - shown - {"__version__", "errors", "types"}) == []
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the standard library
+        """Write nothing."""
+
+
+@pytest.fixture
+def url(site: Path) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site))
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join(60)
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+def test_search_and_the_picture_work_in_a_browser(url: str) -> None:
+    requests: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=100_000)
+        page = browser.new_page(viewport={"width": 360, "height": 800})
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: requests.append(request.url))
+
+        page.goto(f"{url}architecture.html")
+        picture = page.get_by_role("img", name="An application calls a Core")
+        expect(picture).to_be_visible(timeout=60_000)
+        expect(picture).to_have_js_property("complete", value=True, timeout=60_000)
+        expect(picture).to_have_js_property("currentSrc", f"{url}architecture-narrow.svg", timeout=60_000)
+        # The picture is drawn 340 pixels wide, with text of 12 pixels and more.
+        assert picture.evaluate("image => image.clientWidth") > 0.9 * 340
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        page.set_viewport_size({"width": 1440, "height": 800})
+        expect(picture).to_have_js_property("currentSrc", f"{url}architecture.svg", timeout=60_000)
+
+        page.get_by_role("button", name="Search").first.click()
+        page.get_by_role("combobox", name="Search").fill("cache_refresh")
+        page.locator("a[href*='#llmcore.ChatOptions.cache_refresh']").first.click()
+        expect(page.get_by_role("heading", name="cache_refresh").first).to_be_visible(timeout=60_000)
+        browser.close()
+    assert [address for address in requests if not address.startswith(url)] == []
