@@ -22,6 +22,9 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parents[1]
 LABELS = ("Homepage", "Documentation", "Source", "Changelog", "Issues")
 LINK = re.compile(r"(!?)(\[[^\]]*\]\()([^)#:\s]+)([^)\s]*\))")
+PICTURE = re.compile(r"""(<(?:img|source)\b[^>]*?\bsrc(?:set)?=")([^":\s]+)(?=")""")
+PLACE = "git clone REPOSITORY "
+"""The place for the address in the README: the repository does not know its own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,7 +104,11 @@ def make_metadata(text: str, folder: Path, address: str, ref: str) -> str:
         kind = "raw" if found[1] else "blob"
         return f"{found[1]}{found[2]}{_locate(target, address, kind, ref)}{found[4]}"
 
-    return "\n".join(lines) + "\n\n" + LINK.sub(link, readme)
+    def picture(found: re.Match[str]) -> str:
+        return f"{found[1]}{_locate((folder / found[2]).resolve(), address, 'raw', ref)}"
+
+    readme = PICTURE.sub(picture, LINK.sub(link, readme)).replace(PLACE, f"git clone {address} ")
+    return "\n".join(lines) + "\n\n" + readme
 
 
 def _locate(path: Path, address: str, kind: str, ref: str) -> str:

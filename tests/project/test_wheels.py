@@ -120,9 +120,14 @@ def test_a_wheel_gets_the_address_of_its_repository(
     expected = (
         {("", f"{address}/blob/v0.1.0/README.md")}
         if folder
-        else {("!", f"{address}/raw/v0.1.0/docs/architecture.svg")}
+        else {("", f"{address}/blob/v0.1.0/docs/guides/gateway.md")}
     )
     assert expected <= {*links}
+    pictures = re.findall(r'\bsrc(?:set)?="([^"]*)"', readme)
+    raw = f"{address}/raw/v0.1.0/docs"
+    assert pictures == ([] if folder else [f"{raw}/architecture-narrow.svg", f"{raw}/architecture.svg"])
+    assert "REPOSITORY" not in readme
+    assert folder or f"git clone {address} llmcore && cd llmcore" in readme
 
 
 @pytest.mark.parametrize(
