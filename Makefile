@@ -61,7 +61,7 @@ ray: .cache/ray/.stamp ## the tests of the engine `ray`, in a separate environme
 clients: .venv/.stamp ## clients of other projects against the gateway, including those of npm (ARGS="openai npm-ai")
 	@$(BIN)/python -m tests.gateway_clients $(ARGS)
 
-lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for GitHub
+lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for GitHub, also with actionlint if it is installed
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
@@ -69,6 +69,7 @@ lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for 
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml || status=1; \
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml || status=1; \
 	$(BIN)/zizmor --offline --quiet .github || status=1; \
+	! command -v actionlint >/dev/null || actionlint || status=1; \
 	exit $$status
 
 format: .venv/.stamp ## format the code, and apply the fixes of ruff

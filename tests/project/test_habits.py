@@ -24,6 +24,8 @@ PINS = [
 ]
 UNPINNED = {"ray"}
 """What .venv lacks because of its size; only `make ray` and `make lowest` install it."""
+PREINSTALLED = {"chromium", "git", "make", "nodejs", "npm", "openssl", "python3"}
+"""What the machines of GitHub have; their browser is Chrome."""
 DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
 
 
@@ -87,6 +89,30 @@ def test_the_workflow_tests_every_python_on_linux_and_macos() -> None:
     ]
     assert matrix == {"os": ["ubuntu-latest", "macos-latest"], "python": ["3.11", "3.12", "3.13", "3.14"]}
     assert read(PROJECTS[0])["project"]["requires-python"] == f">={matrix['python'][0]}"
+
+
+def test_the_workflow_installs_the_servers_of_the_check_and_fails_for_skips_on_linux() -> None:
+    check = (ROOT / ".ci/run").read_text()
+    needed = set(re.findall(r"need \S+ (\S+)$", check, re.MULTILINE)) - PREINSTALLED
+    assert {"redis-server", "memcached", "postgresql", "pgbouncer"} <= needed
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    scripts = {step.get("name", ""): step.get("run", "") for step in job["steps"]}
+    install = next(text for name, text in scripts.items() if name.startswith("Install"))
+    assert needed <= set(re.findall(r"[\w-]+", install.partition("apt-get install")[2]))
+    assert "LLMCORE_NO_SKIPS=1 make test" in scripts["Test on Linux"]
+    assert "export LLMCORE_NO_SKIPS=1" in check
+
+
+def test_every_target_without_a_file_is_phony() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", PROJECTS, ids=lambda path: path.parent.name)
+def test_every_distribution_has_a_changelog_with_a_place_for_the_next_version(path: Path) -> None:
+    assert "\n## [Unreleased]\n" in path.with_name("CHANGELOG.md").read_text()
 
 
 def test_nothing_is_published_unless_a_variable_says_so() -> None:
