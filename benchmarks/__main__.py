@@ -29,23 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="how often each side is taken; default: the row's own")
     parser.add_argument("--large", action="store_true", help="measure what takes many minutes too")
     parser.add_argument("--json", type=Path, default=FOLDER / "results.json", metavar="FILE")
-    told = parser.parse_args(arguments)
-    if unknown := set(told.rows) - set(row_names()):
+    options = parser.parse_args(arguments)
+    if unknown := set(options.rows) - set(row_names()):
         parser.error(f"no row is called {', '.join(sorted(unknown))}; there are: {', '.join(row_names())}")
 
-    shop = Workshop(FOLDER, build_wheels(FOLDER / "wheels"), large=told.large)
+    shop = Workshop(FOLDER, build_wheels(FOLDER / "wheels"), large=options.large)
     results = {}
-    for name in told.rows or row_names():
+    for name in options.rows or row_names():
         prepare: Prepare = import_module(f"benchmarks.rows.{name}").prepare
         with prepare(shop) as prepared:
             for row in [prepared] if isinstance(prepared, Row) else prepared:
                 key = name if row is prepared else f"{name}: {row.title}"
-                results[key] = measure(row, rounds=told.rounds)
+                results[key] = measure(row, rounds=options.rounds)
                 sys.stdout.write("\n".join([*table(results[key]), "", ""]))
                 sys.stdout.flush()
-    told.json.parent.mkdir(parents=True, exist_ok=True)
-    told.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=2) + "\n")
-    sys.stdout.write(f"also in {told.json}\n")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=2) + "\n")
+    sys.stdout.write(f"also in {options.json}\n")
     return 0
 
 

@@ -224,14 +224,14 @@ def _verdict(side: Mapping[str, Any]) -> str:
     at_most, limit = side["at_most"], side["limit"]
     if at_most is None and limit is None:
         return ""
-    told = " + ".join(
+    bound_text = " + ".join(
         [*([] if at_most is None else [f"{at_most}x"]), *([] if limit is None else [f"{limit}"])]
     )
     most = _most(at_most, limit, side["base"])
     if side["median"] <= most:
-        return f"  within {told}"
+        return f"  within {bound_text}"
     over = side["ratio"] - at_most if limit is None else side["median"] - most
-    return f"  OVER {told} by {_format_figure(over)}{'x' if limit is None else ''}"
+    return f"  OVER {bound_text} by {_format_figure(over)}{'x' if limit is None else ''}"
 
 
 def _most(at_most: float | None, limit: float | None, base: float) -> float:

@@ -97,9 +97,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=5000)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ |= {"XDG_STATE_HOME": folder, "XDG_CACHE_HOME": folder}
-        main(told.rows)
+        main(arguments.rows)
         os.chdir("/")

@@ -37,20 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--ref", default="HEAD", help="tag or branch that the URLs of files name (default: HEAD)"
     )
     parser.add_argument("wheels", nargs="+", type=Path)
-    told = parser.parse_args(arguments)
-    if told.check:
-        faults = [fault for wheel in told.wheels if (fault := find_fault(wheel))]
+    options = parser.parse_args(arguments)
+    if options.check:
+        faults = [fault for wheel in options.wheels if (fault := find_fault(wheel))]
         if faults:
             _fail(
                 "\n".join(faults), "python scripts/project_urls.py --address https://HOST/OWNER/NAME WHEELS"
             )
         return 0
-    address = told.address.rstrip("/")
+    address = options.address.rstrip("/")
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or not parts.path:
-        _fail(f"--address must be https://HOST/OWNER/NAME, got {told.address!r}", "git remote get-url origin")
-    for wheel in told.wheels:
-        add_urls(wheel, address, told.ref)
+        _fail(
+            f"--address must be https://HOST/OWNER/NAME, got {options.address!r}", "git remote get-url origin"
+        )
+    for wheel in options.wheels:
+        add_urls(wheel, address, options.ref)
     return 0
 
 

@@ -316,23 +316,23 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["local", "dask"], metavar="NAME")
     parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite", help="for `engines`")
     parser.add_argument("--cache", metavar="SIZE", help="the size of the file cache, for `million`")
-    told = parser.parse_args()
+    options = parser.parse_args()
     gc.set_threshold(ALLOCATIONS, *gc.get_threshold()[1:])
     with tempfile.TemporaryDirectory() as home:
         os.chdir(home)
         os.environ.update(
             HOME=home, XDG_STATE_HOME=f"{home}/state", XDG_CACHE_HOME=f"{home}/cache", XDG_CONFIG_HOME=home
         )
-        if told.name == "million":
-            found = measure_million(told.items or 1_000_000, told.cache)
-        elif told.name == "kills":
-            found = measure_kills(told.items or 10_000, told.kills)
-        elif told.name == "engines":
-            with configure_ledger(told.ledger) as ledger:
-                found = measure_engines(told.items or 10_000, told.engines, ledger)
+        if options.name == "million":
+            found = measure_million(options.items or 1_000_000, options.cache)
+        elif options.name == "kills":
+            found = measure_kills(options.items or 10_000, options.kills)
+        elif options.name == "engines":
+            with configure_ledger(options.ledger) as ledger:
+                found = measure_engines(options.items or 10_000, options.engines, ledger)
         else:
-            found = {"budget": measure_budget, "pace": measure_pace, "bad": measure_bad}[told.name]()
-        sys.stdout.write(json.dumps({told.name: found}) + "\n")
+            found = {"budget": measure_budget, "pace": measure_pace, "bad": measure_bad}[options.name]()
+        sys.stdout.write(json.dumps({options.name: found}) + "\n")
         os.chdir("/")
 
 

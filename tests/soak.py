@@ -350,11 +350,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--rounds", type=int, default=10)
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        soak = Soak(Path(folder), seconds=told.seconds, seed=told.seed, rounds=told.rounds)
+        soak = Soak(Path(folder), seconds=options.seconds, seed=options.seed, rounds=options.rounds)
         wrong = soak.run()
-    print(f"seed {told.seed}, {sum(soak.seen.values())} calls")
+    print(f"seed {options.seed}, {sum(soak.seen.values())} calls")
     for name, count in sorted(soak.seen.items()):
         print(f"  {count:7} {name}")
     print("sizes after each round:", *soak._sizes, sep="\n  ")

@@ -25,7 +25,7 @@ PROGRAM = f"""
 import asyncio, http.client, json, threading, time
 from urllib.parse import urlsplit
 
-how, told, CALLS = sys.argv[1], json.loads(sys.argv[2]), {CALLS}
+how, settings, CALLS = sys.argv[1], json.loads(sys.argv[2]), {CALLS}
 question = sys.argv[3] if sys.argv[3:] else os.urandom(8).hex()  # which no cache knows
 base_url = os.environ["OPENAI_BASE_URL"]
 ADDRESS = urlsplit(base_url).netloc
@@ -80,14 +80,14 @@ if how != "worker":
 
 HOST = """
 import llmcore
-core = llmcore.load({"llm": {"provider": "openai", "model": "gpt-4o-mini"}, "cache": told})
+core = llmcore.load({"llm": {"provider": "openai", "model": "gpt-4o-mini"}, "cache": settings})
 ask = lambda: core.llm.chat(question, temperature=0.5).text
 aask = lambda: core.llm.achat(question, temperature=0.5)
 """
 LITELLM_ASK = """
 import litellm
 from litellm.caching.caching import Cache
-litellm.cache = Cache(**told)
+litellm.cache = Cache(**settings)
 ASK = dict(
     model="openai/gpt-4o-mini", messages=[{"role": "user", "content": question}],
     temperature=0.5, caching=True, api_base=base_url,
@@ -106,28 +106,28 @@ aask = lambda: model.ainvoke(question)
 """
 HOST_CACHED = """
 from llmcore.cache import CacheManager
-cache = CacheManager(**told)
+cache = CacheManager(**settings)
 kept, akept = cache.cached(ttl=60)(post), cache.cached(ttl=60)(apost)
 ask, aask = lambda: kept(question), lambda: akept(question)
 """
 DISKCACHE_ASK = """
 import diskcache
 cache = diskcache.Cache("diskcache", timeout=60)
-kept = diskcache.memoize_stampede(cache, expire=60) if told["how"] == "memoize_stampede" else cache.memoize(expire=60)
+kept = diskcache.memoize_stampede(cache, expire=60) if settings["how"] == "memoize_stampede" else cache.memoize(expire=60)
 kept = kept(post)
-if told["how"] == "barrier":
+if settings["how"] == "barrier":
     kept = diskcache.barrier(cache, diskcache.Lock)(kept)
 ask = lambda: kept(question)
 """
 AIOCACHE_ASK = """
 import aiocache
-kept = getattr(aiocache, told["how"])(ttl=60)(apost)
+kept = getattr(aiocache, settings["how"])(ttl=60)(apost)
 aask = lambda: kept(question)
 """
 CASHEWS_ASK = """
 from cashews import cache
-cache.setup(told["url"])
-kept = cache(ttl="1m", lock=told["lock"])(apost)
+cache.setup(settings["url"])
+kept = cache(ttl="1m", lock=settings["lock"])(apost)
 ask, aask = None, lambda: kept(question)
 if how == "worker":
     in_threads = lambda count, ask: asyncio.run(in_tasks(count, aask))
@@ -168,9 +168,9 @@ class _Sides:
         """Return the side that calls a function cached by llmcore, which promises one request too."""
         return self._side("llmcore cached()", self._host, HOST_CACHED, how, cache, limit=1)
 
-    def peer(self, name: str, ask: str, how: str, told: Mapping[str, Any]) -> Side:
+    def peer(self, name: str, ask: str, how: str, settings: Mapping[str, Any]) -> Side:
         """Return the side of another library, the first word of *name*."""
-        return self._side(name, self._peers[name.partition(" ")[0]], ask, how, told, peer=True)
+        return self._side(name, self._peers[name.partition(" ")[0]], ask, how, settings, peer=True)
 
     def _side(
         self,
@@ -178,7 +178,7 @@ class _Sides:
         where: Environment | str,
         ask: str,
         how: str,
-        told: Mapping[str, Any],
+        settings: Mapping[str, Any],
         *,
         limit: float | None = None,
         peer: bool = False,
@@ -186,7 +186,7 @@ class _Sides:
         return Side(
             name=name,
             environment=where,
-            arguments=("-W", "ignore", "-c", PROGRAM.replace("#ASK", ask), how, json.dumps(told)),
+            arguments=("-W", "ignore", "-c", PROGRAM.replace("#ASK", ask), how, json.dumps(settings)),
             env={**self._env, **OFFLINE},
             limit=limit,
             peer=peer,

@@ -201,8 +201,8 @@ def _alone(shop: Workshop) -> Iterator[Row]:
 
 def _over_http(shop: Workshop, provider: str, root: str) -> Iterator[Row]:
     sdk, address = (OPENAI, root + "/v1") if provider == "openai" else (ELEVENLABS, root)
-    told = {"api_key": "sk_any", "base_url": address, "format": "mp3"}
-    settings = {"provider": provider, provider: told}
+    fields = {"api_key": "sk_any", "base_url": address, "format": "mp3"}
+    settings = {"provider": provider, provider: fields}
     for title, unit, ours, theirs in (
         (
             "a sentence over HTTP",

@@ -324,6 +324,6 @@ for _backend in (
     LeasesAreReleasedByAnybody, LeasesAreTakenOneAfterAnother, LeasesAreEntries, LeasesGoWithClear, HalfALease,
     VersionStays, VersionCountsReads, VersionIgnoresClear, WatchDoesNotBegin, WatchIsDeafToDeletes,
     DiagnosisWrites,
-    *(type(name, (Able,), {"unavailable": lambda _, told=told: told}) for name, told in _DIAGNOSES.items()),
+    *(type(name, (Able,), {"unavailable": lambda _, reason=reason: reason}) for name, reason in _DIAGNOSES.items()),
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Kit,), {"backend": _backend})

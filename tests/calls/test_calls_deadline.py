@@ -246,17 +246,17 @@ def test_speech_that_hangs_is_ended_at_the_deadline(speaker: Any, monkeypatch: p
 def test_silence_of_a_voice_within_the_deadline_is_not_a_failure(
     speaker: Any, monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
-    told: list[float] = []
+    timeouts: list[float] = []
 
     def stream_speech(_: Any, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
         del voice
-        told.append(settings["idle_s"])
+        timeouts.append(settings["idle_s"])
         time.sleep(0.05)  # the silence itself
         yield speaker.wav(speaker.samples(text))
 
     async def astream_speech(_: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
         del voice
-        told.append(settings["idle_s"])
+        timeouts.append(settings["idle_s"])
         await asyncio.sleep(0.05)
         yield speaker.wav(speaker.samples(text))
 
@@ -269,4 +269,4 @@ def test_silence_of_a_voice_within_the_deadline_is_not_a_failure(
 
     audio = b"".join(core.voice.stream("It rains.")) if variant == "sync" else asyncio.run(main())
     assert audio == speaker.wav(speaker.samples("It rains."))
-    assert told == [0.001]
+    assert timeouts == [0.001]

@@ -248,16 +248,16 @@ def test_every_command_works_or_says_in_an_error_of_ours_why_not(make: Make, fol
     refused, warned, *results = run(place, runs, LLMCORE_PLUGINS=plugins)
     found = {" ".join(arguments): result for arguments, result in zip(RUNS, results, strict=True)}
     for command, result in found.items():
-        told = f"{command}: {result}"
-        assert result.code in range(8), told
-        assert "LC000" not in result.err + result.out, told
-        assert "Traceback" not in result.err + result.out, told
+        label = f"{command}: {result}"
+        assert result.code in range(8), label
+        assert "LC000" not in result.err + result.out, label
+        assert "Traceback" not in result.err + result.out, label
         assert (
             result.code == 0
             or 2 in place.closed
             or re.search(r'error\[LC|"code": "LC', result.err)
             or command.startswith("doctor")
-        ), told
+        ), label
     made = {each.name for each in folder.iterdir()} & {"somewhere", "cache", "~", "gone"}
     assert not made, "a relative home and a deleted folder stay as they are"
     if make in OPEN:

@@ -53,8 +53,8 @@ def test_a_plugin_that_is_not_installed_is_reported(cli: CommandLine) -> None:
 
 
 def test_the_next_steps_after_init_can_be_pasted(cli: CommandLine) -> None:
-    told = cli("--config", "other.toml", "config", "init").stderr
-    first, second = told.partition("next: ")[2].splitlines()[0].split(" && ")
+    advice = cli("--config", "other.toml", "config", "init").stderr
+    first, second = advice.partition("next: ")[2].splitlines()[0].split(" && ")
     for line in (first, second):
         assert cli(*shlex.split(line)[1:]).returncode == 0
     text = (cli.folder / "other.toml").read_text()

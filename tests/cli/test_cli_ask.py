@@ -120,9 +120,9 @@ def test_invalid_arguments_exit_with_2_and_a_fix(cli: CommandLine, arguments: li
 
 
 def test_a_real_call_is_answered_with_its_cost(cli: CommandLine, upstream: Simulator) -> None:
-    told = json.loads(cli("ask", "--json", "Hi", KEY="right").stdout)
-    assert told["cost"] > 0
-    assert told["model"] == "gpt-5.6-luna"
+    shown = json.loads(cli("ask", "--json", "Hi", KEY="right").stdout)
+    assert shown["cost"] > 0
+    assert shown["model"] == "gpt-5.6-luna"
     assert upstream.counts["chat"] == 1
 
 
@@ -204,11 +204,11 @@ def test_count_prints_only_the_number(cli: CommandLine, tmp_path: Path) -> None:
     assert of_text.stdout.strip("~\n").isdecimal()
     assert cli("count", "notes.txt").stdout == of_text.stdout
     assert cli("count", "-", stdin="Hello world").stdout == of_text.stdout
-    told = json.loads(cli("count", "--json", "Hello world").stdout)
-    assert sorted(told) == ["bound", "exact", "model", "schema", "tokens"]
-    assert of_text.stdout == f"{'' if told['exact'] else '~'}{told['tokens']}\n"
+    shown = json.loads(cli("count", "--json", "Hello world").stdout)
+    assert sorted(shown) == ["bound", "exact", "model", "schema", "tokens"]
+    assert of_text.stdout == f"{'' if shown['exact'] else '~'}{shown['tokens']}\n"
     request = cli("count", "--request", "body.json")
-    assert int(request.stdout.strip("~\n")) >= told["tokens"]
+    assert int(request.stdout.strip("~\n")) >= shown["tokens"]
     assert cli("count", "--request", "notes.txt").returncode == 2
 
 
@@ -219,10 +219,10 @@ def test_count_marks_an_estimate_and_prints_its_bound(cli: CommandLine, tmp_path
     (tmp_path / "rest.json").write_text(json.dumps({**asked, "previous_response_id": "resp_1"}))
     exact = cli("count", "--request", "body.json", "-m", "openai:gpt-4o-mini")
     assert (exact.stdout, exact.stderr) == ("9\n", "")
-    told = json.loads(cli("count", "--json", "--request", "new.json", "-m", "openai:gpt-6-sol").stdout)
+    shown = json.loads(cli("count", "--json", "--request", "new.json", "-m", "openai:gpt-6-sol").stdout)
     estimate = cli("count", "--request", "new.json", "-m", "openai:gpt-6-sol")
-    assert estimate.stdout == f"~{told['tokens']}\n"
-    assert estimate.stderr == f"note: an estimate; the server counts at most {told['bound']}\n"
+    assert estimate.stdout == f"~{shown['tokens']}\n"
+    assert estimate.stderr == f"note: an estimate; the server counts at most {shown['bound']}\n"
     rest = cli("count", "--request", "rest.json", "-m", "openai:gpt-4o")
     assert rest.stderr == "note: an estimate; without an upper bound\n"
 
@@ -230,8 +230,8 @@ def test_count_marks_an_estimate_and_prints_its_bound(cli: CommandLine, tmp_path
 @pytest.mark.usefixtures("upstream")
 def test_models_are_listed_one_a_line(cli: CommandLine) -> None:
     assert cli("models", KEY="right").stdout == "gpt-5.6-luna\n"
-    told = json.loads(cli("models", "--provider", "echo", "--json").stdout)
-    assert told == {"schema": 1, "provider": "echo", "models": ["echo"], "warnings": []}
+    shown = json.loads(cli("models", "--provider", "echo", "--json").stdout)
+    assert shown == {"schema": 1, "provider": "echo", "models": ["echo"], "warnings": []}
     assert cli("models", "--provider", "nobody").returncode == 6
 
 

@@ -39,9 +39,9 @@ def begin(cli: CommandLine, name: str, kind: str) -> Path:
 def test_a_new_plugin_passes_its_check_at_once_without_warnings(cli: CommandLine, kind: str) -> None:
     begin(cli, "acme", kind)
     done = cli("plugins", "check", "acme", "--json")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["ok"], told["failed"], told["warnings"]) == (0, True, 0, []), told
-    assert told["passed"] > (8 if kind == "engines" else 20)
+    shown = json.loads(done.stdout)
+    assert (done.returncode, shown["ok"], shown["failed"], shown["warnings"]) == (0, True, 0, []), shown
+    assert shown["passed"] > (8 if kind == "engines" else 20)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -56,13 +56,13 @@ def test_a_dry_run_tells_and_sends_and_writes_nothing(upstream: Simulator) -> No
     Path("in.jsonl").write_text('{"prompt": "a"}\n{bad\n"b"\n"a"\n')
     before = sorted(Path().iterdir())
     command = ["run", "in.jsonl", "-o", "out.jsonl", "-p", "max_tokens=20"]
-    told = run(*command, "--dry-run", "--budget", "1 USD")
-    assert told.returncode == 0, told.stderr
-    lines = dict(line.split("  ", 1) for line in told.stdout.splitlines())
+    estimate = run(*command, "--dry-run", "--budget", "1 USD")
+    assert estimate.returncode == 0, estimate.stderr
+    lines = dict(line.split("  ", 1) for line in estimate.stdout.splitlines())
     assert lines["items"].strip() == "4"
     assert lines["malformed"].strip() == lines["duplicates"].strip() == "1"
     assert "40 at most" in lines["output tokens"]
-    assert "allows all requests" in told.stdout
+    assert "allows all requests" in estimate.stdout
     found = json.loads(run(*command, "--dry-run", "--json").stdout)
     assert (found["items"], found["requests"], found["exact_share"]) == (4, 2, 1.0)
     assert found["cost_least"] < found["cost_likely"] <= found["cost_most"]

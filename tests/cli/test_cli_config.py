@@ -36,9 +36,9 @@ def test_show_prints_each_setting_with_its_source(cli: CommandLine, project: Pat
 
 def test_show_as_json_has_values_as_they_are(cli: CommandLine, project: Path) -> None:
     project.write_text("[retry]\nattempts = 7\n")
-    told = json.loads(cli("config", "show", "--json").stdout)
-    assert sorted(told) == ["schema", "settings"]
-    attempts = next(item for item in told["settings"] if item["key"] == "retry.attempts")
+    shown = json.loads(cli("config", "show", "--json").stdout)
+    assert sorted(shown) == ["schema", "settings"]
+    attempts = next(item for item in shown["settings"] if item["key"] == "retry.attempts")
     assert attempts == {
         "key": "retry.attempts",
         "value": 7,
@@ -67,8 +67,8 @@ def test_a_secret_is_never_shown_under_any_option_name(cli: CommandLine, project
 
 def test_explain_shows_every_layer_and_the_winner(cli: CommandLine, project: Path) -> None:
     project.write_text('[cache]\nttl = "2h"\n[profiles.prod.cache]\nttl = "3h"\n')
-    told = json.loads(cli("config", "explain", "cache.ttl", "--json", "--profile", "prod").stdout)
-    assert [(layer["layer"], layer["value"], layer["wins"]) for layer in told["layers"]] == [
+    shown = json.loads(cli("config", "explain", "cache.ttl", "--json", "--profile", "prod").stdout)
+    assert [(layer["layer"], layer["value"], layer["wins"]) for layer in shown["layers"]] == [
         ("built-in", "1h", False),
         ("project file", "2h", False),
         ("profile prod", "3h", True),
@@ -119,9 +119,9 @@ def test_check_finds_faults_in_the_options_of_providers_and_keys_that_are_missin
     cli: CommandLine, project: Path
 ) -> None:
     project.write_text('[llm]\nprovider = "openai"\n[cache.file]\nmax_siez = "1GB"\n[storage.fs]\nroot = 7\n')
-    told = json.loads(cli("config", "check", "--json").stdout)
-    assert told["ok"] is False
-    assert [fault["code"] for fault in told["faults"]] == ["LC112", "LC201", "LC102", "LC104"]
+    shown = json.loads(cli("config", "check", "--json").stdout)
+    assert shown["ok"] is False
+    assert [fault["code"] for fault in shown["faults"]] == ["LC112", "LC201", "LC102", "LC104"]
     done = cli("config", "check", OPENAI_API_KEY="sk-0123456789")
     assert "LC201" not in done.stderr
 
@@ -138,8 +138,8 @@ def test_check_finds_the_missing_key_of_each_provider_that_is_chosen(
     cli: CommandLine, project: Path, chosen: str, table: str
 ) -> None:
     project.write_text(chosen + table)
-    told = json.loads(cli("config", "check", "--json").stdout)
-    assert [fault["code"] for fault in told["faults"]] == ["LC201"]
+    shown = json.loads(cli("config", "check", "--json").stdout)
+    assert [fault["code"] for fault in shown["faults"]] == ["LC201"]
     project.write_text(table)  # a provider that is not chosen needs no key
     assert cli("config", "check").returncode == 0
 
@@ -157,8 +157,8 @@ def test_check_accepts_a_valid_configuration(cli: CommandLine, project: Path) ->
     project.write_text('[cache]\nprovider = "memory"\n')
     done = cli("config", "check")
     assert (done.returncode, done.stdout) == (0, "no fault in llmcore.toml\n")
-    told = json.loads(cli("config", "check", "--json").stdout)
-    assert told == {"schema": 1, "ok": True, "faults": [], "warnings": []}
+    shown = json.loads(cli("config", "check", "--json").stdout)
+    assert shown == {"schema": 1, "ok": True, "faults": [], "warnings": []}
 
 
 def test_init_writes_a_file_that_has_no_fault_and_never_overwrites_one(

@@ -36,7 +36,7 @@ def test_the_demo_shows_the_main_job_on_one_screen(
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
     assert [line[0] for line in lines if re.match(r"\d ", line)] == list("123456")
-    for told in (
+    for pattern in (
         r"gpt-5\.6-luna · \d+ tokens in, \d+ out · \$0\.0\d+ · [\d.]+ m?s, import included",
         r"cached, \$0, in [\d.]+ (µs|ms|s), then [\d.]+ (µs|ms|s) \(median of 200\); requests sent: 1",
         r"answered at attempt 2, after [1-9]\d*\.\d\d s",
@@ -45,7 +45,7 @@ def test_the_demo_shows_the_main_job_on_one_screen(
         r"answered by echo, \$0, with 0 requests to the server",
         r"export OPENAI_API_KEY=sk-\.\.\.",
     ):
-        assert re.search(told, done.stdout), told
+        assert re.search(pattern, done.stdout), pattern
     assert "sk-their-own" not in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["llmcore.toml"]
 

@@ -62,10 +62,10 @@ def test_a_plugin_that_hangs_is_found(cli: CommandLine) -> None:
 
 def test_configuration_errors_are_reported_with_line_and_fix(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "llmcore.toml").write_text('[llm]\nmodle = "x"\n')
-    told = findings(cli, LLMCORE_PLUGINS="none")["configuration"]
-    assert told["ok"] is False
-    assert told["text"] == "llmcore.toml:2:1: unknown key `modle` in [llm] (LC102)"
-    assert told["fix"] == "llmcore config set llm.model x"
+    finding = findings(cli, LLMCORE_PLUGINS="none")["configuration"]
+    assert finding["ok"] is False
+    assert finding["text"] == "llmcore.toml:2:1: unknown key `modle` in [llm] (LC102)"
+    assert finding["fix"] == "llmcore config set llm.model x"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the folder is another one there")

@@ -44,17 +44,17 @@ def test_list_shows_every_claimant_from_metadata(broken: CommandLine) -> None:
     assert rows[0] == ["NAME", "KIND", "DISTRIBUTION", "VERSION", "STATE  WHY"] or rows[0][:4] == [
         "NAME", "KIND", "DISTRIBUTION", "VERSION",
     ]  # fmt: skip
-    told = {(row[0], row[1], row[2]): " ".join(row[4].split()) for row in rows[1:]}
-    assert told["echo", "llm", "llmcore-host"] == "built in in use"
-    assert told["openai", "llm", "llmcore-openai-optimized"] == "ready"
-    assert told["echo", "llm", "llmcore-greedy"].startswith("shadowed `echo` is built in")
-    assert told["absent", "llm", "llmcore-absent"] == "ready"
+    states = {(row[0], row[1], row[2]): " ".join(row[4].split()) for row in rows[1:]}
+    assert states["echo", "llm", "llmcore-host"] == "built in in use"
+    assert states["openai", "llm", "llmcore-openai-optimized"] == "ready"
+    assert states["echo", "llm", "llmcore-greedy"].startswith("shadowed `echo` is built in")
+    assert states["absent", "llm", "llmcore-absent"] == "ready"
 
 
 def test_list_as_json_is_stable(broken: CommandLine) -> None:
-    told = json.loads(broken("plugins", "list", "--json").stdout)
-    assert sorted(told) == ["notes", "plugins", "schema"]
-    assert sorted(told["plugins"][0]) == [
+    shown = json.loads(broken("plugins", "list", "--json").stdout)
+    assert sorted(shown) == ["notes", "plugins", "schema"]
+    assert sorted(shown["plugins"][0]) == [
         "distribution",
         "fix",
         "in_use",
@@ -119,9 +119,9 @@ def test_a_broken_plugin_is_explained_when_it_is_used(broken: CommandLine, name:
 
 
 def test_info_prints_options_parameters_and_abilities(cli: CommandLine) -> None:
-    told = json.loads(cli("plugins", "info", "file", "--json").stdout)
-    assert {"name": "max_size", "type": "Size", "required": False, "default": 10**9} in told["options"]
-    assert "CacheProvider" in told["abilities"]
+    shown = json.loads(cli("plugins", "info", "file", "--json").stdout)
+    assert {"name": "max_size", "type": "Size", "required": False, "default": 10**9} in shown["options"]
+    assert "CacheProvider" in shown["abilities"]
     text = cli("plugins", "info", "openai", "--kind", "llm").stdout
     assert "  base_url: str | None " in text
     assert "parallel_tool_calls" in text

@@ -197,11 +197,11 @@ def test_progress_is_shown_only_on_a_terminal(cli: CommandLine) -> None:
     except OSError:  # everything is read, and the last writer has closed
         pass
     os.close(ours)
-    told = shown.decode()
+    output = shown.decode()
     assert done.stdout == b""
-    assert "9 of 41 characters" in told
-    assert "18 of 41 characters" in told
-    assert "espeak-ng · 41 characters · $0" in told
+    assert "9 of 41 characters" in output
+    assert "18 of 41 characters" in output
+    assert "espeak-ng · 41 characters · $0" in output
 
 
 def test_voices_are_listed_and_searched(cli: CommandLine) -> None:

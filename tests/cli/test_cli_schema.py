@@ -32,8 +32,8 @@ CITY = {
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, dict[str, Any]]:
     code = main([*arguments, "--json"])
-    told = capsys.readouterr()
-    return code, told.out, json.loads(told.err)["error"] if code else {}
+    captured = capsys.readouterr()
+    return code, captured.out, json.loads(captured.err)["error"] if code else {}
 
 
 @pytest.fixture

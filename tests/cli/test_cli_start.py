@@ -156,8 +156,8 @@ def test_no_command_is_a_wish_for_help(cli: CommandLine) -> None:
     done = cli()
     assert done.returncode == 0
     assert done.stdout == cli("--help").stdout
-    for told in ("usage: llmcore", "commands:", "exit codes:", "130"):
-        assert told in done.stdout
+    for text in ("usage: llmcore", "commands:", "exit codes:", "130"):
+        assert text in done.stdout
 
 
 def test_every_command_has_its_help() -> None:
@@ -193,13 +193,13 @@ def test_an_unknown_action_is_reported_with_the_nearest_name(cli: CommandLine) -
 @pytest.mark.parametrize("arguments", [["--json", "aks"], ["ask", "--json", "--nothing"]])
 def test_with_json_an_error_is_one_object_on_stderr(cli: CommandLine, arguments: list[str]) -> None:
     done = cli(*arguments)
-    told = json.loads(done.stderr)
+    shown = json.loads(done.stderr)
     assert done.stdout == ""
-    assert told["schema"] == 1
-    assert sorted(told["error"]) == [
+    assert shown["schema"] == 1
+    assert sorted(shown["error"]) == [
         "code", "exit_code", "expected", "fix", "kind", "message", "notes", "suggestion", "where",
     ]  # fmt: skip
-    assert told["error"]["exit_code"] == done.returncode == 2
+    assert shown["error"]["exit_code"] == done.returncode == 2
 
 
 def test_color_can_be_turned_on_and_off(cli: CommandLine) -> None:
@@ -260,6 +260,6 @@ def test_characters_without_an_encoding_are_replaced(cli: CommandLine) -> None:
 def test_guide_and_help_list_the_same_exit_codes() -> None:
     guide = Path(__file__).parents[2] / "docs" / "guides" / "cli.md"
     rows = [line.strip("| ").split(" | ", 1) for line in guide.read_text(encoding="utf-8").splitlines()]
-    told = {int(row[0]): row[1] for row in rows if row[0].isdecimal()}
-    assert told.keys() == EXIT_CODES.keys()
-    assert all(told[code].startswith(meaning) for code, meaning in EXIT_CODES.items())
+    meanings = {int(row[0]): row[1] for row in rows if row[0].isdecimal()}
+    assert meanings.keys() == EXIT_CODES.keys()
+    assert all(meanings[code].startswith(meaning) for code, meaning in EXIT_CODES.items())

@@ -51,9 +51,9 @@ def test_ls_lists_keys_one_a_line_or_with_size_and_time(cli: CommandLine) -> Non
     long = cli("store", "ls", "-l").stdout.splitlines()
     assert long[0].split() == ["SIZE", "MODIFIED", "KEY"]
     assert long[1].startswith(" 5 B  ")
-    told = json.loads(cli("store", "ls", "--json").stdout)["files"]
-    assert [(file["key"], file["size_bytes"]) for file in told] == [("a", 5), ("b/1", 5), ("b/2", 5)]
-    assert sorted(told[0]) == ["content_type", "etag", "key", "modified", "size_bytes"]
+    files = json.loads(cli("store", "ls", "--json").stdout)["files"]
+    assert [(file["key"], file["size_bytes"]) for file in files] == [("a", 5), ("b/1", 5), ("b/2", 5)]
+    assert sorted(files[0]) == ["content_type", "etag", "key", "modified", "size_bytes"]
     assert cli("store", "ls", "b/*").stdout == "b/1\nb/2\n"
     assert [file["key"] for file in json.loads(cli("store", "ls", "**/2", "--json").stdout)["files"]] == [
         "b/2"
@@ -148,15 +148,20 @@ def test_a_storage_that_is_not_installed_is_6(cli: CommandLine) -> None:
 def test_cache_stats_describe_the_entries(cli: CommandLine, empty_home: Path) -> None:
     cli("ask", "one")
     cli("ask", "two")
-    told = json.loads(cli("cache", "stats", "--json", "--keys").stdout)
-    assert sorted(told) == [
+    stats = json.loads(cli("cache", "stats", "--json", "--keys").stdout)
+    assert sorted(stats) == [
         "entries", "folder", "keys", "namespace", "provider", "schema", "size_bytes", "unavailable", "values",
     ]  # fmt: skip
-    assert told["unavailable"] == {}
-    assert (told["provider"], told["namespace"], told["entries"], told["values"]) == ("file", "default", 2, 0)
-    assert told["size_bytes"] > 0
-    assert Path(told["folder"]).is_relative_to(empty_home)
-    assert len(told["keys"]) == 2
+    assert stats["unavailable"] == {}
+    assert (stats["provider"], stats["namespace"], stats["entries"], stats["values"]) == (
+        "file",
+        "default",
+        2,
+        0,
+    )
+    assert stats["size_bytes"] > 0
+    assert Path(stats["folder"]).is_relative_to(empty_home)
+    assert len(stats["keys"]) == 2
     assert "entries    2 (0 of them an application's own values)\n" in cli("cache").stdout
 
 

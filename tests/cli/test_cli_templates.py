@@ -86,7 +86,7 @@ def test_a_system_message_alone_is_a_template(cli: CommandLine, upstream: Simula
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["-t", "sumary", "x"], "= fix: llmcore ask -t summary x"),
         (["-t", "../summary", "x"], "there is no template ../summary"),
@@ -101,12 +101,12 @@ def test_a_system_message_alone_is_a_template(cli: CommandLine, upstream: Simula
     ],
 )
 def test_mistakes_are_errors_before_anything_is_sent(
-    cli: CommandLine, upstream: Simulator, arguments: list[str], told: str
+    cli: CommandLine, upstream: Simulator, arguments: list[str], expected: str
 ) -> None:
     cli("ask", "--save", "summary", "Sum up in {language}: {text}")
     done = cli("ask", *arguments)
     assert (done.stdout, done.returncode) == ("", 2)
-    assert told in done.stderr
+    assert expected in done.stderr
     assert upstream.counts["requests"] == 0
 
 

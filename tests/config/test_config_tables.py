@@ -75,7 +75,7 @@ def test_a_fix_for_a_misspelt_key_works_when_it_is_pasted(cli: CommandLine) -> N
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "expected"),
     [
         ("portal.prot", "1", "did you mean `port`?"),
         ("portal.port", "many", "`port` must be a whole number"),
@@ -83,10 +83,12 @@ def test_a_fix_for_a_misspelt_key_works_when_it_is_pasted(cli: CommandLine) -> N
         ("potal.port", "1", "did you mean `portal`?"),
     ],
 )
-def test_set_rejects_values_that_would_not_load(cli: CommandLine, key: str, value: str, told: str) -> None:
+def test_set_rejects_values_that_would_not_load(
+    cli: CommandLine, key: str, value: str, expected: str
+) -> None:
     done = cli("config", "set", key, value)
     assert done.returncode == 3
-    assert told in done.stderr
+    assert expected in done.stderr
     assert not (cli.folder / "llmcore.toml").exists()
 
 

@@ -23,7 +23,7 @@ from llmcore.support.home import expand_home
 from llmcore_storage_fs.provider import FsStorage
 
 
-def told(call):
+def get_message(call):
     try:
         return str(call())
     except (ConfigError, Unresolved) as error:
@@ -36,8 +36,8 @@ print(json.dumps([
     str(resolve_path("~/a", env=os.environ, folder=None)), str(resolve_path("~/a", env=os.environ, folder=Path("/project"))),
     str(find_cache_folder(None)), str(find_cache_folder("~/cache")),
     FsStorage("~/llmcore-no-such-folder")._root.path,
-    told(lambda: find_given_file("~/llmcore-no-such-file.toml", Path.cwd(), origin="test", env=os.environ)),
-    told(lambda: resolve("file:~/llmcore-no-such-file", env=os.environ, folder=None)),
+    get_message(lambda: find_given_file("~/llmcore-no-such-file.toml", Path.cwd(), origin="test", env=os.environ)),
+    get_message(lambda: resolve("file:~/llmcore-no-such-file", env=os.environ, folder=None)),
 ]))
 """
 

@@ -147,9 +147,9 @@ def test_a_log_that_cannot_be_written_fails_no_call(
     with llmcore.load(configure(tmp_path, upstream)) as core:
         core.llm.chat("one")
         core.llm.chat("two")
-    told = [record.getMessage() for record in caplog.records if "log of prompts" in record.getMessage()]
-    assert len(told) == 1
-    assert str(tmp_path / "log.sqlite3") in told[0]
+    messages = [record.getMessage() for record in caplog.records if "log of prompts" in record.getMessage()]
+    assert len(messages) == 1
+    assert str(tmp_path / "log.sqlite3") in messages[0]
 
 
 def _write(path: Path, name: str) -> None:

@@ -179,15 +179,15 @@ def test_an_alert_is_sent_when_a_thread_can_be_started_again(
     limit: Limit, scripted: Any, tmp_path: Path
 ) -> None:
     del scripted
-    told = tmp_path / "told"
-    command = [sys.executable, "-c", f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"]
+    received = tmp_path / "received"
+    command = [sys.executable, "-c", f"import sys; open({str(received)!r}, 'w').write(sys.stdin.read())"]
     limit.reached = True
     with llmcore.load(config(tmp_path, limit="0.1 USD", alert_at=[0.1], alert_command=command)) as core:
         assert core.llm.chat("Hello", **ASK).text
         limit.reached = False
         assert core.llm.chat("Hello again", **ASK).text
-        wait_until(lambda: told.exists() and told.read_text().endswith("}"))
-    assert json.loads(told.read_text())["fraction"] == 0.1
+        wait_until(lambda: received.exists() and received.read_text().endswith("}"))
+    assert json.loads(received.read_text())["fraction"] == 0.1
 
 
 async def split_text(*pieces: bytes) -> AsyncIterator[bytes]:

@@ -132,13 +132,13 @@ def _plan(command: str) -> dict[str, Any] | None:
             "server": False,
         }
     parts = _parts(command)
-    told = [part for part in parts if " ".join([*part, ""]).startswith(NOT_RUN)]
-    for part in told:
+    not_run = [part for part in parts if " ".join([*part, ""]).startswith(NOT_RUN)]
+    for part in not_run:
         if part[0] == "make" and not set(part[1:2]) <= set(_targets()):
             raise Unknown(f"the Makefile has no target of `{command}`")
-    if len(told) == len(parts):
+    if len(not_run) == len(parts):
         return None
-    if told:
+    if not_run:
         raise Unknown(f"`{command}` joins what is not run with something else: write two lines")
     if unknown := {part[0] for part in parts} - RUN:
         raise Unknown(f"`{command}` runs {sorted(unknown)}, of which tests/docs/test_docs.py knows nothing")

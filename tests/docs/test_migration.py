@@ -111,7 +111,7 @@ def test_every_call_of_the_page_runs(
 
 
 def test_every_name_that_code_of_this_family_calls_is_in_the_tables() -> None:
-    told = " ".join(row.name for row in rows())
+    listed = " ".join(row.name for row in rows())
     methods = [
         *("cached", "get", "set", "invalidate", "get_stats", "clear_stats", "get_cache", "cache_dir"),
         *(
@@ -141,7 +141,7 @@ def test_every_name_that_code_of_this_family_calls_is_in_the_tables() -> None:
         ),
         *("synthesize", "list_voices", "get_voice_info", "clone_voice", "delete_voice", "provider_name"),
     ]
-    assert [name for name in methods if f"`{name}`" not in told] == []
+    assert [name for name in methods if f"`{name}`" not in listed] == []
 
 
 def test_the_interfaces_are_the_protocols() -> None:

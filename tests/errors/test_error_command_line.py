@@ -61,8 +61,8 @@ SLIPS = {
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
     code = main([*arguments, "--json"])
-    told = capsys.readouterr().err
-    return code, json.loads(told)["error"] if code else {}
+    stderr = capsys.readouterr().err
+    return code, json.loads(stderr)["error"] if code else {}
 
 
 @pytest.mark.parametrize("name", SLIPS)

@@ -117,8 +117,8 @@ def test_fields_without_effect_on_the_answer_are_not_in_the_key(name: str) -> No
 
 
 def test_the_guide_lists_what_is_not_in_the_key_and_what_is_not_cached() -> None:
-    told = re.findall(r"`(\w+)`", GUIDE.read_text(encoding="utf-8"))
-    assert set(told) >= NOT_IN_KEY | STATEFUL
+    listed = re.findall(r"`(\w+)`", GUIDE.read_text(encoding="utf-8"))
+    assert set(listed) >= NOT_IN_KEY | STATEFUL
 
 
 @pytest.mark.parametrize(

@@ -144,19 +144,19 @@ def test_the_distribution_in_front_of_the_name_settles_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("settled-zero:redis", ("the distribution settled-zero is not installed",)),
         ("acme-other:redis", ("acme-other 2.0 is installed, but offers no such cache provider",)),
     ],
 )  # fmt: skip
 def test_a_distribution_without_the_name_is_distinguished_from_a_missing_one(
-    tmp_path: Path, name: str, told: tuple[str, ...]
+    tmp_path: Path, name: str, expected: tuple[str, ...]
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", "[llmcore.cache]\nredis = @\n")
     install(tmp_path, "acme-other", "2.0", "[llmcore.cache]\nother = @\n")
     error = catch_refusal(tmp_path, "cache", name)
-    assert (error.notes, error.suggestion, error.fix) == (told, "redis", 'provider = "redis"')
+    assert (error.notes, error.suggestion, error.fix) == (expected, "redis", 'provider = "redis"')
 
 
 def test_a_built_in_name_always_wins_and_its_claimant_is_not_imported(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_observers_and_commands_have_their_own_messages(tmp_path: Path) -> None:
         install(tmp_path, name, "1.0", entries)
     assert catch_refusal(tmp_path, "observers", "watch").fix == 'use = ["acme-one:watch"]'
     catalogue = Catalogue(env={}, path=[tmp_path], commands=["ask"])
-    for name, told, fix in [
+    for name, message, fix in [
         (
             "hello",
             "two plugins offer the command `hello`: acme-one 1.0 and acme-two 1.0",
@@ -283,7 +283,7 @@ def test_observers_and_commands_have_their_own_messages(tmp_path: Path) -> None:
     ]:
         with pytest.raises(PluginError) as caught:
             catalogue.load_command(name)
-        assert (caught.value.message, caught.value.fix) == (told, fix)
+        assert (caught.value.message, caught.value.fix) == (message, fix)
 
 
 def test_a_kind_that_does_not_exist_is_the_callers_mistake(tmp_path: Path) -> None:

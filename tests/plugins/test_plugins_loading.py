@@ -159,7 +159,7 @@ def test_a_plugin_that_wants_a_newer_host_says_so(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told", "line"),
+    ("source", "expected", "line"),
     [
         ("import sys\n\nsys.exit(7)", "SystemExit: 7", 3),
         ("def f():\n    raise ValueError('two\\n  lines')\nf()", "ValueError: two lines", 2),
@@ -171,11 +171,11 @@ def test_a_plugin_that_wants_a_newer_host_says_so(site: Site) -> None:
     ],
 )  # fmt: skip
 def test_an_exception_during_import_is_reported_with_its_place(
-    site: Site, source: str, told: str, line: int
+    site: Site, source: str, expected: str, line: int
 ) -> None:
     file = site.install("acme-one", source)
     error = catch_broken(site)
-    assert error.message.startswith(f"plugin `acme-one 1.0` did not load: {told}")
+    assert error.message.startswith(f"plugin `acme-one 1.0` did not load: {expected}")
     assert error.where == f"{file}:{line}"
     assert error.fix == "pip install --upgrade acme-one"
 
@@ -365,12 +365,12 @@ def test_a_command_is_loaded_when_it_is_called_for(site: Site) -> None:
     assert "acme_one" not in sys.modules
     assert catalogue.load_command("run")() == "ran"
     assert file.exists()
-    told = {}
+    messages = {}
     for name in ("lost", "number", "bare"):
         with pytest.raises(PluginBroken) as caught:
             catalogue.load_command(name)
-        told[name] = caught.value.message.removeprefix("plugin `acme-one 1.0` ")
-    assert told == {
+        messages[name] = caught.value.message.removeprefix("plugin `acme-one 1.0` ")
+    assert messages == {
         "lost": "has no `acme_one:Group.lost`",
         "number": "names `acme_one:number`, which is not callable",
         "bare": "cannot be used: its entry point must be `name = module:function`, got `bare = acme_one`",

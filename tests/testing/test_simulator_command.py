@@ -44,13 +44,13 @@ def test_it_says_its_address_first_and_ends_cleanly_on_a_signal(number: signal.S
     ):
         connection.request("POST", "/v1/chat/completions", CHAT, {"authorization": "Bearer k"})
         process.send_signal(number)
-        rest, told = process.communicate(timeout=120)
+        rest, output = process.communicate(timeout=120)
     assert base_url.startswith("http://127.0.0.1:")
     assert base_url.endswith("/v1")
     assert process.returncode == 0
     assert rest == ""
-    assert len(told.splitlines()) == 2
-    assert f"OPENAI_BASE_URL={base_url}" in told
+    assert len(output.splitlines()) == 2
+    assert f"OPENAI_BASE_URL={base_url}" in output
 
 
 def test_faults_keys_and_the_answer_are_arguments() -> None:
@@ -63,13 +63,13 @@ def test_faults_keys_and_the_answer_are_arguments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [(["--fault", "hung"], "did you mean `hang`?"), (["--port", "70000"], "`port` must be 0")],
 )
-def test_a_wrong_argument_is_reported_without_a_traceback(arguments: list[str], told: str) -> None:
+def test_a_wrong_argument_is_reported_without_a_traceback(arguments: list[str], expected: str) -> None:
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 

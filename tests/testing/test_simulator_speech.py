@@ -176,8 +176,8 @@ def test_a_voice_is_cloned_speaks_and_is_deleted(upstream: Simulator, eleven: El
     made = eleven.voices.ivc.create(
         name="Ann", files=[("a.mp3", recording)], description="calm", labels={"language": "de"}
     )
-    told = eleven.voices.get(made.voice_id)
-    assert (told.name, told.category, told.description, told.labels) == (
+    info = eleven.voices.get(made.voice_id)
+    assert (info.name, info.category, info.description, info.labels) == (
         "Ann",
         "cloned",
         "calm",
@@ -204,7 +204,7 @@ def test_both_vendors_list_their_models_at_one_address(eleven: ElevenLabs, clien
 
 
 @pytest.mark.parametrize(
-    ("voice", "body", "status", "told"),
+    ("voice", "body", "status", "expected"),
     [
         ("nope", {"text": TEXT}, 400, "invalid_uid"),
         ("Voice0000000000000ff", {"text": TEXT}, 404, "voice_not_found"),
@@ -215,13 +215,13 @@ def test_both_vendors_list_their_models_at_one_address(eleven: ElevenLabs, clien
     ],
 )  # fmt: skip
 def test_invalid_requests_are_rejected_in_the_shape_of_the_vendor(
-    eleven: ElevenLabs, voice: str, body: Any, status: int, told: str
+    eleven: ElevenLabs, voice: str, body: Any, status: int, expected: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
         list(eleven.text_to_speech.convert(voice, **body))
     assert caught.value.status_code == status
     detail = caught.value.body["detail"]
-    assert (detail[0]["loc"][-1] if status == 422 else detail["status"]) == told
+    assert (detail[0]["loc"][-1] if status == 422 else detail["status"]) == expected
 
 
 def test_faults_strike_in_the_vendors_shape(upstream: Simulator, eleven: ElevenLabs) -> None:

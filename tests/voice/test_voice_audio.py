@@ -182,9 +182,9 @@ def test_a_wav_that_did_not_know_its_length_is_mended(size: int, header: int, ri
     streamed = bytearray(whole)
     if riff is not None:
         streamed[4:8] = struct.pack("<I", riff)
-    told = (size - header) & 0xFFFFFFFF
-    streamed[40:44] = struct.pack("<I", told)
-    if riff is None and told == 0:
+    declared = (size - header) & 0xFFFFFFFF
+    streamed[40:44] = struct.pack("<I", declared)
+    if riff is None and declared == 0:
         return  # an empty data chunk within a RIFF of known length: the bytes behind it are another chunk
     assert read_audio(bytes(streamed), "wav").audio == whole
     audio, seconds = check_wav(bytes(streamed), "x")
@@ -213,12 +213,12 @@ def test_a_wav_of_unknown_length_keeps_its_header_and_drops_half_a_sample() -> N
     assert note in found.audio
 
 
-@pytest.mark.parametrize("told", [0, 0xFFFFFFFFFFFFFFFF, None])
-def test_the_length_of_an_rf64_is_read_from_its_own_chunk(told: int | None) -> None:
+@pytest.mark.parametrize("declared", [0, 0xFFFFFFFFFFFFFFFF, None])
+def test_the_length_of_an_rf64_is_read_from_its_own_chunk(declared: int | None) -> None:
     whole = wav(tone(0.1))
-    size = len(whole) - 44 if told is None else told
-    chunk = b"ds64" + struct.pack("<IQQQI", 28, told or len(whole) + 28, size, 0, 0)
-    notes = b"LIST" + struct.pack("<I", 4) + b"INFO" if told is None else b""
+    size = len(whole) - 44 if declared is None else declared
+    chunk = b"ds64" + struct.pack("<IQQQI", 28, declared or len(whole) + 28, size, 0, 0)
+    notes = b"LIST" + struct.pack("<I", 4) + b"INFO" if declared is None else b""
     file = b"RF64" + b"\xff" * 4 + b"WAVE" + chunk + whole[12:36] + b"data" + b"\xff" * 4 + whole[44:] + notes
     assert read_audio(file, "wav").duration_s == pytest.approx(0.1, abs=0.001)
     assert join_audio("wav", [file, whole]) == join_audio("wav", [whole, whole])
@@ -261,8 +261,8 @@ def test_a_joined_mp3_is_decoded_to_its_end_by_a_library_that_is_not_ours() -> N
 
 def odd_wav(data: bytes, size: int | None = None) -> bytes:
     """Return a wav with a byte too much behind its samples, which its header counts, or does not know of."""
-    told = len(data) + 1 if size is None else size
-    return wav(data)[:40] + struct.pack("<I", told) + data + b"\x7f" + b"\0" * (size is None)
+    declared = len(data) + 1 if size is None else size
+    return wav(data)[:40] + struct.pack("<I", declared) + data + b"\x7f" + b"\0" * (size is None)
 
 
 @pytest.mark.parametrize("way", ["at once", "streamed"])

@@ -68,11 +68,11 @@ def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, variant
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
 def test_the_remaining_time_is_passed_to_methods_that_accept_it(speaker: Any, variant: str) -> None:
-    told: list[float] = []
+    timeouts: list[float] = []
 
     def names_it(self: Any, *, timeout_s: float = 60.0) -> Any:
         del self
-        told.append(timeout_s)
+        timeouts.append(timeout_s)
         return [llmcore.types.VoiceInfo(voice_id="anna", name="Anna")]
 
     def does_not(
@@ -91,8 +91,8 @@ def test_the_remaining_time_is_passed_to_methods_that_accept_it(speaker: Any, va
     else:
         assert [each.name for each in asyncio.run(voice.alist_voices())] == ["Anna"]
         assert asyncio.run(voice.asearch_voices()).voices == ()
-    assert len(told) == 1
-    assert 0 < told[0] <= 7
+    assert len(timeouts) == 1
+    assert 0 < timeouts[0] <= 7
 
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai", "espeak"])

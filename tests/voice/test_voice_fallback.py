@@ -273,6 +273,6 @@ def test_neither_key_nor_text_nor_recording_is_ever_logged(
     speaker.script.append(RuntimeError("sk-very-secret was refused"))
     with pytest.raises(ProviderError) as caught:
         core.voice.clone_voice("Ada", [b"private recording"], consent="signed")
-    told = caplog.text + str(caught.value) + repr(core.settings)
+    shown = caplog.text + str(caught.value) + repr(core.settings)
     assert "voice speaker failed" in caplog.text
-    assert not any(word in told for word in ("sk-very-secret", "private"))
+    assert not any(word in shown for word in ("sk-very-secret", "private"))

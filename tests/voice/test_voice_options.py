@@ -42,9 +42,9 @@ def test_an_invalid_option_is_reported_with_its_line(
     (tmp_path / "llmcore.toml").write_text(table + line + "\n")
     done = cli("config", "check", KEY_OF_MINE="k")
     assert done.returncode != 0
-    told = done.stdout + done.stderr
-    assert "llmcore.toml:5:" in told
-    assert said in told
+    output = done.stdout + done.stderr
+    assert "llmcore.toml:5:" in output
+    assert said in output
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_options_that_fit_are_taken(tmp_path: Path, lines: str) -> None:
 
 
 def test_the_types_of_options_are_shown_without_their_bounds(tmp_path: Path) -> None:
-    told = CommandLine(tmp_path)("plugins", "info", "elevenlabs").stdout
-    assert "  stability: float | None" in told
-    assert "  pronunciation_dictionaries: list[str]" in told
+    output = CommandLine(tmp_path)("plugins", "info", "elevenlabs").stdout
+    assert "  stability: float | None" in output
+    assert "  pronunciation_dictionaries: list[str]" in output

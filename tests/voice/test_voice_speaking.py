@@ -199,11 +199,11 @@ def test_a_format_that_cannot_be_joined_is_spoken_in_one_piece_or_refused(speake
 
 def test_a_stitching_provider_gets_the_text_before_and_after(speaker: Any) -> None:
     core_of({"stitches": True}).voice.synthesize(TEXT)
-    told = [
+    reported = [
         {name: value for name, value in request.settings.items() if not name.endswith("_s")}
         for request in speaker.requests
     ]
-    assert told == [
+    assert reported == [
         {"next_text": "Take an umbrella! Bye."},
         {"previous_text": "It rains.", "next_text": "Bye.", "previous_request_ids": ["r1"]},
         {"previous_text": "It rains. Take an umbrella!", "previous_request_ids": ["r1", "r2"]},
@@ -319,13 +319,13 @@ def test_a_price_of_the_configuration_wins_and_an_unknown_one_is_never_nothing(s
 
 
 def test_progress_is_reported_after_each_piece(speaker: Any) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     voice = core_of().voice
-    voice.synthesize(TEXT, progress=lambda done, total: told.append((done, total)))
-    assert told == [(0, 30), (9, 30), (26, 30), (30, 30)]
-    told.clear()
-    voice.synthesize(TEXT, progress=lambda done, total: told.append((done, total)))
-    assert told == [(30, 30)]
+    voice.synthesize(TEXT, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(0, 30), (9, 30), (26, 30), (30, 30)]
+    reported.clear()
+    voice.synthesize(TEXT, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(30, 30)]
     assert len(speaker.requests) == 3
 
 

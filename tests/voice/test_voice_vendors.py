@@ -183,8 +183,8 @@ def test_a_request_names_the_earlier_pieces(upstream: Simulator) -> None:
 def test_the_text_after_is_sent_only_with_the_last_piece(upstream: Simulator) -> None:
     with llmcore.load(make_settings(upstream, "elevenlabs")) as core:
         core.voice.synthesize("One. Two. Three.", next_request_ids=["later"])
-    told = {sent.body["text"]: sent.body.get("next_request_ids") for sent in upstream.requests}
-    assert told == {"One.": None, "Two.": None, "Three.": ["later"]}
+    next_ids = {sent.body["text"]: sent.body.get("next_request_ids") for sent in upstream.requests}
+    assert next_ids == {"One.": None, "Two.": None, "Three.": ["later"]}
 
 
 def test_every_character_has_its_moment_across_the_pieces(upstream: Simulator) -> None:

@@ -57,8 +57,8 @@ def make() -> Iterator[Callable[..., RedisCache]]:
 def read_until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
     """Return the reports before *wanted*, which must arrive."""
     before: list[Sequence[str] | None] = []
-    while (told := heard.get(timeout=60)) != wanted:
-        before.append(told)
+    while (report := heard.get(timeout=60)) != wanted:
+        before.append(report)
     return before
 
 
@@ -82,9 +82,9 @@ def test_writes_and_deletes_of_others_are_reported(
     assert heard.get(timeout=60) == ["own"]
     for i in range(300):
         writing.set(f"key {i}", b"1")
-    told: set[str] = set()
-    while len(told) < 300:
-        told.update(heard.get(timeout=60) or ())
+    reported: set[str] = set()
+    while len(reported) < 300:
+        reported.update(heard.get(timeout=60) or ())
     writing.clear()
     while "key 7" not in (heard.get(timeout=60) or ()):
         pass

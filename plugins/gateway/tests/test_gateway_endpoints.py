@@ -199,17 +199,17 @@ ERRORS: list[tuple[Fault, tuple[int, str, str | None]]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "told"), ERRORS)
+@pytest.mark.parametrize(("fault", "expected"), ERRORS)
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_failure_of_the_upstream_has_a_status_and_the_shape_of_the_api(
     gateway: Served,
     upstream: Simulator,
     fault: Fault,
-    told: tuple[int, str, str | None],
+    expected: tuple[int, str, str | None],
     *,
     streaming: bool,
 ) -> None:
-    status, kind, code = told
+    status, kind, code = expected
     upstream.fail(fault, times=None)
     answer = gateway.chat(stream=streaming)
     assert answer.status_code == status

@@ -98,9 +98,9 @@ def test_a_vendor_without_a_key_names_its_variable(name: str) -> None:
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_context_length_is_what_the_server_tells(name: str, upstream: Simulator) -> None:
     with load(name, upstream.base_url) as core:
-        told = None if SERVERS[name].context is None else 131_072
-        assert core.llm.context_length(f"{name}:gpt-4o-mini") == told
-        assert asyncio.run(core.llm.acontext_length(f"{name}:gpt-4o-mini")) == told
+        expected = None if SERVERS[name].context is None else 131_072
+        assert core.llm.context_length(f"{name}:gpt-4o-mini") == expected
+        assert asyncio.run(core.llm.acontext_length(f"{name}:gpt-4o-mini")) == expected
         if SERVERS[name].local:
             assert core.llm.context_length() == 131_072
 

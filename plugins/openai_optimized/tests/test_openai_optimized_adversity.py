@@ -199,7 +199,7 @@ def test_a_retry_after_within_the_deadline_is_followed_by_a_retry(
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         ({"retry-after": "31"}, 31),
         ({"retry-after": "3600"}, 3600),
@@ -209,11 +209,11 @@ def test_a_retry_after_within_the_deadline_is_followed_by_a_retry(
     ids=str,
 )
 def test_a_retry_after_beyond_the_deadline_fails_at_once(
-    upstream: Simulator, way: str, headers: dict[str, str], told: float
+    upstream: Simulator, way: str, headers: dict[str, str], expected: float
 ) -> None:
     upstream.fail(Fault.status(429, headers=headers), times=None)
     error = LoadedCore(upstream, way, attempts=4, deadline_s=30).failure()
-    assert (type(error), error.retry_after) == (RateLimited, told)
+    assert (type(error), error.retry_after) == (RateLimited, expected)
     assert "would pass the deadline" in str(error)
     assert upstream.counts["requests"] == 1
 

@@ -81,10 +81,10 @@ def ask_for_usage(provider: OpenAIProvider, way: str) -> Usage:
         case "acomplete":
             return asyncio.run(provider.acomplete(request)).usage
         case "stream":
-            told = [delta.usage for delta in provider.stream(request)]
+            usages = [delta.usage for delta in provider.stream(request)]
         case _:
-            told = asyncio.run(read_stream())
-    (usage,) = [each for each in told if each is not None]
+            usages = asyncio.run(read_stream())
+    (usage,) = [each for each in usages if each is not None]
     return usage
 
 
@@ -107,7 +107,7 @@ def answer(upstream: Upstream, way: str, *usages: Any, headers: dict[str, str] |
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("told", "cost"),
+    ("reported", "cost"),
     [
         ({"cost": 0.00042}, "0.00042"),  # OpenRouter
         ({"cost": 0}, "0"),  # one of its free models
@@ -137,9 +137,9 @@ def answer(upstream: Upstream, way: str, *usages: Any, headers: dict[str, str] |
     ],
 )  # fmt: skip
 def test_a_plausible_reported_cost_is_used(
-    upstream: Upstream, provider: OpenAIProvider, way: str, told: Any, cost: str | None
+    upstream: Upstream, provider: OpenAIProvider, way: str, reported: Any, cost: str | None
 ) -> None:
-    answer(upstream, way, COUNTS | told)
+    answer(upstream, way, COUNTS | reported)
     usage = ask_for_usage(provider, way)
     assert usage.cost == (None if cost is None else Decimal(cost))
     assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (8, 3, False)

@@ -71,16 +71,16 @@ def error(message: str = "No.", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_every_refusal_has_its_kind(status: int, body: Any, kind: str) -> None:
-    told = make_error(status, body)
-    assert type(told) is getattr(ours, kind)
-    assert told.status == status
-    assert told.message
+    converted = make_error(status, body)
+    assert type(converted) is getattr(ours, kind)
+    assert converted.status == status
+    assert converted.message
 
 
 def test_errors_have_the_message_and_the_request_id_of_the_server() -> None:
-    told = make_error(400, error("Invalid 'temperature'."), x_request_id="req_7")
-    assert "Invalid 'temperature'." in told.message
-    assert told.request_id == "req_7"
+    converted = make_error(400, error("Invalid 'temperature'."), x_request_id="req_7")
+    assert "Invalid 'temperature'." in converted.message
+    assert converted.request_id == "req_7"
 
 
 def test_a_refused_key_names_its_source() -> None:
@@ -105,16 +105,16 @@ def test_a_missing_model_is_named() -> None:
     ],
 )
 def test_a_key_that_the_server_repeats_is_not_repeated(echo: str) -> None:
-    told = str(make_error(401, error(echo)))
-    assert "…" in told
+    text = str(make_error(401, error(echo)))
+    assert "…" in text
     for part in ("not-a-u", "sk-", "wxyz", "abcdef", "ABCDEFGH"):
-        assert part not in told
+        assert part not in text
 
 
 def test_long_words_of_a_server_are_abridged_and_on_one_line() -> None:
-    told = make_error(500, ("word\n" * 10_000).encode())
-    assert len(told.message) < 700
-    assert "\n" not in told.message
+    converted = make_error(500, ("word\n" * 10_000).encode())
+    assert len(converted.message) < 700
+    assert "\n" not in converted.message
 
 
 NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
@@ -165,15 +165,15 @@ def test_a_rate_limit_error_has_retry_after() -> None:
     ],
 )
 def test_an_error_inside_an_answer_has_its_kind(document: Any, kind: str, status: int | None) -> None:
-    told = ERRORS.from_document(document, {}, "gpt-6-sol", partial="Rain")
-    assert (type(told).__name__, told.status, told.partial) == (kind, status, "Rain")
+    converted = ERRORS.from_document(document, {}, "gpt-6-sol", partial="Rain")
+    assert (type(converted).__name__, converted.status, converted.partial) == (kind, status, "Rain")
 
 
 def test_an_unexpected_exception_becomes_an_llmcore_error() -> None:
-    told = ERRORS.from_exception(RuntimeError(f"with {KEY} in it"), begun=False)
-    assert type(told) is ProviderError
-    assert KEY not in str(told)
-    assert "RuntimeError" in told.message
+    converted = ERRORS.from_exception(RuntimeError(f"with {KEY} in it"), begun=False)
+    assert type(converted) is ProviderError
+    assert KEY not in str(converted)
+    assert "RuntimeError" in converted.message
 
 
 @pytest.mark.parametrize(

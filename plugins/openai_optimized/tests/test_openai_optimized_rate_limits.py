@@ -56,9 +56,9 @@ def test_valid_headers_are_read_and_malformed_ones_are_ignored(make: Any) -> Non
     garbled = dict.fromkeys(HEADERS, "none of your business")
     assert read_rate_limits(make(garbled)) is None
     for wrong in ("-1", "1.5", "9" * 30, "", " "):
-        told = read_rate_limits(make({**HEADERS, "X-RateLimit-Remaining-Requests": wrong}))
-        assert told is not None
-        assert (told.requests_remaining, told.requests_limit) == (None, 500)
+        limits = read_rate_limits(make({**HEADERS, "X-RateLimit-Remaining-Requests": wrong}))
+        assert limits is not None
+        assert (limits.requests_remaining, limits.requests_limit) == (None, 500)
 
 
 def make_request() -> ChatRequest:

@@ -94,7 +94,7 @@ def completion(content: str = "Half of", **choice: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", ["complete", "acomplete", "stream", "astream"])
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "expected"),
     [
         (completion(error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
         (completion("", error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
@@ -110,12 +110,12 @@ def completion(content: str = "Half of", **choice: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_an_error_in_a_complete_answer_is_raised(
-    upstream: Upstream, provider: OpenAIProvider, way: str, document: Any, told: tuple[str, str]
+    upstream: Upstream, provider: OpenAIProvider, way: str, document: Any, expected: tuple[str, str]
 ) -> None:
     upstream.kind, upstream.body = "application/json", json.dumps(document).encode()
     error = failure(provider, way)
-    assert type(error) is getattr(ours, told[0])
-    assert told[1] in error.message
+    assert type(error) is getattr(ours, expected[0])
+    assert expected[1] in error.message
 
 
 FIRST = b'data: {"model": "m", "choices": [{"index": 0, "delta": {"content": "Half of"}}]}\n\n'
@@ -127,7 +127,7 @@ FAULT = json.dumps({"error": {"code": 429, "message": "slow"}})
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "expected"),
     [
         (f"data: {FAILED}", ("Unavailable", "the upstream died")),
         (f"data: {FAULT}", ("RateLimited", "slow")),
@@ -151,11 +151,11 @@ FAULT = json.dumps({"error": {"code": 429, "message": "slow"}})
     ],
 )
 def test_an_error_in_a_stream_has_the_partial_text(
-    upstream: Upstream, provider: OpenAIProvider, way: str, event: str, told: tuple[str, str]
+    upstream: Upstream, provider: OpenAIProvider, way: str, event: str, expected: tuple[str, str]
 ) -> None:
     upstream.kind = "text/event-stream"
     upstream.body = FIRST + event.encode() + b"\n\ndata: [DONE]\n\n"
     error = failure(provider, way)
-    assert type(error) is getattr(ours, told[0])
-    assert told[1] in error.message
+    assert type(error) is getattr(ours, expected[0])
+    assert expected[1] in error.message
     assert error.partial == "Half of"

@@ -144,9 +144,9 @@ def test_no_error_holds_the_key_anywhere(
     with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as caught:
         ask(provider, way)
     assert CANARY not in caplog.text
-    told = everything_about(caught.value)
-    assert told[-1], "the error passed our frames"
-    assert leaks(told) == []
+    texts = everything_about(caught.value)
+    assert texts[-1], "the error passed our frames"
+    assert leaks(texts) == []
 
 
 def test_the_compatible_provider_keeps_the_key_to_itself(upstream: Simulator, tmp_path: Any) -> None:

@@ -215,9 +215,9 @@ def test_a_damaged_table_is_reported_and_not_used(
 ) -> None:
     if damage is not None:
         (tmp_path / "o200k_base.table").write_bytes(damage((DATA / "o200k_base.table").read_bytes()))
-    with pytest.raises(PluginBroken, match="missing or damaged") as told:
+    with pytest.raises(PluginBroken, match="missing or damaged") as caught:
         Counter("o200k_base", tmp_path)
-    assert told.value.fix == "install llmcore-openai-optimized again"
+    assert caught.value.fix == "install llmcore-openai-optimized again"
 
 
 def test_the_encoding_that_takes_over_is_tiktokens() -> None:

@@ -53,10 +53,10 @@ def ask_for_usage(provider: OpenAIProvider, way: str, model: str = "gpt-4o-mini"
         case "acomplete":
             return asyncio.run(provider.acomplete(request)).usage
         case "stream":
-            told = [delta.usage for delta in provider.stream(request)]
+            usages = [delta.usage for delta in provider.stream(request)]
         case _:
-            told = asyncio.run(read_stream())
-    (usage,) = [each for each in told if each is not None]
+            usages = asyncio.run(read_stream())
+    (usage,) = [each for each in usages if each is not None]
     return usage
 
 
@@ -129,8 +129,8 @@ def test_missing_or_impossible_usage_is_counted_and_marked(
     counted: tuple[int, int],
 ) -> None:
     upstream.replies(make_answer(None))
-    told = {"prompt_tokens": 100, "completion_tokens": 50} | (fields or {})
-    upstream.fail(Fault.missing_usage() if fields is None else Fault.usage(**told))
+    reported = {"prompt_tokens": 100, "completion_tokens": 50} | (fields or {})
+    upstream.fail(Fault.missing_usage() if fields is None else Fault.usage(**reported))
     usage = ask_for_usage(provider, way)
     assert (usage.input_tokens, usage.output_tokens) == counted
     assert usage.estimated

@@ -30,8 +30,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("aimock is not installed (make aimock)")
     folder = tmp_path_factory.mktemp("aimock")
     audio = {"audio": base64.b64encode(AUDIO).decode(), "format": "mp3"}
-    told = {"fixtures": [{"match": {"endpoint": "speech"}, "response": audio}]}
-    (folder / "speech.json").write_text(json.dumps(told))
+    rules = {"fixtures": [{"match": {"endpoint": "speech"}, "response": audio}]}
+    (folder / "speech.json").write_text(json.dumps(rules))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -60,7 +60,7 @@ def test_no_text_harms_this_process() -> None:
     voice = EspeakVoice()
     ids = [info.voice_id for info in voice.list_voices()][:: 1 if ASKED else 5]
     source = random.Random(1)  # noqa: S311
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for number in range(TEXTS):
         for voice_id in ids:
             text = random_text(source)
@@ -69,12 +69,12 @@ def test_no_text_harms_this_process() -> None:
                 speech = voice.synthesize(text, voice_id, timeout_s=LONGEST_S, format="pcm", **settings)
             except (VoiceError, Timeout) as error:
                 assert error.__context__ is None  # noqa: PT017 - most texts raise nothing
-                told[error.message[:90]] += 1
+                outcomes[error.message[:90]] += 1
                 if "crashed" in error.message or isinstance(error, Timeout):
                     print(f"{voice_id} {number}: {error.message}: {text[:200]!r}")  # noqa: T201 - for -s
                     assert voice.synthesize("Hello.", "en-us").audio
             else:
-                told["spoken"] += 1
+                outcomes["spoken"] += 1
                 assert speech.audio
-    print(told)  # noqa: T201 - for -s
-    assert told["spoken"] > len(ids) * TEXTS // 3
+    print(outcomes)  # noqa: T201 - for -s
+    assert outcomes["spoken"] > len(ids) * TEXTS // 3

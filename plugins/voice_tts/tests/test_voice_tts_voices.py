@@ -146,8 +146,8 @@ def test_an_invalid_list_of_voices_is_an_error(
 
 
 def test_one_voice_is_described_with_its_labels(call: Callable[..., Any]) -> None:
-    told = call("get_voice_info", "Voice000000000000003")
-    assert (told.name, told.language, told.labels["accent"]) == ("Bruno", "de", "standard")
+    info = call("get_voice_info", "Voice000000000000003")
+    assert (info.name, info.language, info.labels["accent"]) == ("Bruno", "de", "standard")
     with pytest.raises(VoiceNotFound, match="Voice00000000000000f"):
         call("get_voice_info", "Voice00000000000000f")
 
@@ -172,9 +172,9 @@ def test_a_voice_is_cloned_with_consent_speaks_and_goes(
         labels={"language": "de"},
     )
     assert b'filename="sample-3"' in upstream.requests[-1].raw
-    told = call("get_voice_info", made.voice_id)
-    assert (told.name, told.language, told.labels["category"]) == ("Ann", "de", "cloned")
-    assert told.description == made.description == "calm\n\nConsent: Ann, in writing, 2026-11-02"
+    info = call("get_voice_info", made.voice_id)
+    assert (info.name, info.language, info.labels["category"]) == ("Ann", "de", "cloned")
+    assert info.description == made.description == "calm\n\nConsent: Ann, in writing, 2026-11-02"
     assert call("synthesize", "Hello", made.voice_id).voice == made.voice_id
     assert call("delete_voice", made.voice_id) is True
     assert call("delete_voice", made.voice_id) is False
