@@ -80,7 +80,9 @@ class Core(PartOwner, ProcessBound):
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings = settings
+        """The checked configuration."""
         self.catalogue = catalogue
+        """The installed providers."""
         self.usage = UsageBook(Meter(), lambda: self._spending)
         """`usage.totals()` returns the usage of this Core; `usage.by("day")` reads the whole ledger."""
         self._backends: dict[tuple[str, str], Backend] = {}

@@ -40,6 +40,7 @@ class LLMCoreError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        """The first line: what happened."""
         if code is not None:
             self.code = code
         self.where = where
@@ -47,11 +48,13 @@ class LLMCoreError(Exception):
         self.excerpt = excerpt
         """The faulty line of the file, and a second line with a marker below the fault."""
         self.expected = expected
+        """The valid values, in words."""
         self.suggestion = suggestion
         """The nearest valid name."""
         self.fix = fix
         """A line to paste that fixes the cause."""
         self.notes = tuple(notes)
+        """Further lines."""
 
     def __str__(self) -> str:
         lines = [self.message]

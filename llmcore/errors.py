@@ -132,6 +132,7 @@ class ProviderError(LLMCoreError):
             message, code=code, where=where, expected=expected, suggestion=suggestion, fix=fix, notes=notes
         )
         self.provider = provider
+        """The name of the provider; None if the error arose before a provider was chosen."""
         self.status = status
         """The HTTP status of the answer; None if the server did not answer."""
         self.retry_after = retry_after
@@ -143,6 +144,7 @@ class ProviderError(LLMCoreError):
         self.sent = sent
         """False if no byte of the request reached the backend. Such a request cost nothing."""
         self.model: str | None = None
+        """The requested model; None if the error arose before a model was chosen."""
         self.attempts = 0
         """The number of requests that the call sent, including the failed one.
 
@@ -253,10 +255,13 @@ class BudgetExceeded(BudgetError):
     ) -> None:
         super().__init__(message, expected=expected, notes=notes, fix=fix)
         self.budget = budget
+        """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
         self.limit = limit
         """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
         self.spent = spent
+        """The amount that is settled in the period."""
         self.reserved = reserved
+        """The amount that is reserved for requests in progress."""
         self.unit = unit
         """USD, or characters."""
         self.resets_at = resets_at

@@ -6,10 +6,12 @@ names for some, links that stay inside of the site, and titles in place of file 
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,15 +23,20 @@ ROOT = Path(__file__).parents[1]
 TOP = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")
 LINK = re.compile(r"(?<!\!)\[([^\]]+)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"""(!\[[^\]]*\]\(|<(?:img|source)\b[^>`]*?\bsrc(?:set)?=")([^)"\s]+)""")
+ATTRIBUTE = re.compile(r"^ {8}self\.([a-z]\w*)(?:: [^=\n]+)? = ", re.MULTILINE)
 FENCE = re.compile(r"^( *(?:```|~~~)\w+) (.+)$")
 
-TYPES = ("Message", "Reply", "Choice", "Delta", "ToolCall", "Usage", "Embeddings", "Speech")
-"""The types that most applications use. The page of the types begins with them."""
+FIRST = {
+    "llmcore.types": ("Message", "Reply", "Choice", "Delta", "ToolCall", "Usage", "Embeddings", "Speech"),
+    "llmcore.Core": ("llm", "cache", "storage", "voice", "usage", "keys"),
+}
+"""The members with which a page begins, because most applications use them."""
 
 
-def _sort_types() -> list[str]:
-    """Return the public names of `llmcore.types`, the common ones first."""
-    return sorted(types.__all__, key=lambda name: TYPES.index(name) if name in TYPES else len(TYPES))
+def sort_members(owner: str, names: Iterable[str]) -> list[str]:
+    """Return *names*, those in `FIRST` before the others."""
+    first = FIRST.get(owner, ())
+    return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 
 REFERENCE = {
@@ -75,7 +82,7 @@ REFERENCE = {
             "llmcore.ApiKey",
         ],
     ),
-    "types": ("Types", [f"llmcore.types.{name}" for name in _sort_types()]),
+    "types": ("Types", [f"llmcore.types.{name}" for name in sort_members("llmcore.types", types.__all__)]),
     "units": ("Units", ["llmcore.units"]),
     "errors": ("Exceptions", ["llmcore.errors"]),
     "hookspecs": ("Hooks", ["llmcore.hookspecs"]),
@@ -111,7 +118,7 @@ COMPLETE = {
     )
 }
 """Classes that are shown with their inherited members and without a constructor: clients, and the options of calls."""
-INTERNAL = {"make_sender", "measure", "open_run", "set_engines", "set_run_budget"}
+INTERNAL = {"make_sender", "measure", "meter", "open_run", "set_engines", "set_run_budget"}
 """Methods of clients that only llmcore itself calls."""
 OPTIONS = """
     options:
@@ -189,8 +196,11 @@ def list_members(name: str) -> list[str]:
     found: dict[str, None] = {}
     for base in getattr(import_module(module), attribute).__mro__:
         if base.__module__.startswith("llmcore"):
-            found |= dict.fromkeys([*vars(base), *getattr(base, "__annotations__", ())])
-    return [member for member in found if not member.startswith("_") and member not in INTERNAL]
+            names = [*vars(base), *getattr(base, "__annotations__", ())]
+            names += ATTRIBUTE.findall(inspect.getsource(base)) if "__init__" in vars(base) else []
+            found |= dict.fromkeys(names)
+    public = [member for member in found if not member.startswith("_") and member not in INTERNAL]
+    return sort_members(name, public)
 
 
 def list_objects(names: list[str]) -> list[str]:

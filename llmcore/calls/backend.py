@@ -70,10 +70,13 @@ class Backend:
         *instance* gives the backend another name and other options. Errors then name the instance.
         """
         self.kind = kind
+        """llm, cache, storage, voice, ledger or engines."""
         self.entry = entry if instance is None else msgspec.structs.replace(entry, name=instance)
+        """The description of the provider by its plugin."""
         self.name = self.entry.name
+        """The name of the provider, or of its instance."""
         self.provider_name = entry.name
-        """The name of the provider in its plugin. For an instance, `name` is the name of the instance instead."""
+        """The name of the provider in its plugin."""
         self._settings = settings
         self._lock = forks.lock()
         self._options: object = None

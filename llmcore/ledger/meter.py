@@ -22,7 +22,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cached: int = 0
     """The number of calls that the cache answered."""
     input_tokens: int = 0
+    """All input tokens, including cached tokens."""
     output_tokens: int = 0
+    """All output tokens, including reasoning."""
     characters: int = 0
     """Characters of synthesized text."""
     cost: Decimal = Decimal(0)

@@ -30,7 +30,9 @@ class Migrated(NamedTuple):
     """The numbers of copied items."""
 
     rows: int
+    """The number of rows: requests, hits and sums of pruned rows."""
     keys: int
+    """The number of API keys."""
     budgets: int
     """The number of budgets whose counters were raised by an amount that no row and no sum of the source accounts for."""
     deferred: int = 0

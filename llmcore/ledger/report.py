@@ -45,12 +45,15 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     """The number of requests to a backend. Each attempt counts."""
     failures: int
+    """The number of requests that ended in an error."""
     cached: int
     """The number of calls that the cache answered."""
     unsettled: int
     """The number of requests in progress, and of requests whose process died."""
     input_tokens: int
+    """All input tokens, including cached tokens."""
     output_tokens: int
+    """All output tokens, including reasoning."""
     cached_tokens: int
     """Part of `input_tokens`."""
     reasoning_tokens: int
@@ -71,33 +74,41 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     latency_p50_ms: float | None = None
     """Median latency of the answered requests in milliseconds; None unless `percentiles` is true."""
     latency_p95_ms: float | None = None
+    """The latency that 95 % of the answered requests do not exceed, in milliseconds; None unless `percentiles` is true."""
     first_token_p50_ms: float | None = None
     """Median time to the first content of streamed answers in milliseconds; None unless `percentiles` is true."""
     first_token_p95_ms: float | None = None
+    """The time to the first content that 95 % of the streamed answers do not exceed, in milliseconds; None unless `percentiles` is true."""
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     """One budget in its current period."""
 
     name: str
+    """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
     period: str
+    """The current period: 2026-11-25, 2026-11 or total."""
     unit: str
     """The unit of all amounts: "USD" or "characters"."""
     limit: Decimal | None
     """The limit in `unit`; None for a budget that only another application has configured."""
     spent: Decimal
+    """The amount that is settled in the period."""
     reserved: Decimal
     """The amount that is reserved for requests in progress."""
     resets_at: str | None
+    """The time at which the budget resets, ISO 8601 in UTC; None if the budget never resets."""
     pace: Decimal | None = None
     """The amount at the end of the period if spending continues as before.
 
     None for a budget without periods (a total), and in the first hundredth of a period.
     """
     model: str | None = None
-    """The budget counts only requests to this model; None for all models. `tag` and `user` work in the same way."""
+    """The budget counts only requests to this model; None for all models."""
     tag: str | None = None
+    """The budget counts only requests with this tag; None for all requests."""
     user: str | None = None
+    """The budget counts only requests of this user; None for all users."""
 
 
 def make_rows(query: UsageQuery, rows: Iterable[ReportRow]) -> list[UsageRow]:

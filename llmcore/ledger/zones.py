@@ -34,6 +34,7 @@ class ReportZone:
 
     def __init__(self, name: str, get_offset: Callable[[float], int]) -> None:
         self.name = name
+        """The name to display."""
         self._get_offset = get_offset
 
     def get_offset(self, at: float) -> int:

@@ -21,12 +21,15 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     call: str = ""
     """The id of the call, which the rows of all its attempts and fallbacks share."""
     attempt: int = 0
+    """The number of the attempt, from 1; 0 for hits and sums."""
     state: str
     """open, done, failed, lost (its owner died) or hit (answered by the cache)."""
     count: int = 1
     """The number of requests or hits. More than 1 only for hits, which are recorded in bulk, and for sums."""
     kind: str
+    """llm, voice, ..."""
     provider: str
+    """The name of the provider."""
     model: str
     """The requested model."""
     served: str | None = None
@@ -40,9 +43,13 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
     """True if the backend reported no usage, so that the tokens were counted locally."""
     saved: int | None = None
+    """Nano-dollars that the cache saved; None if unknown."""
     input_tokens: int = 0
+    """All input tokens, including cached tokens."""
     output_tokens: int = 0
+    """All output tokens, including reasoning."""
     cached_tokens: int = 0
+    """See `Usage.cached_tokens`. The next fields, up to `image_output_tokens`, are those of `Usage` too."""
     cache_write_tokens: int = 0
     cache_write_12h_tokens: int = 0
     reasoning_tokens: int = 0
@@ -51,15 +58,23 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     image_input_tokens: int = 0
     image_output_tokens: int = 0
     characters: int = 0
+    """Characters of synthesized text."""
     latency_ms: float | None = None
+    """The time from the request to the end of its answer."""
     first_token_ms: float | None = None
     """The time until the first content of a stream; None for an answer that was not streamed."""
     tier_asked: str | None = None
+    """The requested service tier."""
     tier: str | None = None
+    """The service tier that served the request, as the backend names it."""
     request_id: str | None = None
+    """The backend's id of the request."""
     error: str | None = None
+    """Code and class name of the error; None if the request was answered."""
     user: str | None = None
+    """The `user` of the call."""
     tags: tuple[str, ...] = ()
+    """The `tags` of the call."""
     owner: str | None = None
     """The owner of an open row: a process, or the run of a vendor's batch; see `ledger_owners`."""
     cost_source: str | None = None
@@ -82,7 +97,9 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[str, ...] | None = None
     """The states of the matching rows; None for all states."""
     newest_first: bool = False
+    """True to return the newest rows first."""
     limit: int | None = None
+    """The maximum number of rows; None for all."""
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +110,9 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     tags counts for both; with `error`, only rows with an error count.
     """
     since: float = 0.0
+    """The first matching time, in seconds since 1970."""
     until: float = math.inf
+    """The end of the matching times, exclusive, in seconds since 1970."""
     filters: Mapping[str, str] = {}
     """The filters, as in `RowQuery`."""
     offsets: tuple[tuple[int, int], ...] = ((0, 0),)
@@ -117,14 +136,19 @@ class ReportRow(msgspec.Struct, frozen=True):
     requests: int
     """The number of rows that are not hits. Each attempt counts."""
     failures: int
+    """The number of rows with an error."""
     cached: int
     """The number of hits, as the sum of `count`."""
     unsettled: int
     """The number of open and lost rows."""
     input_tokens: int
+    """All input tokens, including cached tokens."""
     output_tokens: int
+    """All output tokens, including reasoning."""
     cached_tokens: int
+    """Part of `input_tokens`."""
     reasoning_tokens: int
+    """Part of `output_tokens`."""
     characters: int
     """The characters of rows that are neither open nor uncertain."""
     cost: int
@@ -132,6 +156,7 @@ class ReportRow(msgspec.Struct, frozen=True):
     uncertain: int
     """Nano-dollars of uncertain rows."""
     saved: int
+    """Nano-dollars that the cache saved."""
     unpriced: int
     """The number of done and lost rows without a cost."""
     percentiles: tuple[float | None, ...] = (None,) * 4

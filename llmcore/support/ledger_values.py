@@ -35,13 +35,17 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """llm, voice, ..."""
     provider: str
+    """The name of the provider."""
     model: str
     """The requested model."""
     call: str
     """The id of the call, shared by all its attempts and fallbacks."""
     attempt: int = 1
+    """The number of the attempt, from 1."""
     user: str | None = None
+    """The `user` of the call; None if it has none."""
     tags: tuple[str, ...] = ()
+    """The `tags` of the call."""
     tier: str | None = None
     """The requested service tier."""
     characters: int = 0
@@ -62,12 +66,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     requested: bool = True
     """False if the call was cancelled or rejected before any request. The row is then deleted."""
     usage: Usage = Usage()
+    """The tokens of the answer."""
     characters: int = 0
+    """The characters that the vendor bills."""
     model: str = ""
     """The model that answered, as the backend names it."""
     tier: str | None = None
+    """The service tier that served the request, as the backend names it; None if it did not report it."""
     request_id: str | None = None
+    """The backend's id of the request; None if it did not report one."""
     latency_s: float = 0.0
+    """Seconds from the request to the end of its answer."""
     first_token_s: float | None = None
     """Seconds until the first content of a streamed answer; None if the answer was not streamed."""
     error: str | None = None
@@ -78,7 +87,9 @@ class Amount(NamedTuple):
     """The amounts of one request that budgets count."""
 
     nanos: int = 0
+    """Nano-dollars."""
     characters: int = 0
+    """Characters of synthesized text."""
 
     def of(self, unit: str) -> int:
         """Return the amount in *unit*."""
@@ -93,7 +104,9 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
     model: str | None = None
     """`provider:model`, or `provider:` for all models of the provider."""
     tag: str | None = None
+    """A tag of the requests; None for all requests."""
     user: str | None = None
+    """The user of the requests; None for all users."""
     unit: str = USD
     """USD, or characters of synthesized text."""
 
@@ -140,10 +153,13 @@ class Counter(NamedTuple):
     period: str
     """`2026-11-25`, `2026-11` or `total`."""
     scope: Scope
+    """The budget."""
     text: str
     """`scope.text()`."""
     spent: int
+    """The settled amount."""
     reserved: int
+    """The amount that is reserved for requests in progress."""
     alerted: int
     """The highest amount for which an alert was sent."""
 
@@ -152,6 +168,7 @@ class Limit(NamedTuple):
     """One budget that counts a request, with its amount."""
 
     scope: Scope
+    """The requests that the budget counts."""
     amount: int
     """The limit in nano-dollars or characters."""
     refuses: bool
@@ -162,7 +179,9 @@ class Refusal(NamedTuple):
     """A budget that has less left than the maximum cost of a request."""
 
     limit: Limit
+    """The budget."""
     counter: Counter
+    """The state of the budget."""
     maximum: int
     """The maximum cost of the request, in the unit of the budget."""
 
@@ -190,6 +209,7 @@ class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """The identity of the row, unique among all requests of all processes."""
     charge: Charge
+    """The request."""
     at: float
     """Seconds since 1970, on this machine's clock. A ledger on a shared server uses the server's clock."""
     maximum: int
@@ -219,6 +239,7 @@ class Settlement(NamedTuple):
     """The result of a request with an open row."""
 
     request: ReserveRequest
+    """The request, as it was reserved."""
     row: Any
     """`Reserved.row`; None if the caller was cancelled before it received the row.
 
@@ -230,6 +251,7 @@ class Settlement(NamedTuple):
     at: float
     """`Reserved.at`."""
     outcome: Outcome
+    """The result and its cost."""
 
     @property
     def state(self) -> str:
@@ -253,10 +275,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     """The names of models that the key may request; empty for all."""
     requests_per_minute: int | None = None
+    """The rate limit of the key; None for no limit."""
     created_at: float = 0.0
-    """Seconds since 1970. The next two fields have the same unit."""
+    """The time of creation, in seconds since 1970."""
     expires_at: float | None = None
+    """The end of the key, in seconds since 1970; None for no end."""
     revoked_at: float | None = None
+    """The time of the revocation, in seconds since 1970; None for a key that was not revoked."""
 
     def is_valid(self, at: float) -> bool:
         """Return whether the key is neither revoked nor expired at the time *at*."""

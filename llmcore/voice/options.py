@@ -39,4 +39,6 @@ class SpeechOptions(SpeechSettings, total=False):
     """The settings of the methods that have no parameters `stability` and `similarity_boost`."""
 
     stability: float | None
+    """elevenlabs: from 0 to 1; a lower value gives more varied speech."""
     similarity_boost: float | None
+    """elevenlabs: from 0 to 1; a higher value is closer to the original voice."""

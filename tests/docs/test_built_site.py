@@ -89,6 +89,9 @@ def test_the_built_reference_is_complete(site: Path) -> None:
         assert [each for each in members if get_part(pages[page], f"llmcore.{name}.{each}") is None] == []
         assert [each for each in INTERNAL if get_part(pages[page], f"llmcore.{name}.{each}")] == []
 
+    parts = ["llm", "cache", "storage", "voice", "usage", "keys"]
+    assert re.findall(r'<h3 id="llmcore\.Core\.(\w+)"', pages["core"])[:6] == parts
+
     shown = list(dict.fromkeys(re.findall(r'id="llmcore\.LLMClient\.(\w+)"', pages["llm"])))
     assert shown[:6] == ["chat", "achat", "stream", "astream", "send", "asend"]
     chat = re.sub("<[^>]+>", "", get_part(pages["llm"], "llmcore.LLMClient.chat") or "")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import griffe
 import pytest
 
 from scripts import stage_docs
@@ -94,6 +95,29 @@ def test_a_docstring_that_names_no_parameter_is_a_fault(
     faults = find_docstring_faults(tmp_path, "shop")
     assert len(faults) == (fault is not None)
     assert fault is None or (f"{tmp_path.name}/shop.py:" in faults[0] and fault in faults[0])
+
+
+OWN_MEANING = re.compile(r".*[.](?:code|retryable|answered|errno)")
+"""Attributes of exceptions, which the base class describes."""
+
+
+def test_every_attribute_that_an_application_reads_has_a_docstring() -> None:
+    loader = griffe.GriffeLoader(search_paths=[ROOT])
+    loader.load("llmcore")
+    lacking = []
+    for page in ("core", "batches", "cache", "storage", "voice", "usage", "types", "units", "errors"):
+        for name in stage_docs.list_objects(stage_docs.REFERENCE[page][1]):
+            found = loader.modules_collection[name]
+            owners = [found] if found.is_class else [found[each] for each in found.exports or ()]
+            for owner in owners:
+                members = owner.members.items() if owner.is_class else ()
+                lacking += [
+                    f"{owner.path}.{each}"
+                    for each, member in members
+                    if not each.startswith("_") and member.is_attribute and member.docstring is None
+                ]
+    shown = [name for name in lacking if not OWN_MEANING.fullmatch(name)]
+    assert [name for name in shown if name.rpartition(".")[2] not in stage_docs.INTERNAL] == []
 
 
 def pages_of(nav: Any) -> Iterator[str]:

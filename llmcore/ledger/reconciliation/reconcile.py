@@ -63,9 +63,13 @@ class KeyTotal(NamedTuple):
     """The amount that the vendor billed to one API key."""
 
     key: str | None
+    """The id of the API key; see `BillUsage.key`."""
     group: str | None
+    """The id of the project or workspace; None if the bill names none."""
     own: bool
+    """See `BillUsage.own`."""
     billed: Decimal
+    """USD."""
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +82,17 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     incomplete: Sequence[date]
     """The days whose report the vendor may still change."""
     booked: Decimal
+    """USD in the ledger, including `uncertain`."""
     uncertain: Decimal
+    """The maximum cost in USD of requests with an unknown outcome."""
     billed: Decimal
+    """USD on the bill."""
     causes: Sequence[Cause]
+    """The reasons for the difference, with the amount of each."""
     rows: Sequence[Row]
+    """The comparison for each model, tier and day."""
     keys: Sequence[KeyTotal]
+    """The billed amount of each API key."""
     prices: Sequence[BilledPrice]
     """The billed prices of the models whose difference has the cause `price`, for the standard tier."""
 

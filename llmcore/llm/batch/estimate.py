@@ -41,6 +41,7 @@ class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
     """The remaining amount of one budget."""
 
     name: str
+    """The readable name of the budget."""
     left: Decimal
     """The amount in USD that is neither spent nor reserved."""
     requests: int
@@ -53,11 +54,15 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """The estimate of a run: its requests and their cost. Retries and fallbacks are not included."""
 
     items: int = 0
+    """The number of items that were read."""
     malformed: int = 0
+    """Items that cannot be sent. They fail, and cost nothing."""
     answered: int = 0
     """Items that an earlier execution of the run has answered."""
     duplicates: int = 0
+    """Items whose request is equal to the request of an earlier item."""
     cached: int = 0
+    """Items that the cache answers."""
     requests: int = 0
     """The number of requests that the run would send."""
     characters: int = 0
@@ -67,6 +72,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     exact_share: float = 1.0
     """The share of `input_tokens` that is counted exactly, from 0 to 1; the other tokens are estimated."""
     output_least: int = 0
+    """The minimum number of output tokens."""
     output_likely: int = 0
     """The likely output tokens, from the mean of the model's last answers in the ledger, or 256 tokens per answer."""
     output_most: int | None = 0
@@ -74,21 +80,23 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     cost_least: Decimal | None = Decimal(0)
     """The minimum cost in USD; None if a price is unknown."""
     cost_likely: Decimal | None = Decimal(0)
+    """The cost in USD of the likely output tokens; None if a price is unknown."""
     cost_most: Decimal | None = Decimal(0)
     """The maximum cost in USD; None if a price is unknown, or the length of an answer has no limit."""
     has_queue: bool = False
-    """True if all models have a queue with known prices.
-
-    If True, `queue_least`, `queue_likely` and `queue_most` are the cost in USD in the lane `queue`.
-    """
+    """True if all models have a queue with known prices. Only then the next three fields are set."""
     queue_least: Decimal | None = Decimal(0)
+    """The minimum cost in USD in the lane `queue`; None if a price is unknown."""
     queue_likely: Decimal | None = Decimal(0)
+    """The likely cost in USD in the lane `queue`; None if a price is unknown."""
     queue_most: Decimal | None = Decimal(0)
+    """The maximum cost in USD in the lane `queue`; None if a price is unknown, or the length of an answer has no limit."""
     unpriced: tuple[str, ...] = ()
     """The models whose prices are unknown."""
     seconds: float | None = None
     """The shortest duration that `[limits]` allows, in seconds; None if the models have no rate limits."""
     budgets: tuple[BudgetRoom, ...] = ()
+    """The remaining amount of each budget that applies to the run."""
 
 
 def estimate_run(

@@ -26,7 +26,9 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     """The field `id`, or else `custom_id`, of an item that is a dict; None for any other item."""
     reply: Reply[Any] | None = None
+    """The answer; None if the item failed."""
     error: LLMCoreError | None = None
+    """The reason why the item failed; None if it was answered."""
 
 
 class Prepared(NamedTuple):

@@ -46,7 +46,9 @@ class Summary(NamedTuple):
     items: int
     """The number of items that were read."""
     done: int
+    """The number of items that were answered."""
     failed: int
+    """The number of items that failed."""
     requests: int
     """The number of different requests that were answered. Duplicate items share one request."""
     cost: Decimal
