@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Core", "load"]
 
-EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
+_EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
 """Kind -> the provider to use if its plugin is installed and the configuration names no provider of the kind."""
 
 
@@ -325,7 +325,7 @@ class Core(PartOwner, ProcessBound):
 
     def _get_configured_name(self, kind: str) -> str:
         name: str | None = getattr(self.settings, kind).provider
-        return name or EMBEDDED[kind]
+        return name or _EMBEDDED[kind]
 
     def _close(self) -> Act[None]:
         with self._lock:

@@ -4,7 +4,7 @@ A forked child has a copy of every lock, but only the thread that forked. A lock
 never be released in the child, and a module that another thread was importing would never be ready there.
 
 Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports of other threads. It stops
-waiting for an import after `IMPORT_PATIENCE_S`, or after `FOREIGN_PATIENCE_S` if the import is not llmcore's. It stops
+waiting for an import after `_IMPORT_PATIENCE_S`, or after `_FOREIGN_PATIENCE_S` if the import is not llmcore's. It stops
 waiting for locks after `PATIENCE_S`, or when it stops waiting for imports if that is later. Without these limits, the
 fork would never happen if a thread holds a lock while it waits for the forking thread.
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 __all__ = [
+    "PATIENCE_S",
     "Closing",
     "ForkAware",
     "Lock",
@@ -44,12 +45,12 @@ __all__ = [
 
 PATIENCE_S = 10.0
 """Maximum seconds that a fork waits for locks. A fork that waits longer for an import also waits longer for locks."""
-IMPORT_PATIENCE_S = 60.0
+_IMPORT_PATIENCE_S = 60.0
 """Maximum seconds that a fork waits for another thread that is importing llmcore.
 
 The time is long because imports are slow on a busy machine, and because without the wait the child may hang.
 """
-FOREIGN_PATIENCE_S: Final = 0.25
+_FOREIGN_PATIENCE_S: Final = 0.25
 """Maximum seconds that a fork waits for an import of another package.
 
 The time is short because a whole program may run inside the import of its main module.
@@ -282,9 +283,9 @@ def _get_import_timeout(frame: FrameType | None) -> float:
         if frame.f_code.co_filename == _IMPORTLIB:
             importing = True
         elif importing and str(frame.f_globals.get("__name__")).startswith("llmcore"):
-            return IMPORT_PATIENCE_S
+            return _IMPORT_PATIENCE_S
         frame = frame.f_back
-    return FOREIGN_PATIENCE_S if importing else 0.0
+    return _FOREIGN_PATIENCE_S if importing else 0.0
 
 
 # -- after the fork

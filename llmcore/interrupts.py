@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Interrupted", "is_interrupt", "is_plugin_exit", "must_propagate"]
+__all__ = ["Interrupted", "is_interrupt", "must_propagate"]
 
 _OWNERS: Final = frozenset(
     {"_pytest", "asyncio", "curio", "eventlet", "gevent", "greenlet", "llmcore", "trio"}
@@ -53,10 +53,10 @@ def is_interrupt(error: BaseException) -> bool:
 
 def must_propagate(error: BaseException) -> bool:
     """Return whether *error* of a plugin's method must be raised again: an interrupt that is not a plugin's exit."""
-    return is_interrupt(error) and not is_plugin_exit(error)
+    return is_interrupt(error) and not _is_plugin_exit(error)
 
 
-def is_plugin_exit(error: BaseException) -> bool:
+def _is_plugin_exit(error: BaseException) -> bool:
     """Return whether *error*, which a plugin's method raised, is an exit by the plugin's own code.
 
     The host treats such an exit as a failure of the plugin.

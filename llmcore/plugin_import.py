@@ -21,7 +21,7 @@ from llmcore.plugin_faults import find_place, format_exception, log_exception, m
 from llmcore.support.errors import raise_unchained
 from llmcore.threads import OWN_THREADS, TIME_LEFT, Overdue, run_bounded, start_thread
 
-__all__ = ["import_plugin", "make_import_timeout"]
+__all__ = ["SLOW_IMPORT_S", "import_plugin", "make_import_timeout"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
 SLOW_IMPORT_S = 5.0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["CrashMark", "get_boot_id", "lock_folder"]
 
-NAME = "boot.mark"
+_NAME = "boot.mark"
 
 # without flock, a process does not know whether other processes use the data, so it never marks the data as synced
 if sys.platform == "win32":
@@ -39,7 +39,7 @@ class CrashMark:
 
     def __init__(self, folder: Path, boot: str) -> None:
         self._boot = boot
-        self._fd = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._fd = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         _flock(self._fd, exclusive=False, wait=True)
 
     def is_trusted(self) -> bool:

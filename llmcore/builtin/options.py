@@ -15,6 +15,7 @@ __all__ = [
     "LocalOptions",
     "LogOptions",
     "MemoryOptions",
+    "Pattern",
     "SmtpOptions",
     "SqliteOptions",
 ]

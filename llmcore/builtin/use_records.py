@@ -24,10 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NEW", "SAMPLE", "UseRecords", "increment_count"]
+__all__ = ["SAMPLE", "UseRecords"]
 
-NAME: Final = "use.map"
-NEW: Final = 5
+_NAME: Final = "use.map"
+_NEW: Final = 5
 """The count of an entry without a hit. The value is not 0, so that new entries are not evicted first."""
 
 _CELL: Final = 8
@@ -96,7 +96,7 @@ class UseRecords:
         wanted = min(max(_FEWEST, 2 ** (max_size // _BYTES_A_CELL).bit_length()), _MOST)
         if sys.platform != "win32":  # Windows has no `pwrite`, so uses are not recorded there
             with contextlib.suppress(OSError, ValueError):
-                self._open(folder / NAME, wanted)
+                self._open(folder / _NAME, wanted)
         self._age = _AGE_NS
         self._set_idle_time(self._cells[_AGE_CELL])
 
@@ -113,7 +113,7 @@ class UseRecords:
         if self.counted:
             before, noted = self._read_record(mark, now)
             idle = now - max(noted, written)
-            count = increment_count(self._decay_count(before, idle), SAMPLE, self._chance)
+            count = _increment_count(self._decay_count(before, idle), SAMPLE, self._chance)
             if count != before or idle >= fresh:
                 self._write(mark & self._mask, now & _TIME | count << 16 | mark >> 16)
             return
@@ -171,7 +171,7 @@ class UseRecords:
         at = mark & self._mask
         cell = self._cells[at]
         if at == _AGE_CELL or cell & 0xFFFF != mark >> 16 or cell > now + _SLACK_NS:
-            return NEW, 0
+            return _NEW, 0
         return cell >> 16 & 0xFF, cell & _TIME
 
     def _decay_count(self, count: int, idle: int) -> int:
@@ -198,6 +198,6 @@ class _File:
         os.close(self.fd)
 
 
-def increment_count(count: int, weight: int, chance: Callable[[], float]) -> int:
+def _increment_count(count: int, weight: int, chance: Callable[[], float]) -> int:
     """Return the logarithmic *count* after *weight* more hits."""
-    return min(255, count + (chance() * max(1, (count - NEW) * _SLOWNESS) < weight))
+    return min(255, count + (chance() * max(1, (count - _NEW) * _SLOWNESS) < weight))

@@ -14,18 +14,18 @@ from llmcore.threads import start_thread
 
 __all__ = ["Breaker", "is_unreachable"]
 
-FAILURES: Final = 3
-"""The breaker opens after this many consecutive failures of the same `DECISIVE` operation.
+_FAILURES: Final = 3
+"""The breaker opens after this many consecutive failures of the same `_DECISIVE` operation.
 
 If the backend is unreachable, the first failure opens the breaker.
 """
-DECISIVE: Final = frozenset({"create", "get"})
+_DECISIVE: Final = frozenset({"create", "get"})
 """The operations that every cache needs.
 
 Failures are counted per operation: a `set` that works does not hide a `get` that fails, and a lease that is
 refused does not stop reads.
 """
-PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 0.5
 """Seconds between two probes."""
 
 
@@ -43,7 +43,7 @@ class Breaker:
         *,
         on_open: Callable[[], None] | None = None,
         may_close: Callable[[], bool] | None = None,
-        pause_s: float = PAUSE_S,
+        pause_s: float = _PAUSE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a closed breaker.
@@ -92,7 +92,7 @@ class Breaker:
         """Record that *operation* failed; return whether this failure opened the breaker."""
         with self._lock:
             self._failures[operation] = self._failures.get(operation, 0) + 1
-            is_useless = operation in DECISIVE and self._failures[operation] >= FAILURES
+            is_useless = operation in _DECISIVE and self._failures[operation] >= _FAILURES
             if self._stop is not None or not (is_useless or is_unreachable(error)):
                 return False
             if self._on_open is not None:

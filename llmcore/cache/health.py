@@ -8,7 +8,7 @@ from typing import Final
 
 from llmcore import forks
 
-__all__ = ["Health"]
+__all__ = ["MAX_CAUSES", "QUIET_S", "Health"]
 
 QUIET_S: Final = 60.0
 """Minimum seconds between two reports of one cause.

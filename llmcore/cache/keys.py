@@ -10,21 +10,14 @@ from llmcore.errors import CacheError
 from llmcore.support.digests import start_sha256
 from llmcore.units import Duration
 
-__all__ = [
-    "PREFIX",
-    "STAMP_PREFIX",
-    "Ttl",
-    "make_backend_key",
-    "make_stamp_key",
-    "parse_ttl",
-]
+__all__ = ["PREFIX", "Ttl", "make_backend_key", "make_stamp_key", "parse_ttl"]
 
 Ttl = float | str | timedelta | None
 """Time to live: seconds, "1h" or a timedelta; None is the configured TTL."""
 
 PREFIX: Final = "v:"
 """Prefix of application keys in the backend, which also stores replies."""
-STAMP_PREFIX: Final = "t:"
+_STAMP_PREFIX: Final = "t:"
 """Prefix of tag stamps."""
 _MAX_LENGTH: Final = 400
 
@@ -61,7 +54,7 @@ def make_backend_key(key: str) -> str:
 
 def make_stamp_key(tag: str) -> str:
     """Return the backend key of the stamp of *tag*. Raises the same errors as `make_backend_key`."""
-    return STAMP_PREFIX + _shorten(tag, "tag")
+    return _STAMP_PREFIX + _shorten(tag, "tag")
 
 
 def _shorten(text: str, what: str) -> str:

@@ -14,14 +14,14 @@ from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act, Expired, sleep
 from llmcore.threads import start_thread
 
-__all__ = ["Leases"]
+__all__ = ["LEASE_S", "Leases"]
 
 T = TypeVar("T")
 
 LEASE_S: Final = 5.0
 """TTL of a lease in seconds. While the holder works, the lease is renewed after each third of the TTL."""
-FIRST_PAUSE_S: Final = 0.01
-MAX_PAUSE_S: Final = 0.1
+_FIRST_PAUSE_S: Final = 0.01
+_MAX_PAUSE_S: Final = 0.1
 
 
 class Leases:
@@ -64,12 +64,12 @@ class Leases:
             Two values: the result that another process has stored, or None; and True if the caller has the lease.
             `hold` releases the lease.
         """
-        pause = FIRST_PAUSE_S
+        pause = _FIRST_PAUSE_S
         while not (is_acquired := (yield from self.acquire(key))):
             if is_acquired is None:
                 return None, False
             yield sleep(max(0.0, min(pause, left())))
-            pause = min(MAX_PAUSE_S, pause * 1.5)
+            pause = min(_MAX_PAUSE_S, pause * 1.5)
             data = yield from self._store.read(key)
             if data is not None or left() <= 0:
                 return data, False

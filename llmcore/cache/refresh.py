@@ -20,15 +20,15 @@ from llmcore.threads import start_thread
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Refresher", "Renewal"]
+__all__ = ["MAX_RUNNING", "Refresher", "Renewal"]
 
-PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 1.0
 """Seconds between a failed refresh and the next attempt.
 
 The pause doubles after each further failure (backoff).
 """
-MAX_PAUSE_S: Final = 60.0
-QUIET_S: Final = 60.0
+_MAX_PAUSE_S: Final = 60.0
+_QUIET_S: Final = 60.0
 """Minimum seconds between two log lines about failed refreshes."""
 MAX_RUNNING: Final = 32
 """Maximum concurrent refreshes in one process. Other due entries are refreshed at a later call."""
@@ -124,7 +124,9 @@ class Refresher:
             # Keep the record of a failure for some time after its pause, because a second failure must get a longer
             # pause.
             self._attempts = {
-                each: attempt for each, attempt in self._attempts.items() if attempt.until > now - MAX_PAUSE_S
+                each: attempt
+                for each, attempt in self._attempts.items()
+                if attempt.until > now - _MAX_PAUSE_S
             }
             attempt = self._attempts[key] = _Attempt(_RUNNING, 0 if before is None else before.failures)
             return attempt
@@ -142,11 +144,11 @@ class Refresher:
                 del self._attempts[key]
                 return False
             failures = attempt.failures + (done is False)
-            pause = min(MAX_PAUSE_S, PAUSE_S * 2.0 ** max(0, failures - 1))
+            pause = min(_MAX_PAUSE_S, _PAUSE_S * 2.0 ** max(0, failures - 1))
             self._attempts[key] = _Attempt(now + pause, failures)
             if done is None or failures > 1 or now < self._quiet_until or self._closed:
                 return False
-            self._quiet_until = now + QUIET_S
+            self._quiet_until = now + _QUIET_S
             return True
 
     def _refresh(self, renewal: Renewal, attempt: _Attempt) -> Act[None]:

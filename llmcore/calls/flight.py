@@ -21,7 +21,7 @@ __all__ = ["Begin", "Caller", "Flight", "Left", "make_timeout"]
 Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
-RETRIES: Final = 1
+_RETRIES: Final = 1
 """The number of retries that the waiting callers make together after a failure.
 
 If the last retry fails, all these callers receive its error.
@@ -197,8 +197,8 @@ class Flight:
 
     def _fail(self, error: Exception) -> None:
         # Do not retry after a complete answer: the server may bill it, and would bill a second answer too.
-        self._failures += 1 + RETRIES * getattr(error, "answered", False)
-        self._end(None, error, retry=self._failures <= RETRIES, but=self.beginner)
+        self._failures += 1 + _RETRIES * getattr(error, "answered", False)
+        self._end(None, error, retry=self._failures <= _RETRIES, but=self.beginner)
 
     def _end(
         self,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner", "advance"]
 
-GRACE_S: Final = 5.0
+_GRACE_S: Final = 5.0
 """Seconds that a caller in another thread waits for the clean-up of a cancelled call."""
 _POLL_S: Final = 1.0
 """A caller outside of the event loop checks at this interval, in seconds, whether the loop still runs."""
@@ -70,11 +70,11 @@ def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
 
 
 def _advance(flight: Flight, begin: Begin, caller: Caller) -> bool:
-    return _get_owner(flight, begin, caller, ThreadOwner).wait(caller)
+    return _get_owner(flight, begin, caller, _ThreadOwner).wait(caller)
 
 
 async def _aadvance(flight: Flight, begin: Begin, caller: Caller) -> bool:
-    return await _get_owner(flight, begin, caller, TaskOwner).await_(caller)
+    return await _get_owner(flight, begin, caller, _TaskOwner).await_(caller)
 
 
 def _get_owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Flight, Any], Owner]) -> Owner:
@@ -85,7 +85,7 @@ def _get_owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Fli
         return flight.owner
 
 
-class ThreadOwner:
+class _ThreadOwner:
     """An owner that runs the call in the thread of the caller that needs the next piece.
 
     If this caller is async, a thread of llmcore runs the call until the next piece.
@@ -172,7 +172,7 @@ class ThreadOwner:
         self._flight.break_off()  # close() of a generator that has not started skips its `finally` blocks
 
 
-class TaskOwner:
+class _TaskOwner:
     """An owner that runs the call in a separate task of the first caller's event loop."""
 
     def __init__(self, flight: Flight, work: Any) -> None:
@@ -258,7 +258,7 @@ class TaskOwner:
         self._call(self._task.add_done_callback, lambda _: ended.set())
         self.cancel()
         if self._thread != threading.get_ident() and self._loop.is_running():
-            ended.wait(GRACE_S)
+            ended.wait(_GRACE_S)
 
     async def aend(self) -> None:
         """See `Owner.aend`."""

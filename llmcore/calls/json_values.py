@@ -25,7 +25,7 @@ from llmcore.interrupts import is_interrupt
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ToolCall
 
-__all__ = ["JsonValue", "normalise"]
+__all__ = ["MAX_DEPTH", "JsonValue", "normalise"]
 
 JsonValue: TypeAlias = Any
 """None, bool, int, float, str, or a list or dict of JSON values.

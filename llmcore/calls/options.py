@@ -7,9 +7,9 @@ from typing import Any, Final
 from llmcore.support.digests import start_sha256
 from llmcore.types import Secret
 
-__all__ = ["describe", "find_secrets", "make_identity", "options_to_dict", "scrub"]
+__all__ = ["describe", "make_identity", "options_to_dict", "scrub"]
 
-LONGEST: Final = 500
+_LONGEST: Final = 500
 """Maximum number of characters of a foreign text that are shown."""
 
 
@@ -36,12 +36,12 @@ def describe(error: BaseException, options: Any) -> str:
 
 def scrub(text: str, options: Any) -> str:
     """Return *text*, shortened, without the secrets in *options*."""
-    for secret in find_secrets(options):
+    for secret in _find_secrets(options):
         text = text.replace(secret, "…")
-    return text[:LONGEST]
+    return text[:_LONGEST]
 
 
-def find_secrets(options: Any) -> list[str]:
+def _find_secrets(options: Any) -> list[str]:
     """Return the secrets among the options, which must not be shown."""
     return [
         value.reveal()

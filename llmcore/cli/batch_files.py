@@ -17,8 +17,8 @@ from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
 
 __all__ = [
-    "FORMATS",
     "SEPARATED",
+    "Row",
     "check_input",
     "count_rows",
     "find_format",
@@ -30,7 +30,7 @@ __all__ = [
     "stat_file",
 ]
 
-FORMATS: Final = {
+_FORMATS: Final = {
     ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".tsv": "tsv", ".txt": "txt"
 }  # fmt: skip
 """File ending -> format."""
@@ -57,12 +57,12 @@ def find_format(path: str, given: str | None = None) -> str:
     if path == "-":
         return "jsonl"
     ending = Path(path).suffix.lower()
-    if ending in FORMATS:
-        return FORMATS[ending]
+    if ending in _FORMATS:
+        return _FORMATS[ending]
     raise UsageError(
         f"the format of {path} is unknown",
         where=path,
-        expected=f"a file that ends with {', '.join(FORMATS)}",
+        expected=f"a file that ends with {', '.join(_FORMATS)}",
         fix="llmcore batch run prompts.jsonl -o answers.jsonl",
     )
 

@@ -147,7 +147,7 @@ class Writer:
 
     def __init__(self, path: str, kind: str, source: str) -> None:
         self._path = path
-        self._parquet = ParquetRows(path, source) if kind == "parquet" else None
+        self._parquet = _ParquetRows(path, source) if kind == "parquet" else None
         self._separator = {"csv": ",", "tsv": "\t"}.get(kind)
         """The separator of a table of text; None for JSON lines and Parquet."""
         self._header: list[str] | None = None
@@ -223,7 +223,7 @@ class Writer:
         csv.writer(self._file, delimiter=self._separator or ",", lineterminator="\n").writerow(cells)
 
 
-class ParquetRows:
+class _ParquetRows:
     """Writes a Parquet file.
 
     If the input is Parquet, the types of its columns are known, so groups of rows are written as they arrive. Otherwise

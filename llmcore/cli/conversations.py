@@ -54,7 +54,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         return " ".join(get_text(self.messages[0]).split()) if self.messages else ""
 
 
-class Files(Protocol):
+class _Files(Protocol):
     """The methods of `StorageClient` that conversations need."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
@@ -110,7 +110,7 @@ def open_conversations(core: Core) -> Conversations:
 class Conversations:
     """The conversations in one storage."""
 
-    def __init__(self, files: Files, place: str) -> None:
+    def __init__(self, files: _Files, place: str) -> None:
         self.place = place
         """The storage's name, or the folder."""
         self._files = files

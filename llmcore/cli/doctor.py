@@ -26,7 +26,7 @@ _BROKEN = 6
 """The exit code if a check fails."""
 
 
-class Finding(NamedTuple):
+class _Finding(NamedTuple):
     """The result of one check."""
 
     what: str
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all checks. Print each finding at once."""
     paint = Paint.of(get_stdout(), no_color=args.no_color)
-    findings: list[Finding] = []
+    findings: list[_Finding] = []
     for finding in _find_all(args):
         findings.append(finding)
         if not args.json:
@@ -71,15 +71,15 @@ def run(args: argparse.Namespace) -> int:
     return _BROKEN if broken else 0
 
 
-def _find_all(args: argparse.Namespace) -> Iterator[Finding]:
+def _find_all(args: argparse.Namespace) -> Iterator[_Finding]:
     from llmcore import __version__
 
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("llmcore", ok=True, text=f"{__version__} on Python {version}, {sys.platform}")
+    yield _Finding("llmcore", ok=True, text=f"{__version__} on Python {version}, {sys.platform}")
     foreign = find_foreign_llmcore(*sys.path)
     if foreign is not None:
         text = f"the distribution {foreign} is another project, and its files replace those of llmcore-host"
-        yield Finding("llmcore", ok=False, text=text, fix=make_repair_line())
+        yield _Finding("llmcore", ok=False, text=text, fix=make_repair_line())
     yield from _check_plugins(args.limit)
     yield from _check_versions()
     yield from _check_instances(args)
@@ -92,66 +92,68 @@ def _find_all(args: argparse.Namespace) -> Iterator[Finding]:
     yield from _check_folders(args)
 
 
-def _check_plugins(limit_s: float) -> Iterator[Finding]:
+def _check_plugins(limit_s: float) -> Iterator[_Finding]:
     catalogue = Catalogue(commands=COMMANDS)
     for row in catalogue.list_plugins():
         what = f"{row.kind} {row.name}"
         owner = f"{row.distribution} {row.version}".rstrip()
         if row.state == "built in":
-            yield Finding(what, ok=True, text="built in")
+            yield _Finding(what, ok=True, text="built in")
         elif row.state in {"shadowed", "blocked"}:  # the plugin is inactive, so this is not a fault
-            yield Finding(what, ok=True, text=f"{owner}, {row.state}: {row.why}")
+            yield _Finding(what, ok=True, text=f"{owner}, {row.state}: {row.why}")
         elif row.state == "conflict":
-            yield Finding(what, ok=False, text=f"{owner}: {row.why}", fix=row.fix or None)
+            yield _Finding(what, ok=False, text=f"{owner}: {row.why}", fix=row.fix or None)
         else:
             found: ProbeResult = probe(row.kind, f"{row.distribution}:{row.name}", limit_s)
-            yield Finding(
+            yield _Finding(
                 what, ok=found.ok, text=f"{owner}{', ' if found.ok else ': '}{found.text}", fix=found.fix
             )
     for each in catalogue.get_notes():
-        yield Finding(
+        yield _Finding(
             "metadata", ok=False, text=f"{each.distribution}: {each.text}" if each.distribution else each.text
         )
 
 
-def _check_versions() -> Iterator[Finding]:
+def _check_versions() -> Iterator[_Finding]:
     """Compare the installed dependencies of our distributions with the tested versions."""
     installed = {row.distribution for row in Catalogue().list_plugins()}
     for distribution in ("llmcore-host", *sorted(installed - {"llmcore-host"})):
         for each in compare_versions(distribution):
-            yield Finding(f"versions for {distribution}", ok=each.ok, text=each.text, fix=each.fix)
+            yield _Finding(f"versions for {distribution}", ok=each.ok, text=each.text, fix=each.fix)
 
 
-def _check_instances(args: argparse.Namespace) -> Iterator[Finding]:
+def _check_instances(args: argparse.Namespace) -> Iterator[_Finding]:
     catalogue = Catalogue()
     for each in find_instances(args):
         error = catalogue.find_missing(each.kind, each.used)
         text = f"an instance of `{each.used}`, {each.where}"
         if error is not None:
             text = f"{text}: {error.message}"
-        yield Finding(f"{each.kind} {each.name}", ok=error is None, text=text)
+        yield _Finding(f"{each.kind} {each.name}", ok=error is None, text=text)
 
 
-def _check_configuration(args: argparse.Namespace) -> Iterator[Finding]:
+def _check_configuration(args: argparse.Namespace) -> Iterator[_Finding]:
     faults = find_faults(args.config, args.profile)
     if not faults:
-        yield Finding("configuration", ok=True, text="no fault, and no key is missing")
+        yield _Finding("configuration", ok=True, text="no fault, and no key is missing")
     for fault in faults:
         where = f"{fault.where}: " if fault.where else ""
-        yield Finding("configuration", ok=False, text=f"{where}{fault.message} ({fault.code})", fix=fault.fix)
+        yield _Finding(
+            "configuration", ok=False, text=f"{where}{fault.message} ({fault.code})", fix=fault.fix
+        )
 
 
-def _check_servers(args: argparse.Namespace) -> Iterator[Finding]:
+def _check_servers(args: argparse.Namespace) -> Iterator[_Finding]:
     """Contact the servers, storage and ledger in use; see `llmcore.cli.connection_checks`."""
     from llmcore.cli.connection_checks import check_all
     from llmcore.core import load
 
     with load(args.config, profile=args.profile) as core:
         for contact in check_all(core):
-            yield Finding(*contact)
+            yield _Finding(*contact)
 
 
-def _try_cache(args: argparse.Namespace) -> Iterator[Finding]:
+def _try_cache(args: argparse.Namespace) -> Iterator[_Finding]:
     from llmcore.cli.cache_self_test import find_failing_operations
 
     tried = find_failing_operations(args.config, args.profile, args.limit)
@@ -159,18 +161,18 @@ def _try_cache(args: argparse.Namespace) -> Iterator[Finding]:
         return
     name, failing, fix = tried
     if not failing:
-        yield Finding(f"cache {name}", ok=True, text="every operation works")
+        yield _Finding(f"cache {name}", ok=True, text="every operation works")
     for operation, why in failing.items():
-        yield Finding(f"cache {name}", ok=False, text=f"`{operation}` is unavailable: {why}", fix=fix)
+        yield _Finding(f"cache {name}", ok=False, text=f"`{operation}` is unavailable: {why}", fix=fix)
 
 
-def _check_folders(args: argparse.Namespace) -> Iterator[Finding]:
+def _check_folders(args: argparse.Namespace) -> Iterator[_Finding]:
     for place in list_places(args.config):
         if place["name"] not in {"cache", "state"}:
             continue
         what = f"{place['name']} folder"
         if place["path"] is None:
-            yield Finding(
+            yield _Finding(
                 what,
                 ok=False,
                 text="the user has no home directory",
@@ -179,7 +181,7 @@ def _check_folders(args: argparse.Namespace) -> Iterator[Finding]:
             continue
         fault = _find_write_fault(Path(place["path"]))
         text = fault or f"{place['path']} can be written"
-        yield Finding(what, ok=not fault, text=text, fix=_make_repair_line(place["path"]) if fault else None)
+        yield _Finding(what, ok=not fault, text=text, fix=_make_repair_line(place["path"]) if fault else None)
 
 
 def _find_write_fault(folder: Path) -> str:

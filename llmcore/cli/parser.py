@@ -14,7 +14,6 @@ __all__ = [
     "COMMANDS",
     "EXIT_CODES",
     "Parser",
-    "add_common_options",
     "make_action_adder",
     "make_defaults",
     "make_parser",
@@ -116,7 +115,7 @@ def make_top_parser() -> Parser:
         "`llmcore COMMAND --help` shows the arguments of a command; `llmcore plugins` lists the commands of plugins.",
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version")
-    add_common_options(parser)
+    _add_common_options(parser)
     return parser
 
 
@@ -124,11 +123,11 @@ def make_parser(name: str) -> Parser:
     """Return the parser of the command *name*. The module of the command adds the arguments."""
     parser = Parser(prog=f"llmcore {name}", description=_format_sentence(COMMANDS[name]))
     import_module(f"llmcore.cli.{name}").configure(parser)
-    add_common_options(parser)
+    _add_common_options(parser)
     return parser
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that are accepted before and after a command."""
     group = parser.add_argument_group("for every command")
     # These options have no default: a default of the command's parser would overwrite a value given before the command.
@@ -153,7 +152,7 @@ def make_action_adder(parser: argparse.ArgumentParser) -> Callable[[str, str, Ca
     def add(name: str, help_text: str, run: Callable[..., Any]) -> Parser:
         action: Parser = kinds.add_parser(name, help=help_text, description=_format_sentence(help_text))
         action.set_defaults(run=run)
-        add_common_options(action)
+        _add_common_options(action)
         return action
 
     return add

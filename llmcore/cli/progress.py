@@ -11,7 +11,7 @@ from llmcore.cli.show import format_bytes
 
 __all__ = ["show_progress"]
 
-LARGE = 8_000_000
+_LARGE = 8_000_000
 """The size in bytes above which progress is shown."""
 _PAUSE_S = 0.1
 """Minimum number of seconds between two updates of the line."""
@@ -22,14 +22,14 @@ def show_progress(
 ) -> Iterator[bytes]:
     """Yield the *pieces*, and show on *stream*, stderr by default, how many of *total* bytes have passed."""
     to = stream or sys.stderr
-    shown = to.isatty() and (total is None or total >= LARGE)
+    shown = to.isatty() and (total is None or total >= _LARGE)
     done, shown_at, width = 0, 0.0, 0
     try:
         for piece in pieces:
             yield piece
             done += len(piece)
             now = time.monotonic()
-            if shown and done >= LARGE and now - shown_at >= _PAUSE_S:
+            if shown and done >= _LARGE and now - shown_at >= _PAUSE_S:
                 line = _render_line(done, total)
                 shown_at, width = now, max(width, len(line))
                 to.write(f"\r{line:<{width}}")

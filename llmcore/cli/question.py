@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ARGUMENT = r"^(?:chat\(\.\.\., |replace .* by )?(timeout|model|max_tokens)=([^()]+)\)?$"
 """Matches a fix that is Python code and sets an argument of `chat` for which the command line has an option."""
 
-__all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
+__all__ = ["Question", "add_options", "print_tool_calls", "read_options", "use_shell_syntax"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,7 @@ class Question:
         finally:
             if self.text and not self.text.endswith("\n"):
                 put()
-        print_tool_calls(join_pieces(calls))
+        print_tool_calls(_join_pieces(calls))
 
     def _make_waiting_line(self) -> WaitIndicator | None:
         """Return the line that is shown while the call waits; None if stderr is not a terminal."""
@@ -178,7 +178,7 @@ def print_tool_calls(calls: Sequence[ToolCall]) -> None:
         put(to_json({"name": call.name, "arguments": call.arguments, "id": call.id}, get_stdout()))
 
 
-def join_pieces(pieces: Sequence[ToolCall]) -> list[ToolCall]:
+def _join_pieces(pieces: Sequence[ToolCall]) -> list[ToolCall]:
     """Join the pieces of streamed tool calls."""
     from llmcore.types import ToolCall
 

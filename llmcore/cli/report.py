@@ -23,7 +23,7 @@ from llmcore.errors import (
     Unavailable,
 )
 
-__all__ = ["get_exit_code", "get_parts", "render_error", "report"]
+__all__ = ["get_parts", "render_error", "report"]
 
 _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (UsageError, 2),
@@ -59,10 +59,10 @@ def report(error: Exception, *, json: bool, no_color: bool) -> int:
         note(_render_json(reported))
     else:
         note(render_error(reported, Paint.of(sys.stderr, no_color=no_color)))
-    return get_exit_code(reported)
+    return _get_exit_code(reported)
 
 
-def get_exit_code(error: LLMCoreError) -> int:
+def _get_exit_code(error: LLMCoreError) -> int:
     """Return the exit code of *error*."""
     if isinstance(error, ConfigError):
         codes = {fault.code for fault in error.faults or (error,)}
@@ -117,7 +117,7 @@ def get_parts(error: LLMCoreError) -> dict[str, Any]:
         "suggestion": error.suggestion,
         "fix": error.fix,
         "notes": list(error.notes),
-        "exit_code": get_exit_code(error),
+        "exit_code": _get_exit_code(error),
     }
 
 

@@ -29,7 +29,7 @@ __all__ = [
     "to_json",
 ]
 
-SCHEMA = 1
+_SCHEMA = 1
 """Version of the `--json` output. Keys are added, never removed."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -67,7 +67,7 @@ class Paint:
 
 def render_json(to: TextIO, /, **values: Any) -> str:
     """Return *values* as the `--json` document, in characters that the stream *to* can show."""
-    return to_json({"schema": SCHEMA, **values}, to, indent=2)
+    return to_json({"schema": _SCHEMA, **values}, to, indent=2)
 
 
 def to_json(value: Any, to: TextIO, *, indent: int | None = None) -> str:

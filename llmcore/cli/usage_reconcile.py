@@ -38,7 +38,7 @@ examples:
   llmcore usage reconcile openai --from bill.json  compare again, without a key"""
 
 
-class UnexplainedBill(LLMCoreError):
+class _UnexplainedBill(LLMCoreError):
     """More than the tolerance is booked but not billed, or billed without usage."""
 
     code = "LC612"
@@ -84,7 +84,7 @@ def reconcile(args: argparse.Namespace, period: tuple[date | None, date | None])
         raise UsageError(
             "--from and --save exclude each other", where="--save", fix="llmcore usage reconcile --save FILE"
         )
-    parse_tolerance(args.tolerance, Decimal(0))
+    _parse_tolerance(args.tolerance, Decimal(0))
     with open_core(args) as core:
         providers = _find_providers(core, args, period)
         if len(providers) > 1 and (args.files or args.save):
@@ -111,7 +111,7 @@ def reconcile(args: argparse.Namespace, period: tuple[date | None, date | None])
     return 0
 
 
-def parse_tolerance(text: str, billed: Decimal) -> Decimal:
+def _parse_tolerance(text: str, billed: Decimal) -> Decimal:
     """Return the tolerance in USD: *text* is an amount, or a share of *billed* such as "1%".
 
     Raises:
@@ -206,15 +206,15 @@ def _check_covered(since: date, until: date, days: frozenset[date], name: str) -
         )
 
 
-def _find_rest(name: str, result: Reconciliation, tolerance: str) -> UnexplainedBill | None:
+def _find_rest(name: str, result: Reconciliation, tolerance: str) -> _UnexplainedBill | None:
     """Return the error if more USD than *tolerance* are unexplained; otherwise None."""
     rest = result.unexplained
-    if rest <= parse_tolerance(tolerance, result.billed):
+    if rest <= _parse_tolerance(tolerance, result.billed):
         return None
     notes = ["the lines `booked, but not billed` and `billed, without usage in the report` have no cause"]
     if not result.billed:
         notes.append(f"the bill of {name} is empty: the admin key may belong to another organisation")
-    return UnexplainedBill(
+    return _UnexplainedBill(
         f"{rest:.4f} USD between the ledger and the bill of {name} are unexplained",
         where="--tolerance",
         expected=f"at most {tolerance}",

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from llmcore.ledger.report import BudgetState, UsageRow
 
 __all__ = [
-    "HEADERS",
     "draw_sparkline",
     "print_budgets",
     "print_csv",
@@ -27,7 +26,7 @@ __all__ = [
     "to_flat_dict",
 ]
 
-HEADERS: Final = (
+_HEADERS: Final = (
     "requests",
     "failed",
     "cached",
@@ -81,7 +80,7 @@ def render_usage(
     If the terminal is too narrow, columns are left out, and their headers are added to *left_out*. If this is not
     enough, long names continue on the next line.
     """
-    headers, width = (*names, *HEADERS), get_terminal_width(get_stdout())
+    headers, width = (*names, *_HEADERS), get_terminal_width(get_stdout())
     plain = Paint(on=False)
     shown = list(range(len(headers)))
 
@@ -105,7 +104,7 @@ def render_usage(
 def print_left_out(left_out: set[str], command: str) -> None:
     """Name on stderr the columns that were left out, and *command*, which prints all columns."""
     if left_out:
-        columns = ", ".join(header for header in HEADERS if header in left_out)
+        columns = ", ".join(header for header in _HEADERS if header in left_out)
         note(f"not shown in this width: {columns}; all columns: {command}")
 
 

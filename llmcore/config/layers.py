@@ -29,6 +29,7 @@ __all__ = [
     "lookup",
     "merge",
     "merge_lists",
+    "parse_scalar",
 ]
 
 MISSING: Final = object()

@@ -16,6 +16,7 @@ __all__ = [
     "is_secret_name",
     "mask_line",
     "mask_text",
+    "mask_with_stars",
     "quote",
 ]
 

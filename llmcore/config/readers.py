@@ -19,7 +19,6 @@ from llmcore.units import Duration, Size, is_part
 
 __all__ = [
     "MAX_FACTOR",
-    "MAX_FRACTION",
     "MAX_USD",
     "Reader",
     "is_web_address",
@@ -41,7 +40,6 @@ __all__ = [
     "read_price",
     "read_scope",
     "read_size",
-    "read_text",
 ]
 
 MAX_USD: Final = 1_000_000_000
@@ -49,7 +47,7 @@ MAX_USD: Final = 1_000_000_000
 
 MAX_FACTOR: Final = 1000
 """Maximum of `alert_faster_than`: the factor by which a day may cost more than an average day."""
-MAX_FRACTION: Final = 10
+_MAX_FRACTION: Final = 10
 """Maximum fraction in `alert_at`. A larger number is probably a percentage."""
 
 
@@ -68,7 +66,7 @@ class Reader(msgspec.Struct, frozen=True):
     """True if the value is text, so that "123" in an environment variable is not parsed as a number."""
 
 
-def read_text(value: Any) -> str:
+def _read_text(value: Any) -> str:
     """Return text, which must not be blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError
@@ -115,12 +113,12 @@ def read_names(value: Any) -> tuple[str, ...]:
     """Return a list of texts."""
     if not isinstance(value, list | tuple):
         raise TypeError
-    return tuple(read_text(item) for item in value)
+    return tuple(_read_text(item) for item in value)
 
 
 def read_models(value: Any) -> tuple[str, ...]:
     """Return the list of models of an alias in [models]."""
-    found = (read_text(value),) if isinstance(value, str) else read_names(value)
+    found = (_read_text(value),) if isinstance(value, str) else read_names(value)
     if not found:
         raise ValueError
     for name in found:
@@ -163,7 +161,7 @@ def read_fractions(value: Any) -> tuple[float, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError
     for item in value:
-        if isinstance(item, bool) or not isinstance(item, int | float) or not 0 < item <= MAX_FRACTION:
+        if isinstance(item, bool) or not isinstance(item, int | float) or not 0 < item <= _MAX_FRACTION:
             raise ValueError
     return tuple(sorted({float(item) for item in value}))
 
@@ -177,7 +175,7 @@ def read_factor(value: Any) -> float:
 
 def read_mail_addresses(value: Any) -> tuple[str, ...]:
     """Return one or several e-mail addresses, without names: `ann@example.com`."""
-    found = (read_text(value),) if isinstance(value, str) else read_names(value)
+    found = (_read_text(value),) if isinstance(value, str) else read_names(value)
     if not found or not all(
         re.fullmatch(r"[^\s@,;<>\"()\x00-\x1f]+@[^\s@,;<>\"()]+", each) for each in found
     ):
@@ -203,13 +201,13 @@ def read_command(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise TypeError
     if value:
-        read_text(value[0])
+        _read_text(value[0])
     return tuple(value)
 
 
 def read_scope(value: Any) -> str:
     """Return "provider:model", or "provider:" for all models of a provider."""
-    name = read_text(value)
+    name = _read_text(value)
     provider, colon, model = name.partition(":")
     if not colon or any(each != each.strip() for each in (provider, model)) or not provider:
         raise ValueError
@@ -237,4 +235,4 @@ def make_choice(expected: str, *choices: str) -> Reader:
 
 def make_text_reader(example: str, what: str = "text") -> Reader:
     """Return a reader of text."""
-    return Reader(read_text, "text", what, example, text=True)
+    return Reader(_read_text, "text", what, example, text=True)

@@ -31,8 +31,8 @@ from llmcore.process_bound import ProcessBound
 __all__ = ["Explained", "Item", "Settings"]
 
 
-MEMORY_TIER: Final = 64 * 10**6
-ON_OUTAGE: Final = "memory"
+_MEMORY_TIER: Final = 64 * 10**6
+_ON_OUTAGE: Final = "memory"
 
 
 class Explained(NamedTuple):
@@ -99,9 +99,9 @@ class Settings(ProcessBound):
         def read(section: str, key: str) -> Any:
             value = lookup(tree, (section, key))
             if (section, key) == TIER and (value is MISSING or isinstance(value, Mapping)):
-                return MEMORY_TIER
+                return _MEMORY_TIER
             if (section, key) == ("cache", "on_outage") and value is MISSING:
-                return ON_OUTAGE
+                return _ON_OUTAGE
             return None if value is MISSING else SECTIONS[section][key].read(value)
 
         def keep(name: str, value: object) -> None:

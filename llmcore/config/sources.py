@@ -27,6 +27,7 @@ __all__ = [
     "get_state_file",
     "get_user_file",
     "is_present",
+    "parse",
     "read",
 ]
 

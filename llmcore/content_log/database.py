@@ -13,9 +13,9 @@ import apsw
 
 from llmcore import forks
 
-__all__ = ["COLUMNS", "LogFile", "has_word"]
+__all__ = ["LogFile", "has_word"]
 
-COLUMNS: Final = (
+_COLUMNS: Final = (
     "id", "time", "call", "provider", "model", "user", "tags", "cached", "stream", "error", "finish_reason",
     "input_tokens", "output_tokens", "cost", "latency_s", "request_id", "system", "prompt", "answer", "messages",
     "tool_calls",
@@ -112,18 +112,18 @@ class LogFile:
             if model is not None:
                 where.append("(model = ? OR provider || ':' || model = ?)")
                 values += [model, model]
-            text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE {' AND '.join(where)} ORDER BY id DESC"  # noqa: S608 - only constant conditions and names of columns are inserted
+            text = f"SELECT {', '.join(_COLUMNS)} FROM entries WHERE {' AND '.join(where)} ORDER BY id DESC"  # noqa: S608 - only constant conditions and names of columns are inserted
             if limit is not None:
                 text += f" LIMIT {int(limit)}"
             rows = connection.execute(text, values).fetchall()
-        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
 
     def get(self, number: int) -> dict[str, Any] | None:
         """Return the entry with the id *number*; None if there is no such entry."""
         with self._lock:
-            text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE id = ?"  # noqa: S608 - only names of columns are inserted
+            text = f"SELECT {', '.join(_COLUMNS)} FROM entries WHERE id = ?"  # noqa: S608 - only names of columns are inserted
             row = self._connect().execute(text, (number,)).fetchone()
-        return None if row is None else dict(zip(COLUMNS, row, strict=True))
+        return None if row is None else dict(zip(_COLUMNS, row, strict=True))
 
     def close(self) -> None:
         """Close the file. The next use opens it again."""

@@ -12,7 +12,7 @@ from llmcore.config.mask import is_reference, is_secret_name, mask_text
 if TYPE_CHECKING:
     from llmcore.config import Settings
 
-__all__ = ["Redaction", "find_keys"]
+__all__ = ["REDACTED", "Redaction", "find_keys"]
 
 REDACTED: Final = "[redacted]"
 _SHORTEST_KEY: Final = 6

@@ -32,7 +32,7 @@ __all__ = ["ApiKey", "ApiKeys", "Period"]
 
 Period = Literal["day", "month", "total"]
 
-PREFIX: Final = "llmcore-"
+_PREFIX: Final = "llmcore-"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
 _STALE_S: Final = 0.5
 """The maximum age of the keys in memory, in seconds. Every process therefore rejects a revoked key within a second."""
@@ -78,7 +78,7 @@ class ApiKeys(ProcessBound):
             )
         now = time.time()
         key_id = secrets.token_hex(4)
-        text = f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
+        text = f"{_PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
         key = ApiKey(
             name=name,
             id=key_id,
@@ -137,7 +137,7 @@ class ApiKeys(ProcessBound):
 
         The keys in memory are at most half a second old. The comparison takes constant time.
         """
-        key = self._refresh().get(text[len(PREFIX) :].partition("-")[0])
+        key = self._refresh().get(text[len(_PREFIX) :].partition("-")[0])
         digest = _hash(text)
         if key is None or not hmac.compare_digest(digest, key.digest):
             return None

@@ -21,7 +21,7 @@ LOCK_TIMEOUT_S: Final = 10.0
 """The maximum seconds to wait for locks of other processes."""
 INLINE_TIMEOUT_S: Final = 1.0
 """The timeout in seconds for work that runs in the caller's thread because no thread could be started."""
-DEFAULT_TIMEOUT_S: Final = 0.7
+_DEFAULT_TIMEOUT_S: Final = 0.7
 """How long, in seconds, a call waits for its row in the ledger before it continues without a row.
 
 Together with `SETTLE_TIMEOUT_S`, the ledger delays such a call by less than a second. A call under a budget that refuses
@@ -33,8 +33,8 @@ SETTLE_TIMEOUT_S: Final = 0.05
 The timeout is short, because the answer is already complete. After the timeout, a thread writes the row.
 """
 _PART: Final = 0.9
-FAILING_TIMEOUT_S: Final = 0.02
-"""Replaces `DEFAULT_TIMEOUT_S` if the previous call could not write to the ledger."""
+_FAILING_TIMEOUT_S: Final = 0.02
+"""Replaces `_DEFAULT_TIMEOUT_S` if the previous call could not write to the ledger."""
 
 
 def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) -> float:
@@ -49,8 +49,8 @@ def get_lock_deadline(limits: Sequence[Limit], left_s: float, *, failing: bool) 
         failing: True if the previous call could not write to the ledger.
     """
     if any(limit.refuses for limit in limits):
-        return time.monotonic() + limit_timeout(DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S, left_s)
-    return time.monotonic() + limit_timeout(FAILING_TIMEOUT_S if failing else DEFAULT_TIMEOUT_S, left_s / 2)
+        return time.monotonic() + limit_timeout(_DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S, left_s)
+    return time.monotonic() + limit_timeout(_FAILING_TIMEOUT_S if failing else _DEFAULT_TIMEOUT_S, left_s / 2)
 
 
 def limit_timeout(timeout_s: float, left_s: float) -> float:

@@ -12,9 +12,9 @@ from llmcore.errors import LedgerError
 from llmcore.ledger.zones import ReportZone
 from llmcore.support.ledger_rows import ReportQuery, RowQuery
 
-__all__ = ["GROUPS", "Filters", "UsageQuery", "make_query"]
+__all__ = ["Filters", "UsageQuery", "make_query"]
 
-GROUPS: Final = (
+_GROUPS: Final = (
     "total",
     "hour",
     "day",
@@ -95,7 +95,7 @@ def make_query(
     """
     dimensions = (group,) if isinstance(group, str) else tuple(group)
     for name in dimensions:
-        if name not in GROUPS:
+        if name not in _GROUPS:
             raise _make_group_error(name)
     if len({*dimensions}) < len(dimensions):
         raise LedgerError(
@@ -111,11 +111,11 @@ def _make_group_error(name: object) -> LedgerError:
     # imported only for an error, because the import takes longer than a cached answer
     from difflib import get_close_matches
 
-    nearest = get_close_matches(str(name), GROUPS, 1)
+    nearest = get_close_matches(str(name), _GROUPS, 1)
     return LedgerError(
         f"unknown group `{name}`",
         where="argument `group`",
-        expected=", ".join(GROUPS),
+        expected=", ".join(_GROUPS),
         suggestion=nearest[0] if nearest else None,
         fix=f'usage.by("{nearest[0]}")' if nearest else None,
     )

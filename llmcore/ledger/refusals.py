@@ -16,7 +16,13 @@ from llmcore.support.budget_periods import get_reset_time
 from llmcore.support.ledger_values import Refusal
 from llmcore.support.money import USD, format_amount, from_integer
 
-__all__ = ["make_exceeded_error", "set_place"]
+__all__ = [
+    "make_disabled_error",
+    "make_exceeded_error",
+    "make_unusable_error",
+    "make_unwritable_error",
+    "set_place",
+]
 
 E = TypeVar("E", bound=BudgetError)
 

@@ -32,16 +32,16 @@ from llmcore.support.money import USD, to_nano
 
 __all__ = ["Reserver"]
 
-MAX_WAIT_S: Final = 10.0
+_MAX_WAIT_S: Final = 10.0
 """Maximum seconds to wait for other calls to release reservations.
 
 Without a maximum, a caller that itself holds the reservation would wait for ever.
 """
-FIRST_PAUSE_S: Final = 0.01
-MAX_PAUSE_S: Final = 0.2
-SWEEP_S: Final = 1.0
+_FIRST_PAUSE_S: Final = 0.01
+_MAX_PAUSE_S: Final = 0.2
+_SWEEP_S: Final = 1.0
 """Seconds between two checks for dead processes while a call waits."""
-SWEEP_TIMEOUT_S: Final = 10.0
+_SWEEP_TIMEOUT_S: Final = 10.0
 
 
 class Reserver:
@@ -78,7 +78,7 @@ class Reserver:
         """
         owner, call = reservation.charge.owner, reservation.charge.call
         key = make_key(owner, call) if owner else f"{self._prefix}-{next(self._numbers):x}"
-        exact, pause, waited, swept = not has_budgets, FIRST_PAUSE_S, 0.0, 0.0
+        exact, pause, waited, swept = not has_budgets, _FIRST_PAUSE_S, 0.0, 0.0
         while True:
             maximum = self.compute_maximum(quote, limits, exact=exact) if has_budgets else 0
             if maximum is None:
@@ -96,16 +96,16 @@ class Reserver:
             if not exact:  # the cheap bound does not fit into the budget, but the tight bound may
                 exact = True
                 continue
-            if answer.is_permanent or not waits or waited >= min(MAX_WAIT_S, left()):
+            if answer.is_permanent or not waits or waited >= min(_MAX_WAIT_S, left()):
                 budget = self._limits.budgets[answer.limit.scope]
                 raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
-            if not swept or waited - swept >= SWEEP_S:
+            if not swept or waited - swept >= _SWEEP_S:
                 swept = waited or pause
-                yield self._operations.step("recover", limit_timeout(SWEEP_TIMEOUT_S, left()))
+                yield self._operations.step("recover", limit_timeout(_SWEEP_TIMEOUT_S, left()))
             yield sleep(pause)
             lock_deadline += pause
             waited += pause
-            pause = min(MAX_PAUSE_S, pause * 1.5)
+            pause = min(_MAX_PAUSE_S, pause * 1.5)
 
     def check(
         self, charge: Charge, quote: Quote, limits: Sequence[Limit], at: float, left: Callable[[], float]

@@ -13,10 +13,7 @@ from llmcore.llm.chat_format import make_document, write_tier
 from llmcore.support.finish_reasons import normalize_finish_reason
 from llmcore.types import Choice, Delta, Reply, ToolCall, Usage
 
-__all__ = [
-    "complete_document", "find_stop_reason", "make_id", "make_message", "make_response", "merge_ends", "read_arguments", "recognise",
-    "write_message_usage", "write_output", "write_response", "write_response_usage",
-]  # fmt: skip
+__all__ = ["complete_document", "find_stop_reason", "make_id", "merge_ends", "recognise", "write_message_usage", "write_response"]  # fmt: skip
 
 _STOP_REASONS: Final[Mapping[str | None, str]] = {
     "stop": "end_turn",
@@ -81,7 +78,7 @@ def merge_ends(before: Delta | None, delta: Delta) -> Delta:
 # -- Messages
 
 
-def make_message(reply: Reply) -> dict[str, Any]:
+def _make_message(reply: Reply) -> dict[str, Any]:
     """Return *reply* as a message of the Messages API."""
     content: list[dict[str, Any]] = []
     if reply.reasoning:
@@ -89,7 +86,7 @@ def make_message(reply: Reply) -> dict[str, Any]:
     if reply.text or reply.refusal:
         content.append({"type": "text", "text": reply.text or reply.refusal})
     content += [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": read_arguments(call)}
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _read_arguments(call)}
         for call in reply.tool_calls
     ]
     return {
@@ -111,7 +108,7 @@ def find_stop_reason(finish_reason: str | None, *, refused: bool) -> str | None:
     return _STOP_REASONS.get(normalize_finish_reason(finish_reason), finish_reason)
 
 
-def read_arguments(call: ToolCall) -> Any:
+def _read_arguments(call: ToolCall) -> Any:
     """Return the arguments of *call* as a JSON value, or as text if they are not valid JSON."""
     try:
         return msgspec.json.decode(call.arguments) if call.arguments else {}
@@ -136,12 +133,12 @@ def write_message_usage(usage: Usage) -> dict[str, Any]:
 # -- Responses
 
 
-def make_response(reply: Reply) -> dict[str, Any]:
+def _make_response(reply: Reply) -> dict[str, Any]:
     """Return *reply* as a response of the Responses API."""
-    return write_response(make_id("resp_"), reply, write_output(reply))
+    return write_response(make_id("resp_"), reply, _write_output(reply))
 
 
-def write_output(reply: Reply) -> list[dict[str, Any]]:
+def _write_output(reply: Reply) -> list[dict[str, Any]]:
     """Return *reply* as the output items of a response."""
     items: list[dict[str, Any]] = []
     if reply.reasoning:
@@ -206,12 +203,12 @@ def write_response(
         "tool_choice": "auto",
         "tools": [],
         "top_p": None,
-        "usage": None if reply is None else write_response_usage(reply.usage),
+        "usage": None if reply is None else _write_response_usage(reply.usage),
         **({} if reply is None else write_tier(reply.service_tier)),
     }
 
 
-def write_response_usage(usage: Usage) -> dict[str, Any]:
+def _write_response_usage(usage: Usage) -> dict[str, Any]:
     """Return *usage* in the format of the Responses API."""
     return {
         "input_tokens": usage.input_tokens,
@@ -227,6 +224,6 @@ def write_response_usage(usage: Usage) -> dict[str, Any]:
 
 _MAKERS: Final[Mapping[str, Callable[[Reply], dict[str, Any]]]] = {
     "chat": make_document,
-    "responses": make_response,
-    "messages": make_message,
+    "responses": _make_response,
+    "messages": _make_message,
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "is_stateful"]
 
-KEY_VERSION: Final = 2
+_KEY_VERSION: Final = 2
 """The version of keys.
 
 Increase the version when a change of the code makes the entries of earlier versions wrong.
@@ -59,7 +59,7 @@ class KeyMaker:
 
     def __init__(self, *, provider: str, identity: Mapping[str, Any], namespace: str) -> None:
         scope = _json.encode(
-            [KEY_VERSION, namespace, provider, dict(identity)],
+            [_KEY_VERSION, namespace, provider, dict(identity)],
         )
         self._scope = scope + b"\n"
         self._prefix: _Hash | None = None

@@ -29,7 +29,7 @@ _MOST: Final = 1024
 """Maximum number of resolved names, and of key makers, to keep in memory."""
 
 
-class Opener(Protocol):
+class _Opener(Protocol):
     """A function that returns the backend for a provider's name."""
 
     def __call__(self, name: str) -> Backend:
@@ -100,7 +100,7 @@ class Models:
 
     def __init__(
         self,
-        opener: Opener,
+        opener: _Opener,
         *,
         provider: str,
         model: str | None,

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _LONG: Final = 1 << 64
-ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 """The roles of Chat Completions. Other roles are sent unchanged, because some servers support them."""
 _NEEDS_CONTENT: Final = frozenset({"system", "developer", "user", "tool"})
 
@@ -257,16 +257,16 @@ def _find_message_fault(message: object) -> _Fault | None:
     if not isinstance(message, dict):
         return _Fault(f" must be a dict, got {_get_type_name(message)}", _A_MESSAGE)
     role = message.get("role")
-    if role not in ROLES:
+    if role not in _ROLES:
         if "role" not in message:
-            return _find_misspelt_key(message, "role") or _Fault(" has no role", ", ".join(ROLES))
+            return _find_misspelt_key(message, "role") or _Fault(" has no role", ", ".join(_ROLES))
         if not isinstance(role, str) or not role.strip():
             message = f".role must be text, got {_get_type_name(role) if role else repr(role)}"
-            return _Fault(message, ", ".join(ROLES), where=".role")
+            return _Fault(message, ", ".join(_ROLES), where=".role")
         near = _find_misspelt_role(role)
         if near:
             fix = f'MESSAGE["role"] = "{near}"'
-            return _Fault(f".role is {role!r}, which looks misspelt", ", ".join(ROLES), ".role", near, fix)
+            return _Fault(f".role is {role!r}, which looks misspelt", ", ".join(_ROLES), ".role", near, fix)
     if (
         "content" not in message
         and role in _NEEDS_CONTENT
@@ -329,7 +329,7 @@ def _show_value(value: object) -> str:
 @functools.lru_cache(maxsize=256)
 def _find_misspelt_role(role: str) -> str | None:
     """Return the role that *role* probably misspells. None if *role* is probably a role of some server, such as "ipython"."""
-    near = _find_nearest(role, ROLES, 0.9)
+    near = _find_nearest(role, _ROLES, 0.9)
     return near[0] if near else None
 
 

@@ -16,7 +16,7 @@ from llmcore.types import Reply
 __all__ = ["WIRE"]
 
 
-class WireKind(ChatKind):
+class _WireKind(ChatKind):
     """Implements `llmcore.pipeline.RequestKind`.
 
     A request in a vendor's format has the same cache key as an equal chat. So the two share a cache entry, and one request
@@ -31,4 +31,4 @@ class WireKind(ChatKind):
         return replay_events(result, call.events_api)
 
 
-WIRE: Final = WireKind()
+WIRE: Final = _WireKind()

@@ -12,7 +12,7 @@ from llmcore.threads import NO_THREAD, run_in_thread
 
 __all__ = ["ASource", "PieceSource", "Source"]
 
-PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 20
 """The number of bytes to read from a file at a time."""
 
 Source: TypeAlias = Iterable[bytes] | BinaryIO
@@ -75,7 +75,7 @@ class PieceSource:
         """Yield the pieces of a blocking source."""
         try:
             if hasattr(self._source, "read"):
-                yield from iter(lambda: self._source.read(PIECE), b"")
+                yield from iter(lambda: self._source.read(_PIECE), b"")
             else:
                 yield from self._source
         except Exception as error:

@@ -16,7 +16,7 @@ from llmcore.support.frequencies import Frequencies
 
 __all__ = ["BoundedEntries"]
 
-OVERHEAD_BYTES = 250
+_OVERHEAD_BYTES = 250
 """The memory of an entry in bytes, besides its key and its value; measured on CPython 3.11 and rounded up."""
 
 
@@ -137,4 +137,4 @@ class BoundedEntries:
 
 
 def _get_cost(key: str, value: bytes) -> int:
-    return len(value) + 4 * len(key) + OVERHEAD_BYTES  # a character takes at most 4 bytes of memory
+    return len(value) + 4 * len(key) + _OVERHEAD_BYTES  # a character takes at most 4 bytes of memory

@@ -14,7 +14,7 @@ from llmcore.types import VoiceTraits
 
 __all__ = ["SpeechKeyMaker"]
 
-KEY_VERSION: Final = 1
+_KEY_VERSION: Final = 1
 """The version of keys. Increase the version when a change of the code makes the entries of earlier versions wrong."""
 
 _json = msgspec.json.Encoder(order="sorted")
@@ -43,7 +43,7 @@ class SpeechKeyMaker:
         spoken_by = voice if traits is None else traits.voice or voice
         try:
             scope = _json.encode(
-                [KEY_VERSION, namespace, provider, dict(identity), spoken_by, dict(settings), known, timed]
+                [_KEY_VERSION, namespace, provider, dict(identity), spoken_by, dict(settings), known, timed]
             )
             self._scope = hashlib.sha256(scope + b"\n")
         except (TypeError, ValueError, RecursionError) as error:

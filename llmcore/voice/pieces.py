@@ -23,7 +23,7 @@ from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_li
 
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
 
-AROUND_CHARACTERS: Final = 300
+_AROUND_CHARACTERS: Final = 300
 """A provider that stitches pieces together gets at most this many characters before each piece, and as many after it."""
 
 
@@ -42,8 +42,8 @@ class Pieces:
 
     def get_context(self, at: int) -> dict[str, Any]:
         """Return the text before and after the piece with the index *at*, as settings of the voice."""
-        before = "".join(self.parts[max(0, at - 8) : at]).strip()[-AROUND_CHARACTERS:]
-        after = "".join(self.parts[at + 1 : at + 9]).strip()[:AROUND_CHARACTERS]
+        before = "".join(self.parts[max(0, at - 8) : at]).strip()[-_AROUND_CHARACTERS:]
+        after = "".join(self.parts[at + 1 : at + 9]).strip()[:_AROUND_CHARACTERS]
         context = {"previous_text": before, "next_text": after}
         return {name: text for name, text in context.items() if text}
 

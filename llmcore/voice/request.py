@@ -14,9 +14,9 @@ from llmcore.errors import BadRequest, VoiceError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.ssml import find_ssml
 
-__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "check_arguments", "check_settings", "check_voice"]
+__all__ = ["SHARED_SETTINGS", "Ask", "check_arguments", "check_settings", "check_voice"]
 
-HOST_SETTINGS: Final = frozenset(
+_HOST_SETTINGS: Final = frozenset(
     {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
 )
 """Settings that only the host passes to a provider."""
@@ -117,7 +117,7 @@ def check_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, 
     """
     if model is not None:
         model = check_model(model)
-    own = sorted(HOST_SETTINGS & settings.keys())
+    own = sorted(_HOST_SETTINGS & settings.keys())
     if own:
         raise BadRequest(
             f"`{own[0]}` is set by llmcore itself",

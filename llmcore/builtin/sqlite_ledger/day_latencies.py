@@ -16,7 +16,7 @@ import msgspec
 from llmcore.builtin.sqlite_ledger.day_shapes import EPOCH
 from llmcore.support.ledger_rows import ReportQuery
 
-__all__ = ["LATENCY_COLUMNS", "Latencies", "find_percentiles", "measure", "pack", "unpack"]
+__all__ = ["LATENCY_COLUMNS", "Latencies", "measure", "pack", "unpack"]
 
 LATENCY_COLUMNS: Final = ("kind", "provider", "model")
 """The columns by which the latencies of a day are stored."""
@@ -75,11 +75,12 @@ def measure(
                 group[0].append(latencies)
                 group[1].append(firsts)
     return {
-        key: (*find_percentiles(first), *find_percentiles(second)) for key, (first, second) in groups.items()
+        key: (*_find_percentiles(first), *_find_percentiles(second))
+        for key, (first, second) in groups.items()
     }
 
 
-def find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
+def _find_percentiles(parts: Sequence[Sequence[float]]) -> list[float | None]:
     """Return the percentiles 50 and 95 of all values in the sorted lists *parts*. Without values, both are None."""
     parts = [part for part in parts if part]
     size = sum(map(len, parts))

@@ -11,7 +11,7 @@ from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_sums import SUM_ATTEMPT
 from llmcore.support.money import from_nano
 
-__all__ = ["BookedRequests", "Unsettled", "count_amounts"]
+__all__ = ["BookedRequests", "Unsettled"]
 
 _DAY_S: Final = 86_400
 _BATCH: Final = "batch"
@@ -90,7 +90,7 @@ class BookedRequests:
             self._add_answered(row)
 
     def _add_answered(self, row: LedgerRow) -> None:
-        amounts = count_amounts(row)
+        amounts = _count_amounts(row)
         if not amounts and not row.cost:
             return  # the server refused the request, so there is nothing to count
         self.estimated += row.count * row.estimated
@@ -131,7 +131,7 @@ class BookedRequests:
             mine.unbounded += its.unbounded
 
 
-def count_amounts(row: LedgerRow) -> dict[str, int]:
+def _count_amounts(row: LedgerRow) -> dict[str, int]:
     """Return the tokens and characters of *row* by kind.
 
     Each token counts for one kind. Kinds with an amount of 0 are left out.

@@ -11,7 +11,7 @@ import msgspec
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import Reply
 
-__all__ = ["BatchItem", "Prepared", "add_model", "make_body", "make_key", "make_text_body", "prepare"]
+__all__ = ["BatchItem", "Prepared", "add_model", "make_key", "make_text_body", "prepare"]
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 _OWN: Final = frozenset({"id", "prompt"})
@@ -49,7 +49,7 @@ def prepare(
         return Prepared(index, None, None, item)
     try:
         name = item.get("id", item.get("custom_id")) if isinstance(item, Mapping) else None
-        return Prepared(index, None if name is None else str(name), make_body(item, defaults, system, api))
+        return Prepared(index, None if name is None else str(name), _make_body(item, defaults, system, api))
     except BadRequest as error:
         error.where = error.where or f"item {index}"
         return Prepared(index, None, None, error)
@@ -63,7 +63,7 @@ def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any
     return dict(parameters) if model is None else {"model": model, **parameters}
 
 
-def make_body(
+def _make_body(
     item: Any, defaults: Mapping[str, Any], system: str | None = None, api: str = "chat"
 ) -> dict[str, Any]:
     """Return the request body of *item*.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from llmcore.llm.batch.engine import Engine
 
-__all__ = ["STOPPING", "LiveLane"]
+__all__ = ["STOPPING", "LiveLane", "Send"]
 
 STOPPING: Final = (
     AuthenticationFailed, BudgetError, ConfigError, EngineError, LedgerError, PluginError, QuotaExhausted,

@@ -20,7 +20,7 @@ from llmcore.pipeline.send import get_time_left, make_contract_error
 from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Embeddings
 
-__all__ = ["EMBEDDING", "EmbeddingKind"]
+__all__ = ["EMBEDDING", "EmbeddingKind", "mark_cached"]
 
 _SHARED_S: Final = 60.0
 """The TTL, in seconds, of the entry with the result of a whole request. Other processes wait for this entry."""

@@ -33,7 +33,7 @@ class Body:
         return b""
 
 
-class RawBody(Body):
+class _RawBody(Body):
     """The filter for raw samples.
 
     The filter passes only complete samples, because half a sample would turn the next piece into noise.
@@ -52,7 +52,7 @@ class RawBody(Body):
         return data[: len(data) - more] if more else data
 
 
-class WavBody(Body):
+class _WavBody(Body):
     """The filter for WAV.
 
     The filter passes complete samples. For the first piece, it also passes a header that declares an unknown length.
@@ -61,7 +61,7 @@ class WavBody(Body):
     def __init__(self, *, first: bool) -> None:
         self._first = first
         self._held = bytearray()
-        self._raw: RawBody | None = None
+        self._raw: _RawBody | None = None
         self._left: int | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -72,19 +72,19 @@ class WavBody(Body):
         head = read_wav_head(self._held)
         if head is None:
             return b""
-        self._raw = RawBody(head.frame_bytes)
+        self._raw = _RawBody(head.frame_bytes)
         self._left = head.size or None  # in the header of a stream, the size 0 means an unknown length
         samples = self._read_samples(self._raw, bytes(self._held[head.begins :]))
         return wav.make_wav(head.form, [samples], UNKNOWN) if self._first else samples
 
-    def _read_samples(self, raw: RawBody, data: bytes) -> bytes:
+    def _read_samples(self, raw: _RawBody, data: bytes) -> bytes:
         if self._left is not None:
             data = data[: self._left]  # drop other chunks, which may follow the samples
             self._left -= len(data)
         return raw.feed(data)
 
 
-class FrameBody(Body):
+class _FrameBody(Body):
     """The filter for MP3 and ADTS. The filter passes complete frames, without tags and header frames.
 
     Invalid bytes pass too, because the check of the complete file reports them.
@@ -145,8 +145,8 @@ class FrameBody(Body):
 def make_body(kind: AudioFormat, *, first: bool) -> Body:
     """Return the filter for one piece of *kind*, which must be in `JOINABLE`."""
     if kind == "wav":
-        return WavBody(first=first)
-    return RawBody(2 if kind == "pcm" else 1) if kind in RAW else FrameBody(kind)
+        return _WavBody(first=first)
+    return _RawBody(2 if kind == "pcm" else 1) if kind in RAW else _FrameBody(kind)
 
 
 def join_audio(kind: AudioFormat, pieces: Sequence[bytes]) -> bytes:

@@ -26,7 +26,7 @@ from llmcore.support.http import classify_status, describe_failure, parse_retry_
 from llmcore_anthropic.options import KEY_VARIABLE, Account
 from llmcore_anthropic.usage import read_limits
 
-__all__ = ["Errors"]
+__all__ = ["Errors", "Headers", "get_request_id"]
 
 Headers = Mapping[str, str]
 

@@ -25,7 +25,7 @@ All tokens of a request have the price of the highest threshold that its input t
 """
 
 
-class Rates(NamedTuple):
+class _Rates(NamedTuple):
     """USD for a million tokens of each kind; None if the price is not known."""
 
     input: Steps | None
@@ -75,13 +75,13 @@ def _find_price(steps: Steps, input_tokens: int) -> Decimal:
 
 
 @functools.lru_cache(maxsize=1024)
-def _find_rates(model: str, tier: str | None, day: date) -> Rates | None:
+def _find_rates(model: str, tier: str | None, day: date) -> _Rates | None:
     if tier not in _STANDARD and tier not in _PROCESSING:
         return None
     prices = _find_prices(model, tier, day)
     if prices is None or not prices.input_mtok:
         return None
-    return Rates(
+    return _Rates(
         input=_read_steps(prices.input_mtok),
         output=_read_steps(prices.output_mtok),
         read=_read_steps(prices.cache_read_mtok),

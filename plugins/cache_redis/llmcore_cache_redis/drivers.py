@@ -65,15 +65,15 @@ class Blocking:
 
     def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = resume(plan, None, None)
-        while not isinstance(step, Done):
+        step = _resume(plan, None, None)
+        while not isinstance(step, _Done):
             replies: list[Any] | None = None
             fault: Exception | None = None
             try:
                 replies = self.ask(step)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = resume(plan, replies, fault)
+            step = _resume(plan, replies, fault)
         return step.value
 
     def ask(self, step: Step) -> list[Any]:
@@ -117,15 +117,15 @@ class Asynchronous:
 
     async def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = resume(plan, None, None)
-        while not isinstance(step, Done):
+        step = _resume(plan, None, None)
+        while not isinstance(step, _Done):
             replies: list[Any] | None = None
             fault: Exception | None = None
             try:
                 replies = await self.ask(step)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = resume(plan, replies, fault)
+            step = _resume(plan, replies, fault)
         return step.value
 
     async def ask(self, step: Step) -> list[Any]:
@@ -183,18 +183,18 @@ class _InLoop:
                 pool.close()
 
 
-class Done(Generic[T]):
+class _Done(Generic[T]):
     """The result of a plan."""
 
     def __init__(self, value: T) -> None:
         self.value = value
 
 
-def resume(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | Done[T]:
+def _resume(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | _Done[T]:
     """Run the plan until its next step or its end. Without *replies* and *fault*, start the plan."""
     try:
         if fault is not None:
             return plan.throw(fault)
         return next(plan) if replies is None else plan.send(replies)
     except StopIteration as end:
-        return Done(end.value)
+        return _Done(end.value)

@@ -116,7 +116,7 @@ class Sentinels:
     def _ask_sentinel(self, sentinel: Address) -> Plan[Address]:
         asked = command((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._master))
         try:
-            reply = yield from call_at(sentinel, asked, sentinel=True)
+            reply = yield from _call_at(sentinel, asked, sentinel=True)
         except ReplyError as error:
             error.by_sentinel = True
             raise
@@ -173,7 +173,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 break
             try:
-                ranges = yield from call_at(node, command((b"CLUSTER", b"SLOTS")))
+                ranges = yield from _call_at(node, command((b"CLUSTER", b"SLOTS")))
             except (Broken, ReplyError) as error:
                 trouble = error
                 self.doubt(node)
@@ -199,12 +199,12 @@ def route_of(target: Target, timeout_s: float) -> Route:
 
 
 def _check_master(address: Address) -> Plan[None]:
-    role = yield from call_at(address, command((b"ROLE",)))
+    role = yield from _call_at(address, command((b"ROLE",)))
     if role[0] != b"master":
         raise Broken(f"{address}, which the Sentinels name, is not the master yet")
 
 
-def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
+def _call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
     """Send one command to one server and return its reply. If the reply is an error, raise it."""
     (reply,) = yield Step(address, payload, sentinel=sentinel)
     if isinstance(reply, ReplyError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
-__all__ = ["Series", "draw_bars", "draw_line", "draw_share"]
+__all__ = ["Series", "draw_bars", "draw_share"]
 
 _WIDTH: Final = 12
 """The width of a bucket in units of the drawing."""
@@ -50,7 +50,7 @@ def draw_bars(
     return _frame(title, names, "".join(paths), tips, top, label)
 
 
-def draw_line(
+def _draw_line(
     title: str,
     names: Sequence[str],
     series: Sequence[Series],

@@ -12,7 +12,7 @@ from llmcore_dashboard.report import Report
 from llmcore_dashboard.sections import render_main
 from llmcore_dashboard.view import FILTERS, GROUPS, RANGES, STEPS, View
 
-__all__ = ["CSP", "make_policy", "render_fault", "render_page"]
+__all__ = ["CSP", "render_fault", "render_page"]
 
 _STYLE: Final = (files(__package__) / "page.css").read_text("utf-8")
 _SCRIPT: Final = (files(__package__) / "page.js").read_text("utf-8")
@@ -27,7 +27,7 @@ _GROUP_NAMES: Final = {
 _STEP_NAMES: Final = {"auto": "Automatic", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
 
 
-def make_policy(*, is_file: bool = False) -> str:
+def _make_policy(*, is_file: bool = False) -> str:
     """Return the Content-Security-Policy. A page in a file has no script. No page may load resources."""
     rules = ["default-src 'none'", f"style-src '{_hash(_STYLE)}'", "img-src data:", "base-uri 'none'"]
     if is_file:
@@ -47,7 +47,7 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-CSP: Final = make_policy()
+CSP: Final = _make_policy()
 """The Content-Security-Policy of a served page."""
 
 
@@ -76,7 +76,7 @@ def render_fault(title: str, message: str) -> str:
 
 def _frame(title: str, body: str, *, is_file: bool) -> str:
     policy = (
-        f'<meta http-equiv="Content-Security-Policy" content="{make_policy(is_file=True)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_make_policy(is_file=True)}">'
         if is_file
         else ""
     )

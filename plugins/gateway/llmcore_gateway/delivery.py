@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmcore_gateway.faults import describe, make_event
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "encode_headers"]
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 

@@ -31,7 +31,7 @@ from llmcore.errors import (
 )
 from llmcore_gateway.exchange import Answer, encode
 
-__all__ = ["Fault", "Refused", "describe", "is_internal", "make_answer", "make_document", "make_event"]
+__all__ = ["Fault", "Refused", "describe", "is_internal", "make_answer", "make_event"]
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
 """The header that stops the vendors' clients from retrying a 429."""
@@ -136,7 +136,7 @@ def is_internal(error: BaseException) -> bool:
     return not isinstance(error, Refused | LLMCoreError)
 
 
-def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
+def _make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
     """Return the body of an error in the format of *api*."""
     if api == "messages":
         kind = _ANTHROPIC_KINDS.get(fault.kind, fault.kind)
@@ -151,12 +151,12 @@ def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
 
 def make_answer(fault: Fault, api: str, request_id: str) -> Answer:
     """Return the answer that reports *fault*."""
-    return Answer(fault.status, encode(make_document(fault, api, request_id)), fault.headers)
+    return Answer(fault.status, encode(_make_document(fault, api, request_id)), fault.headers)
 
 
 def make_event(fault: Fault, api: str, request_id: str, number: int) -> bytes:
     """Return *fault* as the last event of a stream that has begun, after *number* events."""
-    document = make_document(fault, api, request_id)
+    document = _make_document(fault, api, request_id)
     if api == "messages":
         return b"event: error\ndata: " + encode(document) + b"\n\n"
     if api == "responses":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "find_model_names"]
 
 
-class UseCounter:
+class _UseCounter:
     """Counts the blocks `with counter:` in progress, and waits for their end."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Gateway:
         self.hosts = find_hosts(self.options)
         self.is_exposed = not is_loopback(self.options.host)
         """True if other machines can reach the gateway, so that every request needs a key."""
-        self.in_use = UseCounter()
+        self.in_use = _UseCounter()
         """Counts the requests in progress, so that the Core is not closed while a request uses it."""
         self._page_turn = asyncio.Lock()
         """Held while a page of the dashboard is made, because each page reads many rows of the ledger."""

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 __all__ = ["make_protocol"]
 
-MAX_HEAD: Final = 65_536
+_MAX_HEAD: Final = 65_536
 """The maximum size of a request's head in bytes."""
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -66,7 +66,7 @@ class _Protocol(HttpToolsProtocol):
             self._head_size = 0
             return
         self._head_size += len(data)
-        if self._head_size > MAX_HEAD and not self.transport.is_closing():
+        if self._head_size > _MAX_HEAD and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 

@@ -14,7 +14,7 @@ from llmcore_gateway.llm_calls import LLMCall, read_body
 from llmcore_gateway.openapi import make_document
 from llmcore_gateway.speech import SpeechCall
 
-__all__ = ["ROUTES", "Route", "find_route", "make_call"]
+__all__ = ["Call", "Route", "answer_directly", "find_route", "make_call"]
 
 
 class Call(Protocol):
@@ -25,10 +25,21 @@ class Call(Protocol):
     streaming: bool
     content_type: str
 
-    def run(self) -> Answer: ...
-    async def arun(self) -> Answer: ...
-    def stream(self) -> Any: ...
-    def astream(self) -> Any: ...
+    def run(self) -> Answer:
+        """Return the complete answer."""
+        ...
+
+    async def arun(self) -> Answer:
+        """See `run`."""
+        ...
+
+    def stream(self) -> Any:
+        """Yield the events of the answer."""
+        ...
+
+    def astream(self) -> Any:
+        """See `stream`."""
+        ...
 
 
 class Route(NamedTuple):
@@ -43,7 +54,7 @@ class Route(NamedTuple):
     """True if the route needs no key. Only a route that reveals nothing may be public."""
 
 
-ROUTES: Final[Mapping[str, Route]] = {
+_ROUTES: Final[Mapping[str, Route]] = {
     route.path: route
     for route in (
         Route("GET", "/dashboard"),
@@ -71,9 +82,9 @@ def find_route(method: str, path: str) -> Route:
     Raises:
         Refused: The route does not exist, or has another method.
     """
-    route = ROUTES.get(path)
+    route = _ROUTES.get(path)
     if route is None and path.startswith(_MODEL) and len(path) > len(_MODEL):
-        route = ROUTES["/v1/models/{id}"]
+        route = _ROUTES["/v1/models/{id}"]
     if route is None or path == "/v1/models/{id}":
         raise Refused(404, "not_found_error", f"there is no {method[:20]} {path[:200]}", code="unknown_url")
     if method != route.method and not (method == "HEAD" and route.method == "GET"):
@@ -110,7 +121,7 @@ def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer:
         Refused: The caller may not request the named model, or the route needs a server, which in-process clients lack.
     """
     if route.path == "/openapi.json":
-        return make_json(make_document(ROUTES))
+        return make_json(make_document(_ROUTES))
     if route.path == "/v1/models":
         models = [_describe(name) for name in gateway.models.list(request.caller)]
         return make_json({"object": "list", "data": models})

@@ -162,7 +162,7 @@ def _make_error(result: PGresult | None) -> psycopg.Error:
     )
 
 
-class Borrower(Protocol):
+class _Borrower(Protocol):
     """Borrows connections for statements whose answers an event loop receives."""
 
     def end_abandoned(self) -> None:
@@ -183,7 +183,7 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)  # an application may drop its Core without closing it
         self._opening: Future[None] | None = None
         self._lock = forks.lock()
-        self._borrowers: weakref.WeakSet[Borrower] = weakref.WeakSet()
+        self._borrowers: weakref.WeakSet[_Borrower] = weakref.WeakSet()
         self._size = options.max_connections
         self._make_permits()
         forks.watch(self)
@@ -280,7 +280,7 @@ class Connections:
         session.lend(deadline)
         return session
 
-    def watch(self, borrower: Borrower) -> None:
+    def watch(self, borrower: _Borrower) -> None:
         """Call `borrower.end_abandoned` when connections are needed."""
         self._borrowers.add(borrower)
 

@@ -48,7 +48,7 @@ else:
     _now = time.monotonic
 
 
-class Sync(Protocol):
+class _Sync(Protocol):
     """Sends a report in one statement, which is safe to repeat. Returns the answer of the function `sync_leases`."""
 
     def __call__(self, number: int, items: list[dict[str, Any]], timeout_s: float, /) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Leases:
         silence_s: The seconds without a report after which other processes settle the leases of a process.
     """
 
-    def __init__(self, sync: Sync, owner: Owner, interval_s: float, silence_s: float) -> None:
+    def __init__(self, sync: _Sync, owner: Owner, interval_s: float, silence_s: float) -> None:
         if interval_s > silence_s / 4:
             raise ConfigError(
                 f"`lease` in [ledger.postgres] must be at most a quarter of `silence` ({silence_s:g} s), got {interval_s:g} s",

@@ -11,9 +11,9 @@ from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_sums import SUM_AMOUNTS, SUM_KEYS
 from llmcore_ledger_postgres.connections import Session
 
-__all__ = ["VERSION", "check_name", "prepare"]
+__all__ = ["check_name", "prepare"]
 
-VERSION: Final = 13
+_VERSION: Final = 13
 """The version of tables and functions. Every migration replaces all functions. The versions after 1 added only an
 index, tables and columns, and the files with the functions create them if they are missing.
 """
@@ -46,15 +46,15 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         LedgerUnavailable: The tables have another version, and *migrate* is false or the migration failed.
     """
     version = _read_version(session, schema)
-    if version == VERSION:
+    if version == _VERSION:
         return
-    if version is not None and version > VERSION:
+    if version is not None and version > _VERSION:
         raise LedgerUnavailable(
-            f"the ledger has version {version}, but this llmcore-ledger-postgres supports up to {VERSION}"
+            f"the ledger has version {version}, but this llmcore-ledger-postgres supports up to {_VERSION}"
         )
     if not migrate:
         raise LedgerUnavailable(
-            f"the schema `{schema}` has version {version}, but {VERSION} is needed, and `migrate` is false",
+            f"the schema `{schema}` has version {version}, but {_VERSION} is needed, and `migrate` is false",
             expected="a migrated schema: run `llmcore usage` once as the role that owns the schema",
         )
     with session.transaction():
@@ -69,7 +69,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
         session.execute(_read_file("leases.sql", schema))
         session.execute(_read_file("runs.sql", schema))
         session.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
-        session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - `check_name` has checked the schema
+        session.execute(f"UPDATE {schema}.state SET version = {_VERSION}".encode())  # noqa: S608 - `check_name` has checked the schema
 
 
 def _read_version(session: Session, schema: str) -> int | None:

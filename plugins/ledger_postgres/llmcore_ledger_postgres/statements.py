@@ -57,7 +57,7 @@ class Statement(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class _Ledger(Protocol):
     """The part of `PostgresLedger` that the statements use."""
 
     connections: Connections
@@ -85,7 +85,7 @@ class Ledger(Protocol):
 class Reserve:
     """Opens a row for each `ReserveRequest`. The results are `Reserved` or `Refusal`."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: _Ledger) -> None:
         self._ledger = ledger
         self.text = ledger.make_statement("reserve", 3)
 
@@ -162,7 +162,7 @@ class Settle:
     Every item gets the same result: all counters that the statement has changed.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: _Ledger) -> None:
         self._ledger = ledger
         self.text = ledger.make_statement("settle", 2)
 
@@ -208,7 +208,7 @@ def encode_lock_timeout(timeout_s: float) -> bytes:
     return b"%dms" % max(1, int(timeout_s * 1000))
 
 
-def wait_for_counters(ledger: Ledger, timeout_s: float) -> None:
+def wait_for_counters(ledger: _Ledger, timeout_s: float) -> None:
     """Send the rows of this process again after a failover. Pause if the server does not have all rows yet.
 
     Raises:

@@ -7,7 +7,35 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OPERATIONS"]
+__all__ = [
+    "ATTEMPTS",
+    "CACHED",
+    "CACHE_READ_TOKENS",
+    "CACHE_WRITE_TOKENS",
+    "CALL",
+    "CHARACTERS",
+    "COST",
+    "COST_SOURCE",
+    "DURATION",
+    "ERROR",
+    "FINISH_REASONS",
+    "FIRST_CHUNK_S",
+    "INPUT_MESSAGES",
+    "INPUT_TOKENS",
+    "OPERATION",
+    "OPERATIONS",
+    "OUTPUT_MESSAGES",
+    "OUTPUT_TOKENS",
+    "PROVIDER",
+    "REASONING_TOKENS",
+    "REQUEST_MODEL",
+    "RESPONSE_ID",
+    "RESPONSE_MODEL",
+    "TAGS",
+    "TOKEN_TYPE",
+    "TOKEN_USAGE",
+    "USER",
+]
 
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"

@@ -10,7 +10,7 @@ import msgspec
 
 from llmcore_openai_compatible.servers import Server
 
-__all__ = ["Query", "find_default_model", "list_entries", "make_query", "read_context"]
+__all__ = ["Query", "find_default_model", "make_query", "read_context"]
 
 _LENGTHS: Final = (
     "loaded_context_length",  # LM Studio
@@ -48,7 +48,7 @@ def read_context(server: Server, document: Any, model: str) -> int | None:
     """Return the context length in tokens of *model*; None if *document* does not contain it."""
     found: Any = None
     if server.context in {"v0", "list"}:
-        entry = next((each for each in list_entries(document) if _get_name(each) == model), {})
+        entry = next((each for each in _list_entries(document) if _get_name(each) == model), {})
         values = (each for each in (entry, entry.get("top_provider")) if isinstance(each, Mapping))
         found = next((each[name] for each in values for name in _LENGTHS if each.get(name)), None)
     elif isinstance(document, Mapping) and server.context == "props":
@@ -63,7 +63,7 @@ def read_context(server: Server, document: Any, model: str) -> int | None:
     return found if type(found) is int and found > 0 else None
 
 
-def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
+def _list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the models of a list, in the server's order: `data` (OpenAI), `models` (Ollama), or a bare list (Together)."""
     listed = document.get("data", document.get("models")) if isinstance(document, Mapping) else document
     yield from (each for each in (listed if isinstance(listed, list) else ()) if isinstance(each, Mapping))
@@ -74,7 +74,7 @@ def find_default_model(document: Any) -> str | None:
 
     Models whose names show another purpose, such as embeddings, are skipped.
     """
-    names: Iterable[str] = filter(None, map(_get_name, list_entries(document)))
+    names: Iterable[str] = filter(None, map(_get_name, _list_entries(document)))
     return next((name for name in names if not _OTHER_USES.search(name)), None)
 
 

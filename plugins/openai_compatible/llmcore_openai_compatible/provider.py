@@ -19,9 +19,9 @@ from llmcore_openai_compatible.request import adapt_request
 from llmcore_openai_compatible.servers import Server
 from llmcore_openai_optimized.client import OpenAIClient
 
-__all__ = ["DEFAULT_MODEL", "CompatibleProvider"]
+__all__ = ["CompatibleProvider"]
 
-DEFAULT_MODEL: Final = "default"
+_DEFAULT_MODEL: Final = "default"
 """The placeholder for the server's first model."""
 
 
@@ -67,7 +67,7 @@ class CompatibleProvider(Offline, OpenAIClient):
 
     def context_length(self, model: str) -> int | None:
         """See `ContextLengths.context_length`."""
-        if model == DEFAULT_MODEL and self._server.local:
+        if model == _DEFAULT_MODEL and self._server.local:
             model = self._choose_model(self.fetch("GET", "/models"))
         query = make_query(self._server, self.account.base_url, model)
         return None if query is None else read_context(self._server, self.fetch(*query), model)
@@ -98,7 +98,7 @@ class CompatibleProvider(Offline, OpenAIClient):
 
     async def acontext_length(self, model: str) -> int | None:
         """See `ContextLengths.context_length`."""
-        if model == DEFAULT_MODEL and self._server.local:
+        if model == _DEFAULT_MODEL and self._server.local:
             model = self._choose_model(await self.afetch("GET", "/models"))
         query = make_query(self._server, self.account.base_url, model)
         return None if query is None else read_context(self._server, await self.afetch(*query), model)
@@ -106,10 +106,10 @@ class CompatibleProvider(Offline, OpenAIClient):
     # -- shared by both
 
     def _needs_model(self, request: ChatRequest) -> bool:
-        return self._server.local and request.model == DEFAULT_MODEL and self._default_model is None
+        return self._server.local and request.model == _DEFAULT_MODEL and self._default_model is None
 
     def _name_model(self, request: ChatRequest) -> ChatRequest:
-        if request.model != DEFAULT_MODEL or self._default_model is None:
+        if request.model != _DEFAULT_MODEL or self._default_model is None:
             return request
         return msgspec.structs.replace(request, model=self._default_model)
 

@@ -18,7 +18,7 @@ from llmcore_openai_optimized.address import repair_url
 from llmcore_openai_optimized.options import AccountOptions, OpenAIOptions, PricingTier
 
 __all__ = [
-    "OPENAI",
+    "OFFICIAL",
     "Account",
     "AccountOptions",
     "OpenAIOptions",
@@ -67,11 +67,11 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """The command that downloads a missing model. The command contains the placeholder `{model}`."""
 
 
-OPENAI: Final = Vendor(name="openai", url=OFFICIAL, key_variables=("OPENAI_API_KEY",), example_key="sk-...")
+_OPENAI: Final = Vendor(name="openai", url=OFFICIAL, key_variables=("OPENAI_API_KEY",), example_key="sk-...")
 
 
 _AZURE: Final = msgspec.structs.replace(
-    OPENAI, key_variables=("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
+    _OPENAI, key_variables=("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
 )
 
 
@@ -95,7 +95,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     None if the address is in the configuration table, or is the default address.
     """
-    vendor: Vendor = OPENAI
+    vendor: Vendor = _OPENAI
 
     @property
     def url_option(self) -> str:
@@ -140,7 +140,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         endpoint, version = options.azure_endpoint, options.api_version
         if endpoint or version:
             return cls._from_azure(options, endpoint or _read_variable("AZURE_OPENAI_ENDPOINT"))
-        key, source = find_key(options.api_key, OPENAI)
+        key, source = find_key(options.api_key, _OPENAI)
         configured, named = (options.base_url or "").strip(), _read_variable("OPENAI_BASE_URL")
         return cls(
             base_url=(configured or named or OFFICIAL).rstrip("/"),
@@ -199,7 +199,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             raise self.make_address_error(fault or "")
         for name in ("organization", "project"):
             if fault := find_unsendable(getattr(self, name) or ""):
-                raise make_header_error(name, fault, self.table)
+                raise _make_header_error(name, fault, self.table)
         if self.key is None and self.vendor.needs_key:
             local = self.base_url != self.vendor.url
             raise ConfigError(
@@ -268,7 +268,7 @@ def _read_variable(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def make_header_error(option: str, fault: str, table: str) -> ConfigError:
+def _make_header_error(option: str, fault: str, table: str) -> ConfigError:
     """Return the error for an option that cannot be sent as an HTTP header."""
     return ConfigError(
         f"`{option}` cannot be sent as an HTTP header: {fault}",
@@ -287,14 +287,14 @@ def check_headers(headers: Mapping[str, str], table: str) -> dict[str, str]:
     checked = {}
     for name, value in headers.items():
         if name.lower() in _OF_THE_CLIENT:
-            raise make_header_error(f"headers.{name}", "only the HTTP client may set this header", table)
+            raise _make_header_error(f"headers.{name}", "only the HTTP client may set this header", table)
         if not _HEADER_NAME.fullmatch(name):
             fault = find_unsendable(name, spaces=False) or "it is not a header name"
-            raise make_header_error(f"headers.{name!a}", fault, table)
+            raise _make_header_error(f"headers.{name!a}", fault, table)
         checked[name] = value.strip()
         unsendable = find_unsendable(checked[name])
         if unsendable is not None:
-            raise make_header_error(f"headers.{name}", unsendable, table)
+            raise _make_header_error(f"headers.{name}", unsendable, table)
     return checked
 
 

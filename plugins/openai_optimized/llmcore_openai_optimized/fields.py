@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["SurrogateBuffer", "as_index", "as_text", "join_surrogates", "merge", "repair_texts"]
+__all__ = ["SurrogateBuffer", "as_index", "as_text", "merge", "repair_texts"]
 
 _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "type"})
 """Fields whose text is complete in one chunk. Some servers repeat such a text in every chunk, so `merge` does not
@@ -27,7 +27,7 @@ def as_index(value: Any) -> int | None:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def join_surrogates(text: str) -> str:
+def _join_surrogates(text: str) -> str:
     """Join surrogate pairs; a lone surrogate becomes U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
@@ -44,17 +44,17 @@ class SurrogateBuffer:
         if "\ud800" <= piece[-1:] <= "\udbff":
             self._held[text] = piece[-1]
             piece = piece[:-1]
-        return join_surrogates(piece)
+        return _join_surrogates(piece)
 
     def end(self, text: Any) -> str:
         """Return the replacement for a delayed surrogate; "" if there is none."""
-        return join_surrogates(self._held.pop(text, ""))
+        return _join_surrogates(self._held.pop(text, ""))
 
 
 def repair_texts(value: Any) -> Any:
-    """Return the JSON value *value* with `join_surrogates` applied to each text."""
+    """Return the JSON value *value* with `_join_surrogates` applied to each text."""
     if isinstance(value, str):
-        return join_surrogates(value)
+        return _join_surrogates(value)
     if isinstance(value, list):
         return [repair_texts(each) for each in value]
     if isinstance(value, dict):

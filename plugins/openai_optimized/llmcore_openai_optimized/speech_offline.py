@@ -16,7 +16,7 @@ from llmcore_openai_optimized.options import SpeechOptions
 from llmcore_openai_optimized.speech_account import make_speech_account
 from llmcore_openai_optimized.speech_request import MOST_CHARACTERS, make_speech_request
 
-__all__ = ["SpeechOffline"]
+__all__ = ["SpeechOffline", "find_documented_voice", "known_models", "known_voices"]
 
 _USD_PER_CHARACTER: Final = {"tts-1": Decimal(15) / 1_000_000, "tts-1-hd": Decimal(30) / 1_000_000}
 """List prices as of 2026-11. gpt-4o-mini-tts is missing, because it is billed by audio tokens and does not report them."""

@@ -18,7 +18,7 @@ from llmcore.types import FileInfo
 from llmcore_storage_fs import faults, files, folders, paths
 from llmcore_storage_fs.root import OpenRoot, Root, make_info
 
-__all__ = ["BlockingFs", "check_data", "check_piece", "check_range"]
+__all__ = ["BlockingFs"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class BlockingFs:
 
     def save(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
-        parts, content = keys.parse(key), check_data(data)
+        parts, content = keys.parse(key), _check_data(data)
         self._translate_errors(key, lambda: self._root.save(parts, [content]), writing=True)
 
     def load(self, key: str) -> bytes:
@@ -96,7 +96,7 @@ class BlockingFs:
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
         parts = keys.parse(key)
-        check_range(start, stop)
+        _check_range(start, stop)
         failure: OSError
         try:
             yield from self._root.pieces(parts, start, stop)
@@ -114,7 +114,7 @@ class BlockingFs:
         def iterate_source() -> Iterator[bytes]:
             try:
                 for piece in pieces:
-                    yield check_piece(piece)
+                    yield _check_piece(piece)
             except Exception as error:
                 source_errors.append(error)  # an OSError of the caller's source must not be translated
                 raise
@@ -134,13 +134,13 @@ class BlockingFs:
 
     def save_if_absent(self, key: str, data: bytes) -> str:
         """See `StorageConditional.save_if_absent`."""
-        parts, content = keys.parse(key), check_data(data)
+        parts, content = keys.parse(key), _check_data(data)
         return self._translate_errors(key, lambda: self._root.save_if(parts, content, None), writing=True)
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        parts, content = keys.parse(key), check_data(data)
-        check_etag(etag)
+        parts, content = keys.parse(key), _check_data(data)
+        _check_etag(etag)
 
         def save() -> str:
             try:
@@ -219,7 +219,7 @@ def _make_absolute(root: str | os.PathLike[str]) -> str:
     )
 
 
-def check_data(data: object) -> bytes:
+def _check_data(data: object) -> bytes:
     """Return *data* as bytes.
 
     Raises:
@@ -245,7 +245,7 @@ def check_data(data: object) -> bytes:
     return bytes(data)
 
 
-def check_etag(etag: object) -> None:
+def _check_etag(etag: object) -> None:
     """Check that *etag* is text. None must be refused, because for `Root.save_if` it means that no file may exist.
 
     Raises:
@@ -260,7 +260,7 @@ def check_etag(etag: object) -> None:
         )
 
 
-def check_piece(piece: object) -> bytes:
+def _check_piece(piece: object) -> bytes:
     """Return *piece* of a stream as bytes.
 
     Raises:
@@ -276,7 +276,7 @@ def check_piece(piece: object) -> bytes:
     return bytes(piece)
 
 
-def check_range(start: int, stop: int | None) -> None:
+def _check_range(start: int, stop: int | None) -> None:
     """Check that *start* and *stop* are valid byte offsets.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from llmcore.support import forks
 
-__all__ = ["AMONG_PROCESSES", "hold_lock", "lock_threads", "try_lock"]
+__all__ = ["AMONG_PROCESSES", "TIMEOUT_S", "hold_lock", "lock_threads", "try_lock"]
 
 _fcntl: Any
 try:

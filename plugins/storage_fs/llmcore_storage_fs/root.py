@@ -18,9 +18,9 @@ from llmcore_storage_fs import faults, files, listing, temporary
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.temporary import Buffer, Writing
 
-__all__ = ["PIECE", "OpenRoot", "Parts", "Root", "make_info"]
+__all__ = ["OpenRoot", "Parts", "Root", "make_info"]
 
-PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 20
 """The number of bytes per read of a stream."""
 
 _TRIES: Final = 100
@@ -97,7 +97,7 @@ class Root:
         """Yield the file's bytes from *start* to *stop*."""
         with self.open_file(parts, start) as file:
             at = start
-            while piece := file.read(PIECE if stop is None else max(0, min(PIECE, stop - at))):
+            while piece := file.read(_PIECE if stop is None else max(0, min(_PIECE, stop - at))):
                 at += len(piece)
                 yield piece
 
@@ -141,7 +141,7 @@ class Root:
         """Copy the file."""
         with self.open_file(source) as file:
             if source != target:
-                self.save(target, iter(lambda: file.read(PIECE), b""))
+                self.save(target, iter(lambda: file.read(_PIECE), b""))
 
     def move(self, source: Parts, target: Parts) -> None:
         """Move the file atomically by a rename."""

@@ -33,7 +33,6 @@ __all__ = [
     "is_conflict",
     "is_missing_bucket",
     "is_never_done",
-    "is_panic",
     "is_transient",
     "make_changed_error",
     "make_exists_error",
@@ -226,7 +225,7 @@ def is_missing_bucket(error: BaseException) -> bool:
     return _NO_PLACE.search(str(error)) is not None
 
 
-def is_panic(error: BaseException) -> bool:
+def _is_panic(error: BaseException) -> bool:
     """Return whether *error* is a panic of the SDK's native code. A panic is not an Exception."""
     return not isinstance(error, Exception)
 
@@ -277,7 +276,7 @@ def _make_denied_error(reason: str, code: str, where: str, *, writing: bool) -> 
 
 def _is_unavailable(error: BaseException) -> bool:
     """Return whether the server was unreachable, failed, or ended its answer early."""
-    return not is_panic(error) and (is_transient(error) or _BROKEN.search(str(error)) is not None)
+    return not _is_panic(error) and (is_transient(error) or _BROKEN.search(str(error)) is not None)
 
 
 def _find_code(text: str) -> str:

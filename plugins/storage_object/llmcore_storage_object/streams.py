@@ -12,7 +12,7 @@ from llmcore_storage_object.work import Bucket
 
 __all__ = ["aiterate_checked", "iterate_checked", "pieces"]
 
-PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 20
 _PAST_THE_END: Final = re.compile(r"status code: 416|status: 416|Invalid range|StartTooLarge|InvalidRange")
 _NO_RANGES: Final = re.compile(r"non-partial response|NotPartial")
 
@@ -37,15 +37,15 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
         found, skip = None, start
     if found is None:  # the server ignored the range and sends the whole object
         found = yield ask("get", bucket.store, path)
-    stream = found.stream(PIECE)
+    stream = found.stream(_PIECE)
     while left != 0 and (data := (yield chunk(stream))) is not END:
         view = memoryview(data)[skip:]
         skip = max(0, skip - len(data))
         if left is not None:
             view = view[:left]
             left -= len(view)
-        for at in range(0, len(view), PIECE):
-            yield bytes(view[at : at + PIECE])
+        for at in range(0, len(view), _PIECE):
+            yield bytes(view[at : at + _PIECE])
 
 
 def iterate_checked(pieces: Iterable[bytes], source_errors: list[Exception]) -> Iterator[bytes]:
@@ -87,7 +87,7 @@ class _PieceBuffer:
         """Add *piece*. Return whether the buffer is full."""
         self._pieces.append(piece)
         self._size += len(piece)
-        return self._size >= PIECE
+        return self._size >= _PIECE
 
     def take(self) -> bytes:
         """Return the joined pieces and empty the buffer."""

@@ -23,7 +23,7 @@ class Cancelled(BaseException):
     """
 
 
-class Killable(Protocol):
+class _Killable(Protocol):
     """An object that a cancelled call ends at once."""
 
     def kill(self) -> None:
@@ -44,7 +44,7 @@ class Deadline:
         self._ends: float = clock() + settings.get("timeout_s", math.inf)
         self._lock = forks.lock()
         self._cancelled = False
-        self._attached: Killable | None = None
+        self._attached: _Killable | None = None
 
     def check(self) -> float:
         """Return the remaining seconds.
@@ -72,7 +72,7 @@ class Deadline:
             if self._attached is not None:
                 self._attached.kill()
 
-    def attach(self, target: Killable | None) -> None:
+    def attach(self, target: _Killable | None) -> None:
         """Let `cancel` kill *target*. If *target* is None, `cancel` kills nothing.
 
         Raises:

@@ -20,11 +20,11 @@ from llmcore.support import forks, threads
 from llmcore_voice_espeak.deadline import Deadline
 from llmcore_voice_espeak.process import Worker
 
-__all__ = ["IDLE_S", "LIMIT", "WorkerPool", "get_shared_pool"]
+__all__ = ["LIMIT", "WorkerPool", "get_shared_pool"]
 
 LIMIT: Final = max(2, min(4, os.cpu_count() or 1))
 """Maximum workers, each of about 12 MB."""
-IDLE_S: Final = 30.0
+_IDLE_S: Final = 30.0
 """Seconds after which an unused worker is ended."""
 _CHECK_S: Final = 0.05
 """Seconds between deadline checks of a waiting caller."""
@@ -41,7 +41,7 @@ class _Waiter:
 class WorkerPool:
     """A pool of at most *limit* workers."""
 
-    def __init__(self, limit: int = LIMIT, idle_s: float = IDLE_S) -> None:
+    def __init__(self, limit: int = LIMIT, idle_s: float = _IDLE_S) -> None:
         self._limit = limit
         self._idle_s = idle_s
         self._lock = forks.lock()

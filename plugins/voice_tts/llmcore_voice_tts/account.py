@@ -17,7 +17,7 @@ from llmcore_voice_tts.options import OFFICIAL, ElevenLabsOptions
 
 __all__ = ["Account"]
 
-VARIABLE: Final = "ELEVENLABS_API_KEY"
+_VARIABLE: Final = "ELEVENLABS_API_KEY"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
 """Matches an address without password and query. Errors show the address, so it must not contain a secret."""
@@ -37,14 +37,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key_source(self) -> str:
         """The variable or option that contains, or should contain, the key."""
-        return "[voice.elevenlabs] api_key" if self.configured is not None else VARIABLE
+        return "[voice.elevenlabs] api_key" if self.configured is not None else _VARIABLE
 
     def key(self) -> str | None:
         """Return the key; None if it is missing.
 
         The environment variable is read at each call, because the application may set it later.
         """
-        found = os.environ.get(VARIABLE, "") if self.configured is None else self.configured.reveal()
+        found = os.environ.get(_VARIABLE, "") if self.configured is None else self.configured.reveal()
         return found.strip() or None
 
     def digest(self) -> str:
@@ -73,9 +73,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 f"no API key for the voice provider `elevenlabs`: {self.key_source} is not set",
                 code="LC201",
                 where="[voice.elevenlabs] api_key",
-                expected=f"the key in the environment variable {VARIABLE}",
+                expected=f"the key in the environment variable {_VARIABLE}",
                 notes=('provider = "espeak" in [voice] works without a key and costs nothing',),
-                fix=f"export {VARIABLE}=sk_...",
+                fix=f"export {_VARIABLE}=sk_...",
             )
         unsendable = find_unsendable(key, spaces=False)
         if unsendable is not None:
@@ -84,5 +84,5 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 code="LC204",
                 where="[voice.elevenlabs] api_key",
                 expected="printable ASCII without spaces",
-                fix=f"copy the key again into {VARIABLE}",
+                fix=f"copy the key again into {_VARIABLE}",
             )

@@ -14,7 +14,7 @@ from llmcore.types import Speech, VoiceInfo, VoiceModel
 from llmcore_voice_tts.models import get_credits_cost
 from llmcore_voice_tts.request import SpeechRequest
 
-__all__ = ["make_speech", "make_timed_speech", "make_voice_info", "make_voice_model"]
+__all__ = ["get_list", "make_speech", "make_timed_speech", "make_voice_info", "make_voice_model"]
 
 Alignment = tuple[tuple[str, float, float], ...]
 

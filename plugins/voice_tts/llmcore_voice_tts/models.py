@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["UNKNOWN", "Model", "get_credits_cost", "get_model"]
+__all__ = ["MODELS", "Model", "get_credits_cost", "get_model"]
 
 Stitching = Literal["ids", "text", ""]
 
@@ -44,13 +44,13 @@ MODELS: Final = {
     "eleven_v4_turbo": Model(10_000, _HALF, "text"),
 }
 
-UNKNOWN: Final = Model(5_000, None, "")
+_UNKNOWN: Final = Model(5_000, None, "")
 """The assumed limits of an unknown model: the smallest limits of any model."""
 
 
 def get_model(name: str) -> Model:
     """Return the limits and prices of the model *name*."""
-    return MODELS.get(name, UNKNOWN)
+    return MODELS.get(name, _UNKNOWN)
 
 
 def get_credits_cost(model: str, taken: Decimal) -> Decimal | None:

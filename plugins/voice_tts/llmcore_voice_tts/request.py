@@ -14,7 +14,15 @@ from llmcore_voice_tts.formats import Format, get_format
 from llmcore_voice_tts.models import Model, get_model
 from llmcore_voice_tts.options import ElevenLabsOptions
 
-__all__ = ["SpeechRequest", "check_language", "check_voice", "make_bad_request", "make_speech_request"]
+__all__ = [
+    "SpeechRequest",
+    "check_filters",
+    "check_language",
+    "check_text",
+    "check_voice",
+    "make_bad_request",
+    "make_speech_request",
+]
 
 _RANGES: Final = {
     "stability": (0.0, 1.0),

@@ -17,6 +17,7 @@ from llmcore_voice_tts.answers import get_list, make_voice_info, make_voice_mode
 from llmcore_voice_tts.request import check_filters, check_language, check_voice, make_bad_request
 
 __all__ = [
+    "ONCE",
     "Ask",
     "Plan",
     "clone_voice",
@@ -34,7 +35,7 @@ Plan = Generator[Ask, Any, T | LLMCoreError]
 
 ONCE: Final[Any] = {"max_retries": 0}
 """Options of a request that the vendor's client must not retry, because the host retries."""
-FILTERS: Final = (
+_FILTERS: Final = (
     "accent", "age", "category", "collection_id", "fine_tuning_state", "gender", "high_quality", "language", "sort",
     "sort_direction", "use_cases", "voice_ids", "voice_type",
 )  # fmt: skip
@@ -72,7 +73,7 @@ def search_voices(
 ) -> Plan[VoicePage]:
     """Request one page."""
     try:
-        check_filters(filters, FILTERS)
+        check_filters(filters, _FILTERS)
         filters = {
             **filters,
             **({"language": check_language(filters["language"])} if filters.get("language") else {}),

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from llmcore_openai_optimized.counting.models import Family
 from llmcore_openai_optimized.counting.parsed_request import Picture
 
-__all__ = ["Cost", "get_image_cost", "get_max_image_cost", "read_image_size"]
+__all__ = ["Cost", "get_image_cost", "get_max_image_cost"]
 
 _TILES: Final = (
     # name, base tokens, tokens for each tile of 512 by 512
@@ -51,7 +51,7 @@ class Cost(NamedTuple):
 
 def get_image_cost(picture: Picture, family: Family) -> Cost:
     """Return the tokens of *picture*. If the size of the image is unknown, return a typical value and the maximum."""
-    size = read_image_size(picture.url)
+    size = _read_image_size(picture.url)
     for pattern, hundredths, more in _PATCHES:
         if pattern.match(family.name):
             most = math.ceil(_MOST_PATCHES * 2.46) + 1
@@ -93,7 +93,7 @@ def _count_patches(width: float, height: float) -> int:
     return math.ceil(width * shrink / 32 - 1e-9) * math.ceil(height * shrink / 32 - 1e-9)
 
 
-def read_image_size(url: str) -> tuple[int, int] | None:
+def _read_image_size(url: str) -> tuple[int, int] | None:
     """Return width and height of the image in a data URL; None if unknown."""
     head, _, data = url.partition(",")
     if not head.startswith("data:") or not head.endswith(";base64"):

@@ -19,7 +19,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_name,
 )
 
-__all__ = ["MESSAGE", "Measure", "Sum"]
+__all__ = ["LONGEST_FORM", "MESSAGE", "Measure", "Sum"]
 
 Measure = Callable[[str], int]
 """A function that returns the tokens of a text."""

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from llmcore_openai_optimized.tokenizer.table import MAGIC, Head
 
-__all__ = ["find_settled_characters", "make_rank_file", "make_table", "read_ranks"]
+__all__ = ["find_agreed_characters", "main", "make_rank_file", "make_table", "read_ranks"]
 
 _OLD_UNICODE: Final = "14.0.0"
 _BEYOND: Final = 0x110000
@@ -63,7 +63,7 @@ def make_table(ranks: Mapping[bytes, int], settled: Iterable[int]) -> bytes:
     return head.pack() + body
 
 
-def find_settled_characters() -> list[int]:
+def _find_settled_characters() -> list[int]:
     """Return the characters with a settled class, as the start and end of each range.
 
     These are the characters of Unicode 14 for which the installed `regex` and tiktoken agree in every class of the patterns.
@@ -114,7 +114,7 @@ def find_agreed_characters() -> set[int]:
 def main() -> None:
     """Make one table."""
     source, target = map(Path, sys.argv[1:])
-    target.write_bytes(make_table(read_ranks(source.read_bytes()), find_settled_characters()))
+    target.write_bytes(make_table(read_ranks(source.read_bytes()), _find_settled_characters()))
 
 
 if __name__ == "__main__":

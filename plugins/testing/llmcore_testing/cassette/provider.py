@@ -28,7 +28,7 @@ from llmcore_testing.cassette.cleaning import Cleaner, encode, hide_fields
 from llmcore_testing.cassette.options import CassetteOptions
 from llmcore_testing.cassette.tape import Tape
 
-__all__ = ["Cassette"]
+__all__ = ["Cassette", "find_apis"]
 
 _MODULES: Final = {"llm": ("llm", "embeddings"), "voice": ("voice",)}
 _TIMEOUTS: Final = ("timeout_s", "idle_s")

@@ -17,7 +17,7 @@ from llmcore_testing.conformance.racing import needs_fork
 
 __all__ = ["LedgerRunsTests"]
 
-KEYS = [bytes([number]) * 32 for number in range(4)]
+_KEYS = [bytes([number]) * 32 for number in range(4)]
 
 
 class LedgerRunsTests(LedgerCalls):
@@ -41,40 +41,40 @@ class LedgerRunsTests(LedgerCalls):
         self, runs: str, opener: Callable[[], Any]
     ) -> None:
         other = open_again(opener)
-        assert self.claim("one", KEYS[:2]) == [MINE, MINE]
-        assert self.claim("two", KEYS[1:3], other) == [BUSY, MINE], "an item must have at most one claim"
-        assert self.claim("one", KEYS[:2]) == [MINE, MINE], "a repeated claim must find its items"
-        self.do("finish_items", runs, "one", [(KEYS[1], b"\x00answer")], TIMEOUT_S)
-        assert self.claim("two", KEYS[:2], other) == [BUSY, ItemState("done", b"\x00answer")]
-        self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S, ledger=other)
-        assert self.claim("two", [KEYS[1]], other) == [ItemState("done", b"\x00answer")], (
+        assert self.claim("one", _KEYS[:2]) == [MINE, MINE]
+        assert self.claim("two", _KEYS[1:3], other) == [BUSY, MINE], "an item must have at most one claim"
+        assert self.claim("one", _KEYS[:2]) == [MINE, MINE], "a repeated claim must find its items"
+        self.do("finish_items", runs, "one", [(_KEYS[1], b"\x00answer")], TIMEOUT_S)
+        assert self.claim("two", _KEYS[:2], other) == [BUSY, ItemState("done", b"\x00answer")]
+        self.do("finish_items", runs, "two", [(_KEYS[1], b"late")], TIMEOUT_S, ledger=other)
+        assert self.claim("two", [_KEYS[1]], other) == [ItemState("done", b"\x00answer")], (
             "a late answer must not replace the first answer"
         )
         self.do("release_items", runs, "one", TIMEOUT_S)
-        assert self.claim("two", KEYS[:2], other) == [MINE, ItemState("done", b"\x00answer")]
+        assert self.claim("two", _KEYS[:2], other) == [MINE, ItemState("done", b"\x00answer")]
         self.do("release_items", runs, "two", TIMEOUT_S, ledger=other)
         other.close()
 
     def test_only_an_open_run_has_claims(self, runs: str) -> None:
-        assert self.do("claim_items", "unknown", "one", KEYS, TIMEOUT_S) is None, (
+        assert self.do("claim_items", "unknown", "one", _KEYS, TIMEOUT_S) is None, (
             "claim_items must return None for a run that was never opened"
         )
-        assert self.claim("one", KEYS[:2]) == [MINE, MINE]
+        assert self.claim("one", _KEYS[:2]) == [MINE, MINE]
         self.do("close_run", runs, TIMEOUT_S)
-        assert self.claim("one", KEYS) is None, "claim_items must return None for a closed run"
-        self.do("finish_items", runs, "one", [(KEYS[0], b"paid")], TIMEOUT_S)
+        assert self.claim("one", _KEYS) is None, "claim_items must return None for a closed run"
+        self.do("finish_items", runs, "one", [(_KEYS[0], b"paid")], TIMEOUT_S)
         self.do("release_items", runs, "one", TIMEOUT_S)
         self.do("open_run", runs, TIMEOUT_S)
-        assert self.claim("two", KEYS[:2]) == [ItemState("done", b"paid"), MINE], (
+        assert self.claim("two", _KEYS[:2]) == [ItemState("done", b"paid"), MINE], (
             "an answer that arrives after close_run must be kept"
         )
         self.do("forget_run", runs, TIMEOUT_S)
-        assert self.claim("two", KEYS) is None, "claim_items must return None after forget_run"
-        self.do("finish_items", runs, "two", [(KEYS[1], b"late")], TIMEOUT_S)
+        assert self.claim("two", _KEYS) is None, "claim_items must return None after forget_run"
+        self.do("finish_items", runs, "two", [(_KEYS[1], b"late")], TIMEOUT_S)
         self.do("release_items", runs, "two", TIMEOUT_S)
         self.do("forget_run", runs, TIMEOUT_S)
         self.do("open_run", runs, TIMEOUT_S)
-        assert self.claim("three", KEYS[:2]) == [MINE, MINE], "a forgotten answer must not come back"
+        assert self.claim("three", _KEYS[:2]) == [MINE, MINE], "a forgotten answer must not come back"
         self.do("release_items", runs, "three", TIMEOUT_S)
 
     @of("fork")
@@ -90,12 +90,12 @@ class LedgerRunsTests(LedgerCalls):
             pid = os.fork()
         if not pid:
             try:
-                other.claim_items("a-run", "dead", KEYS[:2], TIMEOUT_S)
+                other.claim_items("a-run", "dead", _KEYS[:2], TIMEOUT_S)
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
         ends = time.monotonic() + self.recovery_s
-        while (found := self.claim("one", KEYS[:3])) != [MINE] * 3 and time.monotonic() < ends:
+        while (found := self.claim("one", _KEYS[:3])) != [MINE] * 3 and time.monotonic() < ends:
             time.sleep(0.05)
         assert found == [MINE] * 3, "the items of a dead process must become free"
         self.do("release_items", "a-run", "one", TIMEOUT_S)

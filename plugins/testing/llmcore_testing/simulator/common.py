@@ -10,7 +10,15 @@ from typing import Any, Final
 from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 
-__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "make_headers", "new_id", "read_json_body", "read_model"]
+__all__ = [
+    "CONTEXT_LENGTH",
+    "DEFAULT_MODELS",
+    "FINGERPRINT",
+    "make_headers",
+    "new_id",
+    "read_json_body",
+    "read_model",
+]
 
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
 CONTEXT_LENGTH: Final = 131_072

@@ -22,6 +22,7 @@ __all__ = [
     "find_file",
     "list_files",
     "read_file",
+    "read_lifetime",
     "upload_file",
 ]
 
