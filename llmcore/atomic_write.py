@@ -28,7 +28,7 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
     are followed. For a pipe, a device or a stream of the process, the pieces are written as they arrive.
 
     Raises:
-        OSError: *path* cannot be written; a regular file is left unchanged.
+        OSError: *path* cannot be written. A regular file is left unchanged, except under /dev/ and /proc/.
     """
     try:
         existing = _get_stat(path)

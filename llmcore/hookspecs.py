@@ -113,7 +113,7 @@ else:
         return function
 
     def _load_marker(name: str) -> Any:
-        import pluggy  # lazy: importing pluggy and inspect takes longer than a cached answer
+        import pluggy  # lazy: importing pluggy and inspect takes longer than a chat that the cache answers
 
         return getattr(pluggy, name)("llmcore")
 

@@ -158,7 +158,7 @@ class CacheManager(ProcessBound):
     def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
         """Remove the keys that match *pattern*, such as "user:*", and the values with at least one of *tags*.
 
-        If both arguments are omitted, clear the namespace of the cache, including replies. Removing a tag takes the
+        If both arguments are omitted, remove everything in this cache's namespace, also cached replies of models. Removing a tag takes the
         same time for one value and for a million values.
 
         Returns:
@@ -178,7 +178,7 @@ class CacheManager(ProcessBound):
         return await arun(self._values.invalidate(pattern, tags))
 
     def clear(self) -> None:
-        """Remove everything in the namespace of this cache, including replies. Raises the same errors as `invalidate`."""
+        """Remove everything in the namespace of this cache, also cached replies of models. Raises the same errors as `invalidate`."""
         run(self._values.invalidate(None, None))
 
     async def aclear(self) -> None:
@@ -234,7 +234,7 @@ class CacheManager(ProcessBound):
     def get_unavailable(self) -> dict[str, str]:
         """Return the operations of the backend that do not work, such as "get" or "acquire", each with the reason.
 
-        These are the operations whose last call failed, and the operations that the backend reports.
+        An operation is in the result if its last call failed, or if the backend itself reports that it does not work.
         """
         return run(self._store.diagnose())
 

@@ -151,7 +151,7 @@ class Tier:
                 self._outage.drop(key)
 
     def drop(self, key: str) -> None:
-        """Remove one value, before it is written or deleted."""
+        """Remove one value from the tier. Called before the value is written to the backend, or deleted from it."""
         self._entries.delete(key)
 
     def record_write(self, epoch: int | None) -> int | None:

@@ -93,7 +93,7 @@ def put(*texts: str, end: str = "\n", flush: bool = False) -> None:
 
 
 def get_terminal_width(stream: TextIO) -> int | None:
-    """Return the width of *stream* in columns: the variable COLUMNS if it is set, or the width of the terminal.
+    """Return the width of *stream* in columns: the variable COLUMNS if it is a positive number, or the width of the terminal.
 
     Without COLUMNS, the result is None if *stream* is not a terminal.
     """

@@ -34,7 +34,7 @@ __all__ = [
 
 MISSING: Final = object()
 SETTING_PREFIX: Final = "LLMCORE__"
-"""The prefix of variables that hold a setting: LLMCORE__CACHE__PROVIDER."""
+"""The prefix of variables that hold a setting, such as LLMCORE__CACHE__PROVIDER."""
 
 
 class Layer:
@@ -49,7 +49,7 @@ class Layer:
 
     @property
     def folder(self) -> FilePath | None:
-        """The folder to which paths in references are relative; None means the working directory."""
+        """The folder to which relative paths of the layer are relative, such as `file:key.txt`; None means the working directory."""
         return None
 
     def get(self, path: Path) -> Any:
@@ -319,8 +319,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
     """Replace tables of changed entries in *tree* by whole lists.
 
-    A layer such as the environment changes single entries of a list. For a key of `LISTS`, *tree* then has a table from
-    the index of an entry to the changes. It becomes the list of *below* with these changes.
+    A layer such as the environment changes single entries of a list. The value of a key of `LISTS` in *tree* is then not a
+    list, but a dict: index of an entry -> its changes. Replace this dict by the list in *below* with the changes applied.
 
     Returns:
         The paths of entries that were not added, because their index would leave a gap after the end of the list.

@@ -215,7 +215,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
             ),
             "enabled": Reader(readers.read_flag, "true or false", "true or false, without quotes", "true"),
             "path": make_text_reader(
-                "./ledger.sqlite3", "the path of a file, in quotes; relative to the folder of this file"
+                "./ledger.sqlite3",
+                "the path of a file, in quotes; relative to the folder of the configuration file",
             ),
             "provider": make_text_reader("sqlite", "the name of an installed provider, in quotes"),
         },

@@ -21,7 +21,7 @@ class _Method(NamedTuple):
 class Operations:
     """The methods of one ledger. The first use creates the ledger.
 
-    An operation completes even if its task is cancelled: otherwise an open row could remain that no call knows.
+    An operation completes even if its task is cancelled. Otherwise the ledger could keep an open row that no call settles.
     """
 
     def __init__(self, create: Callable[[], Any]) -> None:

@@ -110,7 +110,7 @@ class Reserver:
     def check(
         self, charge: Charge, quote: Quote, limits: Sequence[Limit], at: float, left: Callable[[], float]
     ) -> Act[None]:
-        """Check that *limits*, all of refusing budgets, leave enough for several requests; see `Spending.check`."""
+        """Check that *limits*, which belong to budgets that refuse calls, allow several requests; see `Spending.check`."""
         maximum = self.compute_maximum(quote, limits, exact=True) or 0
         scopes = [limit.scope for limit in limits]
         try:

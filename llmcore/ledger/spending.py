@@ -62,7 +62,7 @@ class Spending:
         """Use the ledger that *create* returns at the first use."""
         self.settings = ledger
         self.is_enabled = ledger.enabled and not ledger.lacks_home
-        """True if the ledger is used. Without a ledger, requests under a budget that refuses calls are not sent."""
+        """True if the ledger is used. Without it, no request is sent that counts in a budget with `on_exceed = "refuse"`."""
         self.lacks_home = ledger.enabled and ledger.lacks_home
         """True if there is no ledger because the user has no home directory."""
         self.operations = Operations(create)
@@ -154,7 +154,7 @@ class Spending:
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = make_unavailable(error)
         except BaseException:
-            # The caller was cancelled, perhaps before the step began. If the row is already closed, this changes nothing.
+            # The caller was cancelled, perhaps before the step began. Settling a row again that is closed changes nothing.
             self._settle_soon(reservation, outcome)
             raise
         if failure is not None:

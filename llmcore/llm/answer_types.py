@@ -135,7 +135,7 @@ def _get_fields(kind: Any) -> frozenset[str]:
     if hasattr(kind, "__struct_encode_fields__"):
         tag = kind.__struct_config__.tag_field
         return frozenset(kind.__struct_encode_fields__) | ({tag} if tag else set())
-    import dataclasses  # imported here, because this import takes longer than a cached answer
+    import dataclasses  # imported here, because this import takes longer than a chat that the cache answers
 
     if dataclasses.is_dataclass(kind):
         return frozenset(field.name for field in dataclasses.fields(kind))

@@ -122,7 +122,7 @@ def check_arguments(options: Mapping[str, Any], known: frozenset[str]) -> None:
     """Raise `BadRequest` for the first argument of `send` that is not in *known*."""
     if known.issuperset(options):
         return
-    # imported only for an error, because the import takes longer than a cached answer
+    # imported only for an error, because the import takes longer than a chat that the cache answers
     from difflib import get_close_matches
 
     name = min(options.keys() - known)

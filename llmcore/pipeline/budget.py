@@ -1,4 +1,4 @@
-"""Budgets: reserve the maximum cost of a request, and settle the real cost.
+"""The budget of a request: reserve its maximum cost before it is sent, and settle the real cost afterwards.
 
 The ledger records every request that may cost something, whatever its outcome. A request that was not sent costs nothing
 and gets no ledger row, except when the backend was unreachable.

@@ -125,7 +125,7 @@ class VoiceClient(ProcessBound):
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies the timeout to all attempts together
+        timeout: Timeout = None,  # noqa: ASYNC109 - llmcore applies the timeout, to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
@@ -168,7 +168,7 @@ class VoiceClient(ProcessBound):
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies the timeout to all attempts together
+        timeout: Timeout = None,  # noqa: ASYNC109 - llmcore applies the timeout, to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
@@ -251,7 +251,7 @@ class VoiceClient(ProcessBound):
         If the provider cannot search, llmcore searches the listed voices.
 
         Args:
-            query: Words that a voice must contain. If None, every voice matches.
+            query: Words in the name, description or labels of a voice. If None, every voice matches.
             limit: Maximum number of voices on the page.
             after: `VoicePage.next` of the previous page.
             filters: `language`, and labels of the provider's voices; an unknown filter raises `BadRequest`.
@@ -339,7 +339,7 @@ class VoiceClient(ProcessBound):
     # -- shared by sync and async
 
     def measure(self, text: str, **settings: Any) -> Act[Measurement]:
-        """Return the measures of *text* for the estimate of a batch."""
+        """Return the size of the requests for *text*, from which a batch estimates its cost."""
         from llmcore.voice.measurement import measure_speech  # imported here, because speech does not need it
 
         take = settings.pop

@@ -37,7 +37,7 @@ FOUND_BY = {
     ),
     "SetAddsToWhatExpiredUnread": (
         "test_an_entry_that_expired_unread_can_be_set_again",
-        "set must replace an entry that has expired unread, with the new ttl",
+        "set must replace an entry that has expired unread",
     ),
 }
 

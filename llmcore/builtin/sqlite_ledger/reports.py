@@ -133,7 +133,8 @@ def _select(db: apsw.Connection, query: ReportQuery, sums: str, condition: str) 
 
 def make_where(query: ReportQuery | RowQuery) -> tuple[list[str], list[Any]]:
     """Return the SQL conditions of the rows, and their parameters."""
-    # `id` is an index for `at`: an id is never smaller than the time of its row.
+    # The condition on `id`, the primary key, lets SQLite skip older rows. It excludes no row that the others select: an id
+    # is at least the time of its row in microseconds.
     conditions = ["calls.id >= ?", "at >= ?", "at < ?"]
     values: list[Any] = [max(int(query.since * 1e6), 0), query.since, query.until]
     for name, value in query.filters.items():

@@ -36,12 +36,12 @@ _READ: Final = frozenset(
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _IDENTITY: Final = frozenset({"type", "id", "status"})
-"""Fields that a server adds to identify an item. The model does not need these fields."""
+"""Fields that identify an item and its state. The model does not need these fields."""
 _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "include": (
         [],
         ["reasoning.encrypted_content"],
-    ),  # `include` requests encrypted reasoning, which other APIs do not have
+    ),  # this value asks for encrypted reasoning; other APIs have none, so it may be left out
     "truncation": ("disabled",),
     "background": (False,),
 }
@@ -305,7 +305,7 @@ def _write_part(part: Part, turn: Turn) -> dict[str, Any]:
     return refuse(
         turn.where,
         "responses",
-        f"`{turn.where}` has reasoning, which the Responses API accepts with its id only",
+        f"`{turn.where}` has reasoning without an id; the Responses API accepts reasoning only with its id",
     )
 
 

@@ -141,7 +141,7 @@ def _add_output(body: dict[str, Any], parameters: Mapping[str, Any]) -> None:
         refuse(
             "response_format must have the type json_schema or text for Anthropic",
             "response_format",
-            '{"type": "json_schema", ...}, or a type',
+            '{"type": "json_schema", ...}, or a Python type such as a dataclass',
         )
     effort = parameters.get("reasoning_effort")
     if effort == "none":

@@ -1,6 +1,6 @@
 """Explain why a connection was not made or was lost: TCP, TLS, certificates, or the greeting.
 
-The text of a foreign error is never shown: it may contain data that was sent.
+Of a foreign error, only fields without data of a request are shown, such as `verify_message`.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class Pool:
         return self._open < self._bounds.connections and self._making < self._bounds.handshakes
 
     def _add(self) -> Link:
-        """Establish a connection. The caller has already counted the connection in `_open`.
+        """Establish a connection. `_wait` has already counted it in `_open`.
 
         Raises:
             Broken: The connection could not be established.

@@ -36,7 +36,7 @@ class Watcher:
 
     Args:
         where: Returns the server to listen to; raises `Broken` or `ReplyError` if no server is found.
-        doubt: Called with a server that failed.
+        doubt: Called with a server whose connection has ended.
         connect: Makes a connection.
         names: The names of the namespace to watch.
         changed: The callback of `CacheChanges.watch`; its errors are logged.

@@ -83,7 +83,7 @@ def _listen(port: int) -> socket.socket:
     """Return a socket that listens on loopback.
 
     Raises:
-        LLMCoreError: The port is in use.
+        LLMCoreError: The server cannot listen on the port.
     """
     reason = ""
     try:
@@ -127,9 +127,11 @@ def _make_parser() -> argparse.ArgumentParser:
     view = parser.add_argument_group("first view, which the reader can change on the page")
     view.add_argument("--range", choices=tuple(RANGES), help="default: 30d")
     view.add_argument("--since", metavar="DAY", help="the first day, in place of --range")
-    view.add_argument("--until", metavar="DAY", help="the day after the last day")
+    view.add_argument("--until", metavar="DAY", help="the day after the last day of the period")
     view.add_argument("--group", choices=GROUPS, help="what divides the chart of cost; default: model")
-    view.add_argument("--step", choices=STEPS, help="the length of a bar; default: by the range")
+    view.add_argument(
+        "--step", choices=STEPS, help="the time that one bar covers; default: chosen for the period"
+    )
     view.add_argument(
         "--zone", metavar="ZONE", help="the time zone, such as Europe/Berlin; default: local time"
     )

@@ -49,7 +49,7 @@ def connect(target: Any, timeout_s: float) -> Any:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether *error*, raised while connecting, may end by itself, such as a restart of the scheduler."""
+    """Return whether *error*, raised while connecting, may end by itself, for example because the scheduler restarts."""
     return any(isinstance(each, OSError) and not isinstance(each, _LASTING) for each in _list_causes(error))
 
 
@@ -61,7 +61,7 @@ def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 class _Client(Client):
     def start(self, **kwargs: Any) -> None:
-        """See `Client.start`. A client that fails counts as closed, or its finalizer would wait for it for seconds."""
+        """See `Client.start`. Mark a client that fails as closed: its finalizer would otherwise wait several seconds."""
         try:
             super().start(**kwargs)  # type: ignore[no-untyped-call]
         except BaseException:

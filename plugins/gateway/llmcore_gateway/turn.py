@@ -28,7 +28,7 @@ __all__ = ["Turn"]
 T = TypeVar("T")
 
 _CLIENT_LEFT: Final = 499
-"""The status in log and metrics if the client disconnected before the end of its answer."""
+"""The status in log and metrics if the client disconnected before its answer began."""
 _ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "x-api-key"})
 _log: Final = getLogger("llmcore_gateway")
 
@@ -288,7 +288,7 @@ def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers by name.
 
     Raises:
-        Refused: A header that identifies the caller occurs twice.
+        Refused: A header that must be unique, such as `authorization` or `host`, occurs twice.
     """
     headers: dict[str, str] = {}
     for raw_name, value in pairs:

@@ -88,7 +88,7 @@ def _read_header_cost(headers: Mapping[str, str]) -> Decimal | None:
 
 
 def _parse_amount(value: Any) -> Decimal | None:
-    """Return the amount in a number or a numeric text.
+    """Return *value*, a number or a numeric text, as an amount.
 
     The result is None for a negative or infinite number, NaN, and any other value.
     """

@@ -1,4 +1,4 @@
-"""Register the LLM provider and the voice `openai`. Their modules are imported at first use."""
+"""Register the LLM provider and the voice `openai`, and the table `[openai_bill]`. Their modules are imported at first use."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def identity(options: OpenAIOptions) -> Mapping[str, str]:
 
 
 def known_models(table: Mapping[str, Any]) -> Iterable[str]:
-    """Return the models at OpenAI's own address; see `known_models.known_models`."""
+    """Return OpenAI's models if *table* uses OpenAI's own address; see `known_models.known_models`."""
     from llmcore_openai_optimized.known_models import known_models
 
     return known_models(table)

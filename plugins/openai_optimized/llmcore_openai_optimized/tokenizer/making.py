@@ -1,7 +1,7 @@
 """Make a table from a rank file of tiktoken: `python -m llmcore_openai_optimized.tokenizer.making FILE.tiktoken TABLE`.
 
-Run once for each encoding. A test makes each table again from its tokens, and compares both tables with the data of
-tiktoken.
+Run once for each encoding. For each table, a test makes a new one from the tokens in it, and compares the stored and the
+new table with the data of tiktoken.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _find_settled_characters() -> list[int]:
     """Return the characters with a settled class, as the start and end of each range.
 
     These are the characters of Unicode 14 for which the installed `regex` and tiktoken agree in every class of the patterns.
-    Neither library has an older version of Unicode, and Unicode never changes the class of a letter.
+    The classes stay valid: no library uses an older version of Unicode, and newer ones never change the class of a letter.
 
     Raises:
         RuntimeError: This Python has another version of Unicode.

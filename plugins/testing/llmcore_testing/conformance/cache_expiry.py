@@ -30,9 +30,7 @@ class ExpiryTests(CacheAbilities):
     def test_an_entry_that_expired_unread_can_be_set_again(self) -> None:
         self._expire("unread")
         self.call("set", "unread", b"again")
-        assert self.call("get", "unread") == b"again", (
-            "set must replace an entry that has expired unread, with the new ttl"
-        )
+        assert self.call("get", "unread") == b"again", "set must replace an entry that has expired unread"
 
     @of("keys")
     def test_keys_leaves_out_entries_that_expired_unread(self) -> None:

@@ -36,7 +36,7 @@ class RacingTests(CacheAbilities):
             self._check_kept(theirs + late, "one instance sets keys while another deletes others")
             left = [key for key in mine if other.call("get", key) is not None]
             assert not left, (
-                f"an entry that one instance deleted while another instance set other entries is back: {left[0]!r}"
+                f"a deleted entry must not come back while another instance sets other entries, got {left[0]!r}"
             )
 
     @of("fork")
@@ -67,7 +67,7 @@ class RacingTests(CacheAbilities):
         assert not lost, f"if {what}, all {len(keys)} must be kept: {len(lost)} are lost, such as {lost[0]!r}"
         if hasattr(self.caller.provider, "keys"):
             assert sorted(self.caller.provider.keys()) == sorted(keys), (
-                f"if {what}, keys must return them all"
+                f"if {what}, the method `keys` must return all of these keys"
             )
 
 

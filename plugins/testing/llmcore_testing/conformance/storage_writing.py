@@ -25,7 +25,7 @@ class ConditionalSaving(Abilities):
             self.fails(StorageError, method, *args)
         assert self.call("load", "a/file") == b"old"
         assert list(self.call("list_files")) == ["a/file"], (
-            "a rejected save must leave no file, including files of probes"
+            "a rejected save must leave no new file, not even one that the backend wrote as a probe"
         )
 
     @of("save_if_absent")

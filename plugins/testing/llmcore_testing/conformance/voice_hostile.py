@@ -42,7 +42,7 @@ HOSTILE_TEXTS: Final = {
     "format_strings": "%s%n%d" * 50,
     "phonemes": "[[" * 50 + "a" * 200 + "]]",
 }
-"""`{path}` becomes the path of a pipe. A process that opens the pipe blocks, and the test detects that."""
+"""`{path}` becomes the path of a pipe. If a process opens the pipe, it blocks, and the test detects this."""
 
 _LOOK_S: Final = 0.005
 

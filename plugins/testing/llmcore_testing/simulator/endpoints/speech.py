@@ -60,7 +60,7 @@ def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float, str]:
 
 
 def _make_validation_error(kind: str, name: str, said: str) -> Refused:
-    """Return a validation error in OpenAI's format, which quotes the validator's Python repr."""
+    """Return a validation error as OpenAI sends it: the message is the Python repr of a list of errors."""
     return make_invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
 
 
