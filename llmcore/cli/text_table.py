@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from llmcore.cli.show import Paint, fit, get_terminal_width, note, put
 from llmcore.cli.streams import can_show_unicode, get_stdout
@@ -87,33 +88,44 @@ def render_table(
     limit = width if width is not None else get_terminal_width(get_stdout())
     if limit is not None:
         dropped = _leave_out(widths, fixed, [headers.index(each) for each in optional], limit)
-        used = [at for at in used if at not in dropped]
         if left_out is not None:
             left_out += [headers[at] for at in sorted(dropped)]
         _shorten_columns(widths, fixed, headers, limit)
-    mark = "…" if can_show_unicode(get_stdout()) else "~"
-    wraps = {at for at in used if headers[at] in wrapped}
-
-    def line(row: Sequence[str]) -> str:
-        shown: list[str] = []
-        rest = list(row)
-        while any(rest) or not shown:
-            parts, rest = rest, [""] * len(row)
-            for at in wraps:
-                parts[at], rest[at] = _break(parts[at], widths[at])
-            cut = {at: fit(parts[at], widths[at], mark) for at in used}
-            shown.append(
-                _GAP.join(
-                    cut[at].rjust(widths[at]) if at in numeric else cut[at].ljust(widths[at]) for at in used
-                ).rstrip()
-            )
-        return "\n".join(shown)
-
-    lines = [paint("bold", line(headers)), *(line(row) for row in cells)]
+    wraps = {at for at in widths if headers[at] in wrapped}
+    layout = _Layout(widths, numeric, wraps, "…" if can_show_unicode(get_stdout()) else "~")
+    lines = [paint("bold", layout.render(headers)), *(layout.render(row) for row in cells)]
     if sums:
         rule = "-" * _measure(widths)
-        lines += [paint("dim", rule), paint("bold", line(sums))]
+        lines += [paint("dim", rule), paint("bold", layout.render(sums))]
     return "\n".join(lines)
+
+
+class _Layout(NamedTuple):
+    """The columns of a table."""
+
+    widths: dict[int, int]
+    """The index of each shown column -> its width, in the order of the columns."""
+    numeric: set[int]
+    """Columns that are right-aligned."""
+    wraps: set[int]
+    """Columns whose long texts continue on further lines."""
+    mark: str
+    """Replaces the end of a shortened text."""
+
+    def render(self, row: Sequence[str]) -> str:
+        """Return the lines of *row*."""
+        lines: list[str] = []
+        rest = list(row)
+        while any(rest) or not lines:
+            parts, rest = rest, [""] * len(row)
+            for at in self.wraps:
+                parts[at], rest[at] = _break(parts[at], self.widths[at])
+            lines.append(_GAP.join(self._align(at, parts[at]) for at in self.widths).rstrip())
+        return "\n".join(lines)
+
+    def _align(self, at: int, text: str) -> str:
+        shown = fit(text, self.widths[at], self.mark)
+        return shown.rjust(self.widths[at]) if at in self.numeric else shown.ljust(self.widths[at])
 
 
 def _measure(widths: dict[int, int]) -> int:

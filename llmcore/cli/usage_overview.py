@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore.cli.show import Paint, format_cost, get_terminal_width, note, print_json, put
 from llmcore.cli.streams import get_stdout
@@ -23,7 +23,7 @@ from llmcore.cli.usage_tables import (
 
 if TYPE_CHECKING:
     from llmcore.core import Core
-    from llmcore.ledger.report import UsageRow
+    from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.zones import ReportZone
 
 __all__ = ["show_overview"]
@@ -36,8 +36,44 @@ _PARTS: Final = ("model", "user", "tag")
 """The dimensions by which the month is divided, one table for each."""
 
 
+class _Overview(NamedTuple):
+    """The figures of one month."""
+
+    zone: ReportZone
+    is_current: bool
+    first: date
+    """The first day of the month."""
+    shown_first: date
+    """The first and the last day of the sparkline."""
+    last: date
+    days: Sequence[UsageRow]
+    today: UsageRow
+    month: UsageRow
+    pace: Decimal | None
+    """The cost at the end of the month if spending continues as before; None for an earlier month."""
+    parts: Mapping[str, Sequence[UsageRow]]
+    """Dimension -> its rows."""
+    budgets: Sequence[BudgetState]
+
+
 def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> None:
     """Print the usage of the month in *args*. If it is the current month, print today's usage and the budgets too."""
+    overview = _read_overview(core, args, filters)
+    if args.json:
+        _print_json(overview)
+        return
+    blocks: list[str] = []
+    if any(row.requests or row.cached for row in overview.days):
+        blocks = _render_blocks(overview, Paint.of(get_stdout(), no_color=args.no_color))
+    else:
+        note("the ledger has no calls in this period")
+    if blocks:
+        put("\n\n".join(blocks), end="\n\n" if overview.budgets else "\n")
+    if overview.budgets:
+        print_budgets(overview.budgets, args)
+
+
+def _read_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> _Overview:
     zone, now = core.usage.zone(args.zone), time.time()
     start, end = zone.find_month(args.month or "this-month", now)
     is_current = start <= now < end
@@ -50,57 +86,64 @@ def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, An
     shown_first = last - timedelta(days=_DAYS - 1) if is_current else first
     days = read("day", min(start, zone.find_start(shown_first)), end)
     month = core.usage.sum([row for row in days if row.name >= first.isoformat()])
-    today = core.usage.sum([row for row in days if row.name == last.isoformat()])
-    parts = {part: read(part, start, end) for part in _PARTS}
-    budgets = core.usage.budgets() if is_current and not any(filters.values()) else []
     pace = month.cost * Decimal((end - start) / (now - start)) if is_current and now > start else None
-    pace = None if pace is None else pace.quantize(Decimal("1e-9"))
-    if args.json:
-        print_json(
-            by="day",
-            rows=[to_dict(row) for row in days],
-            zone=zone.name,
-            month=f"{first:%Y-%m}",
-            totals={**({"today": to_dict(today)} if is_current else {}), "month": to_dict(month)},
-            pace=pace,
-            parts={part: [to_dict(row) for row in rows] for part, rows in parts.items()},
-            budgets=[to_dict(state) for state in budgets],
-        )
-        return
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
-    blocks: list[str] = []
-    if not any(row.requests or row.cached for row in days):
-        note("the ledger has no calls in this period")
-    else:
-        rows = [render_row(month, f"{first:%Y-%m}")]
-        if is_current:
-            rows = [render_row(today, "today"), render_row(month, "this month")]
-        left_out: set[str] = set()
-        blocks.append(render_usage([""], rows, paint, left_out))
-        blocks += ["\n".join(_describe_days(days, shown_first, last, zone, pace))]
-        blocks += [
-            _render_part(part, rows, f"{first:%Y-%m}", paint, left_out)
-            for part, rows in parts.items()
-            if _is_divided(rows)
-        ]
-        print_left_out(
-            left_out, "llmcore usage --csv" if is_current else f"llmcore usage --month {first:%Y-%m} --csv"
-        )
-        print_footnotes([month], parts["model"])
-    if blocks:
-        put("\n\n".join(blocks), end="\n\n" if budgets else "\n")
-    if budgets:
-        print_budgets(budgets, args)
+    return _Overview(
+        zone=zone,
+        is_current=is_current,
+        first=first,
+        shown_first=shown_first,
+        last=last,
+        days=days,
+        today=core.usage.sum([row for row in days if row.name == last.isoformat()]),
+        month=month,
+        pace=None if pace is None else pace.quantize(Decimal("1e-9")),
+        parts={part: read(part, start, end) for part in _PARTS},
+        budgets=core.usage.budgets() if is_current and not any(filters.values()) else [],
+    )
 
 
-def _describe_days(
-    rows: Sequence[UsageRow], first: date, last: date, zone: ReportZone, pace: Decimal | None
-) -> list[str]:
-    costs = {row.name: row.cost for row in rows}
+def _print_json(overview: _Overview) -> None:
+    today = {"today": to_dict(overview.today)} if overview.is_current else {}
+    print_json(
+        by="day",
+        rows=[to_dict(row) for row in overview.days],
+        zone=overview.zone.name,
+        month=f"{overview.first:%Y-%m}",
+        totals={**today, "month": to_dict(overview.month)},
+        pace=overview.pace,
+        parts={part: [to_dict(row) for row in rows] for part, rows in overview.parts.items()},
+        budgets=[to_dict(state) for state in overview.budgets],
+    )
+
+
+def _render_blocks(overview: _Overview, paint: Paint) -> list[str]:
+    """Return the tables of the month, and print their notes."""
+    month = f"{overview.first:%Y-%m}"
+    rows = [render_row(overview.month, month)]
+    if overview.is_current:
+        rows = [render_row(overview.today, "today"), render_row(overview.month, "this month")]
+    left_out: set[str] = set()
+    blocks = [render_usage([""], rows, paint, left_out), "\n".join(_describe_days(overview))]
+    blocks += [
+        _render_part(part, rows, month, paint, left_out)
+        for part, rows in overview.parts.items()
+        if _is_divided(rows)
+    ]
+    command = "llmcore usage --csv" if overview.is_current else f"llmcore usage --month {month} --csv"
+    print_left_out(left_out, command)
+    print_footnotes([overview.month], overview.parts["model"])
+    return blocks
+
+
+def _describe_days(overview: _Overview) -> list[str]:
+    first, last, pace = overview.shown_first, overview.last, overview.pace
+    costs = {row.name: row.cost for row in overview.days}
     dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     amounts = [costs.get(day.isoformat(), Decimal(0)) for day in dates]
     bars = draw_sparkline(amounts, get_stdout())
-    lines = [f"cost a day  {bars}  {first} to {last}, {zone.name}; highest {format_cost(max(amounts))}"]
+    lines = [
+        f"cost a day  {bars}  {first} to {last}, {overview.zone.name}; highest {format_cost(max(amounts))}"
+    ]
     if pace:
         lines.append(f"pace        {format_cost(pace)} this month, if it continues as before")
     width = get_terminal_width(get_stdout())

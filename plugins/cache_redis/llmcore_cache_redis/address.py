@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from llmcore.errors import ConfigError
 from llmcore.support.errors import raise_unchained
@@ -95,40 +95,29 @@ def parse(options: RedisOptions) -> Target:
 
 
 def _parse_target(options: RedisOptions) -> Target:
-    scheme, _, rest = options.url.strip().partition("://")
-    if "://" not in options.url and _HOST.fullmatch(options.url.strip()):
-        meant = f"redis://{options.url.strip()}"
-        raise _Unreadable(f"{options.url.strip()!r} has no scheme", meant, meant, meant)
-    if scheme.lower() not in _SCHEMES:
-        near = get_close_matches(scheme.lower(), _SCHEMES, 1, 0.6)
-        expected = "one of " + ", ".join(f"{name}://" for name in _SCHEMES)
-        raise _Unreadable("it has an unknown scheme", expected, f"{near[0]}://" if near else None)
-    kind, tls = _SCHEMES[scheme.lower()]
+    scheme, rest = _split_scheme(options.url.strip())
+    kind, tls = _SCHEMES[scheme]
     try:
         parts = urlsplit(f"//{rest}")
     except ValueError:
         raise_unchained(_Unreadable("its brackets do not close", "redis://[::1]:6379/0"))
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if set(given) - set(_PARAMETERS) or parts.fragment:
-        raise _Unreadable("it has unknown parameters after ? or #", "?db=0 or ?cluster=true, or none")
+    given = _parse_parameters(parts)
     if given.get("cluster", "").lower() in {"1", "true", "yes"}:
         kind = "cluster"
     user, _, hosts = parts.netloc.rpartition("@")
     if unseen := find_invisible(hosts):
         raise _Unreadable(f"its host contains {unseen}", "redis://host:port/0")
-    if scheme.lower() == "unix":
+    if scheme == "unix":
         nodes: tuple[Address, ...] = (Address(hosts + unquote(parts.path), 0),)
         path: list[str] = []
         shown = f"unix://{nodes[0]}"
     else:
         nodes = tuple(_parse_node(text, _PORT[kind]) for text in hosts.split(",")) if hosts else ()
         path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-        shown = f"{scheme.lower()}://{','.join(map(str, nodes))}" + "".join(f"/{part}" for part in path)
+        shown = f"{scheme}://{','.join(map(str, nodes))}" + "".join(f"/{part}" for part in path)
     if not nodes or not nodes[0].host:
         raise _Unreadable("it names no server", "redis://host:port/0")
-    master = path.pop(0) if kind == "sentinel" and path else ""
-    if kind == "sentinel" and not master:
-        raise _Unreadable("it does not say which master", "redis+sentinel://host:26379,host:26379/mymaster/0")
+    master = _take_master(path) if kind == "sentinel" else ""
     name, _, password = user.partition(":")
     return Target(
         kind=kind,
@@ -140,6 +129,34 @@ def _parse_target(options: RedisOptions) -> Target:
         master=master,
         shown=shown,
     )
+
+
+def _split_scheme(url: str) -> tuple[str, str]:
+    """Return the scheme of *url*, one of `_SCHEMES`, and the rest."""
+    scheme, separator, rest = url.partition("://")
+    if not separator and _HOST.fullmatch(url):
+        meant = f"redis://{url}"
+        raise _Unreadable(f"{url!r} has no scheme", meant, meant, meant)
+    scheme = scheme.lower()
+    if scheme not in _SCHEMES:
+        near = get_close_matches(scheme, _SCHEMES, 1, 0.6)
+        expected = "one of " + ", ".join(f"{name}://" for name in _SCHEMES)
+        raise _Unreadable("it has an unknown scheme", expected, f"{near[0]}://" if near else None)
+    return scheme, rest
+
+
+def _parse_parameters(parts: SplitResult) -> dict[str, str]:
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if set(given) - set(_PARAMETERS) or parts.fragment:
+        raise _Unreadable("it has unknown parameters after ? or #", "?db=0 or ?cluster=true, or none")
+    return given
+
+
+def _take_master(path: list[str]) -> str:
+    """Remove the name of the Sentinels' master from *path*, and return it."""
+    if not path:
+        raise _Unreadable("it does not say which master", "redis+sentinel://host:26379,host:26379/mymaster/0")
+    return path.pop(0)
 
 
 def _parse_node(text: str, default: int) -> Address:

@@ -94,56 +94,35 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     usage, now = core.usage, time.time() if now is None else now
     filters: dict[str, Any] = dict(view.filters)
     zone_name = view.zone or core.table("dashboard").zone or None
-    fault = None
-    try:
-        zone = usage.zone(zone_name)
-        start, end = _find_bounds(view, zone, now)
-    except (LedgerError, ValueError) as error:
-        fault = ViewError(
-            error.message if isinstance(error, LedgerError) else "`since` and `until` must be days"
-        )
-    if fault is not None:
-        raise fault
+    zone, start, end = _find_range(usage, view, zone_name, now)
     step = _choose_step(view.step, end - start)
     bounds: dict[str, Any] = {"since": start, "until": end, "zone": zone_name, **filters}
 
     def read(*group: Any, **more: Any) -> list[Any]:
         return usage.by(group, **{**bounds, **more})
 
-    group = view.group
-    cells = read(step, group)
-    models = read("model", percentiles=True)
-    # Do not sum `cells`: a call with two tags has two rows there, and would count twice.
-    total = usage.sum(models)
-    measured = read("total", percentiles=True)
-    if measured:
-        total = measured[0]
-    by_step = _sum_by(usage, cells, 0) if group != "tag" else {row.key[0]: row for row in read(step)}
-    groups = sorted(_sum_by(usage, cells, 1).values(), key=_rank)
-    series = [row.name for row in groups[:_MOST_SERIES] if row.cost or row.uncertain or row.requests]
-    month_start, month_end = zone.find_month("this-month", now)
-    first_day, today = zone.find_date(start), zone.find_date(now)
-    days = {row.key[0]: row for row in read("day", since=month_start, until=None)}
-    month = usage.sum(row for row in days.values())
-    part = (now - month_start) / (month_end - month_start)
-    users = read("user")
+    chart = _read_chart(usage, read, step, view.group, _list_steps(zone, step, start, min(end, now)))
+    month = _read_month(usage, read, zone, now)
+    models, users = read("model", percentiles=True), read("user")
+    # Do not sum the cells of the chart: a call with two tags has two cells, and would count twice.
+    total = next(iter(read("total", percentiles=True)), None) or usage.sum(models)
     return Report(
         view=view,
         zone=zone,
         sum=usage.sum,
         now=now,
         step=step,
-        first=first_day.isoformat(),
+        first=zone.find_date(start).isoformat(),
         last=zone.find_date(min(end, now) - 1).isoformat(),
-        today=days.get(today.isoformat()) or usage.sum([]),
-        month=month,
-        month_name=f"{today:%B %Y}",
-        pace=None if part < _FIRST_PART else (month.cost / Decimal(part)).quantize(Decimal("1e-9")),
+        today=month.today,
+        month=month.total,
+        month_name=month.name,
+        pace=month.pace,
         total=total,
-        buckets=_make_buckets(usage, cells, by_step, series, _list_steps(zone, step, start, min(end, now))),
-        series=series,
-        has_others=len(groups) > len(series),
-        groups=groups,
+        buckets=chart.buckets,
+        series=chart.series,
+        has_others=len(chart.groups) > len(chart.series),
+        groups=chart.groups,
         models=sorted(models, key=_rank),
         users=sorted(users, key=_rank),
         keys=_find_keys(core, users),
@@ -151,6 +130,60 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
         errors=sorted(read("error"), key=lambda row: (-row.requests, row.name)),
         latest=usage.latest(_LATEST, **bounds),
         budgets=_find_budgets(usage.budgets(), filters),
+    )
+
+
+class _Chart(NamedTuple):
+    buckets: list[Bucket]
+    series: list[str]
+    groups: list[Any]
+
+
+class _Month(NamedTuple):
+    name: str
+    today: Any
+    total: Any
+    pace: Decimal | None
+
+
+def _find_range(usage: Any, view: View, zone_name: str | None, now: float) -> tuple[Any, float, float]:
+    """Return the time zone, and the start and the end of the range.
+
+    Raises:
+        ViewError: The zone or a day does not exist.
+    """
+    try:
+        zone = usage.zone(zone_name)
+        return (zone, *_find_bounds(view, zone, now))
+    except LedgerError as error:
+        fault = ViewError(error.message)
+    except ValueError:
+        fault = ViewError("`since` and `until` must be days")
+    raise fault
+
+
+def _read_chart(
+    usage: Any, read: Callable[..., list[Any]], step: str, group: str, names: Sequence[str]
+) -> _Chart:
+    """Return the bars called *names*, and their series."""
+    cells = read(step, group)
+    by_step = _sum_by(usage, cells, 0) if group != "tag" else {row.key[0]: row for row in read(step)}
+    groups = sorted(_sum_by(usage, cells, 1).values(), key=_rank)
+    series = [row.name for row in groups[:_MOST_SERIES] if row.cost or row.uncertain or row.requests]
+    return _Chart(_make_buckets(usage, cells, by_step, series, names), series, groups)
+
+
+def _read_month(usage: Any, read: Callable[..., list[Any]], zone: Any, now: float) -> _Month:
+    start, end = zone.find_month("this-month", now)
+    today = zone.find_date(now)
+    days = {row.key[0]: row for row in read("day", since=start, until=None)}
+    total = usage.sum(row for row in days.values())
+    part = (now - start) / (end - start)
+    return _Month(
+        name=f"{today:%B %Y}",
+        today=days.get(today.isoformat()) or usage.sum([]),
+        total=total,
+        pace=None if part < _FIRST_PART else (total.cost / Decimal(part)).quantize(Decimal("1e-9")),
     )
 
 
