@@ -63,8 +63,8 @@ def _find_entry(catalogue: Catalogue, name: str) -> Provider:
 class _Arguments(DictLayer):
     """The options that a `CacheManager` receives as keyword arguments."""
 
-    def where(self, path: Key, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
+    def find_position(self, path: Key, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
         del at
         return f"CacheManager({path[-1]}=...)" if len(path) == _OPTION_DEPTH else "CacheManager(...)"
 

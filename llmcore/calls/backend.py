@@ -39,7 +39,7 @@ _IS_BOUNDED: Final[ContextVar[bool]] = ContextVar("llmcore-creation-is-bounded",
 class OptionsSource(Protocol):
     """Returns the checked options of a provider. `llmcore.config.Settings` is one implementation."""
 
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         """Return the options of *provider*."""
         ...
 
@@ -50,7 +50,7 @@ def build_backend(kind: str, name: str, settings: Settings, catalogue: Catalogue
     Raises:
         PluginError: No plugin offers the provider, or the plugin is broken.
     """
-    instances = settings.instances(kind)
+    instances = settings.list_instances(kind)
     used = instances.get(name)
     missing = None if used is not None else catalogue.find_missing(kind, name, instances)
     if missing is not None:
@@ -106,7 +106,7 @@ class Backend:
             ConfigError: An option is not valid, or an option contains a reference that cannot be resolved.
         """
         if self._options is None:
-            self._options = self._settings.options(self.kind, self.entry)
+            self._options = self._settings.read_options(self.kind, self.entry)
         return self._options
 
     @property
@@ -163,20 +163,20 @@ class Backend:
         found: tuple[str, str | None] | None = None if locate is None else locate(paths)
         return found or (f"[{self.kind}] provider", None)
 
-    def written(self, path: tuple[str, ...]) -> Any:
+    def get_written(self, path: tuple[str, ...]) -> Any:
         """Return the setting *path* as the file has it, with unresolved references; None if the setting is missing."""
-        written = getattr(self._settings, "written", None)
+        written = getattr(self._settings, "get_written", None)
         return None if written is None else written(path)
 
-    def line_to_set(self, path: tuple[str, ...], value: str) -> str:
+    def format_set_line(self, path: tuple[str, ...], value: str) -> str:
         """Return the line that sets *path* to *value*, ready to paste."""
-        line = getattr(self._settings, "line_to_set", None)
+        line = getattr(self._settings, "format_set_line", None)
         return f"set {'.'.join(path)} to {value}" if line is None else line(path, value)
 
-    def to_run(self, words: str) -> str:
+    def format_command(self, words: str) -> str:
         """Return the command line that runs the command *words* with the configuration of this backend."""
-        to_run = getattr(self._settings, "to_run", None)
-        return f"llmcore {words}" if to_run is None else str(to_run(words))
+        format_command = getattr(self._settings, "format_command", None)
+        return f"llmcore {words}" if format_command is None else str(format_command(words))
 
     def find_ability(self, name: str) -> Ability | None:
         """Return the provider's method *name*; None if the provider has neither a sync nor an async variant."""
@@ -210,7 +210,7 @@ class Backend:
         """Adapt *error* to this backend: its commands then name the current configuration, its texts the instance."""
         if self.name != self.provider_name:
             rename_provider(error, self)
-        adapt_fix(error, getattr(self._settings, "line_to_set", None))
+        adapt_fix(error, getattr(self._settings, "format_set_line", None))
 
     def _get_limit(self) -> Callable[[], float] | None:
         """Return the time limit of the call in this context. Outside of a call, return the limit of the last call."""

@@ -34,16 +34,16 @@ def rename_provider(error: LLMCoreError, backend: Backend) -> None:
     error.notes = tuple(replace(note) or "" for note in error.notes)
 
 
-def adapt_fix(error: LLMCoreError, line_to_set: Callable[[tuple[str, ...], str], str] | None) -> None:
+def adapt_fix(error: LLMCoreError, format_set_line: Callable[[tuple[str, ...], str], str] | None) -> None:
     """Replace the commands in the fix and the notes with lines that change the current configuration.
 
-    *line_to_set* is `Settings.line_to_set`; None keeps the commands.
+    *format_set_line* is `Settings.format_set_line`; None keeps the commands.
     """
-    if line_to_set is not None:
+    if format_set_line is not None:
         from llmcore.config.commands import adapt_commands
 
-        error.fix = error.fix and adapt_commands(error.fix, line_to_set)
-        error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
+        error.fix = error.fix and adapt_commands(error.fix, format_set_line)
+        error.notes = tuple(adapt_commands(note, format_set_line) for note in error.notes)
 
 
 def locate_option(error: LLMCoreError, backend: Backend) -> None:
@@ -53,7 +53,7 @@ def locate_option(error: LLMCoreError, backend: Backend) -> None:
     """
     section, _, option = (error.where or "").partition("] ")
     path = (backend.kind, backend.name, option)
-    if section == f"[{backend.kind}.{backend.name}" and backend.written(path) is not None:
+    if section == f"[{backend.kind}.{backend.name}" and backend.get_written(path) is not None:
         where, excerpt = backend.locate(path)
         if excerpt is not None:
             error.where, error.excerpt = where, excerpt

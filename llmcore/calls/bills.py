@@ -21,13 +21,13 @@ _KINDS = ("llm", "voice")
 
 def make_bill_reader(settings: Settings, catalogue: Catalogue, name: str) -> BillReader:
     """See `Core.bill_reader`."""
-    used = settings.instances("llm").get(name, name)
+    used = settings.list_instances("llm").get(name, name)
     source = catalogue.load_provider("llm", used).bill
     if source is None:
         raise PluginError(
             f"the llm provider `{name}` reads no bills",
             expected="a provider whose vendor reports usage and costs, such as openai or anthropic",
-            fix=settings.to_run("usage reconcile openai"),
+            fix=settings.format_command("usage reconcile openai"),
         )
     reader: BillReader = source.create(settings.read_table(source.table))
     return reader
@@ -43,8 +43,8 @@ def find_billed_providers(
     """
     found: dict[str, list[str]] = {}
     for name in names:
-        used = next((each[name] for each in map(settings.instances, _KINDS) if name in each), name)
-        if used != name and any(settings.table(kind, name).get("base_url") for kind in _KINDS):
+        used = next((each[name] for each in map(settings.list_instances, _KINDS) if name in each), name)
+        if used != name and any(settings.get_table(kind, name).get("base_url") for kind in _KINDS):
             continue
         try:
             source = catalogue.load_provider("llm", used).bill

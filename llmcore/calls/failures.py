@@ -145,17 +145,21 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
     if isinstance(error, AuthenticationFailed | QuotaExhausted):
         return _fix_key(backend)
     if isinstance(error, RateLimited):
-        attempts = max(facts.attempts, _read_number(backend.written(_ATTEMPTS)))
+        attempts = max(facts.attempts, _read_number(backend.get_written(_ATTEMPTS)))
         more = attempts < _MOST_ATTEMPTS
-        return backend.line_to_set(_ATTEMPTS, str(_MOST_ATTEMPTS)) if more else _fix_rate(error, backend)
+        return backend.format_set_line(_ATTEMPTS, str(_MOST_ATTEMPTS)) if more else _fix_rate(error, backend)
     if isinstance(error, Timeout):
         return _fix_timeout(facts)
     if isinstance(error, IncompleteReply) and facts.method in _WHOLE:
         return f"core.llm.{_WHOLE[facts.method]}(...)"
     if isinstance(error, Unavailable | IncompleteReply | MalformedReply):
-        made = max(facts.attempts, _read_number(backend.written(_ATTEMPTS)))
+        made = max(facts.attempts, _read_number(backend.get_written(_ATTEMPTS)))
         outlast = error.retryable and not _was_refused(error) and made < _MOST_ATTEMPTS
-        return backend.line_to_set(_ATTEMPTS, str(_MOST_ATTEMPTS)) if outlast else backend.to_run("doctor")
+        return (
+            backend.format_set_line(_ATTEMPTS, str(_MOST_ATTEMPTS))
+            if outlast
+            else backend.format_command("doctor")
+        )
     return None
 
 
@@ -167,10 +171,10 @@ def _fix_rate(error: RateLimited, backend: Backend) -> str:
     allowed: Any = getattr(error.limits, "requests_limit", None)
     rate = allowed if isinstance(allowed, int) and allowed > 0 else _REQUESTS_PER_MINUTE
     path = ("limits", backend.name, "requests_per_minute")
-    configured = _read_number(backend.written(path))
+    configured = _read_number(backend.get_written(path))
     if 0 < configured <= rate:
         rate = max(1, configured // 2)
-    return backend.line_to_set(path, str(rate))
+    return backend.format_set_line(path, str(rate))
 
 
 def _read_number(written: Any) -> int:
@@ -185,22 +189,22 @@ def _was_refused(error: ProviderError) -> bool:
 def _fix_key(backend: Backend) -> str:
     """Return the line that replaces the rejected key in the environment variable or setting that contains it."""
     path = (backend.kind, backend.name, "api_key")
-    written = backend.written(path)
+    written = backend.get_written(path)
     if isinstance(written, str) and written.startswith("env:"):
         return f"export {written.removeprefix('env:')}=sk-..."
     variable = f"{backend.name.upper().replace('-', '_')}_API_KEY"
     if written is None:
         return f"export {variable}=sk-..."
-    return backend.line_to_set(path, f"env:{variable}")
+    return backend.format_set_line(path, f"env:{variable}")
 
 
 def _fix_timeout(facts: CallFacts) -> str:
     if facts.timeout_s is not None:
         return f"{facts.method}(..., timeout={max(round(facts.timeout_s * 2), 120)})"
-    policy = facts.backend.written(_DEADLINE)
+    policy = facts.backend.get_written(_DEADLINE)
     seconds = 600.0
     if policy is not None:
         from llmcore.units import Duration
 
         seconds = policy if isinstance(policy, int | float) else float(Duration.parse(str(policy)))
-    return facts.backend.line_to_set(_DEADLINE, f"{max(round(seconds * 2), 120)}s")
+    return facts.backend.format_set_line(_DEADLINE, f"{max(round(seconds * 2), 120)}s")

@@ -26,7 +26,7 @@ class _Options:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def options(self, kind: str, provider: Provider) -> object:  # noqa: ARG002 - the kind is always cache
+    def read_options(self, kind: str, provider: Provider) -> object:  # noqa: ARG002 - the kind is always cache
         """See `OptionsSource.options`."""
         return check_shared_limits(self._settings, provider)
 
@@ -40,7 +40,7 @@ class _SharedBackend(Backend):
     def adapt_error(self, error: LLMCoreError) -> None:
         """See `Backend.adapt_error`."""
         super().adapt_error(error)
-        if isinstance(self.written(SHARED_LIMITS), Mapping):
+        if isinstance(self.get_written(SHARED_LIMITS), Mapping):
             old, new = f"cache.{self.name}", ".".join(SHARED_LIMITS)
             error.where = error.where and error.where.replace(old, new)
             error.expected = error.expected and error.expected.replace(old, new)
@@ -55,7 +55,7 @@ def make_shared_backend(settings: Settings, catalogue: Catalogue) -> Backend:
     """
     shared = settings.shared_limits
     assert shared is not None  # noqa: S101 - the callers check that it is set
-    instances = settings.instances("cache")
+    instances = settings.list_instances("cache")
     used = instances.get(shared.name)
     missing = None if used is not None else catalogue.find_missing("cache", shared.name, instances)
     if missing is not None:
@@ -74,7 +74,7 @@ def make_shared_limits(settings: Settings, catalogue: Catalogue) -> SharedLimits
     assert shared is not None  # noqa: S101 - the callers check that it is set
     backend = make_shared_backend(settings, catalogue)
     if not all(has_method(backend.provider, name) for name in _METHODS):
-        raise settings.fault(
+        raise settings.make_error(
             shared.path,
             f"`{'.'.join(shared.path)}` must be a cache that can share rate limits, got `{shared.name}`",
             code="LC104",

@@ -53,8 +53,8 @@ class _EngineOptions(DictLayer):
         super().__init__("arguments", tree)
         self._render_command = render_command
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
         del at
         return "--engine-address" if path[-1] == "address" else "--engine"
 

@@ -113,7 +113,7 @@ def _compute_scope(
 ) -> str:
     """Return a digest of the lane, the lines, the parameters, and the models and prices of the configuration."""
     tables = copy_tree(
-        {name: settings.get((name,)) for name in _TABLES if settings.where((name,)) is not None}
+        {name: settings.get((name,)) for name in _TABLES if settings.find_position((name,)) is not None}
     )
     facts = [args.lane, count, stat_file(args.input), parameters, tables]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

@@ -65,7 +65,7 @@ def _list_voices(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.config import load_settings
 
     settings = load_settings(args.config, profile=args.profile)
-    tables = [settings.table("voice", name) for name in settings.tables("voice")]
+    tables = [settings.get_table("voice", name) for name in settings.list_tables("voice")]
     return {str(table["voice"]) for table in tables if "voice" in table}
 
 
@@ -76,7 +76,7 @@ def _list_settings(args: argparse.Namespace) -> Iterable[str]:
 
     known = {f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys}
     known |= {f"{table}.{key}" for table in list_table_names() for key in list_table_keys(table)}
-    return known | {item.key for item in load_settings(args.config, profile=args.profile).items()}
+    return known | {item.key for item in load_settings(args.config, profile=args.profile).list_settings()}
 
 
 def _list_profiles(args: argparse.Namespace) -> Iterable[str]:

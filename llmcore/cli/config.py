@@ -58,7 +58,7 @@ def _show(args: argparse.Namespace) -> int:
 
     settings = load_settings(args.config, profile=args.profile)
     hide_secrets(settings)
-    items = settings.items()
+    items = settings.list_settings()
     if args.json:
         print_json(settings=[item._asdict() | {"value": _parse_value(item.value)} for item in items])
         return 0

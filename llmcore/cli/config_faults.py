@@ -47,7 +47,7 @@ def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
     for kind, name in _list_providers(settings, catalogue):
         faults += _find_provider_faults(settings, catalogue, kind, name)
     shared = settings.shared_limits
-    used = None if shared is None else settings.instances("cache").get(shared.name, shared.name)
+    used = None if shared is None else settings.list_instances("cache").get(shared.name, shared.name)
     if used is not None and not catalogue.find_missing("cache", used):
         try:
             make_shared_limits(settings, catalogue)
@@ -64,7 +64,7 @@ def find_warnings(config: str | None, profile: str | None) -> list[str]:
     catalogue = Catalogue()
     return find_shutdowns(
         settings,
-        [*catalogue.list_names("llm"), *settings.instances("llm")],
+        [*catalogue.list_names("llm"), *settings.list_instances("llm")],
         lambda name: build_backend("llm", name, settings, catalogue),
     )
 
@@ -77,9 +77,9 @@ def hide_secrets(settings: Settings) -> None:
     catalogue = Catalogue()
     hide_table_secrets(settings, catalogue)
     for kind in KINDS:
-        for name in settings.tables(kind):
+        for name in settings.list_tables(kind):
             try:
-                used = settings.instances(kind).get(name, name)
+                used = settings.list_instances(kind).get(name, name)
                 fields = get_fields(catalogue.load_provider(kind, used).options)
             except PluginError:
                 continue  # options with names such as `api_key` are hidden nevertheless
@@ -138,11 +138,11 @@ def _list_providers(settings: Settings, catalogue: Catalogue) -> list[tuple[str,
     """Return the kind and name of every provider that is in use or has a table."""
     chosen = list_chosen(settings)
     for kind in KINDS:
-        chosen += [(kind, name) for name in settings.tables(kind)]
+        chosen += [(kind, name) for name in settings.list_tables(kind)]
     return [
         (kind, name)
         for kind, name in dict.fromkeys(chosen)
-        if not catalogue.find_missing(kind, settings.instances(kind).get(name, name))
+        if not catalogue.find_missing(kind, settings.list_instances(kind).get(name, name))
     ]
 
 
@@ -167,9 +167,9 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
     name = backend.name
     if settings.llm.provider != name or settings.llm.model or backend.entry.default_model:
         return []
-    owner = settings.owner(("llm", "provider"))
+    owner = settings.find_owner(("llm", "provider"))
     return [
-        settings.fault(
+        settings.make_error(
             "llm.provider",
             f"no model is configured for the llm provider `{name}`",
             code="LC112",

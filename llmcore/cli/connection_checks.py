@@ -87,7 +87,9 @@ def _compare(
         near = find_nearest(model, offered) if offered else None
         if near is not None:
             path = ("llm", "model")
-            fix = core.backend("llm").line_to_set(path, near) if core.settings.llm.model == model else None
+            fix = (
+                core.backend("llm").format_set_line(path, near) if core.settings.llm.model == model else None
+            )
             return ConnectionCheck(
                 what, ok=False, text=f"answers, but has no model `{model}`; did you mean `{near}`?", fix=fix
             )
@@ -112,7 +114,7 @@ def _check_storage(core: Core) -> Iterator[ConnectionCheck]:
     except (StorageUnavailable, StorageDenied) as error:
         others = [each for each in core.catalogue.list_names("storage") if each == "fs" != name]
         if others:  # replace the error's fix, which is `llmcore doctor` itself
-            error.fix = core.backend("storage").line_to_set(("storage", "provider"), others[0])
+            error.fix = core.backend("storage").format_set_line(("storage", "provider"), others[0])
         yield _make_failure(what, error)
     except LLMCoreError as error:
         yield _make_failure(what, error)

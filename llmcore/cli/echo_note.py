@@ -11,26 +11,26 @@ _MODEL = "gpt-5.6-luna"
 
 
 def explain_echo(
-    providers: Collection[str], install: str | None, line_to_set: Callable[[tuple[str, ...], str], str]
+    providers: Collection[str], install: str | None, format_set_line: Callable[[tuple[str, ...], str], str]
 ) -> str:
     """Return the note that names the commands to configure a real model.
 
     Args:
         providers: The names of the installed llm providers.
         install: The command that installs `openai`; None if the command is unknown.
-        line_to_set: See `Settings.line_to_set`.
+        format_set_line: See `Settings.format_set_line`.
     """
-    provider = line_to_set(("llm", "provider"), "openai")
+    provider = format_set_line(("llm", "provider"), "openai")
     lines = ["echo is the built-in substitute for a model. It repeats the prompt. To use a real model, run:"]
     if "openai" not in providers:
         lines.append(f"  {install or 'llmcore plugins'}")
     if not os.environ.get("OPENAI_API_KEY"):
         lines.append("  export OPENAI_API_KEY=sk-...")
-    lines.append(f"  {provider} && {line_to_set(('llm', 'model'), _MODEL)}")
+    lines.append(f"  {provider} && {format_set_line(('llm', 'model'), _MODEL)}")
     lines.append("or, with a server of your own such as Ollama:")
     if "ollama" in providers:
-        lines.append(f"  {line_to_set(('llm', 'provider'), 'ollama')}")
+        lines.append(f"  {format_set_line(('llm', 'provider'), 'ollama')}")
     else:
         lines.append("  export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=unused")
-        lines.append(f"  {provider} && {line_to_set(('llm', 'model'), 'NAME')}")
+        lines.append(f"  {provider} && {format_set_line(('llm', 'model'), 'NAME')}")
     return "\n".join(lines)

@@ -35,9 +35,9 @@ def find_instances(args: argparse.Namespace) -> list[Instance]:
     except ConfigError:
         return []
     return [
-        Instance(kind, name, used, settings.where((kind, name)) or f"[{kind}.{name}]")
+        Instance(kind, name, used, settings.find_position((kind, name)) or f"[{kind}.{name}]")
         for kind in KINDS
-        for name, used in settings.instances(kind).items()
+        for name, used in settings.list_instances(kind).items()
     ]
 
 

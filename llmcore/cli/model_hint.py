@@ -40,11 +40,11 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
         return
     error.suggestion = better
     if asked is None:
-        error.fix = core.backend("llm").line_to_set(
+        error.fix = core.backend("llm").format_set_line(
             ("llm", "model"), _write_model(better, error.provider, core)
         )
     elif asked in core.settings.models:
-        error.fix = core.backend("llm").line_to_set(("models", asked), f"{error.provider}:{better}")
+        error.fix = core.backend("llm").format_set_line(("models", asked), f"{error.provider}:{better}")
     else:
         error.fix = f"-m {error.provider}:{better}"
 
@@ -55,7 +55,7 @@ def _write_model(name: str, provider: str, core: Core) -> str:
     The result includes the provider if the name contains a colon, or if the current value includes the provider.
     """
     path = ("llm", "model")
-    is_named = str(core.backend("llm").written(path) or "").startswith(f"{provider}:")
+    is_named = str(core.backend("llm").get_written(path) or "").startswith(f"{provider}:")
     return f"{provider}:{name}" if ":" in name or is_named else name
 
 

@@ -44,7 +44,7 @@ def find_shutdowns(
         if end is not None and end <= day + _SOON:
             did = "was" if end <= day else "is"
             found.append(
-                f"the model `{model}` of {provider} {did} shut down on {end} ({settings.where(path)})"
+                f"the model `{model}` of {provider} {did} shut down on {end} ({settings.find_position(path)})"
             )
     return found
 

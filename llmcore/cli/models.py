@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         if args.context is not None:
             return _print_context(core, args)
         models = _list_models(core, args.provider)
-        providers = [*core.catalogue.list_names("llm"), *core.settings.instances("llm")]
+        providers = [*core.catalogue.list_names("llm"), *core.settings.list_instances("llm")]
         warnings = find_shutdowns(core.settings, providers, lambda name: core.backend("llm", name))
         if args.json:
             provider = args.provider or core.settings.llm.provider

@@ -167,7 +167,7 @@ class Question:
                 explain_echo(
                     self._core.catalogue.list_names("llm"),
                     make_install_line("llmcore-openai-optimized"),
-                    self._core.settings.line_to_set,
+                    self._core.settings.format_set_line,
                 )
             )
 

@@ -254,7 +254,7 @@ def _show_budgets(args: argparse.Namespace) -> int:
         elif states:
             print_budgets(states, args)
         else:
-            fix = core.settings.line_to_set(("budget", "limit"), "5.00 USD")
+            fix = core.settings.format_set_line(("budget", "limit"), "5.00 USD")
             note(f"no budget is configured: {fix}")
     return 0
 
@@ -310,7 +310,7 @@ def _migrate(args: argparse.Namespace) -> int:
             note(
                 f"moved {copied.deferred} open requests of batches: run `llmcore batch resume` after the command in the next line"
             )
-        note(f"next: {core.settings.line_to_set(('ledger', 'provider'), args.to)}")
+        note(f"next: {core.settings.format_set_line(('ledger', 'provider'), args.to)}")
     return 0
 
 

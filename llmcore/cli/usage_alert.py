@@ -47,7 +47,7 @@ def _send_tests(core: Core, args: argparse.Namespace) -> int:
             )
     if not deliveries:
         note(
-            f"no budget has a receiver of alerts: {core.settings.line_to_set(_EXAMPLE, 'env:ALERT_WEBHOOK')}"
+            f"no budget has a receiver of alerts: {core.settings.format_set_line(_EXAMPLE, 'env:ALERT_WEBHOOK')}"
         )
         return _FAILED
     return _FAILED if any(each.error for each in deliveries) else 0
@@ -59,7 +59,7 @@ def _list_alerts(core: Core, args: argparse.Namespace) -> int:
         print_json(alerts=[each._asdict() for each in alerts])
         return 0
     if not alerts:
-        note(f"no budget has alerts: {core.settings.line_to_set(('budget', 'alert_at'), '[0.8, 1.0]')}")
+        note(f"no budget has alerts: {core.settings.format_set_line(('budget', 'alert_at'), '[0.8, 1.0]')}")
         return 0
     rows = [_render(each) for each in alerts]
     print_table(args, _HEADERS, rows, whole=("budget",), optional=("faster than",), wrapped=("sent to",))

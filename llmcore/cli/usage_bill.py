@@ -43,13 +43,13 @@ def print_reconciliation(
     name: str,
     result: Reconciliation,
     args: argparse.Namespace,
-    line_to_set: Callable[[tuple[str, ...], str], str],
+    format_set_line: Callable[[tuple[str, ...], str], str],
     *,
     is_first: bool,
 ) -> None:
     """Print the totals, the causes, and with `--by` each day, model or key.
 
-    *line_to_set* returns the command that sets a key of the configuration; see `Settings.line_to_set`.
+    *format_set_line* returns the command that sets a key of the configuration; see `Settings.format_set_line`.
     """
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     if not is_first:
@@ -81,11 +81,11 @@ def print_reconciliation(
     if args.by:
         put()
         put(_render_parts(result, args.by, paint))
-    _print_notes(name, result, line_to_set, by_key=args.by == "key")
+    _print_notes(name, result, format_set_line, by_key=args.by == "key")
 
 
 def _print_notes(
-    name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str], *, by_key: bool
+    name: str, result: Reconciliation, format_set_line: Callable[[tuple[str, ...], str], str], *, by_key: bool
 ) -> None:
     """Print what to do about the causes, on stderr."""
     if result.billed and not any(row.requests for row in result.rows):
@@ -94,7 +94,7 @@ def _print_notes(
         )
     for cause in result.causes:
         if cause.name == "price":
-            _print_prices(name, result, line_to_set)
+            _print_prices(name, result, format_set_line)
         elif cause.name in _ADVICE:
             note(_ADVICE[cause.name])
     keys = {(total.key, total.group) for total in result.keys if total.own and total.key}
@@ -106,7 +106,7 @@ def _print_notes(
 
 
 def _print_prices(
-    name: str, result: Reconciliation, line_to_set: Callable[[tuple[str, ...], str], str]
+    name: str, result: Reconciliation, format_set_line: Callable[[tuple[str, ...], str], str]
 ) -> None:
     """Print each model whose billed price differs from the price in the ledger, and the command that sets the billed price."""
     for each in result.prices[:_MOST_PARTS]:
@@ -115,7 +115,7 @@ def _print_prices(
         if {"input", "output"} <= each.rates.keys() and each.names:
             rates = ", ".join(f"{key} = {rate:f}" for key, rate in each.rates.items())
             note(
-                f"  the billed price: {line_to_set(('prices', f'{name}:{each.names[0]}'), f'{{ {rates} }}')}"
+                f"  the billed price: {format_set_line(('prices', f'{name}:{each.names[0]}'), f'{{ {rates} }}')}"
             )
 
 

@@ -104,7 +104,7 @@ def reconcile(args: argparse.Namespace, period: tuple[date | None, date | None])
         print_json(vendors=documents)
     else:
         for number, (name, result) in enumerate(results.items()):
-            print_reconciliation(name, result, args, core.settings.line_to_set, is_first=not number)
+            print_reconciliation(name, result, args, core.settings.format_set_line, is_first=not number)
     failure = next((rest for rest in rests if rest is not None), None)
     if failure is not None:
         raise failure
@@ -142,7 +142,7 @@ def _find_providers(
     names = [row.name for row in core.usage.by("provider", since=since, until=period[1], zone="UTC")]
     if args.provider is not None:
         core.bill_reader(args.provider)  # raises an error for a provider without bills
-        used = core.settings.instances("llm").get(args.provider, args.provider)
+        used = core.settings.list_instances("llm").get(args.provider, args.provider)
         found = find_billed_providers(core.settings, core.catalogue, [*names, used])
         return {used: list(dict.fromkeys(found[used]))}
     found = find_billed_providers(core.settings, core.catalogue, names)
@@ -151,7 +151,7 @@ def _find_providers(
             "the ledger has no calls to a vendor whose bill can be read, in this period",
             where="PROVIDER",
             expected="a provider such as openai or anthropic, or an earlier --since",
-            fix=core.settings.to_run("usage reconcile openai --since 30d"),
+            fix=core.settings.format_command("usage reconcile openai --since 30d"),
         )
     return found
 

@@ -23,7 +23,7 @@ def find_in_use(args: argparse.Namespace) -> frozenset[tuple[str, str]]:
     except LLMCoreError:
         return frozenset()
     chosen = list_chosen(settings)
-    chosen += [(kind, settings.instances(kind).get(name, name)) for kind, name in chosen]
+    chosen += [(kind, settings.list_instances(kind).get(name, name)) for kind, name in chosen]
     return frozenset((kind, name.rpartition(":")[2]) for kind, name in chosen)
 
 

@@ -65,14 +65,14 @@ class _Resolver:
         path = ("models", last, str(self._members[last].index(chain[-1])))
         layer = self._owner(("models", last))
         self.faults.append(
-            layer.fault(
+            layer.make_error(
                 path,
                 f"models.{chain[0]} refers to itself: {' -> '.join(chain)}",
                 code="LC105",
                 expected="a chain that ends in models",
                 fix=layer.format_set_fix(("models", last), f"{self._provider}:MODEL"),
                 notes=tuple(
-                    f"{format_key(('models', name))} is at {self._owner(('models', name)).where(('models', name))}"
+                    f"{format_key(('models', name))} is at {self._owner(('models', name)).find_position(('models', name))}"
                     for name in dict.fromkeys(chain)
                     if name != last
                 ),
@@ -86,7 +86,7 @@ class _Resolver:
         members[index] = meant or f"{self._provider}:{member}"
         new = members[0] if len(members) == 1 else "[" + ", ".join(f'"{item}"' for item in members) + "]"
         self.faults.append(
-            layer.fault(
+            layer.make_error(
                 ("models", name, str(index)),
                 f'`{name}` in [models] must refer to a model, got "{member}"',
                 code="LC104",

@@ -114,7 +114,7 @@ class _Check:
                 self.faults.append(make_unknown_key_fault(self.layer, key, value, SECTIONS["limits"]))
             elif not all(part and part == part.strip() for part in str(name).split(":", 1)):
                 self.faults.append(
-                    self.layer.fault(
+                    self.layer.make_error(
                         key,
                         f"a name in [{format_key(path)}] must be a provider or a model, got `{name}`",
                         code="LC104",
@@ -137,7 +137,7 @@ class _Check:
         if one_table or not (tables or value == []):
             name = format_key(path)
             self.faults.append(
-                self.layer.fault(
+                self.layer.make_error(
                     path,
                     f"`{path[-1]}` must be a list of tables, got {format_value(path[-1], value)}",
                     code="LC104",
@@ -152,7 +152,7 @@ class _Check:
             known = get_keys(key)
             if known is None:
                 self.faults.append(
-                    self.layer.fault(
+                    self.layer.make_error(
                         key,
                         f"an entry of [[{format_key(path)}]] must be a number, got `{index}`",
                         code="LC102",
@@ -188,7 +188,7 @@ class _Check:
                 continue
             if not (provider and model):
                 self.faults.append(
-                    self.layer.fault(
+                    self.layer.make_error(
                         key,
                         f"a name in [{format_key(path)}] must be a model, got `{name}`",
                         code="LC104",
@@ -212,7 +212,7 @@ class _Check:
             # A misspelt key is already reported as an unknown key, so it is not reported as missing.
             if name not in price and not any(find_nearest(str(key), [name]) for key in price):
                 self.faults.append(
-                    self.layer.fault(
+                    self.layer.make_error(
                         path,
                         f"`{name}` is missing in [{format_key(path)}]",
                         code="LC112",
@@ -232,7 +232,7 @@ class _Check:
             element = _find_element(reader, value)
             at, value = ((*path, str(element)), value[element]) if element is not None else (path, value)
             self.faults.append(
-                self.layer.fault(
+                self.layer.make_error(
                     at,
                     f"`{path[-1]}` must be {reader.noun}, got {format_value(path[-1], value)}",
                     code="LC104",
@@ -268,7 +268,7 @@ class _Check:
             else:
                 fix = None
         self.faults.append(
-            self.layer.fault(
+            self.layer.make_error(
                 path,
                 message,
                 code="LC102",
@@ -296,7 +296,7 @@ class _Check:
 
     def _report(self, path: Path, value: Any, noun: str, expected: str, fix: str | None = None) -> None:
         self.faults.append(
-            self.layer.fault(
+            self.layer.make_error(
                 path,
                 f"`{path[-1]}` must be {noun}, got {format_value(path[-1], value)}",
                 code="LC104",
@@ -331,7 +331,7 @@ def make_unknown_key_fault(
         notes = ("budgets of one model, tag or user are entries of [[budgets]]",)
     elif len(table) == 1 and table[0] in OPTION_KINDS and meant is None and isinstance(layer, FileLayer):
         notes = (f"the options of a provider go into its own table: [{format_key((*table, 'NAME'))}]",)
-    return layer.fault(
+    return layer.make_error(
         path,
         f"unknown key `{name}` in [{format_key(table)}]",
         code="LC102",

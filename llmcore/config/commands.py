@@ -16,11 +16,11 @@ _WORD: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
 _CALL: Final = re.compile(rf"{_COMMAND}({_WORD}) ({_WORD})")
 
 
-def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
+def adapt_commands(text: str, format_set_line: Callable[[Path, str], str]) -> str:
     """Return *text*, a fix or a note, with each `llmcore config set KEY VALUE` adapted.
 
     A plugin writes this command because it does not know where its options come from: they may come from another file,
-    the environment or a dict. *line_to_set* takes the key and the value, and returns the line that sets the key there.
+    the environment or a dict. *format_set_line* takes the key and the value, and returns the line that sets the key there.
     The command stays unchanged if that line is a `llmcore config set` command too.
     """
     if _COMMAND not in text:
@@ -30,7 +30,7 @@ def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
     def adapt(found: re.Match[str]) -> str:
         try:
             key, value = (shlex.split(word)[0] for word in found.groups())
-            line = line_to_set(parse_key(key), value)
+            line = format_set_line(parse_key(key), value)
         except (ConfigError, LookupError, ValueError):
             return found[0]
         return found[0] if not line or line.startswith(_COMMAND) else line

@@ -25,8 +25,8 @@ class DictLayer(Layer):
         super().__init__(name, tree)
         self._inside = inside
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
         del at
         call = "load(arguments=...)" if self.name == "arguments" else "load(...)"
         return call + _format_subscripts(self._inside + path)

@@ -53,14 +53,14 @@ class Document:
 
         return locate(self.text)
 
-    def place(self, path: Path) -> Place | None:
+    def find_place(self, path: Path) -> Place | None:
         """Return the position of the key, or of the innermost table around it."""
         path = self.prefix + path
         while path and path not in self._places:
             path = path[:-1]
         return self._places.get(path)
 
-    def excerpt(
+    def format_excerpt(
         self, line: int, column: int, length: int, *, broken: bool = False, secret: bool = False
     ) -> str | None:
         """Return the line, and a second line that underlines a part of the first. Stars replace secrets.

@@ -69,7 +69,7 @@ def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
     file = FileLayer("file", document, personal=personal)
     layers.append(file)
     if profile is not None and isinstance(file.get(("profiles", profile)), Mapping):
-        layers.append(file.inside(f"profile {profile}", ("profiles", profile)))
+        layers.append(file.select_table(f"profile {profile}", ("profiles", profile)))
     return tuple(layers)
 
 

@@ -56,17 +56,17 @@ class Layer:
         """Return the value at *path*, or MISSING."""
         return lookup(self.tree, path)
 
-    def raw(self, path: Path) -> str | None:
+    def get_text(self, path: Path) -> str | None:
         """Return the original text of the value; None if the values of this layer are not parsed from text."""
         del path
         return None
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
         """Return the position of the key or its value for display, such as `file:line:column`."""
         del path, at
         return None
 
-    def excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
+    def format_excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
         """Return the line at fault, and a second line that underlines the fault; None if the layer has no lines."""
         del path, at, secret
         return None
@@ -75,7 +75,7 @@ class Layer:
         """Return a line to paste that sets the key to *value*."""
         return f"llmcore config set {_quote_for_shell(format_key(path))} {_quote_for_shell(value)}"
 
-    def to_run(self, words: str) -> str:
+    def format_command(self, words: str) -> str:
         """Return the command line that runs the command *words* with the same configuration."""
         return f"llmcore {words}"
 
@@ -97,7 +97,7 @@ class Layer:
         del wrong
         return self.format_set_fix(right, value)
 
-    def fault(
+    def make_error(
         self,
         path: Path,
         message: str,
@@ -114,8 +114,8 @@ class Layer:
         return ConfigError(
             mask_text(message),
             code=code,
-            where=self.where(path, at),
-            excerpt=self.excerpt(path, at, secret=secret),
+            where=self.find_position(path, at),
+            excerpt=self.format_excerpt(path, at, secret=secret),
             expected=expected,
             suggestion=suggestion,
             fix=None if fix is None else self._mask_fix(fix),
@@ -160,7 +160,7 @@ class FileLayer(Layer):
     def _command(self) -> str:
         return "llmcore" if self.named is None else f"llmcore --config {_quote_for_shell(self.named)}"
 
-    def inside(self, name: str, path: Path) -> FileLayer:
+    def select_table(self, name: str, path: Path) -> FileLayer:
         """Return one table of the file, such as a profile, as a separate layer."""
         return FileLayer(name, self.document, inside=path, personal=self._personal, named=self.named)
 
@@ -169,30 +169,30 @@ class FileLayer(Layer):
         """See `Layer.folder`."""
         return self.document.folder
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
-        place = self.document.place(self._inside + path)
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
+        place = self.document.find_place(self._inside + path)
         if place is None:
             return self.document.label
         span = getattr(place, at)
         return f"{self.document.label}:{span.line}:{span.column}"
 
-    def excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
-        """See `Layer.excerpt`."""
-        place = self.document.place(self._inside + path)
+    def format_excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
+        """See `Layer.format_excerpt`."""
+        place = self.document.find_place(self._inside + path)
         if place is None:
             return None
         span = getattr(place, at)
         if secret and at == "key" and place.value.line == span.line:
             span = span._replace(length=place.value.column + place.value.length - span.column)
-        return self.document.excerpt(*span, secret=secret)
+        return self.document.format_excerpt(*span, secret=secret)
 
     def format_set_fix(self, path: Path, value: str) -> str | None:
         """See `Layer.format_set_fix`."""
         return f"{self._command} config set{self._user} {_quote_for_shell(format_key(self._inside + path))} {_quote_for_shell(value)}"
 
-    def to_run(self, words: str) -> str:
-        """See `Layer.to_run`."""
+    def format_command(self, words: str) -> str:
+        """See `Layer.format_command`."""
         return f"{self._command} {words}"
 
     def _mask_fix(self, fix: str) -> str:
@@ -245,12 +245,12 @@ class EnvLayer(Layer):
         for depth in range(1, len(path) + 1):
             self._names.setdefault(path[:depth], name)
 
-    def raw(self, path: Path) -> str | None:
-        """See `Layer.raw`."""
+    def get_text(self, path: Path) -> str | None:
+        """See `Layer.get_text`."""
         return self._texts.get(path)
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
         del at
         return self._names.get(path)
 

@@ -61,7 +61,7 @@ def load_settings(
     loader = _Loader(os.environ if env is None else env, Path(cwd) if cwd is not None else None)
     settings = loader.load(source, profile, arguments)
     if settings is None:
-        raise loader.error()  # raise the error here, where no local variable holds values of a file
+        raise loader.make_error()  # raise the error here, where no local variable holds values of a file
     for warning in settings.warnings:
         _warn_once(warning)
     return settings
@@ -113,7 +113,7 @@ class _Loader:
         tree.pop("profiles", None)
         return self._make_settings(tuple(layers), tree)
 
-    def error(self) -> ConfigError:
+    def make_error(self) -> ConfigError:
         """Return all errors as one error. Tracebacks are removed, because their frames contain settings."""
         for fault in self.faults:
             fault.__traceback__ = fault.__context__ = None
@@ -214,14 +214,14 @@ def _warn_once(warning: ConfigError) -> None:
 def _make_profile_layer(layer: Layer, profile: str, tree: Mapping[str, Any]) -> Layer:
     name = f"profile {profile}"
     if isinstance(layer, FileLayer):
-        return layer.inside(name, ("profiles", profile))
+        return layer.select_table(name, ("profiles", profile))
     return DictLayer(name, tree, inside=("profiles", profile))
 
 
 def _make_gap_fault(layer: Layer, path: Key, below: Mapping[str, Any]) -> ConfigError:
     under = below.get(path[0])
     last = len(under) if isinstance(under, list) else 0
-    return layer.fault(
+    return layer.make_error(
         path,
         f"an entry of [[{path[0]}]] must be a number from 0 to {last}, got {path[1]}",
         code="LC102",

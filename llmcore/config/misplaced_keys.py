@@ -40,7 +40,7 @@ def _is_key(text: str) -> bool:
 def find_key_faults(layer: Layer) -> list[ConfigError]:
     """Return a fault for each model name in *layer* that looks like an API key."""
     return [
-        layer.fault(
+        layer.make_error(
             path,
             f"{place} {KEY_AS_MODEL}",
             code="LC104",

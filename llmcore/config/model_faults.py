@@ -124,7 +124,7 @@ class _Finder:
         return self._names.split(item.name)[1] == item.name
 
     def _list_installed(self, kind: str) -> list[str]:
-        return [*self._catalogue.list_names(kind), *self._settings.instances(kind)]
+        return [*self._catalogue.list_names(kind), *self._settings.list_instances(kind)]
 
     def _make_provider_fault(self, item: _Name, installed: list[str]) -> LLMCoreError | None:
         provider, colon, model = item.name.partition(":")
@@ -149,12 +149,12 @@ class _Finder:
     def _make_missing_fault(self, item: _Name, provider: str) -> LLMCoreError | None:
         error = self._catalogue.find_missing("llm", provider) if self._must_be_installed else None
         if error is not None:
-            fault = self._settings.fault(item.path, error.message)
+            fault = self._settings.make_error(item.path, error.message)
             error.where, error.excerpt = fault.where, fault.excerpt
         return error
 
     def _make_typo_fault(self, item: _Name, provider: str, model: str, meant: str) -> ConfigError:
-        add = self._settings.owner(("llm", provider)).format_set_fix(
+        add = self._settings.find_owner(("llm", provider)).format_set_fix(
             ("llm", provider, "extra_models"), f'["{model}"]'
         )
         notes = (f"if the server has `{model}`: {add}",)
@@ -168,7 +168,7 @@ class _Finder:
     ) -> ConfigError:
         path = item.path
         key = path[:-1] if item.among else path
-        owner = self._settings.owner(key)
+        owner = self._settings.find_owner(key)
         if meant is None:
             fix = owner.format_unset_fix(key if item.is_key or path[0] != "budgets" else path[:-1])
         elif item.is_key:
@@ -177,7 +177,7 @@ class _Finder:
             fix = owner.format_set_fix(
                 key, to_list(item.among, int(path[-1]), meant) if item.among else meant
             )
-        return self._settings.fault(
+        return self._settings.make_error(
             path,
             f"{item.what} {must}, got `{item.name}`",
             code=NOT_FOUND,

@@ -46,9 +46,9 @@ class ModelNames:
         self.configured = frozenset(_iterate_models(settings))
         """The models that the configuration names together with a provider: `tiny` in `local:tiny`."""
 
-    def providers(self) -> list[str]:
+    def list_providers(self) -> list[str]:
         """Return the names of the llm providers and instances, sorted."""
-        return sorted({*self._catalogue.list_names("llm"), *self._settings.instances("llm")})
+        return sorted({*self._catalogue.list_names("llm"), *self._settings.list_instances("llm")})
 
     def split(self, name: str) -> tuple[str, str]:
         """Return provider and model of *name*, which contains a colon.
@@ -62,13 +62,13 @@ class ModelNames:
         own = self._settings.llm.provider
         if "/" in head:
             return own, name
-        if head == own or head in self._settings.instances("llm"):
+        if head == own or head in self._settings.list_instances("llm"):
             return head, model
         is_configured = isinstance(self._settings.get(("llm", head)), Mapping)
         return (own, name) if not is_configured and self._has_model(own, name) else (head, model)
 
     def _has_model(self, provider: str, name: str) -> bool:
-        used = self._settings.instances("llm").get(provider, provider)
+        used = self._settings.list_instances("llm").get(provider, provider)
         if self._catalogue.find_missing("llm", used) is not None:
             return False
         try:
@@ -104,7 +104,7 @@ class ModelNames:
             return None
         # A server with unknown models may have a model that is named like a provider, as Ollama has `mistral`. So
         # suggest a provider only if the models are known.
-        providers = self.providers() if self._get_models("llm", own) or own == _BUILT_IN else []
+        providers = self.list_providers() if self._get_models("llm", own) or own == _BUILT_IN else []
         if name in providers:
             return f"{name}:"
         found = find_typo(name, self._settings.models) or find_typo(name, providers)
@@ -120,7 +120,7 @@ class ModelNames:
         return self._known[kind, name]
 
     def _read_models(self, kind: str, name: str) -> frozenset[str] | None:
-        instance = self._settings.instances(kind).get(name)
+        instance = self._settings.list_instances(kind).get(name)
         used = instance or name
         if self._catalogue.find_missing(kind, used) is not None:
             return None

@@ -50,12 +50,12 @@ class BudgetPlace(NamedTuple):
     @property
     def where(self) -> str | None:
         """The place that sets the limit: a position in a file, an environment variable, or a key of a dict."""
-        return self.layer.where((*self.path, "limit"), "value")
+        return self.layer.find_position((*self.path, "limit"), "value")
 
     @property
     def excerpt(self) -> str | None:
         """The line of the limit, and a second line that underlines the limit."""
-        return self.layer.excerpt((*self.path, "limit"), "value", secret=False)
+        return self.layer.format_excerpt((*self.path, "limit"), "value", secret=False)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,8 +134,8 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     enabled: bool
     layer: Layer | None = None
     """The layer that sets `enabled`. If the ledger is off and a call needs the ledger, the error names this layer."""
-    line_to_set: Callable[[Path, str], str] | None = None
-    """See `Settings.line_to_set`."""
+    format_set_line: Callable[[Path, str], str] | None = None
+    """See `Settings.format_set_line`."""
     provider: str = "sqlite"
 
     @property
@@ -145,9 +145,9 @@ class LedgerSettings(msgspec.Struct, frozen=True):
 
     def make_fix(self, name: str, value: str) -> str:
         """Return the line to paste that sets `ledger.NAME` to *value*."""
-        if self.line_to_set is None:
+        if self.format_set_line is None:
             return f"llmcore config set ledger.{name} {value}"
-        return self.line_to_set(("ledger", name), value)
+        return self.format_set_line(("ledger", name), value)
 
 
 class _Entry(NamedTuple):
@@ -195,7 +195,7 @@ def _read_unit(limit: Any) -> str | None:
 
 def _make_missing_limit_fault(layer: Layer, path: Path) -> ConfigError:
     reader = BUDGETS_KEYS["limit"]
-    return layer.fault(
+    return layer.make_error(
         path,
         f"`limit` is missing in [{format_key(path)}]",
         code="LC112",
@@ -211,7 +211,7 @@ def _has_mail_server(tree: Mapping[str, Any]) -> bool:
 
 
 def _make_missing_server_fault(layer: Layer, path: Path) -> ConfigError:
-    return layer.fault(
+    return layer.make_error(
         (*path, "alert_email"),
         f"`alert_email` in [{format_key(path)}] needs a mail server, but `host` is missing in [smtp]",
         code="LC112",
@@ -222,14 +222,14 @@ def _make_missing_server_fault(layer: Layer, path: Path) -> ConfigError:
 
 
 def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -> ConfigError:
-    return layer.fault(
+    return layer.make_error(
         path,
         f"[{format_key(path)}] is a second budget for the same calls and period as [{format_key(first)}]",
         code="LC113",
         at="key",
         expected="budgets that differ in `per`, `model`, `tag`, `user` or the unit of `limit`",
         fix=layer.format_unset_fix(path),
-        notes=(f"[{format_key(first)}] is at {owner.where(first)}",),
+        notes=(f"[{format_key(first)}] is at {owner.find_position(first)}",),
     )
 
 
@@ -259,7 +259,7 @@ def _read_address(
     except references.Unresolved as error:
         message = f"no `{path[-1]}` for [{format_key(path[:-1])}]: {error.message}"
         faults.append(
-            layer.fault(
+            layer.make_error(
                 path,
                 message,
                 code=error.code,
@@ -272,7 +272,7 @@ def _read_address(
     if is_web_address(found):
         return Secret(found)
     faults.append(
-        layer.fault(
+        layer.make_error(
             path,
             f"`{path[-1]}` of [{format_key(path[:-1])}] must refer to a URL, got something else",
             code="LC104",

@@ -85,7 +85,7 @@ class _Check:
 
     def run(self) -> None:
         for kind in KINDS:
-            for name, used in self._settings.instances(kind).items():
+            for name, used in self._settings.list_instances(kind).items():
                 self._check_use(kind, name, used)
             chosen = getattr(self._settings, kind).provider
             if chosen is not None:
@@ -102,12 +102,12 @@ class _Check:
         if shared is not None:
             self._check_provider("cache", shared.path, shared.name)
         for kind in sorted(OPTION_KINDS) if self._installed else ():
-            for name in self._settings.tables(kind):
+            for name in self._settings.list_tables(kind):
                 self._check_table(kind, name)
 
     def _check_use(self, kind: str, name: str, used: str) -> None:
         """Check that *used*, the provider of the instance *name*, is installed and is not an instance itself."""
-        instances = self._settings.instances(kind)
+        instances = self._settings.list_instances(kind)
         error = self._find_missing(kind, used)
         if error is None:
             return
@@ -115,7 +115,7 @@ class _Check:
             self._add_missing(error, (kind, name, "use"))
             return
         self.faults.append(
-            self._settings.fault(
+            self._settings.make_error(
                 (kind, name, "use"),
                 f"`use` of [{format_key((kind, name))}] must be an installed provider, got the instance `{used}`",
                 code=NOT_FOUND,
@@ -125,7 +125,7 @@ class _Check:
         )
 
     def _check_provider(self, kind: str, path: Path, name: str, among: tuple[str, ...] = ()) -> None:
-        instances = self._settings.instances(kind)
+        instances = self._settings.list_instances(kind)
         if name in instances:
             return
         error = self._find_missing(kind, name, instances)
@@ -145,7 +145,7 @@ class _Check:
             path: The path of the name, or of its entry in a list.
             among: All values of that list.
         """
-        fault = self._settings.fault(path, error.message)
+        fault = self._settings.make_error(path, error.message)
         error.where, error.excerpt = fault.where, fault.excerpt
         default = DEFAULTS.get(path[0]) if path[1:] == ("provider",) and not error.notes else None
         if path == ("batch", "engine") and not error.notes:
@@ -154,17 +154,17 @@ class _Check:
             key, value = path, chosen
             if among:
                 key, value = path[:-1], to_list(among, int(path[-1]), chosen)
-            error.fix = self._settings.line_to_set(key, value)
+            error.fix = self._settings.format_set_line(key, value)
         self.missing.append(error)
 
     def _check_table(self, kind: str, name: str) -> None:
         """Report the table [kind.name] if *name* is neither a provider nor an instance: such a table has no effect."""
         path = (kind, name)
-        known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
+        known = get_known_names(kind, self._catalogue) | self._settings.list_instances(kind).keys()
         if name in known or not isinstance(self._settings.get(path), Mapping):
             return
-        owner = self._settings.owner(path)
-        names = [*self._catalogue.list_names(kind), *self._settings.instances(kind)]
+        owner = self._settings.find_owner(path)
+        names = [*self._catalogue.list_names(kind), *self._settings.list_instances(kind)]
         meant, used = find_nearest(name, names), _MOST_USED.get(kind)
         if meant is not None:
             fix = owner.format_open_fix((kind, meant))
@@ -174,7 +174,7 @@ class _Check:
             fix = owner.format_unset_fix(path)
         instance = f'; or use = "PROVIDER" in [{format_key(path)}], which makes it an instance'
         self.faults.append(
-            self._settings.fault(
+            self._settings.make_error(
                 path,
                 f"[{format_key(path)}] must be the table of an installed {get_noun(kind)}, got `{name}`, which is not installed",
                 code=NOT_FOUND,

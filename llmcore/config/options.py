@@ -48,7 +48,7 @@ class Stack(Protocol):
         """Return the effective value, or MISSING."""
         ...
 
-    def owner(self, path: Path) -> Layer:
+    def find_owner(self, path: Path) -> Layer:
         """Return the layer of the value, or of the innermost table around it."""
         ...
 
@@ -129,9 +129,9 @@ class _Check:
             if is_interrupt(error):
                 raise
             text = "the options are invalid in this combination" if self._has_secret() else str(error)
-            layer = self.stack.owner(self.table)
+            layer = self.stack.find_owner(self.table)
             self.faults.append(
-                layer.fault(self.table, f"[{format_key(self.table)}]: {text}", code="LC104", at="key")
+                layer.make_error(self.table, f"[{format_key(self.table)}]: {text}", code="LC104", at="key")
             )
             return None
 
@@ -144,7 +144,7 @@ class _Check:
                 self.stack.hide(path)
                 self.faults.append(
                     make_unknown_key_fault(
-                        self.stack.owner(path), path, value, self._list_keys(), secrets=secrets
+                        self.stack.find_owner(path), path, value, self._list_keys(), secrets=secrets
                     )
                 )
 
@@ -156,9 +156,9 @@ class _Check:
         path = (*self.table, field.key)
         value = self.stack.get(path)
         if value is not MISSING:
-            return _Setting(path, value, self.stack.owner(path))
+            return _Setting(path, value, self.stack.find_owner(path))
         shared = (self.kind, field.key)
-        layer = self.stack.owner(shared)
+        layer = self.stack.find_owner(shared)
         if shared == ("ledger", "path"):  # the default is a file in the user's state folder
             file = self.stack.ledger.path
             return None if file is None else _Setting(shared, file, layer)
@@ -175,7 +175,7 @@ class _Check:
             try:
                 return self._read(field.type, value, setting)
             except msgspec.ValidationError:
-                text = setting.layer.raw(setting.path)
+                text = setting.layer.get_text(setting.path)
                 if text is None or text == value:
                     raise
                 # for example, the variable has the text 123, which was parsed as a number, but the field is a text
@@ -249,14 +249,14 @@ class _Check:
                 else f"`{field.key}` has an invalid value: {text}"
             )
             what = describe_expected(field.type) or _find_type(error)
-        return setting.layer.fault(path, message, code="LC104", expected=what, secret=secret)
+        return setting.layer.make_error(path, message, code="LC104", expected=what, secret=secret)
 
     def _make_reference_fault(
         self, field: Field, setting: _Setting, error: references.Unresolved
     ) -> ConfigError:
         table = format_key(setting.path[:-1])
         if error.code == "LC109":
-            return setting.layer.fault(
+            return setting.layer.make_error(
                 setting.path,
                 f"`{field.key}` in [{table}] must be a reference to a secret, got a literal value",
                 code="LC109",
@@ -264,7 +264,7 @@ class _Check:
                 fix=setting.layer.format_set_fix(setting.path, f"env:{self._get_variable_name(field)}"),
                 secret=True,
             )
-        return setting.layer.fault(
+        return setting.layer.make_error(
             setting.path,
             f"no `{field.key}` for {self._get_owner().removeprefix(f'{self.kind} ')}: {error.message}",
             code=error.code,
@@ -275,11 +275,11 @@ class _Check:
         )
 
     def _add_missing(self, field: Field) -> None:
-        layer = self.stack.owner(self.table)
+        layer = self.stack.find_owner(self.table)
         secret = mentions(field.type, Secret)
         path = (*self.table, field.key)
         self.faults.append(
-            layer.fault(
+            layer.make_error(
                 self.table,
                 f"`{field.key}` is missing in [{format_key(self.table)}]",
                 code="LC201" if secret else "LC112",
@@ -323,7 +323,7 @@ class _SharedLimitsCheck(_Check):
                 continue
             value = self.stack.get(path)
             if value is not MISSING:
-                return _Setting(path, value, self.stack.owner(path))
+                return _Setting(path, value, self.stack.find_owner(path))
         return None
 
     def _get_owner(self) -> str:

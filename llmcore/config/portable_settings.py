@@ -38,21 +38,21 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         ConfigError: A secret is not a reference, so the secret itself would be sent over the network.
     """
     tree = copy_tree(
-        {name: settings.get((name,)) for name in _SECTIONS if settings.where((name,)) is not None}
+        {name: settings.get((name,)) for name in _SECTIONS if settings.find_position((name,)) is not None}
     )
     for path, field in _list_options(settings, catalogue):
         table = _find_table(tree, path[:-1])
         if table is None or path[-1] not in table:
             continue
-        value, owner = table[path[-1]], settings.owner(path)
+        value, owner = table[path[-1]], settings.find_owner(path)
         if mentions(field.type, Secret) and not is_reference(value):
-            raise settings.fault(
+            raise settings.make_error(
                 path,
                 f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret: the configuration is sent "
                 "to the workers of the engine, and a secret must not be in it",
                 code="LC109",
                 expected=references.FORMS,
-                fix=settings.line_to_set(
+                fix=settings.format_set_line(
                     path, f"env:{'_'.join(part for part in path[1:] if not part.isdecimal()).upper()}"
                 ),
             )
@@ -83,8 +83,8 @@ def load_portable(tree: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
 class _SentLayer(DictLayer):
     """The configuration that another process has sent. The fixes of errors change the configuration file of that process."""
 
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
+    def find_position(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.find_position`."""
         del at
         return f"[{format_key(path[:-1])}] {path[-1]}" if path[1:] else f"[{format_key(path)}]"
 
@@ -96,8 +96,8 @@ class _SentLayer(DictLayer):
 def _list_options(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[Path, Field]]:
     """Yield the path and the field of each option in the tables of installed plugins."""
     for kind in _KINDS:
-        instances = settings.instances(kind)
-        for name in settings.tables(kind):
+        instances = settings.list_instances(kind)
+        for name in settings.list_tables(kind):
             try:
                 options = catalogue.load_provider(kind, instances.get(name, name)).options
                 fields = get_fields(options)

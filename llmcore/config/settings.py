@@ -124,8 +124,8 @@ class Settings(ProcessBound):
         keep("prices", MappingProxyType(prices))
         keep("limits", MappingProxyType(read_limits(tree)))
         keep("shared_limits", read_shared_limits(tree))
-        ledger = read_ledger(tree, self.owner, env)
-        keep("ledger", msgspec.structs.replace(ledger, line_to_set=self.line_to_set))
+        ledger = read_ledger(tree, self.find_owner, env)
+        keep("ledger", msgspec.structs.replace(ledger, format_set_line=self.format_set_line))
         keep("observers", read("observers", "use"))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -150,14 +150,14 @@ class Settings(ProcessBound):
             ConfigError: An `alert_url` cannot be resolved; the attribute `faults` has all errors.
         """
         if self._budgets is None:
-            budgets, faults = read_budgets(self._tree, self.owner, self._env)
+            budgets, faults = read_budgets(self._tree, self.find_owner, self._env)
             if faults:
                 raise ConfigError.of(faults)
             object.__setattr__(self, "_budgets", budgets)
             return budgets
         return self._budgets
 
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         """Return the table [kind.name] as the options of the provider, with secrets resolved.
 
         Generic keys of [cache] are the defaults of options with the same name.
@@ -172,23 +172,23 @@ class Settings(ProcessBound):
     def read_table(self, table: Table) -> object:
         """Return the options in a plugin's own table, such as [gateway], with secrets resolved.
 
-        See `options`.
+        See `read_options`.
         """
         from llmcore.config.options import check_table
 
         return check_table(self, table)
 
-    def table(self, kind: str, name: str) -> dict[str, Any]:
+    def get_table(self, kind: str, name: str) -> dict[str, Any]:
         """Return the merged table [kind.name] as written, with unresolved references; empty if there is none."""
         table = self.get((kind, name))
         return copy_tree(table) if isinstance(table, Mapping) else {}
 
-    def tables(self, kind: str) -> tuple[str, ...]:
+    def list_tables(self, kind: str) -> tuple[str, ...]:
         """Return the names of the providers that have a table [kind.name]."""
         section = self._tree.get(kind, {})
         return tuple(name for name, value in section.items() if isinstance(value, Mapping))
 
-    def instances(self, kind: str) -> dict[str, str]:
+    def list_instances(self, kind: str) -> dict[str, str]:
         """Return the instances of *kind* with the provider that each uses: `[llm.local] use = "openai"`."""
         if kind not in INSTANCE_KINDS:
             return {}
@@ -203,7 +203,7 @@ class Settings(ProcessBound):
         """Return the effective value as written, or MISSING."""
         return lookup(self._tree, path)
 
-    def owner(self, path: Path) -> Layer:
+    def find_owner(self, path: Path) -> Layer:
         """Return the layer of the effective value at *path*, or of the innermost table around it."""
         for depth in range(len(path), 0, -1):
             for layer in reversed(self._layers):
@@ -215,15 +215,15 @@ class Settings(ProcessBound):
         """Mark the value at *path* as a secret, which is never displayed."""
         self._secret.add(path)
 
-    def where(self, key: str | Path) -> str | None:
+    def find_position(self, key: str | Path) -> str | None:
         """Return the position of the effective value: `file:line:column`, a variable or `load(...)["section"]`; None for a default."""
         path = parse_key(key)
-        return None if self.get(path) is MISSING else self.owner(path).where(path)
+        return None if self.get(path) is MISSING else self.find_owner(path).find_position(path)
 
-    def written(self, path: Path) -> Any:
+    def get_written(self, path: Path) -> Any:
         """Return the effective value at *path* as written; None if it is a default or missing."""
         value = self.get(path)
-        return None if value is MISSING or type(self.owner(path)) is BuiltIn else value
+        return None if value is MISSING or type(self.find_owner(path)) is BuiltIn else value
 
     def locate(self, paths: Iterable[Path]) -> tuple[str, str | None] | None:
         """Return the position and the line of the first setting in *paths* that is set.
@@ -231,13 +231,13 @@ class Settings(ProcessBound):
         The result is None if all are unset.
         """
         for path in paths:
-            if self.written(path) is not None:
-                place = self.fault(path, "")
+            if self.get_written(path) is not None:
+                place = self.make_error(path, "")
                 if place.where is not None:
                     return place.where, place.excerpt
         return None
 
-    def line_to_set(self, path: Path, value: str) -> str:
+    def format_set_line(self, path: Path, value: str) -> str:
         """Return the line to paste that sets *path* to *value*; *path* need not be set yet."""
         for depth in range(len(path), 0, -1):
             for layer in reversed(self._layers[1:]):
@@ -245,11 +245,11 @@ class Settings(ProcessBound):
                     return line
         return find_named_layer(self._layers).format_set_fix(path, value) or ""
 
-    def to_run(self, words: str) -> str:
+    def format_command(self, words: str) -> str:
         """Return the command line that runs the command *words* with the same configuration."""
-        return find_named_layer(self._layers).to_run(words)
+        return find_named_layer(self._layers).format_command(words)
 
-    def fault(
+    def make_error(
         self,
         key: str | Path,
         message: str,
@@ -266,11 +266,11 @@ class Settings(ProcessBound):
         If *fix* is None and *suggestion* is given, the fix is the line that sets the key to the *suggestion*.
         """
         path = parse_key(key)
-        layer = self.owner(path)
+        layer = self.find_owner(path)
         if fix is None and suggestion is not None:
-            fix = self.line_to_set(path, suggestion)
+            fix = self.format_set_line(path, suggestion)
         secret = path in self._secret
-        return layer.fault(
+        return layer.make_error(
             path, message, code=code, at=at, expected=expected, suggestion=suggestion, fix=fix, notes=notes,
             secret=secret,
         )  # fmt: skip
@@ -291,20 +291,19 @@ class Settings(ProcessBound):
             from llmcore.config.tables import check_exists
 
             check_exists(path)
-        effective = self.get(path) is not MISSING  # False if the list of a higher layer lacks the entry
+        # the list of a higher layer may lack the entry: then no layer has the effective value
+        last = None if self.get(path) is MISSING else len(rows) - 1
         return [
-            Explained(
-                layer.name, layer.where(path), self._format(path, value), index == len(rows) - 1 and effective
-            )
+            Explained(layer.name, layer.find_position(path), self._format(path, value), index == last)
             for index, (layer, value) in enumerate(rows)
         ]
 
-    def items(self) -> list[Item]:
+    def list_settings(self) -> list[Item]:
         """Return every effective setting."""
         found = []
         for path, value in iterate_leaves(self._tree):
-            layer = self.owner(path)
-            found.append(Item(format_key(path), self._format(path, value), layer.name, layer.where(path)))
+            layer, text = self.find_owner(path), self._format(path, value)
+            found.append(Item(format_key(path), text, layer.name, layer.find_position(path)))
         return found
 
     def _format(self, path: Path, value: Any) -> str:

@@ -228,7 +228,7 @@ def _make_syntax_error(message: str, document: Document) -> ConfigError:
         f"not TOML: {what[:1].lower()}{what[1:]}",
         code="LC107",
         where=f"{document.label}:{line}:{column}",
-        excerpt=document.excerpt(line, column, 1, broken=True),
+        excerpt=document.format_excerpt(line, column, 1, broken=True),
         expected='[section] or key = value, with text in quotes: provider = "openai"',
         fix=_add_quotes(words),
     )
@@ -252,7 +252,7 @@ def _make_invisible_error(character: str, document: Document, line: int, column:
         f"not TOML: line {line} contains the invisible character {describe_character(character)}",
         code="LC107",
         where=f"{document.label}:{line}:{column}",
-        excerpt=document.excerpt(line, column, 1, broken=True),
+        excerpt=document.format_excerpt(line, column, 1, broken=True),
         expected="only spaces and tabs as blanks outside of quotes; pasted text may contain others",
         fix=f"perl -CSD -pi -e '{edit}' {shlex.quote(document.label)}",
     )

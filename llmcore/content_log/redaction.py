@@ -59,7 +59,7 @@ def find_keys(settings: Settings) -> list[str]:
             found.append(value)
             continue
         try:
-            found.append(resolve(value, env=settings.env, folder=settings.owner(path).folder))
+            found.append(resolve(value, env=settings.env, folder=settings.find_owner(path).folder))
         except Unresolved:
             continue
     return found

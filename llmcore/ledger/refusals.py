@@ -55,7 +55,9 @@ def make_exceeded_error(budget: Budget, refusal: Refusal, kind: str, at: float) 
         resets_at=resets_at,
         expected=cheaper if resets_at is None else f"{cheaper}, or the next period",
         notes=[_note_on_period(budget, resets_at, at), _note_on_limit(budget)],
-        fix="llmcore usage budget" if budget.place is None else budget.place.layer.to_run("usage budget"),
+        fix="llmcore usage budget"
+        if budget.place is None
+        else budget.place.layer.format_command("usage budget"),
     )
     return set_place(error, budget)
 
@@ -66,8 +68,8 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
     return BudgetError(
         "a budget applies, but the ledger that counts it is disabled: [ledger] enabled is false",
         code="LC603",
-        where=None if layer is None else layer.where(path, "value"),
-        excerpt=None if layer is None else layer.excerpt(path, "value", secret=False),
+        where=None if layer is None else layer.find_position(path, "value"),
+        excerpt=None if layer is None else layer.format_excerpt(path, "value", secret=False),
         expected="enabled = true, which is the default",
         fix=None if layer is None else layer.format_set_fix(path, "true"),
     )

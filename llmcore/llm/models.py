@@ -203,7 +203,7 @@ class Models:
                 code="LC112",
                 where="[llm] model",
                 expected="the name of a model",
-                fix=backend.line_to_set(("llm", "model"), "NAME"),
+                fix=backend.format_set_line(("llm", "model"), "NAME"),
             )
         return Target(backend, model, functools.partial(self._find_key_maker, backend), path)
 
@@ -223,7 +223,7 @@ class Models:
         if error.fix is not None and error.fix.startswith("pip "):
             raise error
         own = self._provider
-        providers = self._names.providers()
+        providers = self._names.list_providers()
         nearest_name = find_typo(provider, providers)
         error.where = "model"
         error.expected = ", ".join(f'"{each}:MODEL"' for each in providers)
@@ -263,7 +263,7 @@ def _make_name_error(name: str, nearest_name: str, provider: str) -> BadRequest:
 
 def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRequest:
     provider, model = target.backend.name, target.model
-    extra = target.backend.line_to_set(("llm", provider, "extra_models"), f'["{model}"]')
+    extra = target.backend.format_set_line(("llm", provider, "extra_models"), f'["{model}"]')
     nearest_name = nearest_name if bare else f"{provider}:{nearest_name}"
     return BadRequest(
         f"model must be a model of `{provider}`, got `{model}`",

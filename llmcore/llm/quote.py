@@ -141,7 +141,7 @@ class ChatQuote:
 
     def _make_price_line(self, name: str) -> str:
         price = "0" if is_loopback(self._backend) else "{ input = 0.25, output = 2.00 }"
-        return self._backend.line_to_set(("prices", name), price)
+        return self._backend.format_set_line(("prices", name), price)
 
     def price(self, usage: Usage) -> Decimal | None:
         """Return the cost of *usage* by the configured price, or else by the provider's price; None if both are unknown."""

@@ -23,4 +23,4 @@ def complete_server_error(error: StorageUnavailable | StorageDenied, backend: Ba
     if error.where is not None and error.where != place:
         error.notes += (f"requested: {error.where}",)
     error.where, error.excerpt = place, excerpt
-    error.fix = backend.to_run("doctor")
+    error.fix = backend.format_command("doctor")

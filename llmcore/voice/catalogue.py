@@ -88,7 +88,7 @@ class Voices:
                 f"the voice provider `{backend.name}` cannot clone voices",
                 where=backend.locate(("voice", "provider"))[0],
                 expected=f"a provider that clones voices: {', '.join(_CLONERS)}",
-                fix=backend.line_to_set(("voice", "provider"), _CLONERS[0]),
+                fix=backend.format_set_line(("voice", "provider"), _CLONERS[0]),
             )
         info: VoiceInfo = yield from _call_once(
             backend, self._policy.deadline_s, "clone_voice", name, recordings, **given

@@ -58,7 +58,7 @@ def complete_unknown_voice(error: VoiceNotFound, backend: Backend, voice: str | 
     if voice is not None:
         error.where = error.where or f"voice={voice!r}"
         error.fix = f'synthesize(..., voice="{near}")' if near else error.fix
-    elif backend.written(path) is not None:
+    elif backend.get_written(path) is not None:
         if error.where is None:
             error.where, error.excerpt = backend.locate(path)
-        error.fix = backend.line_to_set(path, near) if near else error.fix
+        error.fix = backend.format_set_line(path, near) if near else error.fix

@@ -35,7 +35,7 @@ class SpeechQuote:
         raise PriceUnknown(
             f"a budget applies, but the price of speech of `{name}` is unknown",
             expected='its price in USD per million characters, or unknown_price = "allow" in [budget]',
-            fix=self._call.backend.line_to_set(
+            fix=self._call.backend.format_set_line(
                 ("prices", name), "{ input = 0, output = 0, characters = 80 }"
             ),
         )

@@ -68,7 +68,7 @@ class OneByOne(Batching):
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return Options()
 

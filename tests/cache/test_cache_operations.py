@@ -84,7 +84,7 @@ class Partial:
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return Options()
 

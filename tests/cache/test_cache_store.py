@@ -77,7 +77,7 @@ class Reporting(Fake):
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return Options()
 

@@ -117,7 +117,7 @@ def test_the_bridge_works_again_in_a_forked_child() -> None:
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return {}
 

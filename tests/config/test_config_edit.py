@@ -55,8 +55,8 @@ def test_new_keys_and_tables_are_added(file: Path) -> None:
     loaded = load_settings(file, env={}, profile="prod")
     assert (loaded.llm.model, loaded.retry.attempts) == ("gpt-5.6-luna", 2)
     assert loaded.models["safe"] == ("openai:a", "echo:b")
-    assert loaded.table("cache", "redis") == {"url": "redis://x"}
-    assert loaded.table("llm", "openai") == {"api_key": "env:K"}
+    assert loaded.get_table("cache", "redis") == {"url": "redis://x"}
+    assert loaded.get_table("llm", "openai") == {"api_key": "env:K"}
     assert loaded.cache.provider == "redis"
     assert "# a word" in file.read_text()
 
@@ -228,9 +228,9 @@ def test_a_set_value_is_read_back(name: str, option: str, word: str, number: int
     file.write_text(ORIGINAL)
     key = format_key(("cache", "x" + name, "o" + option))
     set_value(file, key, f"<{word}>")
-    assert load_settings(file, env={}).table("cache", "x" + name) == {"o" + option: f"<{word}>"}
+    assert load_settings(file, env={}).get_table("cache", "x" + name) == {"o" + option: f"<{word}>"}
     set_value(file, key, str(number))
-    assert load_settings(file, env={}).table("cache", "x" + name) == {"o" + option: number}
+    assert load_settings(file, env={}).get_table("cache", "x" + name) == {"o" + option: number}
     assert unset(file, format_key(("cache", "x" + name)))
     assert tree(file) == tomllib.loads(ORIGINAL)
 

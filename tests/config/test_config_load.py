@@ -123,9 +123,9 @@ def test_tables_merge_key_by_key(home: dict[str, str], tmp_path: Path) -> None:
     )
     write(tmp_path / "llmcore.toml", '[cache.redis]\nurl = "redis://b"\n')
     settings = load_settings(env=home, cwd=tmp_path)
-    assert settings.table("cache", "redis") == {"url": "redis://b", "timeout": 1}
-    assert settings.tables("cache") == ("redis",)
-    assert settings.where("cache.redis.timeout") == "home/.config/llmcore/config.toml:3:1"
+    assert settings.get_table("cache", "redis") == {"url": "redis://b", "timeout": 1}
+    assert settings.list_tables("cache") == ("redis",)
+    assert settings.find_position("cache.redis.timeout") == "home/.config/llmcore/config.toml:3:1"
 
 
 def test_xdg_config_home_of_the_call_is_honoured(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_the_nearest_project_file_going_up_is_taken(tmp_path: Path) -> None:
     write(tmp_path / "a/pyproject.toml", '[tool.llmcore.llm]\nprovider = "near"\n')
     settings = load_settings(env={}, cwd=deep)
     assert settings.llm.provider == "near"
-    assert settings.where("llm.provider") == f"{tmp_path}/a/pyproject.toml:2:1"
+    assert settings.find_position("llm.provider") == f"{tmp_path}/a/pyproject.toml:2:1"
     write(tmp_path / "a/llmcore.toml", '[llm]\nprovider = "own"\n')
     assert load_settings(env={}, cwd=deep).llm.provider == "own"
 
@@ -194,7 +194,7 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "llmcore.toml").write_bytes(b'\xef\xbb\xbf[llm]\r\nprovider = "openai"\r\n')
     settings = load_settings(env={}, cwd=tmp_path)
     assert settings.llm.provider == "openai"
-    assert settings.where("llm.provider") == "llmcore.toml:2:1"
+    assert settings.find_position("llm.provider") == "llmcore.toml:2:1"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_environment_values_stay_text_for_text_settings() -> None:
 def test_environment_values_cannot_smuggle_in_other_keys() -> None:
     settings = load_settings({}, env={"LLMCORE__LLM__ECHO__X": '1\n[llm]\nprovider = "evil"'})
     assert settings.llm.provider == "echo"
-    assert settings.table("llm", "echo") == {"x": '1\n[llm]\nprovider = "evil"'}
+    assert settings.get_table("llm", "echo") == {"x": '1\n[llm]\nprovider = "evil"'}
 
 
 def test_a_profile_may_come_from_the_user_file_the_project_and_a_dict(
@@ -253,8 +253,8 @@ def test_settings_do_not_change_with_their_source() -> None:
     source = {"llm": {"echo": {"words": ["a"]}}}
     settings = load_settings(source, env={})
     source["llm"]["echo"]["words"].append("b")
-    settings.table("llm", "echo")["words"].append("c")
-    assert settings.table("llm", "echo") == {"words": ["a"]}
+    settings.get_table("llm", "echo")["words"].append("c")
+    assert settings.get_table("llm", "echo") == {"words": ["a"]}
     with pytest.raises(AttributeError):
         settings.llm = load_settings({}, env={}).llm
     with pytest.raises(AttributeError):
@@ -265,7 +265,7 @@ def test_settings_do_not_change_with_their_source() -> None:
 
 def test_items_lists_every_effective_key_with_its_source(tmp_path: Path) -> None:
     write(tmp_path / "llmcore.toml", '[prices."openai:x"]\ninput = 1\noutput = 2\n[cache.redis]\nurl = "r"\n')
-    items = {item.key: item for item in load_settings(env={}, cwd=tmp_path).items()}
+    items = {item.key: item for item in load_settings(env={}, cwd=tmp_path).list_settings()}
     assert items['prices."openai:x".input'][1:] == ("1", "project file", "llmcore.toml:2:1")
     assert items["cache.redis.url"][1:] == ('"r"', "project file", "llmcore.toml:5:1")
     assert items["llm.provider"][1:] == ('"echo"', "built-in", None)
@@ -291,7 +291,7 @@ def located(tmp_path: Path) -> Settings:
 
 
 def test_others_can_raise_errors_that_point_into_the_file(tmp_path: Path) -> None:
-    fault = located(tmp_path).fault(
+    fault = located(tmp_path).make_error(
         "llm.provider",
         "no llm provider is named `opnai`",
         code="LC101",
@@ -311,6 +311,6 @@ def test_others_can_raise_errors_that_point_into_the_file(tmp_path: Path) -> Non
 
 def test_a_fault_of_a_key_that_is_not_set_points_at_the_table_around_it(tmp_path: Path) -> None:
     settings = located(tmp_path)
-    assert settings.fault("llm.opnai.api_key", "missing").where == "llmcore.toml:4:6"
-    assert settings.fault("voice.provider", "nothing is configured").where is None
-    assert settings.where("llm.opnai.api_key") is None
+    assert settings.make_error("llm.opnai.api_key", "missing").where == "llmcore.toml:4:6"
+    assert settings.make_error("voice.provider", "nothing is configured").where is None
+    assert settings.find_position("llm.opnai.api_key") is None

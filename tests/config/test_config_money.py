@@ -120,7 +120,7 @@ def test_a_list_of_a_higher_layer_takes_the_whole_lists_place(tmp_path: Path) ->
     (tmp_path / "llmcore.toml").write_text(text)
     settings = load_settings(env={}, cwd=tmp_path, profile="prod")
     assert [budget.name for budget in settings.budgets] == ["total tag=c"]
-    assert settings.where("budgets.0.limit") == "llmcore.toml:9:1"
+    assert settings.find_position("budgets.0.limit") == "llmcore.toml:9:1"
     assert [row.wins for row in settings.explain("budgets.1.per")] == [False]
 
 
@@ -137,8 +137,8 @@ def test_a_variable_changes_one_entry_or_adds_the_next(tmp_path: Path) -> None:
         (Decimal("1.5"), "total tag=a"),
         (Decimal(7), "total user=007"),
     ]
-    assert settings.where("budgets.0.limit") == "LLMCORE__BUDGETS__0__LIMIT"
-    assert settings.where("budgets.0.tag") == "llmcore.toml:3:1"
+    assert settings.find_position("budgets.0.limit") == "LLMCORE__BUDGETS__0__LIMIT"
+    assert settings.find_position("budgets.0.tag") == "llmcore.toml:3:1"
     alone = load_settings({}, env={"LLMCORE__BUDGETS__0__LIMIT": "2"})
     assert [budget.limit for budget in alone.budgets] == [Decimal(2)]
 
@@ -152,7 +152,7 @@ def test_a_dict_is_read_like_a_file_and_copied() -> None:
 
 def test_the_address_of_an_alert_is_resolved_when_it_is_used(tmp_path: Path) -> None:
     settings = load('[[budgets]]\nlimit = 1\nalert_url = "env:ALERT_WEBHOOK"\n', tmp_path)
-    assert [item.value for item in settings.items() if item.key == "budgets.0.alert_url"] == [
+    assert [item.value for item in settings.list_settings() if item.key == "budgets.0.alert_url"] == [
         '"env:ALERT_WEBHOOK"'
     ]
     with pytest.raises(ConfigError) as caught:

@@ -72,7 +72,7 @@ def provider(options: type, name: str = "redis") -> Provider:
 
 def read(text: str, options: type, tmp_path: Path, *, kind: str = "cache", **env: str) -> Any:
     (tmp_path / "llmcore.toml").write_text(text, encoding="utf-8")
-    return load_settings(env=env, cwd=tmp_path).options(kind, provider(options))
+    return load_settings(env=env, cwd=tmp_path).read_options(kind, provider(options))
 
 
 def faults_of(text: str, options: type, tmp_path: Path, **env: str) -> ConfigError:
@@ -228,7 +228,7 @@ def test_a_relative_path_counts_from_the_folder_of_the_file_that_says_it(
 
     def folder(text: str, *, profile: str | None = None, **env: str) -> Path | None:
         (project / "llmcore.toml").write_text(text, encoding="utf-8")
-        options: Any = load_settings(env={"HOME": str(home)} | env, profile=profile).options(
+        options: Any = load_settings(env={"HOME": str(home)} | env, profile=profile).read_options(
             "cache", provider(RedisOptions)
         )
         return options.folder  # type: ignore[no-any-return]
@@ -245,7 +245,7 @@ def test_a_relative_path_counts_from_the_folder_of_the_file_that_says_it(
     assert folder("") is None
     (home / ".config" / "llmcore" / "config.toml").write_text(said, encoding="utf-8")
     assert folder("") == home / ".config" / "llmcore" / "data"
-    given: Any = load_settings({"cache": {"redis": {"folder": "data"}}}, env={}).options(
+    given: Any = load_settings({"cache": {"redis": {"folder": "data"}}}, env={}).read_options(
         "cache", provider(RedisOptions)
     )
     assert given.folder == Path("data")

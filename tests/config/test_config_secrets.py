@@ -38,7 +38,7 @@ def load(text: str, tmp_path: Path, **env: str) -> Settings:
 
 
 def key_of(settings: Settings) -> str:
-    options = settings.options("llm", OPENAI)
+    options = settings.read_options("llm", OPENAI)
     assert isinstance(options, OpenAIOptions)
     assert options.api_key is not None
     return options.api_key.reveal()
@@ -46,7 +46,7 @@ def key_of(settings: Settings) -> str:
 
 def fault_of(settings: Settings) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        settings.options("llm", OPENAI)
+        settings.read_options("llm", OPENAI)
     return caught.value
 
 
@@ -64,8 +64,8 @@ def locals_of(error: BaseException | None) -> str:
 
 def everything(settings: Settings, error: BaseException | None = None) -> str:
     """All that a person, a log or a crash report could show."""
-    parts = [repr(settings), repr(settings.items()), str(settings.explain("llm.openai"))]
-    parts += [str(settings.explain(item.key)) for item in settings.items()]
+    parts = [repr(settings), repr(settings.list_settings()), str(settings.explain("llm.openai"))]
+    parts += [str(settings.explain(item.key)) for item in settings.list_settings()]
     if error is not None:
         parts += [str(error), repr(error), *traceback.format_exception(error), locals_of(error)]
         if isinstance(error, ConfigError):
@@ -104,7 +104,7 @@ def test_env_references_work_in_plain_text_too(tmp_path: Path) -> None:
         URL="http://x",
         A="1",
     )
-    options = settings.options("llm", OPENAI)
+    options = settings.read_options("llm", OPENAI)
     assert isinstance(options, OpenAIOptions)
     assert (options.base_url, options.extra) == ("http://x", {"a": "1", "b": "b"})
     error = fault_of(load('[llm.openai]\nbase_url = "env:URL"', tmp_path))
@@ -140,7 +140,9 @@ def test_a_required_secret_without_a_value_is_missing(tmp_path: Path) -> None:
         api_key: Secret
 
     with pytest.raises(ConfigError) as caught:
-        load("", tmp_path).options("llm", Provider(name="acme", options=Needs, create=lambda given: given))
+        load("", tmp_path).read_options(
+            "llm", Provider(name="acme", options=Needs, create=lambda given: given)
+        )
     assert caught.value.code == "LC201"
 
 
@@ -228,7 +230,7 @@ def test_a_key_of_digits_in_the_environment_is_a_key() -> None:
 
 def test_a_secret_under_a_name_that_does_not_say_so_is_hidden_once_the_provider_is_known() -> None:
     settings = load_settings({"llm": {"openai": {"handle": CANARY}}}, env={})
-    settings.options("llm", OPENAI)
+    settings.read_options("llm", OPENAI)
     assert CANARY not in everything(settings)
     assert settings.explain("llm.openai.handle")[0].value == "…"
 

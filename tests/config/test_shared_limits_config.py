@@ -82,7 +82,7 @@ def test_secrets_of_the_table_are_hidden(tmp_path: Path) -> None:
     file.write_text('[limits.shared]\ntls_key_password = "env:WORD"\nurl = "redis://h"\n')
     settings = load_settings(str(file))
     hide_secrets(settings)
-    assert settings.written(("limits", "shared", "url")) == "redis://h"
+    assert settings.get_written(("limits", "shared", "url")) == "redis://h"
     settings = load_settings(str(file), arguments={"limits": {"shared": {"tls_key_password": "hunter2222"}}})
     hide_secrets(settings)
-    assert "hunter2222" not in str([item.value for item in settings.items()])
+    assert "hunter2222" not in str([item.value for item in settings.list_settings()])

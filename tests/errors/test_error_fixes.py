@@ -69,17 +69,19 @@ def test_the_fix_for_a_file_that_code_names_changes_that_file(section: str) -> N
     )
     with llmcore.load("app.toml") as core:
         assert (
-            core.settings.line_to_set((section, "x"), "1")
+            core.settings.format_set_line((section, "x"), "1")
             == f"llmcore --config app.toml config set {section}.x 1"
         )
-        assert core.settings.to_run("doctor") == "llmcore --config app.toml doctor"
+        assert core.settings.format_command("doctor") == "llmcore --config app.toml doctor"
 
 
 def test_the_fix_for_the_file_of_the_folder_needs_no_name() -> None:
     Path("llmcore.toml").write_text('[llm]\nprovider = "echo"\n')
     with llmcore.load() as core:
-        assert core.settings.line_to_set(("retry", "attempts"), "8") == "llmcore config set retry.attempts 8"
-        assert core.settings.to_run("doctor") == "llmcore doctor"
+        assert (
+            core.settings.format_set_line(("retry", "attempts"), "8") == "llmcore config set retry.attempts 8"
+        )
+        assert core.settings.format_command("doctor") == "llmcore doctor"
 
 
 def test_an_option_replaces_its_opposite_and_its_other_spelling() -> None:
@@ -264,6 +266,6 @@ def test_notes_of_the_command_line_name_the_file(capsys: pytest.CaptureFixture[s
     assert main(["--config", "app.toml", "usage", "budget"]) == 0
     assert "llmcore --config app.toml config set budget.limit '5.00 USD'" in capsys.readouterr().err
     with llmcore.load("app.toml") as core:
-        lines = explain_echo(["openai"], None, core.settings.line_to_set).splitlines()
+        lines = explain_echo(["openai"], None, core.settings.format_set_line).splitlines()
     assert lines.count("  llmcore --config app.toml config set llm.provider openai && "
                        "llmcore --config app.toml config set llm.model NAME") == 1  # fmt: skip

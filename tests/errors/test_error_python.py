@@ -81,8 +81,8 @@ def test_a_misspelt_section_of_a_dict_gets_its_right_name() -> None:
 
 def test_a_fix_for_a_table_that_the_dict_lacks_is_a_dict_too() -> None:
     with llmcore.load({"llm": {"provider": "echo"}}) as core:
-        assert core.settings.line_to_set(("retry", "attempts"), "8") == '{"retry": {"attempts": 8}}'
-        assert core.settings.line_to_set(("ledger", "enabled"), "true") == '{"ledger": {"enabled": True}}'
+        assert core.settings.format_set_line(("retry", "attempts"), "8") == '{"retry": {"attempts": 8}}'
+        assert core.settings.format_set_line(("ledger", "enabled"), "true") == '{"ledger": {"enabled": True}}'
 
 
 def test_a_cache_manager_proposes_the_right_backend() -> None:

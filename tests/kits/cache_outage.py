@@ -152,7 +152,7 @@ class Counting(Link):
 
 
 class _NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return Options()
 

@@ -18,7 +18,7 @@ from tests.broken_backends.storage_abilities import AbleInBoth
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return {}
 

@@ -45,7 +45,7 @@ class AsyncAble:
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return {}
 

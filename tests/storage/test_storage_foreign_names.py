@@ -27,7 +27,7 @@ ODD = ("../up", "/leading", "notes//double", "notes/./here", "control\x01", "n" 
 
 
 class NoOptions:
-    def options(self, kind: str, provider: Provider) -> object:
+    def read_options(self, kind: str, provider: Provider) -> object:
         del kind, provider
         return {}
 

@@ -50,7 +50,7 @@ class EmbeddingQuote:
             f"a budget applies, but the price of `{name}` is unknown",
             expected="its price in USD per million tokens, 0 for your own server, or "
             'unknown_price = "allow" in [budget]',
-            fix=self._backend.line_to_set(("prices", name), price),
+            fix=self._backend.format_set_line(("prices", name), price),
         )
 
     def find_fix(self, left: Decimal) -> str | None:
