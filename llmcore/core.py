@@ -345,11 +345,11 @@ class Core(PartOwner, ProcessBound):
         if hits is not None:
             hits.write()
         if spending is not None:
-            yield from spending.closing()
+            yield from spending.shut_down()
         if store is not None:
-            yield from store.closing()
+            yield from store.shut_down()
         if limits is not None:
-            yield from limits.closing()
+            yield from limits.shut_down()
         if log:
             log.close()
         for backend in backends:

@@ -311,10 +311,10 @@ def _call_all(functions: Iterable[Callable[[], object]]) -> None:
         try:
             function()
         except Exception as error:  # noqa: BLE001 - the remaining functions must still be called
-            from llmcore.log import logger
+            from llmcore.log import get_logger
 
             name = getattr(function, "__qualname__", type(function).__qualname__)
-            logger(__name__).warning("%s failed in a fork: %s", name, type(error).__name__)
+            get_logger(__name__).warning("%s failed in a fork: %s", name, type(error).__name__)
 
 
 if hasattr(os, "register_at_fork"):

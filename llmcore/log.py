@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from logging import Logger
 
-__all__ = ["configure_at_first_message", "configure_pending", "logger"]
+__all__ = ["configure_at_first_message", "configure_pending", "get_logger"]
 
 _pending: list[Callable[[Logger], object]] = []
 
@@ -29,12 +29,12 @@ def configure_at_first_message(configure: Callable[[Logger], object]) -> None:
 
 
 def configure_pending() -> None:
-    """Configure the logger `llmcore` now. Call this before foreign code, which may log without `logger()`."""
+    """Configure the logger `llmcore` now. Call this before foreign code, which may log without `get_logger()`."""
     if _pending:
-        logger("llmcore")
+        get_logger("llmcore")
 
 
-def logger(name: str) -> Logger:
+def get_logger(name: str) -> Logger:
     """Return the logger called *name*."""
     import logging
 

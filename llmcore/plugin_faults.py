@@ -6,7 +6,7 @@ from typing import Any
 
 from llmcore.discovery import Claim
 from llmcore.errors import PluginBroken
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["find_place", "format_exception", "log_exception", "make_error"]
 
@@ -18,7 +18,7 @@ def make_error(claim: Claim, what: str, **parts: Any) -> PluginBroken:
 
 def log_exception(what: str, exc: BaseException) -> None:
     """Log the full traceback, which the error omits, at level DEBUG."""
-    logger(__name__).debug(what, exc_info=exc)
+    get_logger(__name__).debug(what, exc_info=exc)
 
 
 def format_exception(exc: BaseException) -> str:

@@ -16,7 +16,7 @@ from llmcore.errors import PluginBroken, Timeout
 from llmcore.frames import get_frames
 from llmcore.hookspecs import API_CHANGES, API_VERSION, OLDEST_API
 from llmcore.install_lines import make_install_line, make_reinstall_line
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
 from llmcore.support.errors import raise_unchained
 from llmcore.threads import OWN_THREADS, TIME_LEFT, Overdue, run_bounded, start_thread
@@ -112,7 +112,7 @@ def _report_slow_import(claim: Claim) -> Iterator[None]:
     def report() -> None:
         place = _find_running_place(claim, thread)
         text = "plugin `%s` is still being imported after %g s%s: it should import its SDK inside of `create`"
-        logger(__name__).warning(text, claim.owner, SLOW_IMPORT_S, f" ({place})" if place else "")
+        get_logger(__name__).warning(text, claim.owner, SLOW_IMPORT_S, f" ({place})" if place else "")
 
     thread, timer = threading.current_thread(), threading.Timer(SLOW_IMPORT_S, report)
     timer.name, timer.daemon = f"{OWN_THREADS}slow-import", True

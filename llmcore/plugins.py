@@ -116,7 +116,7 @@ class Catalogue(ProcessBound):
         claims = [
             claim
             for claim in self._find_claims(kind)
-            if self._may_load(claim) and not self._is_shadowed(claim)
+            if self._can_load(claim) and not self._is_shadowed(claim)
         ]
         return sorted({claim.name for claim in claims} | {own.name for own in BUILTIN if own.kind == kind})
 
@@ -212,7 +212,7 @@ class Catalogue(ProcessBound):
     def _find_claims(self, kind: str) -> list[Claim]:
         return [claim for claim in self._read_metadata().claims if claim.kind == kind]
 
-    def _may_load(self, claim: Claim) -> bool:
+    def _can_load(self, claim: Claim) -> bool:
         names = {claim.name, normalize_name(claim.distribution), claim.qualified}
         return self._allowed is None or not names.isdisjoint(self._allowed)
 
@@ -229,7 +229,7 @@ class Catalogue(ProcessBound):
         ]
         if claims and self._is_shadowed(claims[0]):
             raise make_reserved_error(claims[0])
-        free = [claim for claim in claims if self._may_load(claim)]
+        free = [claim for claim in claims if self._can_load(claim)]
         if len(free) > 1:
             raise make_conflict_error(sorted(free, key=_make_sort_key))
         if not free:
@@ -250,7 +250,7 @@ class Catalogue(ProcessBound):
     def _find_state(self, claim: Claim) -> tuple[str, str, str]:
         if self._is_shadowed(claim):
             return "shadowed", f"`{claim.name}` is built in, and a built-in name always wins", ""
-        if claim not in BUILTIN and not self._may_load(claim):
+        if claim not in BUILTIN and not self._can_load(claim):
             return "blocked", f"LLMCORE_PLUGINS={self._limit} excludes it", ""
         outcome = self._loader.get_outcome(claim) if self._loader else False
         if isinstance(outcome, PluginError):
@@ -264,7 +264,7 @@ class Catalogue(ProcessBound):
             return "broken", claim.fault, ""
         claims = [rival for rival in self._find_claims(claim.kind) if rival.name == claim.name]
         rivals = sorted(
-            (rival for rival in claims if rival != claim and self._may_load(rival)), key=_make_sort_key
+            (rival for rival in claims if rival != claim and self._can_load(rival)), key=_make_sort_key
         )
         if rivals:
             also = ", ".join(rival.owner for rival in rivals)

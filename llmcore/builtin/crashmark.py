@@ -59,7 +59,7 @@ class CrashMark:
         """
         return _flock(self._fd, exclusive=True, wait=False)
 
-    def needs_sync(self) -> bool:
+    def is_sync_needed(self) -> bool:
         """Return whether a process wrote since the last sync."""
         return self._read()[0] not in ("", "clean")
 

@@ -75,7 +75,7 @@ class Evictor:
         if self._credit > 0:
             return
         for _ in range(_WINDOWS_A_SET):
-            spare = self._limit - self._store.live_bytes() - size
+            spare = self._limit - self._store.count_live_bytes() - size
             if spare > 0 or not self._evict(size):
                 break
         self._credit = max(0, min(self._step, spare // 4))

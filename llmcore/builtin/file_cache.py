@@ -75,7 +75,7 @@ class FileCache:
             self._max_size,
             counted=counted,
             chance=self._chance,
-            live_bytes=self._store.live_bytes,
+            live_bytes=self._store.count_live_bytes,
         )
         self._writing: tuple[Evictor, Sweeper] | None = None
         self._closed = False

@@ -13,7 +13,7 @@ import lmdb  # noqa: TID253 - loaded only when a file cache is made
 from llmcore.builtin.crashmark import CrashMark, get_boot_id, lock_folder
 from llmcore.builtin.datafile import DATA, find_fault, set_aside
 from llmcore.errors import CacheError
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["DAMAGE", "CacheFolderError", "OpenFile", "open_folder", "set_aside_and_log"]
 
@@ -49,7 +49,7 @@ class OpenFile:
     def close(self) -> None:
         """Close the file. Sync the file first if it was written and no other process uses it."""
         with contextlib.suppress(OSError, lmdb.Error), lock_folder(self._folder):
-            if self._mark.is_last() and self._mark.needs_sync():
+            if self._mark.is_last() and self._mark.is_sync_needed():
                 self.env.sync(True)  # noqa: FBT003 - LMDB's own positional argument
                 self._mark.mark_clean()
         self.env.close()
@@ -97,7 +97,7 @@ def set_aside_and_log(folder: Path, fault: str) -> None:
         aside = set_aside(folder)
     except FileNotFoundError:
         return  # another process has already set the file aside
-    logger(__name__).warning(
+    get_logger(__name__).warning(
         "the cache file in %s was set aside as %s (%s); a new, empty file is used",
         folder,
         aside.name,

@@ -140,7 +140,7 @@ class Store:
             raise FullError
         raise self._make_failure(problem)
 
-    def live_bytes(self) -> int:
+    def count_live_bytes(self) -> int:
         """Return the size of all pages that contain entries."""
         try:
             with self._reading:

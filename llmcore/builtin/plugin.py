@@ -18,7 +18,7 @@ from llmcore.builtin.options import (
     SqliteOptions,
 )
 from llmcore.hookspecs import COMMON_PARAMETERS, Provider, Table, hookimpl
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["LLMCORE_API"]
 
@@ -47,7 +47,7 @@ def _create_file(options: FileOptions) -> object:
         if options.cache_dir is not None:  # the user chose the folder: do not store entries elsewhere
             raise
         problem = error.message
-    logger(__name__).warning("%s; entries are kept in the memory of this process", problem)
+    get_logger(__name__).warning("%s; entries are kept in the memory of this process", problem)
     return _create_memory(MemoryOptions())
 
 

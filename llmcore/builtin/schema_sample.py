@@ -141,11 +141,11 @@ def _sample_number(schema: Mapping[str, Any], *, whole: bool) -> float:
     above: float = schema.get("exclusiveMinimum", -math.inf)
     below: float = schema.get("exclusiveMaximum", math.inf)
 
-    def fits(number: float) -> bool:
+    def is_valid(number: float) -> bool:
         return low <= number <= high and above < number < below
 
     floor, ceiling = max(low, above), min(high, below)
-    if fits(0):
+    if is_valid(0):
         return 0
     if step:
         nearest = step * (math.ceil(floor / step) if floor >= 0 else math.floor(ceiling / step))
@@ -154,4 +154,4 @@ def _sample_number(schema: Mapping[str, Any], *, whole: bool) -> float:
         candidates = (floor, ceiling, (floor + ceiling) / 2)
     else:
         candidates = (floor, ceiling, floor + 1, ceiling - 1)
-    return next((number for number in candidates if math.isfinite(number) and fits(number)), 0)
+    return next((number for number in candidates if math.isfinite(number) and is_valid(number)), 0)

@@ -248,11 +248,11 @@ class CacheManager(ProcessBound):
 
     def close(self) -> None:
         """Close the backend. Stored values stay."""
-        run(self._store.closing())
+        run(self._store.shut_down())
 
     async def aclose(self) -> None:
         """See `close`."""
-        await arun(self._store.closing())
+        await arun(self._store.shut_down())
 
     def __enter__(self) -> Self:
         return self

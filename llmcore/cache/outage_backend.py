@@ -13,7 +13,7 @@ from llmcore.calls.backend_call import translate_error
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
 from llmcore.interrupts import is_interrupt
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["OutageBackend"]
 
@@ -80,7 +80,7 @@ class OutageBackend:
         lost = self._pending.requested
         self._pending.clear()
         if lost:
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "cache `%s` was closed during an outage: %d invalidations are lost, old values may be returned again",
                 self._backend.name,
                 lost,
@@ -127,7 +127,7 @@ class OutageBackend:
                 except BaseException as error:
                     if is_interrupt(error) or is_unreachable(error):
                         raise
-                    logger(__name__).warning(
+                    get_logger(__name__).warning(
                         "cache `%s` refused a postponed invalidation, old values may be returned again: %s",
                         self._backend.name,
                         translate_error(self._backend, error, CacheError).message,

@@ -12,7 +12,7 @@ from llmcore.cache.store import CacheStore
 from llmcore.calls.argument_names import check_argument_names
 from llmcore.calls.backend import build_backend
 from llmcore.errors import PluginNotFound
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.home import expand_home
 
 __all__ = ["get_cache"]
@@ -43,7 +43,7 @@ def get_cache(backend: str | None = None, cache_dir: str | PathLike[str] | None 
             else:
                 _shared = _open(backend or "file", cache_dir)
         elif _is_other_cache(_shared, backend, cache_dir):
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "get_cache() returns the cache `%s` of its first call, not the one requested now",
                 _shared.backend,
             )

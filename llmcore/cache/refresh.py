@@ -14,7 +14,7 @@ from llmcore.cache.store import CacheStore
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act, Step
 from llmcore.interrupts import is_interrupt
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.threads import start_thread
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Refresher:
             done, why = False, type(error).__name__
         finally:
             if self._end_attempt(renewal.key, attempt, done=done):
-                logger(__name__).warning(
+                get_logger(__name__).warning(
                     "refreshing %s failed, the old result is still served: %s", renewal.name, why
                 )
 

@@ -21,7 +21,7 @@ from llmcore.calls.options import describe, scrub
 from llmcore.calls.steps import Act, Expired, Step
 from llmcore.errors import CacheError, ConfigError, LLMCoreError, PluginError
 from llmcore.interrupts import must_propagate
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.bounded_entries import BoundedEntries
 
 __all__ = ["CacheStore", "OnOutage"]
@@ -134,7 +134,7 @@ class CacheStore:
             expires = time.time() + ttl if ttl is not None else 0.0
             if self._tier is not None:
                 self._tier.drop(key)
-            epoch = 0 if self._tier is None else self._tier.epoch()
+            epoch = 0 if self._tier is None else self._tier.get_epoch()
             if (yield from self._try_operation("set", key, _HEADER.pack(_MAGIC, expires) + value, ttl)):
                 if self._tier is not None:
                     self._tier.put(key, value, expires, self._tier.record_write(epoch))
@@ -170,7 +170,7 @@ class CacheStore:
         """Return the value of *key* in the backend without counting, for callers that poll for the value."""
         if not self._prepare_backend():
             return self._outage.get(key)
-        return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
+        return (yield from self._read(key, 0 if self._tier is None else self._tier.get_epoch()))
 
     def read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
         """Return the values of *keys* in the backend, in one call and without counting."""
@@ -238,7 +238,7 @@ class CacheStore:
         found = self._health.as_dict()
         return found | dict(named[0]) if named and isinstance(named[0], Mapping) else found
 
-    def closing(self) -> Act[None]:
+    def shut_down(self) -> Act[None]:
         """Close the backend, the tier and the breaker."""
         self._breaker.close()
         self._outage.close()
@@ -263,7 +263,7 @@ class CacheStore:
     def _read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
         values: dict[str, bytes] = {}
         if len(keys) > 1 and self.backend.find_ability("get_many") is not None:
-            epoch = 0 if self._tier is None else self._tier.epoch()
+            epoch = 0 if self._tier is None else self._tier.get_epoch()
             found: list[object] = []
             if (yield from self._try_operation("get_many", keys, into=found.append)):
                 kept = found[0] if isinstance(found[0], Mapping) else {}
@@ -395,4 +395,4 @@ def _unpack(data: object) -> tuple[bytes, float] | None:
 
 
 def _warn(message: str, *args: object) -> None:
-    logger(__name__).warning(message, *args)
+    get_logger(__name__).warning(message, *args)

@@ -93,7 +93,7 @@ class Tier:
             return tier if provider.watch(tier.handle_changes) else None
         return None
 
-    def epoch(self) -> int | None:
+    def get_epoch(self) -> int | None:
         """Return the current state of the backend; see `put`."""
         if self._version is None:
             return self._epoch

@@ -16,7 +16,7 @@ from llmcore.cache.tags import Tags, normalize_tags
 from llmcore.calls.single_flight import Flights
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["Values"]
 
@@ -89,7 +89,7 @@ class Values:
             encoded = {key: codec.encode(value) for key, value in named.items()}
         except CacheError as error:
             self.store.stats.record_error()
-            logger(__name__).warning("set() stored nothing: %s", error.message)
+            get_logger(__name__).warning("set() stored nothing: %s", error.message)
             return False
         stamps = yield from self.tags.get_or_make_stamps(wanted)
         if stamps is None:

@@ -11,7 +11,7 @@ from llmcore.calls.bridges import Ability, has_method
 from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act
 from llmcore.interrupts import must_propagate
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["close_abandoned"]
 
@@ -42,5 +42,5 @@ def _close_quietly(provider: object) -> None:
     except BaseException as error:
         if must_propagate(error):
             raise
-        log = logger(__name__)
+        log = get_logger(__name__)
         log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

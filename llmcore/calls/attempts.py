@@ -10,7 +10,7 @@ import msgspec
 from llmcore.calls.deadline import Deadline
 from llmcore.calls.steps import sleep
 from llmcore.errors import ProviderError
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 if TYPE_CHECKING:
     from llmcore.calls.backoff import Backoff
@@ -68,12 +68,12 @@ def with_retries(
                 # imported after a failure only, because the module loads tenacity
                 from llmcore.calls.backoff import Backoff
 
-                backoff = Backoff(policy.attempts, deadline.left, jitter)
+                backoff = Backoff(policy.attempts, deadline.get_time_left, jitter)
             pause = backoff.compute_pause(failure)
             if pause is None:
                 raise failure
             tried += 1
-            logger(__name__).info(
+            get_logger(__name__).info(
                 "%s failed (%s), retry %d of %d in %.1f s",
                 failure.provider or "the provider", failure.code, tried, policy.attempts - 1, pause,
             )  # fmt: skip

@@ -40,7 +40,7 @@ class Ability:
             return Step(partial(self._blocking, **named), partial(self._awaiting, **named), *args)
         return Step(self._blocking, self._awaiting, *args)
 
-    def accepts(self, keyword: str) -> bool:
+    def has_parameter(self, keyword: str) -> bool:
         """Return whether the method has the parameter *keyword*, in each variant that exists."""
         return all(_has_parameter(method, keyword) for method in self._written)
 

@@ -22,7 +22,7 @@ class Deadline:
         """Set the deadline to the full time of the call from now."""
         self._at = self._clock() + self._seconds
 
-    def left(self) -> float:
+    def get_time_left(self) -> float:
         """Return the remaining seconds; negative after the deadline."""
         return self._at - self._clock()
 
@@ -36,6 +36,6 @@ class SharedDeadline(Deadline):
         super().__init__(0.0)
         self._left = left
 
-    def left(self) -> float:
-        """See `Deadline.left`."""
+    def get_time_left(self) -> float:
+        """See `Deadline.get_time_left`."""
         return self._left()

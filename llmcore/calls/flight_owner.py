@@ -188,7 +188,7 @@ class _TaskOwner:
         self._pause = Step(_fail_blocking, self._wait_for_demand)
         # Do not use the loop's task factory: an eager factory would start the call while this thread holds
         # the flights' lock.
-        self._task = asyncio.Task(self._own(work), loop=self._loop, name="llmcore single-flight")
+        self._task = asyncio.Task(self._publish(work), loop=self._loop, name="llmcore single-flight")
         self._task.add_done_callback(self._finish)
 
     def handle_piece(self) -> Step | None:
@@ -219,7 +219,7 @@ class _TaskOwner:
         """See `Owner.wait`."""
         if self._thread == threading.get_ident() and self._loop.is_running():
             return False
-        self._call(self._want, caller.seen + 1)
+        self._call(self._demand_pieces, caller.seen + 1)
         while not self._flight.has_news(caller):
             left = caller.left()
             seconds = _POLL_S if left is None else min(left, _POLL_S)
@@ -235,10 +235,10 @@ class _TaskOwner:
         import asyncio
 
         if asyncio.get_running_loop() is self._loop:
-            self._want(caller.seen + 1)
+            self._demand_pieces(caller.seen + 1)
             await caller.asleep(lambda: self._flight.has_news(caller))
         else:
-            self._call(self._want, caller.seen + 1)
+            self._call(self._demand_pieces, caller.seen + 1)
             try:
                 async with asyncio.timeout(_POLL_S):
                     await caller.asleep(lambda: self._flight.has_news(caller))
@@ -270,7 +270,7 @@ class _TaskOwner:
         else:
             await wait_for_all([asyncio.wrap_future(submit(self.end))])
 
-    async def _own(self, work: Any) -> None:
+    async def _publish(self, work: Any) -> None:
         await arun(self._flight.publish(work, self))
 
     def _finish(self, task: asyncio.Task[None]) -> None:
@@ -283,7 +283,7 @@ class _TaskOwner:
         self._demand = self._loop.create_future()
         await self._demand
 
-    def _want(self, pieces: int) -> None:
+    def _demand_pieces(self, pieces: int) -> None:
         self._wanted = max(self._wanted, pieces)
         if self._demand is not None and not self._demand.done():
             self._demand.set_result(None)

@@ -36,7 +36,7 @@ class _TaskQueue:
         self._rest = iter(enumerate(tasks))
         self._lock = forks.lock()
 
-    def next(self) -> tuple[int, Work] | None:
+    def take_next(self) -> tuple[int, Work] | None:
         """Return the next task with its position; None if all tasks have started or a task has failed."""
         with self._lock:
             return None if self.failure is not None else next(self._rest, None)
@@ -63,7 +63,7 @@ def _run_in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
     queue = _TaskQueue(tasks)
 
     def work() -> None:
-        while (item := queue.next()) is not None:
+        while (item := queue.take_next()) is not None:
             try:
                 queue.results[item[0]] = run(item[1]())
             except BaseException as error:  # noqa: BLE001 - `take_results` raises the error
@@ -92,7 +92,7 @@ async def _run_in_tasks(tasks: Sequence[Work], limit: int) -> list[Any]:
     queue = _TaskQueue(tasks)
 
     async def work() -> None:
-        while (item := queue.next()) is not None:
+        while (item := queue.take_next()) is not None:
             try:
                 queue.results[item[0]] = await arun(item[1]())
             except BaseException as error:

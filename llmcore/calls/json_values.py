@@ -58,11 +58,11 @@ class _Fault(Exception):
         self.trail: list[tuple[object, int | str]] = []
         """The containers around the value, innermost first, each with the position of the item."""
 
-    def at(self, container: object, step: int | str) -> _Fault:
+    def add_step(self, container: object, step: int | str) -> _Fault:
         self.trail.append((container, step))
         return self
 
-    def error(self, name: str, code: str) -> BadRequest:
+    def make_error(self, name: str, code: str) -> BadRequest:
         """Return the error for the argument *name*."""
         steps = [step for _, step in reversed(self.trail)]
         containers = [id(container) for container, _ in reversed(self.trail)]
@@ -91,7 +91,7 @@ def normalise(value: object, name: str, code: str = "LC306") -> JsonValue:
     try:
         return _normalise_value(value, MAX_DEPTH)
     except _Fault as fault:
-        raise_unchained(fault.error(name, code))
+        raise_unchained(fault.make_error(name, code))
 
 
 def _normalise_value(value: Any, depth: int) -> JsonValue:
@@ -117,7 +117,7 @@ def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> 
                 _check_unicode(name, "name")
             clean[name] = _normalise_value(item, depth - 1)
         except _Fault as fault:
-            raise fault.at(value if given is None else given, name) from None
+            raise fault.add_step(value if given is None else given, name) from None
     return clean
 
 
@@ -147,7 +147,7 @@ def _normalise_list(given: object, clean: list[Any], depth: int) -> list[JsonVal
         try:
             clean[index] = _normalise_value(item, depth - 1)
         except _Fault as fault:
-            raise fault.at(given, index) from None
+            raise fault.add_step(given, index) from None
     return clean
 
 

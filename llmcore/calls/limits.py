@@ -46,7 +46,7 @@ class RateLimiter(Protocol):
         """See `compute_duration`."""
         ...
 
-    def closing(self) -> Act[None]:
+    def shut_down(self) -> Act[None]:
         """Return the permits for which other processes wait, and stop the threads."""
         ...
 
@@ -145,7 +145,7 @@ class Limits:
         """See `compute_duration`."""
         return compute_duration(self._rules, loads)
 
-    def closing(self) -> Act[None]:
+    def shut_down(self) -> Act[None]:
         """Do nothing, because no other process waits for this one."""
         yield from ()
 

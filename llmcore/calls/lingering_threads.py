@@ -10,7 +10,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from llmcore import forks
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 __all__ = ["name_lingering_threads"]
 
@@ -73,7 +73,7 @@ def _warn_of_threads() -> None:
     for thread in threading.enumerate():
         owner = None if thread.daemon or thread is threading.main_thread() else _find_owner(thread)
         if owner is not None:
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "the program does not end, because the thread %r of %s still runs: start it with daemon=True",
                 thread.name,
                 owner,

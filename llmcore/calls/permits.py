@@ -261,7 +261,7 @@ class ProviderQueue:
     def serve(self, now: float) -> None:
         """Grant every permit that the rates allow now. Schedule a wake-up for the next one."""
         while self.busy:
-            permit, at = self._next(now)
+            permit, at = self._find_next(now)
             if permit is None:
                 return
             assert permit.queue is not None  # noqa: S101 - a waiting permit has a queue
@@ -306,7 +306,7 @@ class ProviderQueue:
         self.serve(now)
         permit.reset()
 
-    def _next(self, now: float) -> tuple[Permit | None, float]:
+    def _find_next(self, now: float) -> tuple[Permit | None, float]:
         """Return the next permit to grant and its time.
 
         Younger calls may overtake a call that waits for its own model's rate. No call may overtake a call that waits for

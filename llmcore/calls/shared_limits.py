@@ -33,7 +33,7 @@ from llmcore.calls.steps import Act, Step, sleep
 from llmcore.config import Limit
 from llmcore.errors import LLMCoreError, RateLimited
 from llmcore.interrupts import must_propagate
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.limit_values import (
     PermitAnswer,
     PermitRequest,
@@ -165,7 +165,7 @@ class SharedLimits:
         """
         run(_call(self._backend, "report_process", ProcessReport(self._process, "llmcore", (), 0.0)))
 
-    def closing(self) -> Act[None]:
+    def shut_down(self) -> Act[None]:
         """Return the remaining permits, tell the store that this process has ended, and close the backend."""
         self._closed = True
         self._reporter.wake()
@@ -325,7 +325,7 @@ class SharedLimits:
         text = error.message if isinstance(error, LLMCoreError) else type(error).__name__
         counts = sorted({self._count(provider) for provider in list(self._used)}) or [self._processes]
         part = " or ".join("the whole" if each == 1 else f"1/{each}" for each in counts) + " of each limit"
-        logger(__name__).warning("rate limits are not shared: %s; this process uses %s", text, part)
+        get_logger(__name__).warning("rate limits are not shared: %s; this process uses %s", text, part)
         self._reporter.wake()
 
     def _end_outage(self) -> None:
@@ -337,7 +337,7 @@ class SharedLimits:
                 state.spent_until = [0.0, 0.0]
         self._near.update_slots()
         share.lift()
-        logger(__name__).info("rate limits are shared again")
+        get_logger(__name__).info("rate limits are shared again")
 
     def _count(self, provider: str) -> int:
         """Return the number of processes that use *provider*."""

@@ -87,7 +87,7 @@ class Flights:
             caller.stop_timer()
             self._leave(caller)
 
-    def left(self, key: str) -> float:
+    def get_time_left(self, key: str) -> float:
         """Return the longest time, in seconds, that a caller of *key* can still wait."""
         with self._lock:
             flight = self._flights.get(key)

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmcore import forks
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.threads import start_thread, submit_to, wait_for
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _warn_later(function: Callable[..., Any], done: Future[Any]) -> None:
         if not done.done():
             method = _unwrap(function)
             name = getattr(method, "__qualname__", type(method).__qualname__)
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "%s still runs %g s after its call ended, so its thread was abandoned; the method must obey timeout_s",
                 name,
                 _LATE_S,

@@ -11,7 +11,7 @@ from llmcore.calls.shared_backend import make_shared_backend, make_shared_limits
 from llmcore.cli.model_shutdowns import find_shutdowns
 from llmcore.cli.used_providers import list_chosen
 from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
-from llmcore.config.fields import get_fields, mentions
+from llmcore.config.fields import get_fields, has_type
 from llmcore.config.names import check_names
 from llmcore.config.schema import SHARED_LIMITS
 from llmcore.config.tables import find_table_faults, hide_table_secrets
@@ -84,7 +84,7 @@ def hide_secrets(settings: Settings) -> None:
             except PluginError:
                 continue  # options with names such as `api_key` are hidden nevertheless
             for field in fields.values():
-                if mentions(field.type, Secret):
+                if has_type(field.type, Secret):
                     settings.hide((kind, name, field.key))
     if settings.shared_limits is not None:
         try:
@@ -92,7 +92,7 @@ def hide_secrets(settings: Settings) -> None:
         except PluginError:
             return
         for field in fields.values():
-            if mentions(field.type, Secret):
+            if has_type(field.type, Secret):
                 settings.hide((*SHARED_LIMITS, field.key))
 
 

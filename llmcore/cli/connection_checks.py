@@ -156,7 +156,7 @@ def _check_limits(core: Core) -> Iterator[ConnectionCheck]:
         try:
             limits.probe()
         finally:
-            run(limits.closing())
+            run(limits.shut_down())
     except LLMCoreError as error:
         yield _make_failure(what, error)
     else:

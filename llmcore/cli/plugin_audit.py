@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore import contracts
-from llmcore.config.fields import get_fields, mentions
+from llmcore.config.fields import get_fields, has_type
 from llmcore.hookspecs import API_VERSION, Provider
 from llmcore.threads import OWN_THREADS
 from llmcore.types import Secret
@@ -136,7 +136,7 @@ def _find_near_misses(kind: str, provider: object) -> Iterator[str]:
 
 
 def _find_type_fault(hint: Any) -> str:
-    if mentions(hint, Secret):
+    if has_type(hint, Secret):
         return ""
     known = ("llmcore.", "pathlib")
     if isinstance(hint, type) and hint.__module__.startswith(known):

@@ -24,7 +24,7 @@ from llmcore.cli.command_helpers import parse_values
 from llmcore.cli.plugin_lines import make_plugins_line
 from llmcore.cli.voice_variations import Variations, find_variations
 from llmcore.config import load_settings
-from llmcore.config.fields import get_fields, mentions
+from llmcore.config.fields import get_fields, has_type
 from llmcore.errors import (
     AuthenticationFailed,
     CacheUnavailable,
@@ -215,7 +215,7 @@ class Subject:
     @property
     def has_secret_options(self) -> bool:
         """True if the provider has an option for a key. No output may contain such a key."""
-        return any(mentions(field.type, Secret) for field in get_fields(self.entry.options).values())
+        return any(has_type(field.type, Secret) for field in get_fields(self.entry.options).values())
 
     @property
     def has_twin(self) -> bool:

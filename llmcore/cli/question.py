@@ -111,7 +111,7 @@ class Question:
         waiting = self._make_waiting_line()
         deltas: Iterable[Delta] = self._core.llm.stream(prompt, **self._given)
         try:
-            for delta in deltas if waiting is None else waiting.until_first(deltas):
+            for delta in deltas if waiting is None else waiting.stop_at_first(deltas):
                 text = delta.text or delta.refusal or ""
                 self.text += text
                 out.write(strip_controls(text, out))

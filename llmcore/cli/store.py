@@ -22,7 +22,7 @@ from llmcore.cli.show import format_bytes, note, print_json, put
 from llmcore.cli.streams import get_stdout, resolve_output_path
 from llmcore.cli.text_table import print_table
 from llmcore.errors import LLMCoreError, PluginError, StorageKeyError, StorageNotFound
-from llmcore.storage.listing import page_sizes
+from llmcore.storage.listing import iterate_page_sizes
 from llmcore.support.errors import raise_unchained
 from llmcore.support.storage_keys import find_key_fault
 
@@ -291,7 +291,7 @@ def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
 def _list_pages(storage: Any, prefix: str) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = []
     try:
-        for size in page_sizes():
+        for size in iterate_page_sizes():
             page = storage.list_page(prefix, size, files[-1]["key"] if files else "")
             files += map(_make_row, page)
             if len(page) < size:

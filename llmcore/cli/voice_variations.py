@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from llmcore.config.fields import Field, get_fields, mentions
+from llmcore.config.fields import Field, get_fields, has_type
 from llmcore.errors import LLMCoreError
 from llmcore.hookspecs import Provider
 from llmcore.types import AudioFormat, Duration, Secret, Size
@@ -66,7 +66,7 @@ def find_variations(
     values: dict[str, Any] = {}
     untried: list[str] = []
     for key, field in get_fields(entry.options).items():
-        if key in places or any(mentions(field.type, other) for other in _OTHER):
+        if key in places or any(has_type(field.type, other) for other in _OTHER):
             continue
         was_accepted = False
         for value in _list_values(field, current.get(field.name), call):

@@ -56,7 +56,7 @@ class WaitIndicator(logging.Handler):
         """Call `stop`."""
         self.stop()
 
-    def until_first(self, pieces: Iterable[T]) -> Iterator[T]:
+    def stop_at_first(self, pieces: Iterable[T]) -> Iterator[T]:
         """Yield *pieces*; hide the waiting line when the first piece arrives."""
         with self:
             for piece in pieces:

@@ -13,7 +13,7 @@ import msgspec
 from llmcore.errors import PluginBroken
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["Field", "build", "describe_expected", "describe_type", "get_fields", "mentions"]
+__all__ = ["Field", "build", "describe_expected", "describe_type", "get_fields", "has_type"]
 
 
 class Field(NamedTuple):
@@ -99,11 +99,11 @@ def _strip_required(hint: Any) -> Any:
     return hint
 
 
-def mentions(hint: Any, wanted: type) -> bool:
+def has_type(hint: Any, wanted: type) -> bool:
     """Return whether the type *hint* contains *wanted*."""
     if typing.get_origin(hint) is Literal:
         return False
-    return hint is wanted or any(mentions(part, wanted) for part in typing.get_args(hint))
+    return hint is wanted or any(has_type(part, wanted) for part in typing.get_args(hint))
 
 
 _NOUNS: dict[Any, tuple[str, str]] = {

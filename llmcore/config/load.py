@@ -27,7 +27,7 @@ from llmcore.config.money import check_budgets
 from llmcore.config.settings import Settings
 from llmcore.config.variables import find_unread
 from llmcore.errors import ConfigError
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.user_folders import get_working_folder
 
@@ -208,7 +208,7 @@ def _warn_once(warning: ConfigError) -> None:
     if warning.message not in _warned:
         _warned.add(warning.message)
         meant = f"; did you mean {warning.suggestion}?" if warning.suggestion else ""
-        logger(__name__).warning("%s%s", warning.message, meant)
+        get_logger(__name__).warning("%s%s", warning.message, meant)
 
 
 def _make_profile_layer(layer: Layer, profile: str, tree: Mapping[str, Any]) -> Layer:

@@ -10,7 +10,7 @@ from llmcore.config.typos import find_typo
 from llmcore.errors import PluginError
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import is_interrupt
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.missing_plugin import KNOWN
 from llmcore.plugins import Catalogue
 
@@ -142,7 +142,7 @@ def _get_known_models(entry: Provider, table: Mapping[str, Any]) -> tuple[str, .
     except BaseException as error:
         if is_interrupt(error):
             raise
-        logger(__name__).debug("%s does not list its models: %s", entry.name, type(error).__name__)
+        get_logger(__name__).debug("%s does not list its models: %s", entry.name, type(error).__name__)
         return ()
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.config import references
 from llmcore.config.check import make_unknown_key_fault
-from llmcore.config.fields import Field, build, describe_expected, describe_type, get_fields, mentions
+from llmcore.config.fields import Field, build, describe_expected, describe_type, get_fields, has_type
 from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer
 from llmcore.config.mask import format_value, is_reference
@@ -111,7 +111,7 @@ class _Check:
 
     def run(self) -> object:
         for key, field in self.fields.items():
-            if mentions(field.type, Secret):
+            if has_type(field.type, Secret):
                 self.stack.hide((*self.table, key))
         self._check_unknown()
         values = {}
@@ -137,7 +137,7 @@ class _Check:
 
     def _check_unknown(self) -> None:
         table = self.stack.get(self.table)
-        secrets = frozenset(key for key, field in self.fields.items() if mentions(field.type, Secret))
+        secrets = frozenset(key for key, field in self.fields.items() if has_type(field.type, Secret))
         for key, value in table.items() if isinstance(table, Mapping) else ():
             if key not in self.fields and key not in self.host_keys:
                 path = (*self.table, key)
@@ -205,7 +205,7 @@ class _Check:
                 raise ValueError(str(error)) from None
 
         folder = setting.layer.folder
-        if not mentions(hint, Secret) and (mentions(hint, str) or mentions(hint, FilePath)):
+        if not has_type(hint, Secret) and (has_type(hint, str) or has_type(hint, FilePath)):
             resolved = self._follow(value, setting.layer)
             # A path from an environment variable is relative to the working directory, not to the file.
             folder = folder if resolved == value else None
@@ -236,7 +236,7 @@ class _Check:
     def _make_type_fault(self, field: Field, setting: _Setting, error: str) -> ConfigError:
         inner = re.search(_AT, error)
         path = (*setting.path, *re.findall(r"\w+", inner[1])) if inner else setting.path
-        secret = mentions(field.type, Secret)
+        secret = has_type(field.type, Secret)
         if secret:
             message = f"`{field.key}` in [{format_key(setting.path[:-1])}] must be a reference to a secret"
             what: str | None = references.FORMS
@@ -271,12 +271,12 @@ class _Check:
             expected=error.expected,
             suggestion=error.suggestion,
             fix=error.fix,
-            secret=mentions(field.type, Secret) and not is_reference(setting.value),
+            secret=has_type(field.type, Secret) and not is_reference(setting.value),
         )
 
     def _add_missing(self, field: Field) -> None:
         layer = self.stack.find_owner(self.table)
-        secret = mentions(field.type, Secret)
+        secret = has_type(field.type, Secret)
         path = (*self.table, field.key)
         self.faults.append(
             layer.make_error(
@@ -298,7 +298,7 @@ class _Check:
         )
 
     def _has_secret(self) -> bool:
-        return any(mentions(field.type, Secret) for field in self.fields.values())
+        return any(has_type(field.type, Secret) for field in self.fields.values())
 
 
 class _SharedLimitsCheck(_Check):
@@ -309,7 +309,7 @@ class _SharedLimitsCheck(_Check):
         self.host_keys = SHARED_KEYS.keys()
         self._below = ("cache", provider.name)
         for key, field in self.fields.items():
-            if mentions(field.type, Secret):
+            if has_type(field.type, Secret):
                 stack.hide((*self._below, key))
 
     def _list_keys(self) -> list[str]:

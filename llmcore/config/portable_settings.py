@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from llmcore.config import references
 from llmcore.config.dict_layer import DictLayer, copy_tree
-from llmcore.config.fields import Field, get_fields, mentions
+from llmcore.config.fields import Field, get_fields, has_type
 from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import SETTING_PREFIX, Layer
 from llmcore.config.load import load_settings
@@ -45,7 +45,7 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         if table is None or path[-1] not in table:
             continue
         value, owner = table[path[-1]], settings.find_owner(path)
-        if mentions(field.type, Secret) and not is_reference(value):
+        if has_type(field.type, Secret) and not is_reference(value):
             raise settings.make_error(
                 path,
                 f"`{path[-1]}` in [{format_key(path[:-1])}] must be a reference to a secret: the configuration is sent "
@@ -56,7 +56,7 @@ def make_portable(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
                     path, f"env:{'_'.join(part for part in path[1:] if not part.isdecimal()).upper()}"
                 ),
             )
-        if isinstance(value, str | FilePath) and mentions(field.type, FilePath) and not is_reference(value):
+        if isinstance(value, str | FilePath) and has_type(field.type, FilePath) and not is_reference(value):
             table[path[-1]] = str(
                 resolve_path(str(value), env=settings.env, folder=owner.folder or FilePath.cwd())
             )

@@ -13,7 +13,7 @@ from llmcore.config.document import Document
 from llmcore.config.keys import find_nearest
 from llmcore.config.mask import is_secret_like, is_secret_name
 from llmcore.errors import ConfigError
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.home import find_home
 from llmcore.support.path_kinds import PathKind, classify_path
@@ -73,7 +73,7 @@ def is_present(path: Path) -> bool:
     """
     kind = classify_path(path)
     if kind is PathKind.NO_PERMISSION:
-        logger(__name__).warning("%s cannot be read: it is %s", path, kind.value)
+        get_logger(__name__).warning("%s cannot be read: it is %s", path, kind.value)
     return kind not in {PathKind.ABSENT, PathKind.NO_PERMISSION}
 
 

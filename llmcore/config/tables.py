@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmcore.config.fields import get_fields, mentions
+from llmcore.config.fields import get_fields, has_type
 from llmcore.config.keys import Path, find_nearest, format_key
 from llmcore.config.schema import SECTIONS, get_keys
 from llmcore.errors import ConfigError, LLMCoreError, PluginError
@@ -72,7 +72,7 @@ def hide_table_secrets(settings: Settings, catalogue: Catalogue) -> None:
         except PluginError:
             continue  # values that look like secrets are hidden without the plugin too
         for field in fields.values():
-            if mentions(field.type, Secret):
+            if has_type(field.type, Secret):
                 settings.hide((name, field.key))
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.content_log.redaction import Redaction, find_keys
 from llmcore.hookspecs import Observer
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ContentLog(Observer):
             self._prune()
         except (apsw.Error, OSError) as error:
             self._is_broken = True
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "the log of prompts and answers cannot be written to %s: %s; calls are not logged any more",
                 self._path or "any folder: the user has no home directory",
                 error,

@@ -13,7 +13,7 @@ from llmcore.errors import ConfigError
 from llmcore.interrupts import is_interrupt
 from llmcore.ledger.alert_events import describe
 from llmcore.ledger.alert_queue import AlertQueue
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.types import AlertEvent
 
 __all__ = ["AlertDelivery", "Delivery", "list_receivers"]
@@ -61,7 +61,7 @@ class AlertDelivery:
 
         Of consecutive failures for one budget and receiver, only the first is logged.
         """
-        logger(__name__).warning("%s", describe(event))
+        get_logger(__name__).warning("%s", describe(event))
         self._log_failures(self._notify_observers(event))
         if list_receivers(budget):
             self._queue.submit(partial(self._send_to_receivers, budget, event))
@@ -99,7 +99,9 @@ class AlertDelivery:
                 self._failing.discard(receiver)
             elif receiver not in self._failing:
                 self._failing.add(receiver)
-                logger(__name__).warning("an alert could not be sent to %s: %s", receiver[1], delivery.error)
+                get_logger(__name__).warning(
+                    "an alert could not be sent to %s: %s", receiver[1], delivery.error
+                )
 
 
 def _try(event: AlertEvent, receiver: str, act: Callable[..., Any], *args: Any) -> Delivery:

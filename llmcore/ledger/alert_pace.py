@@ -17,7 +17,7 @@ from llmcore.config.money import Budget
 from llmcore.errors import LLMCoreError
 from llmcore.ledger.alert_events import make_event, make_scope
 from llmcore.ledger.operations import Operations, make_unavailable
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.ledger_rows import ReportQuery, ReportRow
 from llmcore.support.ledger_values import Counter, Scope
 from llmcore.support.money import CHARACTERS, from_integer
@@ -144,7 +144,7 @@ class PaceWatch:
         most = math.inf if usual is None else usual * (budget.alert_faster_than or math.inf)
         if today > most and usual is not None:
             state.threshold = math.inf
-            if self._claim(f"alert faster {scope.text()} {day}"):
+            if self._claim(f"alert faster {scope.format_text()} {day}"):
                 figures: dict[str, Any] = {
                     "today": from_integer(today, scope.unit),
                     "usual": from_integer(usual, scope.unit),
@@ -163,7 +163,7 @@ class PaceWatch:
         """Log the first failure. Check again when the spent amount has doubled, or on the next day."""
         if not self._has_failed:
             self._has_failed = True
-            logger(__name__).warning(
+            get_logger(__name__).warning(
                 "`alert_faster_than` of budget `%s` could not be checked: %s",
                 counter.scope.name,
                 error.message,

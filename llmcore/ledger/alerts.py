@@ -17,7 +17,7 @@ from llmcore.ledger.alert_events import make_event, make_scope
 from llmcore.ledger.alert_pace import PaceWatch
 from llmcore.ledger.alert_queue import AlertQueue
 from llmcore.ledger.operations import Operations, make_unavailable
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.ledger_values import Counter
 from llmcore.support.money import to_integer
 from llmcore.types import AlertEvent
@@ -143,7 +143,7 @@ class Alerts:
             except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
                 failure = make_unavailable(error).message
         message = "the alert of the budget `%s` could not be claimed in the ledger: %s"
-        logger(__name__).warning(message, alert.budget.name, failure)
+        get_logger(__name__).warning(message, alert.budget.name, failure)
         return False
 
     def send(self, alert: Alert) -> None:

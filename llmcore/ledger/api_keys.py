@@ -105,7 +105,7 @@ class ApiKeys(ProcessBound):
         Raises:
             LedgerError: No key has the name, or the ledger cannot be read or written.
         """
-        keys = {key.name: key for key in self.all()}
+        keys = {key.name: key for key in self.list_keys()}
         if name not in keys:
             from difflib import get_close_matches
 
@@ -121,11 +121,11 @@ class ApiKeys(ProcessBound):
         self._read_at = None
         return msgspec.structs.replace(keys[name], revoked_at=keys[name].revoked_at or now)
 
-    def all(self) -> list[ApiKey]:
+    def list_keys(self) -> list[ApiKey]:
         """Return all keys, including revoked and expired keys, sorted by name."""
         return sorted(self._read(), key=lambda key: key.name)
 
-    def exist(self) -> bool:
+    def has_keys(self) -> bool:
         """Return whether a key was ever created, even if the key is revoked or expired.
 
         A gateway requires a key if one exists.
@@ -158,7 +158,7 @@ class ApiKeys(ProcessBound):
             return 0.0
         interval = 60.0 / key.requests_per_minute
         operations = self._opener().operations
-        wait: float = yield operations.step("take_request", key.id, interval, _BURST_S, LOCK_TIMEOUT_S)
+        wait: float = yield operations.make_step("take_request", key.id, interval, _BURST_S, LOCK_TIMEOUT_S)
         return wait
 
     def _refresh(self) -> dict[str, ApiKey]:

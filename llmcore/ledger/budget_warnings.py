@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmcore.ledger.limits import BudgetLimits
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.ledger_values import Counter, Limit
 from llmcore.support.money import format_amount
 
@@ -30,7 +30,7 @@ class BudgetWarnings:
             if exceeded and (counter.period, counter.text) not in self._logged:
                 self._logged.add((counter.period, counter.text))
                 budget = self._limits.budgets[counter.scope]
-                logger(__name__).warning(
+                get_logger(__name__).warning(
                     'budget `%s` of %s is exceeded; calls continue because on_exceed is "warn"',
                     budget.name,
                     format_amount(budget.limit, budget.unit),

@@ -12,7 +12,7 @@ import msgspec
 from llmcore.interrupts import must_propagate
 from llmcore.ledger.hits import HitKey, Hits
 from llmcore.ledger.meter import Meter
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.types import CallEvent, CallStart
 
 __all__ = ["Events", "Starts"]
@@ -91,7 +91,7 @@ class Events:
                 raise
             if observer in self._observers:
                 self._observers.remove(observer)
-            name, log = type(observer).__qualname__, logger(__name__)
+            name, log = type(observer).__qualname__, get_logger(__name__)
             log.warning("observer %s raised %s and was disabled", name, type(error).__name__)
             return None
 

@@ -24,7 +24,7 @@ Returns the error if the ledger cannot be written.
 _ATTEMPT_S: Final = 0.25
 """The timeout of the first attempt in seconds.
 
-It is short, because `Spending.closing` waits for the connection until an attempt ends.
+It is short, because `Spending.shut_down` waits for the connection until an attempt ends.
 """
 _LONGEST_ATTEMPT_S: Final = 1.0
 """The maximum timeout of an attempt in seconds. Each attempt has twice the timeout of the attempt before."""

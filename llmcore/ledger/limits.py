@@ -90,7 +90,7 @@ class BudgetLimits:
                     spent=from_integer(spent, scope.unit),
                     reserved=from_integer(reserved, scope.unit),
                     resets_at=get_reset_time(scope.per, at),
-                    pace=_project(spent, elapsed, scope.unit),
+                    pace=_extrapolate(spent, elapsed, scope.unit),
                     model=scope.model,
                     tag=scope.tag,
                     user=scope.user,
@@ -103,7 +103,7 @@ def _make_limit(budget: Budget) -> Limit:
     return Limit(make_scope(budget), to_integer(budget.limit, budget.unit), budget.on_exceed == "refuse")
 
 
-def _project(spent: int, elapsed: float | None, unit: str) -> Decimal | None:
+def _extrapolate(spent: int, elapsed: float | None, unit: str) -> Decimal | None:
     """Return the amount at the end of the period if spending continues as before; see `BudgetState.pace`."""
     if elapsed is None or elapsed < _FIRST_PART:
         return None

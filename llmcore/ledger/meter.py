@@ -80,7 +80,7 @@ class Meter:
         with self._lock:
             self._uncertain += cost or 0
 
-    def totals(self) -> Totals:
+    def get_totals(self) -> Totals:
         """Return the sums since the start, or since `reset`."""
         with self._lock:
             return Totals(

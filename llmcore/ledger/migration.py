@@ -140,7 +140,7 @@ def _subtract(row: LedgerRow, left: Sequence[list[Any]]) -> None:
     for entry in left:
         scope = entry[0].scope
         if entry[0].period == get_period(scope.per, row.at) and scope.covers(charge):
-            entry[1] -= amount.of(scope.unit)
+            entry[1] -= amount.get_amount(scope.unit)
 
 
 def _iter_batches(rows: Iterable[LedgerRow]) -> Iterator[Sequence[LedgerRow]]:

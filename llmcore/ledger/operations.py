@@ -44,7 +44,7 @@ class Operations:
         """True after the first use of the ledger."""
         return self._provider is not None
 
-    def step(self, name: str, *args: Any) -> Step:
+    def make_step(self, name: str, *args: Any) -> Step:
         """Return the step that calls the method *name*."""
         method = self._methods.get(name) or self._find(name)
         return Step(method.blocking, method.awaiting, *args)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from llmcore.errors import LLMCoreError
 from llmcore.interrupts import must_propagate
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.types import Usage
 
 __all__ = [
@@ -144,7 +144,7 @@ def get_provider_cost(provider: object, model: str, usage: Usage, service_tier: 
     except BaseException as error:
         if must_propagate(error):
             raise
-        log = logger(__name__)
+        log = get_logger(__name__)
         reason = f": {error.message}" if isinstance(error, LLMCoreError) else ""
         log.warning("the price of %s is unknown: %s%s", model, type(error).__name__, reason)
         return None

@@ -54,7 +54,7 @@ def make_exceeded_error(budget: Budget, refusal: Refusal, kind: str, at: float) 
         unit=unit,
         resets_at=resets_at,
         expected=cheaper if resets_at is None else f"{cheaper}, or the next period",
-        notes=[_note_on_period(budget, resets_at, at), _note_on_limit(budget)],
+        notes=[_describe_period(budget, resets_at, at), _describe_limit(budget)],
         fix="llmcore usage budget"
         if budget.place is None
         else budget.place.layer.format_command("usage budget"),
@@ -118,7 +118,7 @@ def set_place(error: E, budget: Budget) -> E:
     return error
 
 
-def _note_on_period(budget: Budget, resets_at: str | None, at: float) -> str:
+def _describe_period(budget: Budget, resets_at: str | None, at: float) -> str:
     """Return a note on the end of the budget's period; `llmcore usage budget` shows the same time."""
     if resets_at is None:
         return "the budget is a total, which never starts again; `llmcore usage budget` shows what was spent"
@@ -130,6 +130,6 @@ def _note_on_period(budget: Budget, resets_at: str | None, at: float) -> str:
     )
 
 
-def _note_on_limit(budget: Budget) -> str:
+def _describe_limit(budget: Budget) -> str:
     where = None if budget.place is None else budget.place.where
     return f"the owner of the budget may raise its limit{f' in {where}' if where else ''}"

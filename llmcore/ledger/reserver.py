@@ -88,7 +88,7 @@ class Reserver:
                 key=key, charge=reservation.charge, at=reservation.at, maximum=maximum, limits=limits
             )
             timeout_s = limit_timeout(get_seconds_left(lock_deadline), left())
-            answer = yield self._operations.step("reserve", request, timeout_s)
+            answer = yield self._operations.make_step("reserve", request, timeout_s)
             if type(answer) is not Refusal:
                 reservation.open(answer)
                 counters: Sequence[Counter] = answer.counters
@@ -101,7 +101,7 @@ class Reserver:
                 raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
             if not swept or waited - swept >= _SWEEP_S:
                 swept = waited or pause
-                yield self._operations.step("recover", limit_timeout(_SWEEP_TIMEOUT_S, left()))
+                yield self._operations.make_step("recover", limit_timeout(_SWEEP_TIMEOUT_S, left()))
             yield sleep(pause)
             lock_deadline += pause
             waited += pause
@@ -115,7 +115,7 @@ class Reserver:
         scopes = [limit.scope for limit in limits]
         try:
             timeout_s = limit_timeout(LOCK_TIMEOUT_S, left())
-            counters = yield self._operations.step("read_budgets", scopes, at, timeout_s)
+            counters = yield self._operations.make_step("read_budgets", scopes, at, timeout_s)
         except Expired:
             raise
         except Exception:  # noqa: BLE001 - the first request will report the error

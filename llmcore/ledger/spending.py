@@ -30,7 +30,7 @@ from llmcore.ledger.refusals import make_disabled_error, make_unusable_error, ma
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.reservation import Reservation, make_cancelled, make_local_row
 from llmcore.ledger.reserver import Reserver
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.ledger_values import Charge, Counter, Limit, Outcome
 
@@ -98,7 +98,7 @@ class Spending:
         limits = self._limits.find(charge)
         lock_deadline = get_lock_deadline(limits, left(), failing=self._failing)
         if not self.is_enabled:
-            self._go_without(limits)
+            self._continue_without_ledger(limits)
             return reservation
         failure: LedgerUnavailable | None = None
         try:
@@ -121,7 +121,7 @@ class Spending:
             self._abandon(reservation)
             raise
         if failure is not None:
-            self._go_on_unbooked(reservation, failure, limits)
+            self._continue_unbooked(reservation, failure, limits)
             return reservation
         self._note_success(reservation, charge)
         self._late.retry()
@@ -147,7 +147,7 @@ class Spending:
         settlements = [reservation.make_settlement(outcome)]
         failure: LedgerUnavailable | None = None
         try:
-            counters = yield self.operations.step("settle", settlements, SETTLE_TIMEOUT_S)
+            counters = yield self.operations.make_step("settle", settlements, SETTLE_TIMEOUT_S)
         except Expired:  # the request was sent, so book it although the caller's time ran out
             self._settle_soon(reservation, outcome)
             return
@@ -165,7 +165,7 @@ class Spending:
         while due:
             alert = due.pop()
             try:
-                claimed = yield self.operations.step(
+                claimed = yield self.operations.make_step(
                     "claim_alert", alert.counter, alert.amount, SETTLE_TIMEOUT_S
                 )
             except Exception:  # noqa: BLE001 - the ledger may nevertheless have the claim
@@ -263,14 +263,14 @@ class Spending:
         )
         return counters
 
-    def closing(self) -> Act[None]:
+    def shut_down(self) -> Act[None]:
         """Close the ledger. A later settlement of this process opens it again."""
         if self.operations.is_created:
-            yield self.operations.step("close")
+            yield self.operations.make_step("close")
         self.is_prepared = False
 
     def _close_if_unused(self) -> None:
-        """Close the ledger again if a thread has opened it after `closing`."""
+        """Close the ledger again if a thread has opened it after `shut_down`."""
         if not self.is_prepared:
             with contextlib.suppress(Exception):
                 self.operations.run("close")
@@ -296,7 +296,7 @@ class Spending:
 
     def _prepare(self, lock_deadline: float) -> Generator[Step, Any, None]:
         """Settle the rows of dead processes, and import the rows of the file next to the ledger."""
-        prepared = yield self.operations.step("prepare", get_seconds_left(lock_deadline))
+        prepared = yield self.operations.make_step("prepare", get_seconds_left(lock_deadline))
         self._has_budgets |= bool(prepared)
         self.is_prepared = True
         spool = self._spool
@@ -305,13 +305,13 @@ class Spending:
         for batch in spool.iterate_batches():
             forget, seconds_left = spool.take_forgotten(), get_seconds_left(lock_deadline)
             try:
-                yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)
+                yield self.operations.make_step("record", batch.name, batch.rows, forget, seconds_left)
             except LedgerUnavailable as error:
                 if error.busy:
                     raise
                 # The ledger works, but refuses these rows. The rows of earlier calls must not make new calls fail.
                 message = "the rows of %s were not imported into the ledger: %s"
-                logger(__name__).warning(message, batch.name, error.message)
+                get_logger(__name__).warning(message, batch.name, error.message)
                 continue
             spool.delete(batch)
 
@@ -321,7 +321,7 @@ class Spending:
         if charge.owner is None:  # the row of a vendor's batch stays open when this process ends
             self._open.add(reservation)
 
-    def _go_on_unbooked(
+    def _continue_unbooked(
         self, reservation: Reservation, failure: LedgerUnavailable, limits: Sequence[Limit]
     ) -> None:
         """Let a call continue without a row in the ledger.
@@ -356,20 +356,20 @@ class Spending:
 
     # -- reporting
 
-    def _go_without(self, limits: Sequence[Limit]) -> None:
+    def _continue_without_ledger(self, limits: Sequence[Limit]) -> None:
         """Reject a call under a budget that refuses calls. For other calls, log once that they are not recorded."""
         if any(limit.refuses for limit in limits):
             self._raise_unwritable(_NO_HOME)
         if self.lacks_home and not self._failing:
             self._failing = True
-            logger(__name__).warning("calls are not written to a ledger: %s", _NO_HOME)
+            get_logger(__name__).warning("calls are not written to a ledger: %s", _NO_HOME)
 
     def _handle_write_error(self, error: LedgerUnavailable, limits: Sequence[Limit]) -> None:
         was_failing, self._failing = self._failing, True
         if any(limit.refuses for limit in limits):
             self._raise_unwritable(error.message)
         if not was_failing:
-            logger(__name__).warning("the ledger %s cannot be written: %s", self.location, error.message)
+            get_logger(__name__).warning("the ledger %s cannot be written: %s", self.location, error.message)
 
     @property
     def location(self) -> str:

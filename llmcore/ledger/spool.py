@@ -17,7 +17,7 @@ import msgspec
 
 from llmcore import forks
 from llmcore.config.money import LedgerSettings
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.ledger_rows import LedgerRow
 
 __all__ = ["Batch", "Spool", "make_spool"]
@@ -75,7 +75,7 @@ class Spool:
                 continue
             except OSError as error:
                 # for example a file of another user, which must not make the calls of this user fail
-                logger(__name__).warning(
+                get_logger(__name__).warning(
                     "the rows of %s were not imported into the ledger: %s", path, error.strerror
                 )
                 continue

@@ -59,7 +59,7 @@ class UsageBook(ProcessBound):
 
     def totals(self) -> Totals:
         """Return the sums of this Core's calls since its creation, or since `reset`."""
-        return self.meter.totals()
+        return self.meter.get_totals()
 
     def reset(self) -> None:
         """Set the totals to zero. The rows of the ledger stay."""

@@ -40,7 +40,7 @@ class CallOptions(NamedTuple):
         answer_type: type | None = None,
     ) -> ChatCall:
         """Return the call of *request* to one model."""
-        target.backend.limit_creation(self.deadline.left)
+        target.backend.limit_creation(self.deadline.get_time_left)
         return ChatCall(
             kind=kind,
             methods=kind.methods,

@@ -292,7 +292,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         self._services.spending().set_run_budget(tag, budget)
 
     def _list_models(self, provider: str | None) -> Act[list[str]]:
-        backend = self._models.backend(provider)
+        backend = self._models.get_backend(provider)
         return list((yield from call_backend(backend, backend.require("list_models")())))
 
     def _find_context_length(self, model: str | None) -> Act[int | None]:
@@ -328,7 +328,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
 
         Importing the plugins of the models counts against the deadline of the call.
         """
-        token = TIME_LEFT.set(own.deadline.left)
+        token = TIME_LEFT.set(own.deadline.get_time_left)
         try:
             return self._models.find_targets(None if model is None else check_model(model))
         finally:

@@ -92,7 +92,7 @@ class CountMethods:
     def _count_on_server(self, target: Target, request: ChatRequest) -> Act[TokenCount]:
         """Let the server count *request* when the rate limits permit it. Counting is free, so budgets ignore it."""
         limits, deadline = self._services.limits, Deadline(self._services.policy.deadline_s)
-        permit = yield from limits.acquire(target.backend.name, target.model, 0, deadline.left)
+        permit = yield from limits.acquire(target.backend.name, target.model, 0, deadline.get_time_left)
         try:
             yield CHECKPOINT
             counting = target.backend.require("count_on_server")(request)

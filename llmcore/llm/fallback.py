@@ -9,7 +9,7 @@ from llmcore.errors import BadRequest, ConfigError, ContentFiltered, LLMCoreErro
 from llmcore.llm.call import ChatCall
 from llmcore.llm.fallback_error import FallbackCall, combine_failures
 from llmcore.llm.kind import CHAT
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.pipeline import Services
 from llmcore.types import Reply
 
@@ -44,12 +44,12 @@ def try_in_order(
             try:
                 return (yield from run(call, services))
             except (ProviderError, ConfigError, PluginError) as error:
-                if call.has_emitted or (not failures and not _may_try_next(error)):
+                if call.has_emitted or (not failures and not _can_try_next(error)):
                     raise
                 failures.append(error)
-                if call is calls[-1] or not _may_try_next(error):
+                if call is calls[-1] or not _can_try_next(error):
                     break
-                logger(__name__).warning(
+                get_logger(__name__).warning(
                     "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
                 )
         if len(failures) == 1:
@@ -59,6 +59,6 @@ def try_in_order(
         failures.clear()  # break the cycle: the frame and the tracebacks would keep each other alive
 
 
-def _may_try_next(error: LLMCoreError) -> bool:
+def _can_try_next(error: LLMCoreError) -> bool:
     """Return whether another model may succeed after *error*."""
     return isinstance(error, ProviderError) and not isinstance(error, BadRequest | ContentFiltered)

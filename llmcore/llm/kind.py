@@ -114,7 +114,7 @@ class ChatKind:
         """See `RequestKind.settle`."""
         count_usage = _load_quote()[1]
         reply = msgspec.structs.replace(result, usage=count_usage(call.backend, call.request, result))
-        cost, source = call.quote.cost(reply)
+        cost, source = call.quote.compute_final_cost(reply)
         reply = msgspec.structs.replace(reply, cost=cost, cost_source=source)
         return reply, Outcome(
             cost=reply.cost,

@@ -150,7 +150,7 @@ class Models:
         """Return whether *name* is a name of `[models]`."""
         return name in self._aliases
 
-    def backend(self, provider: str | None) -> Backend:
+    def get_backend(self, provider: str | None) -> Backend:
         """Return the backend of *provider*. If *provider* is None, return the configured backend."""
         return self._open(provider or self._provider)
 

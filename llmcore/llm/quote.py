@@ -21,7 +21,7 @@ from llmcore.ledger.prices import (
     get_provider_cost,
     is_free,
 )
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.chat_bounds import OUTPUT_LIMITS, get_answer_count, get_output_limit
 from llmcore.types import ChatRequest, CostSource, Reply, Usage
 
@@ -143,13 +143,13 @@ class ChatQuote:
         price = "0" if is_loopback(self._backend) else "{ input = 0.25, output = 2.00 }"
         return self._backend.format_set_line(("prices", name), price)
 
-    def price(self, usage: Usage) -> Decimal | None:
+    def compute_price(self, usage: Usage) -> Decimal | None:
         """Return the cost of *usage* by the configured price, or else by the provider's price; None if both are unknown."""
         if self._own is not None:
             return compute_cost(self._own, usage)
         return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))
 
-    def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
+    def compute_final_cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
         """Return the cost of the answer and the source of the cost; both are None if the cost is unknown.
 
         A cost that the server reports takes precedence over all prices, because it includes fees and discounts.
@@ -206,7 +206,7 @@ def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage
 
 def _log_failure(backend: Backend, what: str, error: BaseException) -> None:
     said = describe(error, backend.options)
-    logger(__name__).warning("the llm provider `%s` %s: %s", backend.name, what, said)
+    get_logger(__name__).warning("the llm provider `%s` %s: %s", backend.name, what, said)
 
 
 def _list_alternatives(request: ChatRequest) -> list[ChatRequest]:

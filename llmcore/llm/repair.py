@@ -101,7 +101,8 @@ def _make_repair(call: ChatCall, deadline: Deadline, reply: Reply, fault: Malfor
         kind=call.kind,
         backend=call.backend,
         request=request,
-        deadline=SharedDeadline(deadline.left),  # not *deadline* itself, which `with_fallback` would restart
+        # not *deadline* itself, which `with_fallback` would restart
+        deadline=SharedDeadline(deadline.get_time_left),
         key=call.key,
         reads=False,
         ttl=call.ttl,

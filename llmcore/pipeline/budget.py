@@ -52,7 +52,7 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
     charge, quote = call.kind.charge(call), call.kind.quote(call, services)
     spending, started = services.spending(), time.monotonic()
     try:
-        reservation = yield from spending.reserve(charge, quote, call.deadline.left)
+        reservation = yield from spending.reserve(charge, quote, call.deadline.get_time_left)
     except BudgetExceeded as error:
         if error.unit == USD and error.limit is not None:
             left = error.limit - (error.spent or 0) - (error.reserved or 0)

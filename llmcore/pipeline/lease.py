@@ -17,7 +17,7 @@ def lease(call: Call, services: Services, proceed: Proceed) -> Generator[Any, An
     """
     key, is_held = call.key, False
     if key is not None and call.reads:
-        data, is_held = yield from services.leases.acquire_or_wait(key, call.deadline.left)
+        data, is_held = yield from services.leases.acquire_or_wait(key, call.deadline.get_time_left)
         found = None if data is None else call.kind.decode(call, data)
         if found is not None:
             return found

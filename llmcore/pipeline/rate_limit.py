@@ -21,7 +21,7 @@ def rate_limit(call: Call, services: Services, proceed: Proceed) -> Generator[An
     charge = call.charge
     assert charge is not None  # noqa: S101 - the stage `budget` sets `charge`
     limits, tokens = services.limits, call.kind.estimate_tokens(call)
-    permit = yield from limits.acquire(charge.provider, charge.model, tokens, call.deadline.left)
+    permit = yield from limits.acquire(charge.provider, charge.model, tokens, call.deadline.get_time_left)
     used: int | None = None
     try:
         yield CHECKPOINT

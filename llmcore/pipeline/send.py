@@ -40,7 +40,7 @@ def receive(
 
     The host enforces the deadline, and the provider enforces the idle timeout. Any error closes the stream.
     """
-    timer = DeadlineTimer(call.deadline.left, keeps_timeouts=call.backend.keeps_timeouts)
+    timer = DeadlineTimer(call.deadline.get_time_left, keeps_timeouts=call.backend.keeps_timeouts)
     assert call.sending is not None  # noqa: S101 - the stage `budget` sets `sending`
     following = timer.bound(track(source.next, call.sending))
     later = timer.bound(source.next)
@@ -83,7 +83,7 @@ def get_time_left(call: Call, *, sent: bool) -> float:
     Raises:
         Timeout: The deadline has passed.
     """
-    left = call.deadline.left()
+    left = call.deadline.get_time_left()
     if left > 0:
         return left
     raise Timeout(

@@ -23,12 +23,12 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
         return result
     own, flight = call.deadline, call.key if call.reads else call.key + " refresh"
     flights = services.flights
-    call.deadline = SharedDeadline(lambda: flights.left(flight))
+    call.deadline = SharedDeadline(lambda: flights.get_time_left(flight))
     shared = yield from flights.join(
         flight,
         proceed,
         emit=call.note_piece if call.streaming else None,
-        left=own.left,
+        left=own.get_time_left,
         ahead=READ_AHEAD,
     )
     if not call.attempts:  # another call or another process has sent the request

@@ -15,13 +15,13 @@ from llmcore.storage.globs import compile_glob, get_prefix
 from llmcore.support.foreign_names import ForeignNames, Skipped
 from llmcore.types import FileInfo
 
-__all__ = ["ListedFiles", "page_sizes"]
+__all__ = ["ListedFiles", "iterate_page_sizes"]
 
 _FIRST_PAGE: Final = 1000
 _LARGEST_PAGE: Final = 64_000
 
 
-def page_sizes() -> Iterator[int]:
+def iterate_page_sizes() -> Iterator[int]:
     """Yield the sizes of the pages to request.
 
     The pages grow, because a storage on a disk reads all names of a folder for each page. With pages of a fixed size,
@@ -216,7 +216,7 @@ class ListedFiles(BackendCalls):
         found: list[str] = []
         if not limit:
             return found
-        for size in page_sizes():
+        for size in iterate_page_sizes():
             page = yield from self._ask("list_page", prefix, size, after)
             found += [info.key for info in self._skip_foreign_infos(page) if matches(info.key)]
             if len(page) < size or len(found) >= limit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.support.storage_keys import TEMPORARY, find_key_fault
 
 __all__ = ["ForeignNames", "Skipped"]
@@ -63,7 +63,7 @@ class ForeignNames:
         self._reported = True
         shown = skipped.first if len(skipped.first) <= _LONGEST else f"{skipped.first[:_LONGEST]}\u2026"
         names, such = ("1 name", "is") if skipped.count == 1 else (f"{skipped.count} names", "are")
-        logger(__name__).warning(
+        get_logger(__name__).warning(
             "%s contains %s that cannot be a key and %s not listed, such as %a: %s",
             self._place,
             names,

@@ -91,7 +91,7 @@ class Amount(NamedTuple):
     characters: int = 0
     """Characters of synthesized text."""
 
-    def of(self, unit: str) -> int:
+    def get_amount(self, unit: str) -> int:
         """Return the amount in *unit*."""
         return self.characters if unit == CHARACTERS else self.nanos
 
@@ -133,7 +133,7 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
         ]
         return " ".join(part for part in parts if part)
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Return the scope as text, to store it: a JSON list. `parse_scope` reads it."""
         return _encoder.encode(self).decode()
 
@@ -197,7 +197,7 @@ def find_refusal(counters: Sequence[Counter], amount: Amount, limits: Sequence[L
     for limit in limits:
         counter = by_scope.get(limit.scope)
         if counter is not None and limit.refuses:
-            maximum = amount.of(limit.scope.unit)
+            maximum = amount.get_amount(limit.scope.unit)
             if counter.spent + counter.reserved + maximum > limit.amount:
                 return Refusal(limit, counter, maximum)
     return None

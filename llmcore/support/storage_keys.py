@@ -19,9 +19,9 @@ __all__ = [
     "MAX_PARTS",
     "MAX_PART_BYTES",
     "TEMPORARY",
-    "content_type",
     "find_key_fault",
     "find_part_fault",
+    "get_content_type",
     "parse",
     "parse_prefix",
 ]
@@ -104,7 +104,7 @@ def find_part_fault(part: str) -> str | None:
     return None if _PLAIN.fullmatch(part) else next(_find_part_faults(part), None)
 
 
-def content_type(key: str) -> str | None:
+def get_content_type(key: str) -> str | None:
     """Return the media type for the extension of *key*, such as "text/plain"; None if unknown.
 
     The table is Python's own, because the tables of operating systems differ.

@@ -35,7 +35,7 @@ _SIGNS: Final[Mapping[AudioFormat, Callable[[bytes], bool]]] = {
 }
 
 
-def _fits(head: bytes, kind: AudioFormat) -> bool:
+def _can_begin(head: bytes, kind: AudioFormat) -> bool:
     if kind in RAW:
         return not is_text(head) and detect_format(head, frames=2) is None
     return _SIGNS[kind](head)
@@ -117,7 +117,7 @@ class AudioValidator:
 
     def _check_head(self) -> bytes:
         head, self._waiting = self._waiting, b""
-        if not _fits(head, self._kind):
+        if not _can_begin(head, self._kind):
             raise _make_not_audio_error(self._provider, self._fault)
         self._known = True
         return head

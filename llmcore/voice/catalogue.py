@@ -40,7 +40,8 @@ class Voices:
         backend, deadline = self._opener(), Deadline(self._policy.deadline_s)
 
         def once() -> Act[Any]:
-            return (yield from _call_once(backend, max(deadline.left(), 0.001), method, *args, **named))
+            left = max(deadline.get_time_left(), 0.001)
+            return (yield from _call_once(backend, left, method, *args, **named))
 
         return (yield from with_retries(once, self._policy, deadline))
 
@@ -106,7 +107,7 @@ def _call_once(backend: Backend, left: float, method: str, *args: Any, **named: 
     A method with the parameter `timeout_s` receives the limit.
     """
     ability = backend.require(method)
-    if ability.accepts("timeout_s"):
+    if ability.has_parameter("timeout_s"):
         named["timeout_s"] = left
     return (yield from call_backend(backend, with_timeout(backend, ability(*args, **named), left)))
 

@@ -356,12 +356,12 @@ class VoiceClient(ProcessBound):
         texts = []
         for name in (None, *self._fallback):
             own = name is None
-            token = TIME_LEFT.set(deadline.left)
+            token = TIME_LEFT.set(deadline.get_time_left)
             try:
                 backend = self._opener(name)
             finally:
                 TIME_LEFT.reset(token)
-            backend.limit_creation(deadline.left)
+            backend.limit_creation(deadline.get_time_left)
             texts.append(
                 TextCall(
                     backend=backend,

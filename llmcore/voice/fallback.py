@@ -15,7 +15,7 @@ from llmcore.errors import (
     ProviderError,
     VoiceError,
 )
-from llmcore.log import logger
+from llmcore.log import get_logger
 from llmcore.pipeline import Services
 from llmcore.types import Speech
 from llmcore.voice.text_call import TextCall, speak
@@ -38,10 +38,10 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
             try:
                 return (yield from speak(text, services))
             except LLMCoreError as error:
-                if text.has_begun or not _may_try_next(error, chosen=first is None):
+                if text.has_begun or not _can_try_next(error, chosen=first is None):
                     raise
                 if text is not texts[-1]:
-                    logger(__name__).warning(
+                    get_logger(__name__).warning(
                         "voice %s failed (%s), trying the next", text.backend.name, error.code
                     )
                 if first is None:
@@ -55,7 +55,7 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
         first = None  # break the cycle: the frame and the traceback would keep each other alive
 
 
-def _may_try_next(error: LLMCoreError, *, chosen: bool) -> bool:
+def _can_try_next(error: LLMCoreError, *, chosen: bool) -> bool:
     """Return whether another provider may be tried after *error*.
 
     If *chosen*, the caller chose this provider and must correct an invalid request. A fallback provider that

@@ -154,7 +154,7 @@ def check_budget_of(calls: Sequence[SpeechCall], services: Services) -> Act[None
     """
     characters = sum(len(call.text) for call in calls)
     quote = SpeechQuote(calls[0], services.prices, characters)
-    yield from check_budget(_charge(calls[0], characters), quote, services, calls[0].deadline.left)
+    yield from check_budget(_charge(calls[0], characters), quote, services, calls[0].deadline.get_time_left)
 
 
 def _charge(call: SpeechCall, characters: int) -> Charge:

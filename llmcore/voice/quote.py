@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llmcore.errors import LLMCoreError, PriceUnknown
 from llmcore.interrupts import must_propagate
 from llmcore.ledger.prices import PriceLike, compute_speech_cost, find_price
-from llmcore.log import logger
+from llmcore.log import get_logger
 
 if TYPE_CHECKING:
     from llmcore.voice.call import SpeechCall
@@ -59,11 +59,11 @@ def price_speech(
     try:
         cost: Decimal | None = price(model, characters)
     except LLMCoreError as error:
-        logger(__name__).warning("the price of %s is unknown: %s", model, error.message)
+        get_logger(__name__).warning("the price of %s is unknown: %s", model, error.message)
         return None
     except BaseException as error:
         if must_propagate(error):
             raise
-        logger(__name__).warning("the price of %s is unknown: %s", model, type(error).__name__)
+        get_logger(__name__).warning("the price of %s is unknown: %s", model, type(error).__name__)
         return None
     return cost

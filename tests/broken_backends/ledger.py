@@ -97,7 +97,10 @@ class ChecksBeforehand(Sync):
         time.sleep(0.05)  # all threads have compared before the first one reserves
         loose = [limit._replace(refuses=False) for limit in request.limits]
         for limit in request.limits:
-            if spent[limit.scope] + request.amount.of(limit.scope.unit) > limit.amount and limit.refuses:
+            if (
+                spent[limit.scope] + request.amount.get_amount(limit.scope.unit) > limit.amount
+                and limit.refuses
+            ):
                 return super().reserve(request, timeout_s)
         return super().reserve(msgspec.structs.replace(request, limits=loose), timeout_s)
 

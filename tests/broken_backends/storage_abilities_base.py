@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageNotFound
-from llmcore.support.storage_keys import content_type, parse
+from llmcore.support.storage_keys import get_content_type, parse
 from llmcore.types import FileInfo
 
 PIECE = 1 << 20
@@ -55,7 +55,7 @@ class Able:
             key=key,
             size_bytes=len(data),
             modified=modified,
-            content_type=content_type(key),
+            content_type=get_content_type(key),
             etag=self.etag(data),
         )
 

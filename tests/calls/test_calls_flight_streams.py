@@ -280,8 +280,8 @@ def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off
 
     joined = flights.join("key", work, emit=lambda: None, left=compute_left)
     assert first_piece(joined) == "one"
-    assert flights.left("key") == 5.0
-    assert flights.left("other") == 0.0
+    assert flights.get_time_left("key") == 5.0
+    assert flights.get_time_left("other") == 0.0
     joined.close()
 
 

@@ -33,7 +33,7 @@ def limits_of(url: str, **limits: Any) -> Iterator[SharedLimits]:
     try:
         yield made
     finally:
-        run(made.closing())
+        run(made.shut_down())
 
 
 def patient() -> float:

@@ -40,7 +40,7 @@ def core(upstream: Simulator, tmp_path: Path) -> Iterator[Core]:
 
 
 def test_a_key_is_found_only_by_its_text(core: Core) -> None:
-    assert not core.keys.exist()
+    assert not core.keys.has_keys()
     key, text = core.keys.create("ann", models=["fast"], requests_per_minute=3)
     assert core.keys.find(text) == key
     assert (key.name, key.models, key.requests_per_minute) == ("ann", ("fast",), 3)
@@ -55,7 +55,7 @@ def test_a_key_is_found_only_by_its_text(core: Core) -> None:
         "\ud800",
     ):
         assert core.keys.find(wrong) is None
-    assert core.keys.all() == [key]
+    assert core.keys.list_keys() == [key]
 
 
 def test_the_text_of_a_key_is_not_stored(core: Core, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_revoked_key_is_refused_by_other_processes_too(
         while other.keys.find(text) is not None:
             assert time.monotonic() < ends
             time.sleep(0.01)
-        assert other.keys.exist(), "from the first key on, a gateway requires one"
+        assert other.keys.has_keys(), "from the first key on, a gateway requires one"
 
 
 def test_an_expired_key_is_refused_and_its_name_is_free(core: Core) -> None:
@@ -84,7 +84,7 @@ def test_an_expired_key_is_refused_and_its_name_is_free(core: Core) -> None:
     assert core.keys.find(old) is None
     _, new = core.keys.create("ann", expires_in_s=3600)
     assert core.keys.find(new) is not None
-    assert len(core.keys.all()) == 1
+    assert len(core.keys.list_keys()) == 1
 
 
 def test_a_name_has_one_valid_key(core: Core) -> None:
@@ -151,4 +151,4 @@ def test_without_a_ledger_keys_cannot_be_used() -> None:
 def test_a_rate_limit_of_nothing_is_refused(core: Core, number: int) -> None:
     with pytest.raises(LedgerError, match="requests_per_minute must be at least 1"):
         core.keys.create("ann", requests_per_minute=number)
-    assert core.keys.all() == []
+    assert core.keys.list_keys() == []

@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
-            run(ledger.closing())
+            run(ledger.shut_down())
         self.folder.cleanup()
 
 

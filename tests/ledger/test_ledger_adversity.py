@@ -155,8 +155,8 @@ def test_a_reservation_that_was_rolled_back_closes_no_other_row(tmp_path: Path) 
     run(theirs.reserve(charge, quote, lambda: 10.0))
     run(ours.settle(rolled_back, Outcome(cost=Decimal(1))))
     assert [row.state for row in ours.read("iterate_rows", RowQuery())] == ["open"]
-    run(ours.closing())
-    run(theirs.closing())
+    run(ours.shut_down())
+    run(theirs.shut_down())
 
 
 def get_sqlite(spending: Spending) -> SqliteLedger:

@@ -55,7 +55,7 @@ def test_keys_are_the_first_use_of_a_new_database(llmcore_postgres: PostgresServ
 
     url = llmcore_postgres.create_database()
     with load() as core:
-        assert not core.keys.exist()
+        assert not core.keys.has_keys()
     url = llmcore_postgres.create_database()
     with load() as core:
         _, text = core.keys.create("ann")
@@ -90,7 +90,7 @@ def test_a_ledger_is_migrated_with_its_budgets_and_keys(
     with llmcore.load(settings) as core:
         assert core.usage.budgets() == before
         assert [row["tags"] for row in core.usage.export()] == [[], ["x"]]
-        assert [key.name for key in core.keys.all()] == ["ann"]
+        assert [key.name for key in core.keys.list_keys()] == ["ann"]
 
 
 def test_rows_that_wait_for_a_server_are_not_taken_by_another_ledger(scripted: Any, tmp_path: Path) -> None:

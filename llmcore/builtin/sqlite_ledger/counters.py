@@ -41,8 +41,8 @@ def update(
             period,
             scope,
             text,
-            spent_before + spent.of(scope.unit),
-            reserved_before + reserved.of(scope.unit),
+            spent_before + spent.get_amount(scope.unit),
+            reserved_before + reserved.get_amount(scope.unit),
             alerted,
         )
         db.execute(
@@ -62,7 +62,7 @@ def get_counters(
     if known.issuperset(scopes):
         return counters
     for scope in scopes:
-        key = (get_period(scope.per, at), scope.text())
+        key = (get_period(scope.per, at), scope.format_text())
         if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
             spent, reserved = _sum_rows(db, scope, at)
             db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, spent, reserved))
@@ -87,13 +87,13 @@ def read_budgets(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> lis
     for scope in scopes:
         if scope not in found:
             sums = _sum_rows(db, scope, at)
-            found[scope] = Counter(get_period(scope.per, at), scope, scope.text(), *sums, 0)
+            found[scope] = Counter(get_period(scope.per, at), scope, scope.format_text(), *sums, 0)
     return sorted(found.values(), key=lambda counter: counter.text)
 
 
 def make_empty(scopes: Iterable[Scope], at: float) -> list[Counter]:
     """Return counters for *scopes* with all amounts 0, as in a ledger without rows."""
-    empty = [Counter(get_period(scope.per, at), scope, scope.text(), 0, 0, 0) for scope in scopes]
+    empty = [Counter(get_period(scope.per, at), scope, scope.format_text(), 0, 0, 0) for scope in scopes]
     return sorted(empty, key=lambda counter: counter.text)
 
 

@@ -77,7 +77,7 @@ class SharedRun:
         return await arun(self._call(name, args))
 
     def _call(self, name: str, args: Sequence[Any]) -> Act[Any]:
-        return (yield self._spending.operations.step(name, self._run, *args, LOCK_TIMEOUT_S))
+        return (yield self._spending.operations.make_step(name, self._run, *args, LOCK_TIMEOUT_S))
 
     async def open(self) -> None:
         """Allow workers to claim items of the run."""
@@ -86,7 +86,7 @@ class SharedRun:
 
     def _prepare(self) -> Act[None]:
         if self._spending.is_enabled:
-            yield self._spending.operations.step("prepare", LOCK_TIMEOUT_S)
+            yield self._spending.operations.make_step("prepare", LOCK_TIMEOUT_S)
 
 
 class Engines:

@@ -347,12 +347,12 @@ def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal 
 
     A cost is None if the price is unknown. The maximum cost is also None if the usage has no upper bound.
     """
-    known = [price for price in map(quote.price, least) if price is not None]
+    known = [price for price in map(quote.compute_price, least) if price is not None]
     try:
         most: Decimal | None = quote.compute_maximum(exact=True)
     except BudgetError:  # there is no price or no upper bound
         most = None
-    return [min(known) if len(known) == len(least) else None, quote.price(likely), most]
+    return [min(known) if len(known) == len(least) else None, quote.compute_price(likely), most]
 
 
 def _has_queue(call: ChatCall) -> bool:

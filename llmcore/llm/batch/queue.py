@@ -233,7 +233,7 @@ class QueueLane:
         skipped: int | None = None
         cursor = self._cursor
         plan = self._chunks.start_plan()
-        for number, (position, key) in enumerate(self._queue.iter_pool(self._cursor)):
+        for number, (position, key) in enumerate(self._queue.iterate_pool(self._cursor)):
             if number % _STEP == 0:
                 await asyncio.sleep(0)  # lets a cancellation end the run here
             if plan.has(key):

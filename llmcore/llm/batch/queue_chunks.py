@@ -222,7 +222,7 @@ class Chunks:
         for status in found:
             if status.metadata is not None:
                 is_ours: bool | None = status.metadata.get("llmcore_chunk") == self._make_label(chunk)
-            elif self._queue.knows(status.id) or status.total not in {None, size}:
+            elif self._queue.has_batch(status.id) or status.total not in {None, size}:
                 is_ours = False
             else:
                 is_ours = await self._is_ours(chunk, status, vendor)

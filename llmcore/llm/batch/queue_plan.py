@@ -39,7 +39,7 @@ class ChunkPlan:
         self._find_vendor = find_vendor
         self._enqueued = enqueued
         self._most_size = most_size
-        self._id = queue.next_id()
+        self._id = queue.make_id()
         self._model = ""
         self._requests: list[tuple[bytes, int]] = []
         self._keys: set[bytes] = set()

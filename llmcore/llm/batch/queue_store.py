@@ -96,7 +96,7 @@ class QueueStore:
             )
         return found
 
-    def next_id(self) -> int:
+    def make_id(self) -> int:
         """Return the id of the next chunk."""
         with self._store.write() as db:
             found: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
@@ -126,7 +126,7 @@ class QueueStore:
             rows: list[Any] = db.execute("SELECT * FROM chunks WHERE state != 'done' ORDER BY id").fetchall()
         return [Chunk(*row) for row in rows]
 
-    def knows(self, batch: str) -> bool:
+    def has_batch(self, batch: str) -> bool:
         """Return whether the vendor's batch belongs to a chunk of this run."""
         with self._store.write() as db:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM chunks WHERE batch = ?)", (batch,)).get)
@@ -181,7 +181,7 @@ class QueueStore:
             found: Any = db.execute("SELECT count FROM tries WHERE key = ?", (key,)).get
         return int(found)
 
-    def iter_pool(self, after: int) -> Iterator[tuple[int, bytes]]:
+    def iterate_pool(self, after: int) -> Iterator[tuple[int, bytes]]:
         """Yield the position and the key of each item after position *after* that is neither finished nor queued."""
         while True:
             with self._store.write() as db:

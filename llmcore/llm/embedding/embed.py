@@ -102,7 +102,7 @@ def _embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embedding
         if len(call.calls) > 1:
             quote = EmbeddingQuote(backend, model, missing, services.prices)
             first = call.calls[0]
-            yield from check_budget(EMBEDDING.charge(first), quote, services, first.deadline.left)
+            yield from check_budget(EMBEDDING.charge(first), quote, services, first.deadline.get_time_left)
             results: Sequence[Embeddings] = yield gather(
                 [_make_task(each, services) for each in call.calls], _CONCURRENT
             )

@@ -115,7 +115,7 @@ class EmbeddingKind:
         _check_vectors(call, result)
         usage = count_usage(call.backend, call.request.model, call.request.texts, result.usage)
         result = msgspec.structs.replace(result, usage=usage)
-        cost, source = call.quote.cost(result)
+        cost, source = call.quote.compute_final_cost(result)
         result = msgspec.structs.replace(
             result,
             cost=cost,

@@ -66,7 +66,11 @@ def measure_text(
             tags=call.tags,
         ),
         is_cached=is_cached,
-        costs=(quote.price(Usage(input_tokens=fewest)), quote.price(Usage(input_tokens=tokens)), most),
+        costs=(
+            quote.compute_price(Usage(input_tokens=fewest)),
+            quote.compute_price(Usage(input_tokens=tokens)),
+            most,
+        ),
         tokens=tokens,
         is_exact=is_exact,
     )

@@ -58,7 +58,7 @@ class EmbeddingQuote:
         del left  # no parameter lowers the cost: only fewer or shorter texts cost less
         return None
 
-    def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
+    def compute_final_cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
         """Return the cost of the answer and the source of the cost; both are None if the cost is unknown.
 
         An amount that the server billed takes precedence.
@@ -68,10 +68,10 @@ class EmbeddingQuote:
             return billed, "server"
         if self._own is not None:
             return compute_cost(self._own, usage), "config"
-        cost = self.price(usage) if result.cost is None else result.cost
+        cost = self.compute_price(usage) if result.cost is None else result.cost
         return cost, None if cost is None else "provider"
 
-    def price(self, usage: Usage) -> Decimal | None:
+    def compute_price(self, usage: Usage) -> Decimal | None:
         """Return the price of *usage*; None if unknown."""
         if self._own is not None:
             return compute_cost(self._own, usage)

@@ -37,7 +37,7 @@ class _Stream:
         else:
             self.rate, self.channels = 0, 0  # FLAC, Speex, ...: the duration is unknown
 
-    def length_s(self) -> float | None:
+    def compute_length_s(self) -> float | None:
         return max(0, self.time - self.skipped) / self.rate if self.rate else None
 
 
@@ -65,7 +65,7 @@ def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
         raise make_not_audio("not an opus file" if opus else "the ogg file is empty")
     if not all(stream.over for stream in streams.values()):
         raise make_truncated("ogg", "its last page is missing")
-    lengths = [stream.length_s() for stream in streams.values()]
+    lengths = [stream.compute_length_s() for stream in streams.values()]
     known = [length for length in lengths if length is not None]
     if known and not any(known):
         raise make_not_audio("the ogg file contains no sound")

@@ -163,7 +163,7 @@ def test_the_slots_of_a_call_in_progress_are_renewed(server: RedisServer) -> Non
     wait_until(lambda: read_end() > first)
     limits.release(permit, None)
     wait_until(lambda: read_end() == 0)
-    run(limits.closing())
+    run(limits.shut_down())
 
 
 PROGRAM = """

@@ -161,7 +161,7 @@ def test_a_process_that_redis_forgot_before_an_outage_reports_no_lost_data(
         wait_until(lambda: limits._share is None)
         assert not server.ask("EXISTS", "llmcore:default:rate:{echo}:missing")
         limits.release(held, None)
-        run(limits.closing())
+        run(limits.shut_down())
 
 
 @pytest.mark.parametrize("left_s", [60.0, 1e6])
@@ -179,7 +179,7 @@ def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServ
         proxy.heal()
         thread.join()
         assert got[0].ticket
-        run(limits.closing())
+        run(limits.shut_down())
 
 
 def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -> None:
@@ -235,7 +235,7 @@ def test_slots_that_a_share_granted_are_known_to_redis_afterwards(server: RedisS
 def test_calls_in_flight_use_a_share_after_close(server: RedisServer) -> None:
     with TcpProxy(server.url) as proxy, limits_of(f"redis://{proxy.address}", concurrency=2) as limits:
         run(limits.acquire(*ECHO, 0, patient))
-        run(limits.closing())
+        run(limits.shut_down())
         proxy.refuse()
         assert run(limits.acquire(*ECHO, 0, patient)).share is not None
 

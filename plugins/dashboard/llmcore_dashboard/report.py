@@ -266,7 +266,7 @@ def _find_keys(core: Core, users: Sequence[Any]) -> list[Any]:
 
     Return an empty list if no user is an API key.
     """
-    names = {key.name for key in core.keys.all()} if any(row.name for row in users) else set()
+    names = {key.name for key in core.keys.list_keys()} if any(row.name for row in users) else set()
     found = [row for row in users if row.name in names]
     others = [row for row in users if row.name not in names]
     if found and others:

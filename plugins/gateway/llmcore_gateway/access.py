@@ -81,7 +81,7 @@ def has_keys(core: Core) -> bool:
         LedgerError: The keys cannot be read.
     """
     ledger = core.settings.ledger
-    return ledger.enabled and ledger.path is not None and core.keys.exist()
+    return ledger.enabled and ledger.path is not None and core.keys.has_keys()
 
 
 def find_caller(

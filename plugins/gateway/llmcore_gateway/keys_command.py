@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
             key = core.keys.revoke(args.name)
             _print(_describe(key), as_json=args.json, text=f"revoked {key.name}")
         else:
-            keys = core.keys.all()
+            keys = core.keys.list_keys()
             if args.json:
                 _print([_describe(key) for key in keys], as_json=True, text="")
             else:

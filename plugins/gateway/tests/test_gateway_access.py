@@ -229,7 +229,7 @@ def test_a_key_is_never_part_of_a_statement(gateway: Served, key: str) -> None:
     gateway.core.keys.create("ann")
     raw = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
     assert send_raw(gateway, raw) in {400, 401}
-    assert len(gateway.core.keys.all()) == 1
+    assert len(gateway.core.keys.list_keys()) == 1
 
 
 def test_keys_that_begin_alike_are_different_keys(gateway: Served) -> None:
@@ -248,7 +248,7 @@ def test_there_is_no_administration_over_http(gateway: Served) -> None:
                 gateway.http.request(method, path, headers=bearer(key), json={"models": ["*"]}).status_code
                 == 404
             )
-    assert gateway.core.keys.all()[0].models == ("fast",)
+    assert gateway.core.keys.list_keys()[0].models == ("fast",)
 
 
 def test_bodies_are_bounded(upstream: Simulator, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserve
     if "refused" in answer:
         limit = request.limits[answer["refused"]]
         amount = Amount(request.maximum, request.charge.characters)
-        return Refusal(limit, decode_counter(answer["counter"]), amount.of(limit.scope.unit))
+        return Refusal(limit, decode_counter(answer["counter"]), amount.get_amount(limit.scope.unit))
     return None
 
 
@@ -237,5 +237,5 @@ def _get_text(scope: Scope) -> str:
     if text is None:
         if len(_texts) > 1000:  # noqa: PLR2004 - bounds the memory for new scopes
             _texts.clear()
-        text = _texts[scope] = scope.text()
+        text = _texts[scope] = scope.format_text()
     return text

@@ -93,7 +93,7 @@ def test_a_hot_budget_takes_few_statements_and_is_used_up_exactly(
     assert limit - MAXIMUM < spent <= limit
     assert statements < count, "two for each without leases"
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent, 0)}
+    assert read(server, url) == {ALL.format_text(): (spent, 0)}
     assert sum(row.cost or 0 for row in ledger.iterate_rows(RowQuery(), T)) == spent
     (total,) = ledger.aggregate(ReportQuery(dimensions=("total",)), T)
     assert (total.requests, total.unsettled, total.cost) == (count, 0, spent)
@@ -122,7 +122,7 @@ def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
     reserved = [ledger.reserve(request, T) for request in requests]
     assert [ledger.reserve(request, T) for request in requests] == reserved, "a repetition reserves nothing"
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent, 3 * MAXIMUM)}
+    assert read(server, url) == {ALL.format_text(): (spent, 3 * MAXIMUM)}
     for request, answer, cost in zip(requests, reserved, (7, None, 3), strict=True):
         settle(ledger, request, answer, cost)
     server.stop()
@@ -130,10 +130,10 @@ def test_a_request_in_flight_has_a_row_after_a_report_and_is_settled_later(
         ledger.flush(0.1)
     server.start()
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    assert read(server, url) == {ALL.format_text(): (spent + 10, 0)}
     for request, answer, cost in zip(requests, reserved, (7, None, 3), strict=True):
         settle(ledger, request, answer, cost)
-    assert read(server, url) == {ALL.text(): (spent + 10, 0)}
+    assert read(server, url) == {ALL.format_text(): (spent + 10, 0)}
     assert all(row.state == "done" for row in ledger.iterate_rows(RowQuery(), T))
 
 
@@ -151,7 +151,7 @@ def test_a_lease_counts_in_every_budget_that_covers_its_requests(
     ledger.flush(T)
     assert isinstance(other.reserve(request, T), Refusal)
     counters = read(server, url)
-    assert counters[of_ann.text()] == counters[ALL.text()] == (count, 0)
+    assert counters[of_ann.format_text()] == counters[ALL.format_text()] == (count, 0)
 
 
 def test_a_smaller_limit_of_the_same_budget_does_not_use_the_block(
@@ -176,7 +176,9 @@ def test_a_row_that_the_server_refuses_does_not_hold_up_the_others(
     with contextlib.suppress(LedgerUnavailable):
         ledger.flush(T)
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent + 10, MAXIMUM)}, "the refused row is open at its maximum"
+    assert read(server, url) == {ALL.format_text(): (spent + 10, MAXIMUM)}, (
+        "the refused row is open at its maximum"
+    )
     assert "the server refuses the row of a request" in caplog.text
 
 
@@ -198,7 +200,7 @@ def test_a_settlement_that_the_server_refuses_does_not_hold_up_the_others(
     with contextlib.suppress(LedgerUnavailable):
         ledger.flush(T)
     ledger.flush(T)
-    assert read(server, url) == {ALL.text(): (spent + 10, MAXIMUM)}
+    assert read(server, url) == {ALL.format_text(): (spent + 10, MAXIMUM)}
 
 
 def test_the_interval_must_be_short_next_to_the_silence(url: str) -> None:
@@ -222,13 +224,13 @@ def test_a_replica_that_lost_writes_gets_leases_and_their_rows_back(
     spent += warm(ours, 10**9)
     server.replace_by_snapshot()
     theirs.reserve(make_request(10**9), 2 * T)  # waits until the counters are right
-    assert read(server, url)[ALL.text()][0] >= spent - 1, "only the last request was not reported"
+    assert read(server, url)[ALL.format_text()][0] >= spent - 1, "only the last request was not reported"
     ours.flush(T)
-    assert read(server, url) == {ALL.text(): (spent, 4 * MAXIMUM)}
+    assert read(server, url) == {ALL.format_text(): (spent, 4 * MAXIMUM)}
     for request, answer in zip(pending, reserved, strict=True):
         settle(ours, request, answer, 5)
     ours.flush(T)
-    assert read(server, url) == {ALL.text(): (spent + 10, 2 * MAXIMUM)}
+    assert read(server, url) == {ALL.format_text(): (spent + 10, 2 * MAXIMUM)}
 
 
 @pytest.mark.parametrize(("before_midnight_s", "is_used"), [(3600.0, True), (0.05, False), (86400.0, True)])
@@ -307,10 +309,10 @@ def test_killed_processes_overspend_nothing_and_are_settled_at_their_maximum(
         spent = sum(worker.finish() for worker in workers)
         assert workers[2].process.returncode == 0
     ends = time.monotonic() + T
-    while (counters := read(server, url))[ALL.text()][1] and time.monotonic() < ends:
+    while (counters := read(server, url))[ALL.format_text()][1] and time.monotonic() < ends:
         ledger.recover(T)
-    assert spent <= counters[ALL.text()][0] <= limit
-    assert counters[ALL.text()][0] > limit - MAXIMUM
+    assert spent <= counters[ALL.format_text()][0] <= limit
+    assert counters[ALL.format_text()][0] > limit - MAXIMUM
     assert {reserved for _, reserved in counters.values()} == {0}
 
 

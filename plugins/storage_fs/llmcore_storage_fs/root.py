@@ -211,7 +211,7 @@ def make_info(key: str, described: os.stat_result) -> FileInfo:
         key=key,
         size_bytes=described.st_size,
         modified=described.st_mtime,
-        content_type=keys.content_type(key),
+        content_type=keys.get_content_type(key),
         etag=files.etag(described),
     )
 

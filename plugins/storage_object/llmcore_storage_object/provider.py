@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
 from llmcore.errors import StorageError
-from llmcore.support.storage_keys import content_type
+from llmcore.support.storage_keys import get_content_type
 from llmcore.types import FileInfo
 from llmcore_storage_object import conditional, listing, streams
 from llmcore_storage_object.steps import Work, aiterate, arun, iterate, run
@@ -209,7 +209,7 @@ class SigningStorage(ObjectStorage):
 
 def _has_other_type(source: str, target: str) -> bool:
     """Return whether the two keys have different content types. A copy inside the store would keep the source's type."""
-    return content_type(source) != content_type(target)
+    return get_content_type(source) != get_content_type(target)
 
 
 def _check_etag(etag: object) -> str:

@@ -15,7 +15,7 @@ from llmcore.contracts import is_interrupt
 from llmcore.errors import LLMCoreError, StorageError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import ForeignNames
-from llmcore.support.storage_keys import content_type, parse
+from llmcore.support.storage_keys import get_content_type, parse
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
 from llmcore_storage_object.nesting import Nesting
@@ -113,7 +113,7 @@ class Bucket:
     ) -> Work[Any]:
         """Put *data* unconditionally: bytes or an iterator of bytes. *once* disables retries."""
         path, store = self.path(key), self._once if once else self._writer
-        options["attributes"] = {"Content-Type": content_type(key) or _UNKNOWN_TYPE, **mark}
+        options["attributes"] = {"Content-Type": get_content_type(key) or _UNKNOWN_TYPE, **mark}
         step = (
             ask("put", store, path, data, **options)
             if isinstance(data, bytes)
@@ -289,7 +289,7 @@ class Bucket:
             key=key,
             size_bytes=meta["size"],
             modified=meta["last_modified"].timestamp(),
-            content_type=content_type(key) if kind in (None, _UNKNOWN_TYPE) else kind,
+            content_type=get_content_type(key) if kind in (None, _UNKNOWN_TYPE) else kind,
             etag=self.etag(meta),
         )
 
