@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import pytest
 
 from llmcore.contracts import CacheDiagnosis
+from llmcore.errors import CacheError
+from llmcore.support.limit_values import LimitScope, PermitRequest
 from llmcore.types import Duration
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
@@ -339,3 +341,19 @@ def _calls(server: RedisServer) -> int:
         if line.startswith("cmdstat_set:"):
             return int(line.partition("calls=")[2].partition(",")[0])
     return 0
+
+
+def test_a_user_without_a_right_of_shared_rate_limits_learns_which_ones_are_needed(
+    server: RedisServer,
+) -> None:
+    user = ("ACL", "SETUSER", "app", "reset", "on", ">word", "+@read", "+@connection")
+    server.ask(*user, "~llmcore:default:rate:*")
+    url = server.url.replace("127.0.0.1", "app:word@127.0.0.1")
+    cache = RedisCache(RedisOptions(url=url, limit_timeout=Duration(60)))
+    request = PermitRequest("p:1", "openai", (LimitScope("openai", 60.0),), 0, 60.0, 60.0)
+    with pytest.raises(CacheError) as caught:
+        cache.request_permit(request, 60)
+    assert caught.value.fix is not None
+    server.ask(*caught.value.fix.removeprefix("redis-cli ").split())
+    assert cache.request_permit(request, 60).granted
+    cache.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from hashlib import sha1
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcore.errors import CacheError
 from llmcore.support.limit_values import (
     BURST_S,
     LimitScope,
@@ -221,6 +221,25 @@ def test_calls_are_served_in_the_order_in_which_they_arrived(fleet: Fleet) -> No
     assert fleet.ask(scope, tokens=1, again=small)[1].granted
 
 
+@pytest.mark.parametrize("rates", [(6000.0,), (None, 60_000.0)], ids=["requests", "tokens"])
+def test_callers_that_all_wait_use_up_the_rate_again_after_a_pause(fleet: Fleet, rates: Any) -> None:
+    scope = LimitScope("openai", *rates)
+    while fleet.ask(scope, tokens=10, patience=0.0)[1].granted:
+        pass
+    waiting = [fleet.ask(scope, tokens=10) for _ in range(8)]
+    fleet.advance(1.0)  # the bucket is full again, and the queue is not empty
+    callers = [(fleet.now, number, again) for number, again in enumerate(waiting)]
+    ends, calls, granted = fleet.now + 5, fleet.calls, 0
+    while callers[0][0] < ends:
+        now, number, again = heapq.heappop(callers)
+        fleet.set_clock(now)
+        while (again := fleet.ask(scope, tokens=10, again=None if again[1].granted else again))[1].granted:
+            granted += 1
+        heapq.heappush(callers, (now + again[1].pause_s, number, again))
+    assert 550 < granted <= 600, "a burst of 100, and 100 calls a second"
+    assert fleet.calls - calls < 5 * granted, "they do not ask all the time"
+
+
 def test_a_waiting_call_that_does_not_return_delays_no_other_call(fleet: Fleet) -> None:
     scope = LimitScope("openai", 60.0)
     assert fleet.ask(scope)[1].granted
@@ -379,17 +398,3 @@ def test_the_keys_end_by_themselves(fleet: Fleet) -> None:
     keys = [key for key in fleet.server.ask("KEYS", "*") if key != "clock"]
     assert len(keys) == 5
     assert all(0 < fleet.server.ask("PTTL", key) <= 90_000 for key in keys)
-
-
-def test_a_user_without_a_right_learns_which_ones_are_needed(server: RedisServer) -> None:
-    user = ("ACL", "SETUSER", "app", "reset", "on", ">word", "+@read", "+@connection")
-    server.ask(*user, "~llmcore:default:rate:*")
-    url = server.url.replace("127.0.0.1", "app:word@127.0.0.1")
-    cache = RedisCache(RedisOptions(url=url, limit_timeout=Duration(60)))
-    request = PermitRequest("p:1", "openai", (LimitScope("openai", 60.0),), 0, 60.0, 60.0)
-    with pytest.raises(CacheError) as caught:
-        cache.request_permit(request, 60)
-    assert caught.value.fix is not None
-    server.ask(*caught.value.fix.removeprefix("redis-cli ").split())
-    assert cache.request_permit(request, 60).granted
-    cache.close()

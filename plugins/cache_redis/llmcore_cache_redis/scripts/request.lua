@@ -66,7 +66,7 @@ for index = 1, (#KEYS - 2) / 4 do
   wait = math.max(wait, here)
   if not blocked and (full or ahead > 0 or here > 0) then
     blocked = scope
-    scope.ahead, scope.here = ahead, here
+    scope.ahead, scope.here, scope.full = ahead, here, full
   end
 end
 
@@ -80,7 +80,11 @@ if blocked then
   end
   local pause = blocked.here
   if pause <= 0 then
-    pause = math.min(50000 * (1 + blocked.ahead), 1000000)
+    local step, cost = 50000, math.max(blocked.request, blocked.token * tokens)
+    if not blocked.full and cost > 0 then -- the calls ahead may be sent at once: let the queue advance at twice the rate
+      step = math.max(1000, math.min(step, cost / 2))
+    end
+    pause = math.min(step * (1 + blocked.ahead), 1000000)
   elseif pause > 100000 then
     pause = math.min(pause / 2, 10000000) -- refunds may have made it earlier
   end
