@@ -234,7 +234,8 @@ def main(folder: Path) -> None:
     """Replace *folder* by the configuration and the pages of the site."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(ROOT / "docs/zensical.toml", folder)
+    configuration = (ROOT / "docs/zensical.toml").read_text()
+    (folder / "zensical.toml").write_text(configuration.replace('"ROOT', f'"{ROOT}'))
     pages = sources()
     texts = {name: stage(path, name, pages) for path, name in pages.items()}
     for name, (heading, objects) in REFERENCE.items():

@@ -91,6 +91,8 @@ def test_the_built_reference_is_complete(site: Path) -> None:
 
     parts = ["llm", "cache", "storage", "voice", "usage", "keys"]
     assert re.findall(r'<h3 id="llmcore\.Core\.(\w+)"', pages["core"])[:6] == parts
+    llm = re.sub("<[^>]+>", "", get_part(pages["core"], "llmcore.Core.llm") or "")
+    assert re.search(r"llm\s*:\s*LLMClient", llm), "a part of the Core is shown as a method"
 
     shown = list(dict.fromkeys(re.findall(r'id="llmcore\.LLMClient\.(\w+)"', pages["llm"])))
     assert shown[:6] == ["chat", "achat", "stream", "astream", "send", "asend"]
