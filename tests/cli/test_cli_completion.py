@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import shtab
 
 from llmcore.cli.parser import COMMANDS
 from tests.kits.cli import CommandLine
@@ -68,6 +70,22 @@ def test_bash_completes_a_model_behind_its_colon(
     )
     done = subprocess.run([str(BASH), "-c", script + ask], capture_output=True, encoding="utf-8", check=True)
     assert sorted(re.findall("<(.*?)>", done.stdout)) == sorted(expected or [""]), done.stderr
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["ask", "-m", "ec"], ["echo:tiny"]), (["ask", "-m", "echo", ":", "ti"], [])]
+)
+def test_shtab_completes_nothing_behind_a_colon(words: list[str], expected: list[str]) -> None:
+    """docs/decisions/0016-our-own-shell-completion.md: if this fails, shtab can be considered again."""
+    parser = argparse.ArgumentParser(prog="acme")
+    ask = parser.add_subparsers().add_parser("ask", help="ask a model")
+    ask.add_argument("-m", choices=["echo:tiny", "safe"])
+    array = " ".join(f"'{word}'" for word in ["acme", *words])
+    call = f"COMP_WORDS=({array}); COMP_CWORD={len(words)}; _shtab_acme; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    script = f"{shtab.complete(parser, 'bash')}\n{call}"
+    done = subprocess.run([str(BASH), "-c", script], capture_output=True, encoding="utf-8", check=True)
+    assert (done.stdout.split(), done.stderr) == (expected, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

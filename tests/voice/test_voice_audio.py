@@ -8,6 +8,7 @@ import struct
 import wave
 from typing import Any
 
+import mutagen
 import pytest
 import soundfile
 from hypothesis import given
@@ -172,6 +173,18 @@ def test_vorbis_is_not_opus() -> None:
 
 UNKNOWN_LENGTHS = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000]
 """ffmpeg and OpenAI write the second, espeak and sox the fourth, arecord the last."""
+
+
+def test_mutagen_takes_the_placeholder_for_a_length_and_reads_half_a_file() -> None:
+    """docs/decisions/0015-our-own-reader-of-durations.md: if this fails, mutagen can be considered again."""
+    whole = wav(tone(1, 16_000), 16_000)
+    streamed = whole[:4] + b"\xff" * 4 + whole[8:40] + b"\xff" * 4 + whole[44:]
+    assert mutagen.File(io.BytesIO(streamed)).info.length == pytest.approx(134_217.7, abs=1)
+    assert read_audio(streamed, "wav").duration_s == pytest.approx(1)
+    half = file_of("mp3")[: len(file_of("mp3")) // 2]
+    assert mutagen.File(io.BytesIO(half)).info.length > 0
+    with pytest.raises(NotAudio, match="truncated"):
+        read_audio(half, "mp3")
 
 
 @pytest.mark.parametrize("riff", [None, *UNKNOWN_LENGTHS, 36, 0xFFFFFFFF - 8, 0x7FFFF024])
