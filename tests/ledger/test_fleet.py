@@ -18,4 +18,4 @@ def test_nothing_is_overspent_lost_or_left_reserved(tmp_path: Path, lease: str, 
     with Fleet(tmp_path, RUNS, seed, lease) as fleet:
         assert [line for number in range(RUNS) for line in fleet.run(number)] == []
         assert fleet.figures["answers"] > 20 * RUNS
-        assert fleet.figures["leases"] >= (0 if lease == "0s" else RUNS)
+        assert lease == "0s" or fleet.figures["leases"] > RUNS // 5, "usually three in a run"
