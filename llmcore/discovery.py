@@ -25,7 +25,7 @@ __all__ = [
     "Found",
     "Note",
     "discover",
-    "normalize_name",
+    "normalise_name",
     "read_requirements",
 ]
 
@@ -67,7 +67,7 @@ class Claim(NamedTuple):
     @property
     def qualified(self) -> str:
         """The unique name `distribution:name`."""
-        return f"{normalize_name(self.distribution)}:{self.name}"
+        return f"{normalise_name(self.distribution)}:{self.name}"
 
 
 HOST: Final = "llmcore-host"
@@ -110,7 +110,7 @@ class Found(NamedTuple):
 
     claims: tuple[Claim, ...]
     distributions: dict[str, Distribution]
-    """Normalized name -> distribution."""
+    """Normalised name -> distribution."""
     notes: tuple[Note, ...]
 
 
@@ -130,16 +130,16 @@ def discover(path: Sequence[str]) -> Found:
     return Found(tuple(search.claims), search.distributions, tuple(search.notes))
 
 
-def normalize_name(name: str) -> str:
-    """Return a distribution's name in the normalized form of PEP 503."""
+def normalise_name(name: str) -> str:
+    """Return a distribution's name in the normalised form of PEP 503."""
     parts = name.lower().replace("_", "-").replace(".", "-").split("-")
     return "-".join(part for part in parts if part)
 
 
 def read_requirements(claim: Claim) -> frozenset[str]:
-    """Return the normalized names of the distributions that the claim's distribution or one of its extras requires."""
+    """Return the normalised names of the distributions that the claim's distribution or one of its extras requires."""
     headers = _iterate_headers(claim.metadata) if claim.metadata else ()
-    return frozenset(normalize_name(_parse_name(value)) for key, value in headers if key == "requires-dist")
+    return frozenset(normalise_name(_parse_name(value)) for key, value in headers if key == "requires-dist")
 
 
 class _Search:
@@ -185,7 +185,7 @@ class _Search:
 
     def _read_metadata(self, folder_name: str, location: str) -> None:
         name, version = _read_name_and_version(folder_name, location)
-        if normalize_name(name) in self.distributions:
+        if normalise_name(name) in self.distributions:
             return  # an earlier copy on the path hides this distribution
         fault = ""
         try:
@@ -215,7 +215,7 @@ class _Search:
         self._add_entries(distribution, text)
 
     def _add(self, distribution: Distribution) -> bool:
-        key = normalize_name(distribution.name)
+        key = normalise_name(distribution.name)
         return self.distributions.setdefault(key, distribution) is distribution
 
     def _add_entries(self, distribution: Distribution, text: str) -> None:

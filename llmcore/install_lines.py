@@ -69,7 +69,7 @@ def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str 
     """Return the line that installs an installed distribution again, from its original source.
 
     Args:
-        distribution: The normalized name of the distribution.
+        distribution: The normalised name of the distribution.
         metadata: The metadata folder of the distribution; empty if unknown.
         options: Options for `pip install`, such as `--upgrade`.
     """

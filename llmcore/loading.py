@@ -8,7 +8,7 @@ from types import CoroutineType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks, hookspecs
-from llmcore.discovery import Claim, normalize_name
+from llmcore.discovery import Claim, normalise_name
 from llmcore.errors import PluginBroken
 from llmcore.hookspecs import Provider, Table
 from llmcore.install_lines import make_reinstall_line
@@ -252,7 +252,7 @@ def _make_hook_error(claim: Claim, module: ModuleType, exc: Exception) -> Plugin
 
 def _check_entry(claim: Claim) -> None:
     if claim.fault:
-        fix = make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--force-reinstall")
+        fix = make_reinstall_line(normalise_name(claim.distribution), claim.metadata, "--force-reinstall")
         raise make_error(claim, f"cannot be used: {claim.fault}", fix=fix)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalize_name
+from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalise_name
 from llmcore.errors import PluginConflict, PluginNotFound
 from llmcore.install_lines import FOLDERS, is_on_index, make_install_line, make_reinstall_line
 from llmcore.support.text import describe_invisible
@@ -131,7 +131,7 @@ def make_conflict_error(claims: Sequence[Claim]) -> PluginConflict:
     """Return the error for *claims*, the entry points of several distributions with the same name."""
     first = claims[0]
     ours = KNOWN.get((first.kind, first.name))
-    pick = next((claim for claim in claims if normalize_name(claim.distribution) == ours), first)
+    pick = next((claim for claim in claims if normalise_name(claim.distribution) == ours), first)
     number = "two" if len(claims) == 2 else len(claims)  # noqa: PLR2004 - only the number 2 is written as a word
     return PluginConflict(
         f"{number} plugins offer the {get_noun(first.kind)} `{first.name}`: {_join_owners(claims)}",
@@ -210,7 +210,7 @@ def _describe_source(package: str) -> str:
 def _make_notes(kind: str, distribution: str, short: str, found: Found) -> list[str]:
     notes = []
     if distribution:
-        there = found.distributions.get(normalize_name(distribution))
+        there = found.distributions.get(normalise_name(distribution))
         what = (
             f"{there.name} {there.version} is installed, but offers no such {get_noun(kind)}" if there else ""
         )
@@ -221,10 +221,10 @@ def _make_notes(kind: str, distribution: str, short: str, found: Found) -> list[
         notes.append(
             f"`{short}` is {' and '.join(_ARTICLES[other] + get_noun(other) for other in sorted(kinds))}"
         )
-    near = {normalize_name(distribution), KNOWN.get((kind, short), "")} - {""}
+    near = {normalise_name(distribution), KNOWN.get((kind, short), "")} - {""}
     for note in found.notes:
-        owner = normalize_name(note.distribution)
-        if owner in near or normalize_name(short) in owner or f"`{short}`" in note.text:
+        owner = normalise_name(note.distribution)
+        if owner in near or normalise_name(short) in owner or f"`{short}`" in note.text:
             notes.append(f"{note.distribution}: {note.text}")
     return notes
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Final
 
 from llmcore.deprecations import warn_deprecated
-from llmcore.discovery import Claim, normalize_name, read_requirements
+from llmcore.discovery import Claim, normalise_name, read_requirements
 from llmcore.errors import PluginBroken, Timeout
 from llmcore.frames import get_frames
 from llmcore.hookspecs import API_CHANGES, API_VERSION, OLDEST_API
@@ -60,7 +60,7 @@ def import_plugin(claim: Claim) -> ModuleType:
         )
     elif version != API_VERSION:
         upgrade = (
-            make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--upgrade")
+            make_reinstall_line(normalise_name(claim.distribution), claim.metadata, "--upgrade")
             if version < API_VERSION
             else make_install_line("llmcore-host")
         )
@@ -154,12 +154,12 @@ def _make_import_error(claim: Claim, exc: BaseException) -> PluginBroken:
                 notes=notes,
                 fix=hidden.fix,
             )
-    distribution = normalize_name(claim.distribution)
+    distribution = normalise_name(claim.distribution)
     again = make_reinstall_line(distribution, claim.metadata, "--force-reinstall")
     notes, fix = [], make_reinstall_line(distribution, claim.metadata, "--upgrade")
     missing = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else ""
     top = missing.partition(".")[0]
-    needed = normalize_name(top)
+    needed = normalise_name(top)
     if top and top == claim.module.partition(".")[0]:
         notes = [f"`{missing}` is a part of {claim.distribution}: its installation is incomplete"]
         fix = again

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks
-from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, Found, Note, discover, normalize_name
+from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, Found, Note, discover, normalise_name
 from llmcore.errors import PluginConflict, PluginError, PluginNotFound
 from llmcore.missing_plugin import (
     format_selector,
@@ -213,7 +213,7 @@ class Catalogue(ProcessBound):
         return [claim for claim in self._read_metadata().claims if claim.kind == kind]
 
     def _can_load(self, claim: Claim) -> bool:
-        names = {claim.name, normalize_name(claim.distribution), claim.qualified}
+        names = {claim.name, normalise_name(claim.distribution), claim.qualified}
         return self._allowed is None or not names.isdisjoint(self._allowed)
 
     def _is_shadowed(self, claim: Claim) -> bool:
@@ -277,7 +277,7 @@ def _make_sort_key(claim: Claim) -> tuple[int, str, str]:
 
 
 def _is_of(claim: Claim | Listed, distribution: str) -> bool:
-    return not distribution or normalize_name(claim.distribution) == normalize_name(distribution)
+    return not distribution or normalise_name(claim.distribution) == normalise_name(distribution)
 
 
 def _parse_limit(limit: str) -> frozenset[str] | None:
@@ -287,7 +287,7 @@ def _parse_limit(limit: str) -> frozenset[str] | None:
     if limit.lower() == "none":
         return frozenset()
     parts = [part.strip() for part in limit.split(",")]
-    return frozenset({*parts, *(normalize_name(part) for part in parts)} - {""})
+    return frozenset({*parts, *(normalise_name(part) for part in parts)} - {""})
 
 
 def _check_kind(kind: str, *, without: Iterable[str] = ()) -> None:

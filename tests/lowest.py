@@ -303,12 +303,12 @@ def find_differences(bounds: Sequence[Bound], pinned: str) -> list[str]:
         {
             f"{bound.requirement}: the lowest version that installs is {found}; make it the bound"
             for bound in bounds
-            if (found := versions.get(_normalize(bound.requirement.name))) and Version(found) != bound.version
+            if (found := versions.get(_normalise(bound.requirement.name))) and Version(found) != bound.version
         }
     )
 
 
-def _normalize(name: str) -> str:
+def _normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -18,7 +18,7 @@ from llmcore.cache.entry import Entry, Found, pack
 from llmcore.cache.function_names import make_name
 from llmcore.cache.keys import make_backend_key
 from llmcore.cache.refresh import Renewal
-from llmcore.cache.tags import normalize_tags
+from llmcore.cache.tags import normalise_tags
 from llmcore.cache.values import Values
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError
@@ -221,7 +221,7 @@ class CachedFunction:
 
     def _list_tags(self, call: Call) -> tuple[str, ...]:
         tags = self.options.tags
-        return normalize_tags(tags(*call.args, **call.kwargs) if callable(tags) else tags)
+        return normalise_tags(tags(*call.args, **call.kwargs) if callable(tags) else tags)
 
     def _count_invalidations(self) -> tuple[int, int]:
         return self.invalidations, self.values.invalidations
@@ -289,7 +289,7 @@ def _make_codec(kind: Any) -> Codec:
 
 def _check_options(options: Options, ttl: float | None) -> None:
     if not callable(options.tags):
-        normalize_tags(options.tags)
+        normalise_tags(options.tags)
     if options.refresh is None:
         return
     if not is_part(options.refresh):

@@ -15,14 +15,14 @@ from llmcore.cache.keys import make_stamp_key
 from llmcore.cache.store import CacheStore
 from llmcore.calls.steps import Act
 
-__all__ = ["Tags", "normalize_tags"]
+__all__ = ["Tags", "normalise_tags"]
 
 _STAMP_SIZE: Final = 16
 _LIFE_S: Final = 3650 * 86400.0
 """TTL of stamps, longer than the TTL of any value. It is not None, because None means the configured TTL."""
 
 
-def normalize_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
+def normalise_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return *tags* sorted and without duplicates.
 
     Raises:

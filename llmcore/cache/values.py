@@ -12,7 +12,7 @@ from llmcore.cache.keys import PREFIX, Ttl, make_backend_key, make_stamp_key, pa
 from llmcore.cache.lease import Leases
 from llmcore.cache.refresh import Refresher
 from llmcore.cache.store import CacheStore
-from llmcore.cache.tags import Tags, normalize_tags
+from llmcore.cache.tags import Tags, normalise_tags
 from llmcore.calls.single_flight import Flights
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
@@ -84,7 +84,7 @@ class Values:
         """
         ttl = parse_ttl(ttl)
         named = {make_backend_key(key): value for key, value in values.items()}
-        wanted = normalize_tags(tags)
+        wanted = normalise_tags(tags)
         try:
             encoded = {key: codec.encode(value) for key, value in named.items()}
         except CacheError as error:
@@ -105,7 +105,7 @@ class Values:
 
     def invalidate(self, pattern: str | None, tags: str | Iterable[str] | None) -> Act[int]:
         """See `CacheManager.invalidate`."""
-        invalidations = [Invalidation("key", make_stamp_key(tag)) for tag in normalize_tags(tags)]
+        invalidations = [Invalidation("key", make_stamp_key(tag)) for tag in normalise_tags(tags)]
         if pattern is not None or tags is None:
             self.invalidations += 1
             everything = pattern is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.types import Choice, Reply
 
 __all__ = ["is_cacheable"]
@@ -26,7 +26,7 @@ def is_cacheable(reply: Reply, *, several: bool = False) -> bool:
         reply: The provider's answer.
         several: True if several choices were requested. Each choice must then be complete and have content.
     """
-    if reply.refusal or normalize_finish_reason(reply.finish_reason) not in _COMPLETE:
+    if reply.refusal or normalise_finish_reason(reply.finish_reason) not in _COMPLETE:
         return False
     if several and (choices := _get_choices(reply)):
         return all(_is_complete(choice) for choice in choices)
@@ -56,7 +56,7 @@ def _is_complete(choice: Any) -> bool:
     message = _get_message(choice)
     if not message or message.get("refusal"):
         return False
-    if normalize_finish_reason(choice.get("finish_reason")) not in _COMPLETE:
+    if normalise_finish_reason(choice.get("finish_reason")) not in _COMPLETE:
         return False
     called = message.get("tool_calls") or message.get("function_call")
     return bool(called) or _has_text(message.get("content")) or _has_media(message)
@@ -64,7 +64,7 @@ def _is_complete(choice: Any) -> bool:
 
 def _is_complete_choice(choice: Choice) -> bool:
     """Return whether *choice* is complete, for a provider that does not return a document."""
-    if choice.refusal or normalize_finish_reason(choice.finish_reason) not in _COMPLETE:
+    if choice.refusal or normalise_finish_reason(choice.finish_reason) not in _COMPLETE:
         return False
     return bool(choice.tool_calls) or _has_text(choice.text)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.llm.chat_format import make_document, write_tier
-from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.types import Choice, Delta, Reply, ToolCall, Usage
 
 __all__ = ["complete_document", "find_stop_reason", "make_id", "merge_ends", "recognise", "write_message_usage", "write_response"]  # fmt: skip
@@ -105,7 +105,7 @@ def find_stop_reason(finish_reason: str | None, *, refused: bool) -> str | None:
     """Return the `stop_reason` of the Messages API."""
     if refused:
         return "refusal"
-    return _STOP_REASONS.get(normalize_finish_reason(finish_reason), finish_reason)
+    return _STOP_REASONS.get(normalise_finish_reason(finish_reason), finish_reason)
 
 
 def _read_arguments(call: ToolCall) -> Any:
@@ -184,7 +184,7 @@ def write_response(
     response_id: str, reply: Reply | None, output: list[dict[str, Any]], model: str = ""
 ) -> dict[str, Any]:
     """Return a response with the items *output*. If *reply* is None, the response is in progress."""
-    reason = None if reply is None else _INCOMPLETE.get(normalize_finish_reason(reply.finish_reason) or "")
+    reason = None if reply is None else _INCOMPLETE.get(normalise_finish_reason(reply.finish_reason) or "")
     status = "completed" if reason is None else "incomplete"
     return {
         "id": response_id,

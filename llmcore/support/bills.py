@@ -27,7 +27,7 @@ __all__ = [
     "BillUsage",
     "divide",
     "find_resolution",
-    "normalize_tier",
+    "normalise_tier",
     "parse_amount",
 ]
 
@@ -107,7 +107,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """The UTC days that the reports cover, including days without usage."""
 
 
-def normalize_tier(name: str | None) -> str:
+def normalise_tier(name: str | None) -> str:
     """Return a vendor's tier name in the form of `BillUsage.tier`, in lower case.
 
     None, "default", "auto" and similar names become `STANDARD`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["normalize_finish_reason"]
+__all__ = ["normalise_finish_reason"]
 
 _WORDS: Final[Mapping[str, str]] = {
     "stop": "stop end end_turn eos eos_token eos_found stop_sequence stop_token stop_word stop_words pause_turn complete "
@@ -24,7 +24,7 @@ Mistral, DashScope (the text "null"), z.ai."""
 _TABLE: Final[Mapping[str, str]] = {word: ours for ours, words in _WORDS.items() for word in words.split()}
 
 
-def normalize_finish_reason(reason: Any) -> str | None:
+def normalise_finish_reason(reason: Any) -> str | None:
     """Return the finish reason in OpenAI's vocabulary; None if *reason* means that the answer has not ended.
 
     The case and a prefix such as `FinishReason.` are ignored. An unknown word is returned as it is.

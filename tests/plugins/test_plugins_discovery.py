@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.discovery import GROUPS, discover, normalize_name
+from llmcore.discovery import GROUPS, discover, normalise_name
 from llmcore.plugins import Catalogue, Listed
 
 REDIS = "[llmcore.cache]\nredis = acme_redis.plugin\n"
@@ -257,8 +257,8 @@ def test_no_content_of_an_entry_points_file_stops_the_search(
 
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", fullmatch=True))
 def test_names_of_distributions_compare_as_the_standard_says(name: str) -> None:
-    assert normalize_name(name) == re.sub(r"[-_.]+", "-", name).lower()
-    assert normalize_name(normalize_name(name)) == normalize_name(name)
+    assert normalise_name(name) == re.sub(r"[-_.]+", "-", name).lower()
+    assert normalise_name(normalise_name(name)) == normalise_name(name)
 
 
 def test_the_same_entries_are_found_as_by_importlib_metadata() -> None:
@@ -269,5 +269,5 @@ def test_the_same_entries_are_found_as_by_importlib_metadata() -> None:
     }
     found = discover(sys.path)
     assert {(claim.kind, claim.name, claim.module) for claim in found.claims} == expected
-    names = {normalize_name(found.metadata["Name"]) for found in importlib.metadata.distributions()}
+    names = {normalise_name(found.metadata["Name"]) for found in importlib.metadata.distributions()}
     assert set(found.distributions) == names

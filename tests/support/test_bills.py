@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.support.bills import divide, find_resolution, normalize_tier, parse_amount
+from llmcore.support.bills import divide, find_resolution, normalise_tier, parse_amount
 
 
 @given(
@@ -44,5 +44,5 @@ def test_the_resolution_is_half_a_unit_of_the_last_digit() -> None:
 
 
 def test_tiers_have_one_name() -> None:
-    names = [normalize_tier(name) for name in (None, "", "default", "auto", "standard_only", "Batch", "flex")]
+    names = [normalise_tier(name) for name in (None, "", "default", "auto", "standard_only", "Batch", "flex")]
     assert names == ["standard"] * 5 + ["batch", "flex"]

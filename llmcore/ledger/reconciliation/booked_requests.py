@@ -111,7 +111,7 @@ class BookedRequests:
         end = (row.at + latency_s) % _DAY_S
         if end - latency_s < _NEAR_S:
             self.near_start += cost
-        if end > _DAY_S - _NEAR_S or bills.normalize_tier(row.tier or row.tier_asked) == _BATCH:
+        if end > _DAY_S - _NEAR_S or bills.normalise_tier(row.tier or row.tier_asked) == _BATCH:
             self.near_end += cost
 
     def merge(self, other: BookedRequests) -> None:

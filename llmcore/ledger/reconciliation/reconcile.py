@@ -15,7 +15,7 @@ from llmcore.ledger.reconciliation.booked_requests import BookedRequests
 from llmcore.ledger.reconciliation.causes import CAUSES, EXPLAINED, Causes, explain
 from llmcore.ledger.reconciliation.midnight import move_shifted
 from llmcore.ledger.reconciliation.prices import BilledPrice, PriceSums
-from llmcore.support.bills import PRECISION, STANDARD, Bill, BillLine, BillUsage, normalize_tier
+from llmcore.support.bills import PRECISION, STANDARD, Bill, BillLine, BillUsage, normalise_tier
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 
 __all__ = ["Cause", "KeyTotal", "Reconciliation", "Row", "iterate_period", "reconcile"]
@@ -214,7 +214,7 @@ def _sum_rows(
             continue
         day = datetime.fromtimestamp(row.at + (row.latency_ms or 0) / 1000, UTC).date()
         if since <= day < until:
-            sums[day, row.model, row.served, normalize_tier(row.tier or row.tier_asked)].add(row)
+            sums[day, row.model, row.served, normalise_tier(row.tier or row.tier_asked)].add(row)
             if row.served:
                 served[row.model][row.served] += 1
     usual = {model: counts.most_common(1)[0][0] for model, counts in served.items()}

@@ -151,7 +151,7 @@ class AnthropicBillReader:
         return BillUsage(
             day=day,
             model=result["model"],
-            tier=bills.normalize_tier(result.get("service_tier")),
+            tier=bills.normalise_tier(result.get("service_tier")),
             own=self._is_own(result.get("api_key_id"), result.get("workspace_id")),
             key=result.get("api_key_id"),
             group=result.get("workspace_id"),
@@ -212,7 +212,7 @@ def _find_place(day: date, result: Mapping[str, Any]) -> _Place:
     return _Place(
         day,
         result.get("model"),
-        bills.normalize_tier(result.get("service_tier")),
+        bills.normalise_tier(result.get("service_tier")),
         result.get("workspace_id"),
         result.get("context_window"),
     )

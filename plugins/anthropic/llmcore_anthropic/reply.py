@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import MalformedReply
-from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.types import Reply, ToolCall, Usage
 from llmcore_anthropic.errors import Errors, Headers, get_request_id
 from llmcore_anthropic.usage import estimate_usage, read_limits, read_usage
@@ -38,7 +38,7 @@ def read_reply(body: bytes, headers: Headers, sent: int, errors: Errors) -> Repl
     return Reply(
         text=texts,
         model=str(document.get("model") or ""),
-        finish_reason=normalize_finish_reason(reason),
+        finish_reason=normalise_finish_reason(reason),
         usage=usage,
         tool_calls=tuple(calls),
         service_tier=usage_document.get("service_tier") if isinstance(usage_document, dict) else None,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.errors import LLMCoreError
-from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.support.http import EventParser
 from llmcore.types import Delta, ToolCall
 from llmcore_anthropic.errors import Errors, Headers, get_request_id
@@ -178,7 +178,7 @@ class StreamReader:
         reason = message.get("stop_reason")
         tier = (message.get("usage") or {}).get("service_tier")
         return Delta(
-            finish_reason=normalize_finish_reason(reason),
+            finish_reason=normalise_finish_reason(reason),
             usage=usage,
             model=str(message.get("model") or ""),
             service_tier=tier if isinstance(tier, str) else None,

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from llmcore.support.chat_bounds import get_answer_count
-from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.types import ChatRequest, Delta, Reply, Usage
 from llmcore_openai_optimized.choice import Choice, Piece, UnknownShape
 from llmcore_openai_optimized.chunk import Chunk, SentChoice
@@ -238,7 +238,7 @@ class Assembly:
             choice.expect_surrogates()
             sent.logprobs = msgspec.json.decode(_encode(repair_texts(sent.logprobs)))  # NaN becomes null
         if sent.finish_reason is not None:
-            choice.finish(normalize_finish_reason(sent.finish_reason))
+            choice.finish(normalise_finish_reason(sent.finish_reason))
         if sent.logprobs is not None:
             choice.add_logprobs(sent.logprobs)
         delta = sent.delta

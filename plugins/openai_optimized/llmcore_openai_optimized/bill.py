@@ -166,7 +166,7 @@ class OpenAIBillReader:
     def _read_usage(self, day: date, result: Mapping[str, Any]) -> BillUsage:
         if not isinstance(result.get("model"), str):
             raise _make_form_error("the usage is not grouped by model")
-        tier = "batch" if result.get("batch") is True else bills.normalize_tier(result.get("service_tier"))
+        tier = "batch" if result.get("batch") is True else bills.normalise_tier(result.get("service_tier"))
         return BillUsage(
             day=day,
             model=result["model"],
@@ -200,7 +200,7 @@ def _split_line_item(text: str) -> tuple[str | None, str | None, str]:
     kind = _KINDS.get(frozenset(known - _UNIMPORTANT - _TIERS))
     if not comma or kind is None or not name:
         return None, None, bills.STANDARD
-    return name[0], kind, bills.normalize_tier(found[0] if found else None)
+    return name[0], kind, bills.normalise_tier(found[0] if found else None)
 
 
 def _count_amounts(result: Mapping[str, Any]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from llmcore.types import EmbeddingLimits
-from llmcore_openai_optimized.windows import normalize_model
+from llmcore_openai_optimized.windows import normalise_model
 
 __all__ = ["get_embedding_limits"]
 
@@ -19,4 +19,4 @@ _OTHERS: Final = EmbeddingLimits(max_texts=256)
 
 def get_embedding_limits(model: str) -> EmbeddingLimits:
     """Return the limits of *model*, the name of a model at OpenAI."""
-    return _OPENAI if normalize_model(model).startswith("text-embedding-") else _OTHERS
+    return _OPENAI if normalise_model(model).startswith("text-embedding-") else _OTHERS

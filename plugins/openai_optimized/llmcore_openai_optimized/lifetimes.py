@@ -7,7 +7,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
-from llmcore_openai_optimized.windows import normalize_model
+from llmcore_openai_optimized.windows import normalise_model
 
 __all__ = ["shutdown_date"]
 
@@ -53,4 +53,4 @@ _DATES: Final[Mapping[str, date]] = MappingProxyType(
 
 def shutdown_date(model: str) -> date | None:
     """Return the shutdown date of *model*, or of the base model if *model* is fine-tuned; None if unknown."""
-    return _DATES.get(normalize_model(model))
+    return _DATES.get(normalise_model(model))

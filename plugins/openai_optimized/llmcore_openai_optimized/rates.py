@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from llmcore_openai_optimized import own_prices as own
-from llmcore_openai_optimized.windows import normalize_model
+from llmcore_openai_optimized.windows import normalise_model
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -146,7 +146,7 @@ def _make_ultrafast_rates(prices: own.OwnPrice) -> Rates:
 
 def _strip_date(model: str) -> str:
     """Return the name without the date of a snapshot, such as gpt-6-astra for gpt-6-astra-2026-10-12."""
-    name = normalize_model(model)
+    name = normalise_model(model)
     try:
         date.fromisoformat(name[-10:])
     except ValueError:

@@ -11,7 +11,7 @@ import functools
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["Window", "find_window", "has_cache_write_fee", "normalize_model"]
+__all__ = ["Window", "find_window", "has_cache_write_fee", "normalise_model"]
 
 
 class Window(NamedTuple):
@@ -52,7 +52,7 @@ _WRITES_ARE_FREE: Final = re.compile(r"gpt-(?:3|4|oss|audio|5(?![.-]6))|chatgpt-
 """Models before gpt-5.6, which is the first model with a price for writes to the prompt cache."""
 
 
-def normalize_model(model: str) -> str:
+def normalise_model(model: str) -> str:
     """Return the name in lower case; for a fine-tuned model, return the name of its base model."""
     name = model.lower()
     return name.split(":")[1] if name.startswith("ft:") else name
@@ -61,10 +61,10 @@ def normalize_model(model: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def find_window(model: str) -> Window | None:
     """Return the limits of *model*, by its name at OpenAI; None if unknown."""
-    name = normalize_model(model)
+    name = normalise_model(model)
     return next((window for pattern, window in _WINDOWS if pattern.match(name)), None)
 
 
 def has_cache_write_fee(model: str) -> bool:
     """Return whether cache writes may cost more than plain input; True for unknown models."""
-    return not _WRITES_ARE_FREE.match(normalize_model(model))
+    return not _WRITES_ARE_FREE.match(normalise_model(model))

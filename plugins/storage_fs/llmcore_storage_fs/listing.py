@@ -132,7 +132,7 @@ def _is_other_users(folder: Folder, name: str) -> bool:
 def find_real_name(folder: Folder, name: str, described: os.stat_result) -> str:
     """Return the name under which the file system has stored the entry *name* of *folder*.
 
-    The stored name differs from *name* if the file system ignores case, Unicode normalization or zero-width
+    The stored name differs from *name* if the file system ignores case, Unicode normalisation or zero-width
     characters. *described* is the status of the entry.
     """
     for spelling in _make_spellings(name):

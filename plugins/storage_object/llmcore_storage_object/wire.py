@@ -1,6 +1,6 @@
 """List the objects of an S3-compatible server with their unmodified names.
 
-The SDK normalizes names: it rejects a page with a name such as "a//b" or "../x", and changes "folder/" and "/file". So
+The SDK normalises names: it rejects a page with a name such as "a//b" or "../x", and changes "folder/" and "/file". So
 this module sends the list request and parses the answer; the SDK only signs the URL. Google's XML API has the same format.
 """
 

@@ -39,7 +39,7 @@ _OWN: Final = (
 _FROM_THE_HOST: Final = frozenset(
     {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
 )
-_NORMALIZATION: Final = ("auto", "on", "off")
+_NORMALISATION: Final = ("auto", "on", "off")
 _MOST_SEED: Final = 2**32 - 1
 _MOST_LISTED: Final = 3
 _VOICE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -86,7 +86,7 @@ def make_speech_request(
         "voice_settings": voice_settings or None,
         "seed": _check_seed(choose("seed")),
         "pronunciation_dictionary_locators": _make_locators(choose("pronunciation_dictionaries")),
-        "apply_text_normalization": _check_normalization(given.get("apply_text_normalization")),
+        "apply_text_normalization": _check_normalisation(given.get("apply_text_normalization")),
     }
     model = choose("model")
     if not isinstance(model, str) or not model:
@@ -200,11 +200,11 @@ def _check_seed(value: Any) -> Any:
     )
 
 
-def _check_normalization(value: Any) -> Any:
+def _check_normalisation(value: Any) -> Any:
     if value is None:
         return None
     return _check(
-        "apply_text_normalization", value, lambda: value in _NORMALIZATION, ", ".join(_NORMALIZATION)
+        "apply_text_normalization", value, lambda: value in _NORMALISATION, ", ".join(_NORMALISATION)
     )
 
 

@@ -11,7 +11,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     MessageItem,
     ResultItem,
     get_name,
-    normalize_arguments,
+    normalise_arguments,
 )
 from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 
@@ -122,7 +122,7 @@ class ChatSum(Sum):
         if len(item.calls) > 1:
             return self._count_parallel_calls(item, results)
         call = item.calls[0]
-        arguments = self.tokens(normalize_arguments(call.arguments)) + self.count_name(item.name)
+        arguments = self.tokens(normalise_arguments(call.arguments)) + self.count_name(item.name)
         if self.family.gpt5:
             return _CALL_GPT5 + self.tokens("functions." + call.name) + arguments
         return _CALL + self.tokens(call.name) + arguments

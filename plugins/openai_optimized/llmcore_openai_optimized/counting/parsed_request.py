@@ -17,7 +17,7 @@ __all__ = [
     "get_name",
     "get_text",
     "iterate_mappings",
-    "normalize_arguments",
+    "normalise_arguments",
     "to_ascii_json",
     "to_json",
 ]
@@ -157,7 +157,7 @@ def get_arguments(call: Mapping[str, Any]) -> str:
     return "" if arguments is None else to_json(arguments)
 
 
-def normalize_arguments(arguments: str) -> str:
+def normalise_arguments(arguments: str) -> str:
     """Return the arguments as the server rewrites them: compact JSON, or unchanged text if they are not JSON."""
     import msgspec  # imported here for the same reason as in `to_json`
 

@@ -12,7 +12,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     MessageItem,
     ResultItem,
     get_name,
-    normalize_arguments,
+    normalise_arguments,
 )
 from llmcore_openai_optimized.counting.schema import render_schema
 from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
@@ -107,7 +107,7 @@ class ResponsesSum(Sum):
             self.whole.doubts.add("calls")
         frames = sum(self._count_frame(call) for call in item.calls)
         texts = (
-            self.tokens("functions." + call.name) + self.tokens(normalize_arguments(call.arguments))
+            self.tokens("functions." + call.name) + self.tokens(normalise_arguments(call.arguments))
             for call in item.calls
         )
         return frames + sum(texts)
