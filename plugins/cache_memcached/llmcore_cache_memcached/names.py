@@ -43,14 +43,14 @@ class Names:
         self.generation: Final = self._base + b"g"
         """The key under which the server stores the current generation. Entries of other generations are misses."""
 
-    def of(self, key: str) -> bytes:
+    def name_entry(self, key: str) -> bytes:
         """Return the key under which the server stores the entry *key*."""
         name = self._base + b"k:" + key.encode("utf-8", "surrogatepass")
         if len(name) <= _MAX_BYTES and not name.translate(None, _PRINTABLE):
             return name
         return self._base + b"h:" + _digest(key).encode()
 
-    def lease(self, key: str) -> bytes:
+    def name_lease(self, key: str) -> bytes:
         """Return the key under which the server stores the lease on *key*."""
         return self._base + b"l:" + _digest(key).encode()
 

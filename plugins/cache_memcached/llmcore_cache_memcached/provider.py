@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from llmcore.errors import CacheError, ConfigError
 from llmcore_cache_memcached.address import parse
 from llmcore_cache_memcached.connections import Connections
-from llmcore_cache_memcached.entry import GENERATION_BYTES, compute_exptime, pack, unpack
+from llmcore_cache_memcached.entry_codec import GENERATION_BYTES, compute_exptime, pack, unpack
 from llmcore_cache_memcached.faults import make_too_large
 from llmcore_cache_memcached.names import Names
 from llmcore_cache_memcached.options import MemcachedOptions
@@ -53,12 +53,12 @@ class MemcachedCache:
 
     def get(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
-        name = self._names.of(key)
+        name = self._names.name_entry(key)
         return self._find(name).run(lambda client: self._read(client, name))
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `CacheProvider.set`. A value over `max_value_bytes` is refused, and an older value deleted."""
-        name = self._names.of(key)
+        name = self._names.name_entry(key)
         server = self._find(name)
         if len(value) > self._max_value:
             server.run(lambda client: client.delete(name, noreply=False))
@@ -73,7 +73,7 @@ class MemcachedCache:
 
     def delete(self, key: str) -> bool:
         """See `CacheProvider.delete`."""
-        name = self._names.of(key)
+        name = self._names.name_entry(key)
 
         def delete(client: Client) -> bool:
             existed = self._read(client, name) is not None
@@ -90,7 +90,7 @@ class MemcachedCache:
         """See `CacheBatches.get_many`."""
         by_server: dict[Connections, dict[bytes, str]] = {}
         for key in keys:
-            name = self._names.of(key)
+            name = self._names.name_entry(key)
             by_server.setdefault(self._find(name), {})[name] = key
         found: dict[str, bytes] = {}
         for server, names in by_server.items():
@@ -103,7 +103,7 @@ class MemcachedCache:
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
-        name = self._names.lease(key)
+        name = self._names.name_lease(key)
 
         def acquire(client: Client) -> bool:
             lease, exptime = pack(name, holder.encode(), ttl, _NO_GENERATION), compute_exptime(ttl)
@@ -123,7 +123,7 @@ class MemcachedCache:
 
     def release(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
-        name = self._names.lease(key)
+        name = self._names.name_lease(key)
 
         def release(client: Client) -> None:
             data, token = client.gets(name)

@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.tls import TLS
 
 __all__ = ["Attempt", "Phase", "explain"]
 
@@ -28,9 +29,12 @@ class Attempt(NamedTuple):
 
     address: Address
     phase: Phase
-    tls: bool = False
-    certificate: bool = False
-    """True if a client certificate was offered."""
+    tls: TLS | None = None
+
+    @property
+    def offers_certificate(self) -> bool:
+        """True if the connection offers a client certificate."""
+        return self.tls is not None and self.tls.has_certificate
 
 
 class _Cause(NamedTuple):
@@ -132,7 +136,7 @@ def _explain_close(attempt: Attempt) -> _Cause:
     """Explain a connection that the server closed. The server's reason is often lost."""
     if attempt.phase in {"tcp", "ready"}:
         return _Cause("closed the connection")
-    if not attempt.tls:
+    if attempt.tls is None:
         return _Cause(
             "closed the connection at the greeting, as a port that uses TLS does",
             "rediss:// in the address, for a port that uses TLS",
@@ -148,7 +152,7 @@ def _explain_close(attempt: Attempt) -> _Cause:
 
 def _explain_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
     reason = (error.reason or "").upper()
-    if any(word in reason for word in _WANTS_CERTIFICATE) and not attempt.certificate:
+    if any(word in reason for word in _WANTS_CERTIFICATE) and not attempt.offers_certificate:
         return _certificate(attempt, told=True)
     if "ALERT" in reason and any(word in reason for word in _REFUSES_CERTIFICATE):
         return _certificate(attempt, told=True)
@@ -164,7 +168,7 @@ def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
     probable.
     """
     closed = "closed the connection after the TLS handshake"
-    if attempt.certificate:
+    if attempt.offers_certificate:
         text = (
             "rejects the client certificate"
             if told
@@ -178,7 +182,7 @@ def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
 
 
 def _explain_protocol(attempt: Attempt) -> _Cause:
-    if attempt.tls or attempt.phase == "ready":
+    if attempt.tls is not None or attempt.phase == "ready":
         return _Cause("does not speak the protocol of Redis")
     return _Cause(
         "does not speak the protocol of Redis on this port; it may use TLS",

@@ -14,7 +14,7 @@ from llmcore_cache_redis.faults import ReplyError
 from llmcore_cache_redis.leases import ACQUIRE, RELEASE, delete_if_held
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
-from llmcore_cache_redis.wire import command
+from llmcore_cache_redis.wire import pack_command
 
 __all__ = ["find_unavailable"]
 
@@ -39,12 +39,12 @@ def find_unavailable(
         ReplyError: The server refuses every command.
     """
     key = _PROBE + secrets.token_hex(8)
-    name = names.of(key)
+    name = names.name_entry(key)
     checks: list[tuple[tuple[str, ...], tuple[bytes, ...]]] = [
         (("get", "get_many"), (b"GETRANGE", name, b"0", b"0")),
         (("set",), (b"SET", name, b"", b"XX", b"PX", b"1")),
         (("delete", "clear", "delete_matching"), (b"UNLINK", name)),
-        (("keys", "clear", "delete_matching"), (b"SCAN", b"0", b"MATCH", names.glob(), b"COUNT", b"1")),
+        (("keys", "clear", "delete_matching"), (b"SCAN", b"0", b"MATCH", names.make_glob(), b"COUNT", b"1")),
     ]
     if watches:
         checks.append((("watch",), (b"CLIENT", b"TRACKING", b"OFF")))
@@ -53,7 +53,7 @@ def find_unavailable(
         refused = yield from _ask(route, name, *words)
         if refused is not None:
             found |= {method: _get_reason(explain(refused)) for method in methods if method not in found}
-    return found | (yield from _find_unavailable_leases(route, names.lease(key), explain))
+    return found | (yield from _find_unavailable_leases(route, names.name_lease(key), explain))
 
 
 def _find_unavailable_leases(
@@ -79,7 +79,7 @@ def _find_unavailable_leases(
 def _ask(route: Route, name: bytes, *words: bytes) -> Plan[ReplyError | None]:
     """Return the refusal of a command; None if it is accepted."""
     try:
-        yield from call(route, name, command(words))
+        yield from call(route, name, pack_command(words))
     except ReplyError as error:
         if error.is_outage:
             raise

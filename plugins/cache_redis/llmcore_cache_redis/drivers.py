@@ -17,13 +17,13 @@ from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.pool import Bounds, Pool
 from llmcore_cache_redis.routes import Plan
 from llmcore_cache_redis.tls import TLS
-from llmcore_cache_redis.wire import Limits, Step, settings
+from llmcore_cache_redis.wire import ConnectTimeouts, ServerCommands, make_connection_settings
 
 if TYPE_CHECKING:
     import asyncio
 
-    from llmcore_cache_redis.alink import AsyncLink
-    from llmcore_cache_redis.apool import AsyncPool
+    from llmcore_cache_redis.async_link import AsyncLink
+    from llmcore_cache_redis.async_pool import AsyncPool
 
 __all__ = ["Asynchronous", "Blocking", "Servers"]
 
@@ -44,15 +44,15 @@ class Servers:
         self.options = options
         self.timeout = float(options.timeout)
         self.tls = TLS(options) if target.tls else None
-        self.limits = Limits(
+        self.connect_timeouts = ConnectTimeouts(
             connect_timeout or float(options.connect_timeout),
             float(options.tls_timeout) if target.tls else 0.0,
         )
-        self.bounds = Bounds.of(options.max_connections, self.limits)
+        self.bounds = Bounds.make(options.max_connections, self.connect_timeouts)
 
-    def settings(self, step: Step) -> dict[str, Any]:
-        """Return the arguments with which redis-py connects to the server of *step*."""
-        return settings(self.target, self.options, step)
+    def make_settings(self, commands: ServerCommands) -> dict[str, Any]:
+        """Return the arguments with which redis-py connects to the server of *commands*."""
+        return make_connection_settings(self.target, self.options, commands)
 
 
 class Blocking:
@@ -65,35 +65,35 @@ class Blocking:
 
     def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = _resume(plan, None, None)
-        while not isinstance(step, _Done):
+        commands = _resume(plan, None, None)
+        while not isinstance(commands, _PlanResult):
             replies: list[Any] | None = None
             fault: Exception | None = None
             try:
-                replies = self.ask(step)
+                replies = self.ask(commands)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = _resume(plan, replies, fault)
-        return step.value
+            commands = _resume(plan, replies, fault)
+        return commands.value
 
-    def ask(self, step: Step) -> list[Any]:
+    def ask(self, commands: ServerCommands) -> list[Any]:
         """Return the replies."""
-        wait = self._timeout if step.timeout is None else step.timeout
-        return self.pool(step).ask(step.payload, step.expected, wait, step.then)
+        wait = self._timeout if commands.timeout is None else commands.timeout
+        return self.get_pool(commands).ask(commands.payload, commands.expected, wait, commands.then)
 
-    def pool(self, step: Step) -> Pool:
-        """Return the pool of connections to the server of *step*."""
-        server = (step.address, step.sentinel)
+    def get_pool(self, commands: ServerCommands) -> Pool:
+        """Return the pool of connections to the server of *commands*."""
+        server = (commands.address, commands.sentinel)
         pool = self._pools.get(server)
         if pool is None:
-            made = Pool(lambda: self.link(step), self._servers.bounds)
+            made = Pool(lambda: self.connect(commands), self._servers.bounds)
             pool = self._pools.setdefault(server, made)
         return pool
 
-    def link(self, step: Step) -> Link:
-        """Return a new connection to the server of *step*."""
+    def connect(self, commands: ServerCommands) -> Link:
+        """Return a new connection to the server of *commands*."""
         servers = self._servers
-        return Link(step.address, servers.settings(step), servers.limits, servers.tls)
+        return Link(commands.address, servers.make_settings(commands), servers.connect_timeouts, servers.tls)
 
     def close(self) -> None:
         """Close every connection."""
@@ -107,7 +107,7 @@ class Asynchronous:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._timeout = servers.timeout
-        self._loops: dict[asyncio.AbstractEventLoop, _InLoop] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopPools] = {}
         forks.watch(self)
 
     def after_fork(self) -> None:
@@ -117,21 +117,21 @@ class Asynchronous:
 
     async def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = _resume(plan, None, None)
-        while not isinstance(step, _Done):
+        commands = _resume(plan, None, None)
+        while not isinstance(commands, _PlanResult):
             replies: list[Any] | None = None
             fault: Exception | None = None
             try:
-                replies = await self.ask(step)
+                replies = await self.ask(commands)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = _resume(plan, replies, fault)
-        return step.value
+            commands = _resume(plan, replies, fault)
+        return commands.value
 
-    async def ask(self, step: Step) -> list[Any]:
+    async def ask(self, commands: ServerCommands) -> list[Any]:
         """Return the replies."""
-        wait = self._timeout if step.timeout is None else step.timeout
-        return await self._get_pool(step).ask(step.payload, step.expected, wait, step.then)
+        wait = self._timeout if commands.timeout is None else commands.timeout
+        return await self._get_pool(commands).ask(commands.payload, commands.expected, wait, commands.then)
 
     async def aclose(self) -> None:
         """Close every connection of the running loop."""
@@ -141,7 +141,7 @@ class Asynchronous:
         if mine is not None:
             await mine.end.aclose()
 
-    def _get_pool(self, step: Step) -> AsyncPool:
+    def _get_pool(self, commands: ServerCommands) -> AsyncPool:
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -149,23 +149,25 @@ class Asynchronous:
         if mine is None:
             for other in [each for each in list(self._loops) if each.is_closed()]:
                 self._loops.pop(other, None)  # the loop was closed without `aclose`: drop its connections
-            mine = self._loops[loop] = _InLoop()
-        server = (step.address, step.sentinel)
+            mine = self._loops[loop] = _LoopPools()
+        server = (commands.address, commands.sentinel)
         pool = mine.pools.get(server)
         if pool is None:
-            from llmcore_cache_redis.apool import AsyncPool
+            from llmcore_cache_redis.async_pool import AsyncPool
 
-            pool = mine.pools[server] = AsyncPool(lambda: self._link(step), self._servers.bounds)
+            pool = mine.pools[server] = AsyncPool(lambda: self._connect(commands), self._servers.bounds)
         return pool
 
-    async def _link(self, step: Step) -> AsyncLink:
-        from llmcore_cache_redis.alink import AsyncLink
+    async def _connect(self, commands: ServerCommands) -> AsyncLink:
+        from llmcore_cache_redis.async_link import AsyncLink
 
         servers = self._servers
-        return await AsyncLink.connect(step.address, servers.settings(step), servers.limits, servers.tls)
+        return await AsyncLink.connect(
+            commands.address, servers.make_settings(commands), servers.connect_timeouts, servers.tls
+        )
 
 
-class _InLoop:
+class _LoopPools:
     """The connections of one event loop. `asyncio.run` closes them at its end."""
 
     def __init__(self) -> None:
@@ -183,18 +185,20 @@ class _InLoop:
                 pool.close()
 
 
-class _Done(Generic[T]):
+class _PlanResult(Generic[T]):
     """The result of a plan."""
 
     def __init__(self, value: T) -> None:
         self.value = value
 
 
-def _resume(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | _Done[T]:
-    """Run the plan until its next step or its end. Without *replies* and *fault*, start the plan."""
+def _resume(
+    plan: Plan[T], replies: list[Any] | None, fault: Exception | None
+) -> ServerCommands | _PlanResult[T]:
+    """Run the plan until its next commands or its end. Without *replies* and *fault*, start the plan."""
     try:
         if fault is not None:
             return plan.throw(fault)
         return next(plan) if replies is None else plan.send(replies)
     except StopIteration as end:
-        return _Done(end.value)
+        return _PlanResult(end.value)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from llmcore.errors import CacheError
 from llmcore_cache_redis.faults import Broken, ReplyError, find_refused_command
 from llmcore_cache_redis.routes import Plan, Route, call
-from llmcore_cache_redis.wire import Request, Step, command
+from llmcore_cache_redis.wire import Request, ServerCommands, pack_command
 
 __all__ = ["ACQUIRE", "RELEASE", "Leases", "delete_if_held", "is_command_refused"]
 
@@ -66,7 +66,7 @@ class Leases:
         name, value, time_ms = self._name(key), holder.encode(), max(1, ceil(ttl * 1000))
         refused: ReplyError | None = None
         if self._may_use_scripts():
-            script = command((b"EVAL", ACQUIRE, b"1", name, value, time_ms))
+            script = pack_command((b"EVAL", ACQUIRE, b"1", name, value, time_ms))
             try:
                 return bool((yield from call(self._route, name, script)))
             except ReplyError as error:
@@ -84,7 +84,7 @@ class Leases:
         name, value = self._name(key), holder.encode()
         if self._may_use_scripts():
             try:
-                yield from call(self._route, name, command((b"EVAL", RELEASE, b"1", name, value)))
+                yield from call(self._route, name, pack_command((b"EVAL", RELEASE, b"1", name, value)))
             except ReplyError as error:
                 if not is_command_refused(error):
                     raise
@@ -96,16 +96,16 @@ class Leases:
 
     def _acquire_by_commands(self, name: bytes, holder: bytes, time_ms: int) -> Plan[bool]:
         is_acquired = yield from call(
-            self._route, name, command((b"SET", name, holder, b"NX", b"PX", time_ms))
+            self._route, name, pack_command((b"SET", name, holder, b"NX", b"PX", time_ms))
         )
         if is_acquired is not None:
             return True
-        held = command((b"GET", name))
+        held = pack_command((b"GET", name))
         if (yield from call(self._route, name, held)) != holder:
             return False
         # Between the GET above and the PEXPIRE below, the lease may expire and another holder may acquire it. So read the
         # holder again.
-        yield from call(self._route, name, command((b"PEXPIRE", name, time_ms)))
+        yield from call(self._route, name, pack_command((b"PEXPIRE", name, time_ms)))
         return bool((yield from call(self._route, name, held)) == holder)
 
     def _may_use_scripts(self) -> bool:
@@ -128,15 +128,15 @@ def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError 
     def decide(replies: list[Any]) -> Request:
         watched, held, begun = replies
         if isinstance(begun, ReplyError):
-            return Request(command((b"UNWATCH",)), 1)
+            return Request(pack_command((b"UNWATCH",)), 1)
         if isinstance(watched, ReplyError) or held != holder:
-            return Request(command((b"DISCARD",)), 1)
-        return Request(command((b"DEL", name)) + command((b"EXEC",)), 2)
+            return Request(pack_command((b"DISCARD",)), 1)
+        return Request(pack_command((b"DEL", name)) + pack_command((b"EXEC",)), 2)
 
-    address = route.at(name) or (yield from route.find(name))
-    look = command((b"WATCH", name)) + command((b"GET", name)) + command((b"MULTI",))
+    address = route.get_address(name) or (yield from route.find(name))
+    look = pack_command((b"WATCH", name)) + pack_command((b"GET", name)) + pack_command((b"MULTI",))
     try:
-        replies = yield Step(address, look, 3, then=decide)
+        replies = yield ServerCommands(address, look, 3, then=decide)
     except Broken as error:
         route.doubt(address)
         if not error.stale:

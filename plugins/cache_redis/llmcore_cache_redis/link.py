@@ -25,7 +25,7 @@ from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
-from llmcore_cache_redis.wire import Limits, Request
+from llmcore_cache_redis.wire import ConnectTimeouts, Request
 
 __all__ = ["Link"]
 
@@ -141,7 +141,7 @@ class Link:
     Args:
         address: The address of the server.
         made: The arguments of redis-py's connection.
-        limits: The timeouts for TCP and TLS.
+        timeouts: The timeouts for TCP and TLS.
         tls: The TLS settings; None for plain text.
 
     Raises:
@@ -150,7 +150,7 @@ class Link:
     """
 
     def __init__(
-        self, address: Address, made: dict[str, Any], limits: Limits, tls: TLS | None = None
+        self, address: Address, made: dict[str, Any], timeouts: ConnectTimeouts, tls: TLS | None = None
     ) -> None:
         self.address = address
         self.used = False
@@ -161,16 +161,16 @@ class Link:
         made = {
             **made,
             "parser_class": _Parser,
-            "socket_timeout": limits.tcp,
-            "socket_connect_timeout": limits.tcp,
+            "socket_timeout": timeouts.tcp,
+            "socket_connect_timeout": timeouts.tcp,
             "socket_read_size": _READ_BYTES,
         }
         if tls is not None:
-            made |= {"tls": tls, "tls_timeout": limits.tls}
+            made |= {"tls": tls, "tls_timeout": timeouts.tls}
         kind: Any = _Local if not address.port else _Encrypted if tls is not None else _Plain
         self._connection: Any = kind(**made)
         self._parser: Any = self._connection._parser  # noqa: SLF001 - the parser is an object of our class `_Parser`
-        self._parser.deadline = time.monotonic() + limits.tcp
+        self._parser.deadline = time.monotonic() + timeouts.tcp
         fault: Broken | ReplyError | None = None
         try:
             self._connection.connect()
@@ -193,7 +193,7 @@ class Link:
     def ask(
         self, payload: bytes, count: int, timeout: float, then: Callable[[list[Any]], Request] | None = None
     ) -> list[Any]:
-        """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
+        """Send *payload* and return *count* replies. A reply may be an error of the server. See `ServerCommands.then`.
 
         Raises:
             Broken: The connection was lost, or not all replies arrived in time. The connection is closed.
@@ -280,10 +280,7 @@ class Link:
             self._connection.disconnect()
 
     def _explain(self, error: Exception) -> Broken | ReplyError:
-        certificate = self._tls is not None and self._tls.has_certificate
-        return explain(
-            error, Attempt(self.address, self._connection.phase, self._tls is not None, certificate)
-        )
+        return explain(error, Attempt(self.address, self._connection.phase, self._tls))
 
     def _read_replies(self, payload: bytes, count: int, timeout: float) -> list[Any]:
         deadline = time.monotonic() + timeout

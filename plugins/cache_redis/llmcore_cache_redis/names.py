@@ -35,15 +35,15 @@ class Names:
         self._lease: Final = f"{base}lease:".encode()
         self._rate: Final = f"{base}rate:".encode()
 
-    def of(self, key: str) -> bytes:
+    def name_entry(self, key: str) -> bytes:
         """Return the name of the entry *key*."""
         return self.prefix + key.encode("utf-8", "surrogatepass")
 
-    def lease(self, key: str) -> bytes:
+    def name_lease(self, key: str) -> bytes:
         """Return the name of the lease on *key*."""
         return self._lease + key.encode("utf-8", "surrogatepass")
 
-    def rate(self, provider: str) -> bytes:
+    def name_rate_limits(self, provider: str) -> bytes:
         """Return the prefix of the names of a provider's rate limits.
 
         The prefix contains a hash tag, so a Cluster stores all these names in one slot.
@@ -51,7 +51,7 @@ class Names:
         tag = quote(provider, safe="", errors="surrogatepass").encode()
         return b"%s{%s}:" % (self._rate, tag)
 
-    def key(self, name: bytes) -> str | None:
+    def parse_key(self, name: bytes) -> str | None:
         """Return the key of the entry *name*; None if *name* is not an entry of this namespace."""
         if not name.startswith(self.prefix):
             return None
@@ -60,7 +60,7 @@ class Names:
         except UnicodeDecodeError:
             return None
 
-    def glob(self, pattern: str = "*") -> bytes:
+    def make_glob(self, pattern: str = "*") -> bytes:
         """Return the pattern with which SCAN finds the entries whose keys match *pattern*.
 
         SCAN may also find other entries, so check each key with `compile_pattern`.

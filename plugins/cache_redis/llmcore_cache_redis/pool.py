@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from llmcore.support import forks
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.link import Link
-from llmcore_cache_redis.wire import Limits, Request
+from llmcore_cache_redis.wire import ConnectTimeouts, Request
 
 __all__ = ["Bounds", "Pool"]
 
@@ -35,9 +35,9 @@ class Bounds(NamedTuple):
     thread."""
 
     @classmethod
-    def of(cls, connections: int, limits: Limits) -> Bounds:
-        """Return the bounds of a pool of *connections* connections, each established within *limits*."""
-        return cls(connections, _HANDSHAKES if limits.tls else connections, limits.whole, limits.tls)
+    def make(cls, connections: int, timeouts: ConnectTimeouts) -> Bounds:
+        """Return the bounds of a pool of *connections* connections, each established within *timeouts*."""
+        return cls(connections, _HANDSHAKES if timeouts.tls else connections, timeouts.whole, timeouts.tls)
 
 
 class Pool:
@@ -86,7 +86,7 @@ class Pool:
     def ask(
         self, payload: bytes, count: int, timeout: float, then: Callable[[list[Any]], Request] | None = None
     ) -> list[Any]:
-        """Send *payload* over a connection and return its replies; see `Step`.
+        """Send *payload* over a connection and return its replies; see `ServerCommands`.
 
         Raises:
             Broken: The server did not answer in time.

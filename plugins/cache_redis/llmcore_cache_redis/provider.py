@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.limit_values import PermitAnswer, PermitRequest, PermitReturn, ProcessReport
-from llmcore_cache_redis import values
+from llmcore_cache_redis import entry_codec
 from llmcore_cache_redis.address import Address, parse
 from llmcore_cache_redis.diagnosis import find_unavailable
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
@@ -17,11 +17,11 @@ from llmcore_cache_redis.faults import Broken, ReplyError, make_refusal, make_to
 from llmcore_cache_redis.leases import Leases
 from llmcore_cache_redis.limit_store import LimitStore
 from llmcore_cache_redis.names import Names
-from llmcore_cache_redis.operations import Operations, first_look, writing
+from llmcore_cache_redis.operations import Operations, pack_first_read, pack_write
 from llmcore_cache_redis.options import RedisOptions
-from llmcore_cache_redis.routes import Plan, route_of
-from llmcore_cache_redis.watch import Watcher
-from llmcore_cache_redis.wire import Step
+from llmcore_cache_redis.routes import Plan, make_route
+from llmcore_cache_redis.watcher import Watcher
+from llmcore_cache_redis.wire import ServerCommands
 
 __all__ = ["RedisCache"]
 
@@ -49,9 +49,9 @@ class RedisCache:
         self._max_value = int(options.max_value)
         self._names = Names(options.namespace)
         servers = Servers(self._target, options)
-        self._route = route_of(self._target, servers.limits.whole)
+        self._route = make_route(self._target, servers.connect_timeouts.whole)
         self._timeout = servers.timeout
-        self._leases = Leases(self._route, self._names.lease, self._explain)
+        self._leases = Leases(self._route, self._names.name_lease, self._explain)
         self._operations = Operations(self._route, self._names, self._timeout, self._max_value)
         self._blocking = Blocking(servers)
         self._asynchronous = Asynchronous(servers)
@@ -60,9 +60,9 @@ class RedisCache:
 
     def get(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
-        name = self._names.of(key)
-        data = self._try_at_once(name, first_look(name))
-        value = values.unpack(data, name)
+        name = self._names.name_entry(key)
+        data = self._try_at_once(name, pack_first_read(name))
+        value = entry_codec.unpack(data, name)
         if value is not None or data == b"":
             return value
         return self._run(self._operations.get(name, data))
@@ -71,13 +71,13 @@ class RedisCache:
         """See `CacheProvider.set`."""
         if len(value) > self._max_value:
             raise make_too_large_error(len(value), self._max_value)
-        name = self._names.of(key)
-        if len(value) > _SMALL or self._try_at_once(name, writing(name, value, ttl)) != b"OK":
+        name = self._names.name_entry(key)
+        if len(value) > _SMALL or self._try_at_once(name, pack_write(name, value, ttl)) != b"OK":
             self._run(self._operations.set(name, value, ttl))
 
     def delete(self, key: str) -> bool:
         """See `CacheProvider.delete`."""
-        return self._run(self._operations.delete(self._names.of(key)))
+        return self._run(self._operations.delete(self._names.name_entry(key)))
 
     def clear(self) -> None:
         """See `CacheProvider.clear`. Deletes the entries in batches, on every master."""
@@ -86,7 +86,7 @@ class RedisCache:
     def keys(self) -> Iterator[str]:
         """See `CacheKeys.keys`."""
         seen: set[str] = set()
-        for address in self._run(self._route.masters()):
+        for address in self._run(self._route.find_masters()):
             cursor = b"0"
             while True:
                 cursor, keys = self._run(self._operations.keys(address, cursor))
@@ -136,7 +136,7 @@ class RedisCache:
         watcher = Watcher(
             self._find_tracking_address,
             self._route.doubt,
-            self._blocking.link,
+            self._blocking.connect,
             self._names,
             changed,
             explain=self._explain,
@@ -156,9 +156,9 @@ class RedisCache:
 
     async def aget(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
-        name = self._names.of(key)
-        data = await self._atry_at_once(name, first_look(name))
-        value = values.unpack(data, name)
+        name = self._names.name_entry(key)
+        data = await self._atry_at_once(name, pack_first_read(name))
+        value = entry_codec.unpack(data, name)
         if value is not None or data == b"":
             return value
         return await self._arun(self._operations.get(name, data))
@@ -167,13 +167,13 @@ class RedisCache:
         """See `CacheProvider.set`."""
         if len(value) > self._max_value:
             raise make_too_large_error(len(value), self._max_value)
-        name = self._names.of(key)
-        if len(value) > _SMALL or await self._atry_at_once(name, writing(name, value, ttl)) != b"OK":
+        name = self._names.name_entry(key)
+        if len(value) > _SMALL or await self._atry_at_once(name, pack_write(name, value, ttl)) != b"OK":
             await self._arun(self._operations.set(name, value, ttl))
 
     async def adelete(self, key: str) -> bool:
         """See `CacheProvider.delete`."""
-        return await self._arun(self._operations.delete(self._names.of(key)))
+        return await self._arun(self._operations.delete(self._names.name_entry(key)))
 
     async def aclear(self) -> None:
         """See `clear`."""
@@ -233,7 +233,7 @@ class RedisCache:
         )
 
     def _find_tracking_address(self) -> Address:
-        return self._blocking.run(self._route.masters())[0]
+        return self._blocking.run(self._route.find_masters())[0]
 
     def _try_at_once(self, name: bytes, payload: bytes) -> Any:
         """Send one request to the server that is known to have *name*, and return its reply.
@@ -241,11 +241,11 @@ class RedisCache:
         Return None if the caller must run the whole operation with `_run`, for example if the server is not
         known.
         """
-        address = self._route.at(name)
+        address = self._route.get_address(name)
         if address is None:
             return None
         try:
-            reply = self._blocking.ask(Step(address, payload))[0]
+            reply = self._blocking.ask(ServerCommands(address, payload))[0]
         except (Broken, ReplyError) as error:
             fault = self._make_fault(error, address)
             if fault is not None:
@@ -254,11 +254,11 @@ class RedisCache:
         return None if isinstance(reply, ReplyError) else reply
 
     async def _atry_at_once(self, name: bytes, payload: bytes) -> Any:
-        address = self._route.at(name)
+        address = self._route.get_address(name)
         if address is None:
             return None
         try:
-            reply = (await self._asynchronous.ask(Step(address, payload)))[0]
+            reply = (await self._asynchronous.ask(ServerCommands(address, payload)))[0]
         except (Broken, ReplyError) as error:
             fault = self._make_fault(error, address)
             if fault is not None:

@@ -25,7 +25,7 @@ from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
-from llmcore_cache_redis.wire import Step, command
+from llmcore_cache_redis.wire import ServerCommands, pack_command
 
 __all__ = ["RateLimits", "load_script"]
 
@@ -45,7 +45,7 @@ class _Script(NamedTuple):
     def make_command(self, keys: Sequence[bytes], values: Sequence[bytes], *, whole: bool = False) -> bytes:
         """Return the command that runs the script. The command contains the script's digest, or its text if *whole*."""
         name = (b"EVAL", self.text) if whole else (b"EVALSHA", self.digest)
-        return command((*name, b"%d" % len(keys), *keys, *values))
+        return pack_command((*name, b"%d" % len(keys), *keys, *values))
 
 
 @cache
@@ -112,14 +112,14 @@ class RateLimits:
             values = [item.id.encode(), b"%d" % item.tokens, b"%d" % item.ticket, b"%d" % item.unused]
             for scope in scopes:
                 values += scope.rates[2:4]
-            address = self._route.at(keys[0]) or (yield from self._route.find(keys[0]))
+            address = self._route.get_address(keys[0]) or (yield from self._route.find(keys[0]))
             by_server.setdefault(address, []).append((keys, values))
         script = load_script("return")
         for address, calls in by_server.items():
             payload = b"".join(script.make_command(keys, values) for keys, values in calls)
             replies: Sequence[Any] = ()
             try:
-                replies = yield Step(address, payload, len(calls), timeout)
+                replies = yield ServerCommands(address, payload, len(calls), timeout)
             except Broken as error:
                 self._route.doubt(address)
                 if not error.stale:
@@ -174,7 +174,7 @@ class RateLimits:
         return self._make_key(provider, b"", b"processes"), self._make_key(provider, b"", b"missing")
 
     def _make_key(self, provider: str, model: bytes, part: bytes) -> bytes:
-        return self._names.rate(provider) + part + model
+        return self._names.name_rate_limits(provider) + part + model
 
 
 def _to_us(seconds: float) -> bytes:

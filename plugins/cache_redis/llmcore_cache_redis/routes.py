@@ -2,7 +2,7 @@
 
 The server is the single server, the master that Sentinels report, or a node of a Cluster.
 
-A plan is a generator of steps, so sync and async callers share the code.
+A plan is a generator of commands for servers, so sync and async callers share the code.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from redis.crc import key_slot
 
 from llmcore_cache_redis.address import Address, Target
 from llmcore_cache_redis.faults import Broken, ReplyError
-from llmcore_cache_redis.wire import Step, command
+from llmcore_cache_redis.wire import ServerCommands, pack_command
 
-__all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "route_of"]
+__all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "make_route"]
 
 T = TypeVar("T")
 _REDIRECT: Final = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
-Plan = Generator[Step, list[Any], T]
-"""Yields steps, receives their replies, and returns the result.
+Plan = Generator[ServerCommands, list[Any], T]
+"""Yields commands, receives their replies, and returns the result.
 
 The error of a broken connection is raised inside the plan.
 """
@@ -32,7 +32,7 @@ The error of a broken connection is raised inside the plan.
 class Route(Protocol):
     """Finds the servers of names."""
 
-    def at(self, name: bytes) -> Address | None:
+    def get_address(self, name: bytes) -> Address | None:
         """Return the server of *name*; None if the server is not known yet."""
         ...
 
@@ -40,7 +40,7 @@ class Route(Protocol):
         """Return the server of *name*."""
         ...
 
-    def masters(self) -> Plan[Sequence[Address]]:
+    def find_masters(self) -> Plan[Sequence[Address]]:
         """Return every server that accepts writes."""
         ...
 
@@ -55,8 +55,8 @@ class Standalone:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the only server has every name
-        """See `Route.at`."""
+    def get_address(self, name: bytes) -> Address | None:  # noqa: ARG002 - the only server has every name
+        """See `Route.get_address`."""
         return self._address
 
     def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the only server has every name
@@ -64,8 +64,8 @@ class Standalone:
         yield from ()
         return self._address
 
-    def masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.masters`."""
+    def find_masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.find_masters`."""
         yield from ()
         return [self._address]
 
@@ -82,8 +82,8 @@ class Sentinels:
         self._timeout_s = timeout_s
         self._address: Address | None = None
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master has every name
-        """See `Route.at`."""
+    def get_address(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master has every name
+        """See `Route.get_address`."""
         return self._address
 
     def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the master has every name
@@ -104,8 +104,8 @@ class Sentinels:
             return address
         raise trouble
 
-    def masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.masters`."""
+    def find_masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.find_masters`."""
         return [self._address or (yield from self.find(b""))]
 
     def doubt(self, address: Address) -> None:
@@ -114,7 +114,7 @@ class Sentinels:
             self._address = None
 
     def _ask_sentinel(self, sentinel: Address) -> Plan[Address]:
-        asked = command((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._master))
+        asked = pack_command((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._master))
         try:
             reply = yield from _call_at(sentinel, asked, sentinel=True)
         except ReplyError as error:
@@ -138,20 +138,20 @@ class Cluster:
         self._timeout_s = timeout_s
         self._slots: dict[int, Address] = {}
 
-    def at(self, name: bytes) -> Address | None:
-        """See `Route.at`."""
+    def get_address(self, name: bytes) -> Address | None:
+        """See `Route.get_address`."""
         return self._slots.get(key_slot(name))
 
     def find(self, name: bytes) -> Plan[Address]:
         """See `Route.find`."""
         yield from self._find_servers()
-        address = self.at(name)
+        address = self.get_address(name)
         if address is None:
             raise ReplyError("CLUSTERDOWN a slot is served by no node")
         return address
 
-    def masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.masters`."""
+    def find_masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.find_masters`."""
         yield from self._find_servers()
         return sorted(set(self._slots.values()))
 
@@ -173,7 +173,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 break
             try:
-                ranges = yield from _call_at(node, command((b"CLUSTER", b"SLOTS")))
+                ranges = yield from _call_at(node, pack_command((b"CLUSTER", b"SLOTS")))
             except (Broken, ReplyError) as error:
                 trouble = error
                 self.doubt(node)
@@ -189,7 +189,7 @@ class Cluster:
         raise trouble
 
 
-def route_of(target: Target, timeout_s: float) -> Route:
+def make_route(target: Target, timeout_s: float) -> Route:
     """Return the route to the servers of *target*. Finding them may take up to *timeout_s* seconds."""
     if target.kind == "sentinel":
         return Sentinels(target.nodes, target.master, timeout_s)
@@ -199,14 +199,14 @@ def route_of(target: Target, timeout_s: float) -> Route:
 
 
 def _check_master(address: Address) -> Plan[None]:
-    role = yield from _call_at(address, command((b"ROLE",)))
+    role = yield from _call_at(address, pack_command((b"ROLE",)))
     if role[0] != b"master":
         raise Broken(f"{address}, which the Sentinels name, is not the master yet")
 
 
 def _call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
     """Send one command to one server and return its reply. If the reply is an error, raise it."""
-    (reply,) = yield Step(address, payload, sentinel=sentinel)
+    (reply,) = yield ServerCommands(address, payload, sentinel=sentinel)
     if isinstance(reply, ReplyError):
         raise reply
     return reply
@@ -220,17 +220,17 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
         ReplyError: The server refused the command.
     """
     stale = False
-    address = route.at(name) or (yield from route.find(name))
+    address = route.get_address(name) or (yield from route.find(name))
     try:
-        (reply,) = yield Step(address, payload, 1, timeout)
+        (reply,) = yield ServerCommands(address, payload, 1, timeout)
     except Broken as error:
         route.doubt(address)
         if not error.stale:
             raise
         stale = True
     if stale:  # the server had closed an idle connection, as after a restart, so the command was not executed
-        address = route.at(name) or (yield from route.find(name))
-        (reply,) = yield Step(address, payload, 1, timeout)
+        address = route.get_address(name) or (yield from route.find(name))
+        (reply,) = yield ServerCommands(address, payload, 1, timeout)
     if not isinstance(reply, ReplyError):
         return reply
     reply = yield from _follow_redirect(route, name, payload, address, reply)
@@ -251,7 +251,7 @@ def _follow_redirect(
     there = Address(host or address.host, int(port))
     if reply.code == "MOVED":
         route.record_move(name, there)
-        (answer,) = yield Step(there, payload)
+        (answer,) = yield ServerCommands(there, payload)
     else:
-        _, answer = yield Step(there, command((b"ASKING",)) + payload, 2)
+        _, answer = yield ServerCommands(there, pack_command((b"ASKING",)) + payload, 2)
     return answer

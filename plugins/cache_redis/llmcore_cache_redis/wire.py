@@ -12,9 +12,16 @@ from llmcore.types import Secret
 from llmcore_cache_redis.address import Address, Target
 from llmcore_cache_redis.options import RedisOptions
 
-__all__ = ["Limits", "Request", "Step", "command", "settings", "slower"]
+__all__ = [
+    "ConnectTimeouts",
+    "Request",
+    "ServerCommands",
+    "extend_timeout",
+    "make_connection_settings",
+    "pack_command",
+]
 
-command: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = cast("Any", hiredis.pack_command)
+pack_command: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = cast("Any", hiredis.pack_command)
 """Return the bytes of a command."""
 _SECONDS_A_BYTE: Final = 10**-8
 
@@ -27,7 +34,7 @@ class Request(NamedTuple):
     """Number of replies."""
 
 
-class Step(NamedTuple):
+class ServerCommands(NamedTuple):
     """Commands for one server."""
 
     address: Address
@@ -46,7 +53,7 @@ class Step(NamedTuple):
     """
 
 
-class Limits(NamedTuple):
+class ConnectTimeouts(NamedTuple):
     """Seconds for the two parts of a new connection."""
 
     tcp: float
@@ -77,23 +84,25 @@ class _Credentials(CredentialProvider):
         return self.get_credentials()
 
 
-def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any]:
-    """Return the arguments with which redis-py connects to the server of *step*."""
+def make_connection_settings(
+    target: Target, options: RedisOptions, commands: ServerCommands
+) -> dict[str, Any]:
+    """Return the arguments with which redis-py connects to the server of *commands*."""
     name, password = target.username, target.password
-    if step.sentinel:
+    if commands.sentinel:
         name, password = options.sentinel_username, options.sentinel_password
     made: dict[str, Any] = {
         "protocol": 3,
-        "db": 0 if step.sentinel else target.db,
+        "db": 0 if commands.sentinel else target.db,
         "driver_info": None,  # saves the round trips that send the name of the library to the server
     }
     if name or password is not None:
         made["credential_provider"] = _Credentials(name, password or Secret(""))
-    if not step.address.port:
-        return {**made, "path": step.address.host}
-    return {**made, "host": step.address.host, "port": step.address.port}
+    if not commands.address.port:
+        return {**made, "path": commands.address.host}
+    return {**made, "host": commands.address.host, "port": commands.address.port}
 
 
-def slower(timeout: float, size: int) -> float:
+def extend_timeout(timeout: float, size: int) -> float:
     """Return *timeout* plus the seconds that the transfer of *size* bytes may take."""
     return timeout + size * _SECONDS_A_BYTE

@@ -13,7 +13,7 @@ import pytest
 
 from llmcore.errors import CacheError
 from llmcore.types import Duration, Size
-from llmcore_cache_redis import values
+from llmcore_cache_redis import entry_codec
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing.conformance import Conformance
@@ -35,7 +35,7 @@ def cache(url: str, **options: Any) -> RedisCache:
 
 
 def poisons() -> dict[str, bytes]:
-    good = values.pack(NAME, b"a value that was set")
+    good = entry_codec.pack(NAME, b"a value that was set")
     body = len(b"x").to_bytes(4, "little") + bytes(16) + b"x"
     bomb = b"cos\nsystem\n(S'touch /tmp/llmcore-pickle-bomb'\ntR."
     return {
@@ -44,7 +44,7 @@ def poisons() -> dict[str, bytes]:
         "json": b'{"text": "wrong"}',
         "pickle": bomb,
         "pickle_in_our_clothes": good[:4] + bomb,
-        "of_another_key": values.pack(b"llmcore:default:v1:other", b"theirs"),
+        "of_another_key": entry_codec.pack(b"llmcore:default:v1:other", b"theirs"),
         "of_another_version": b"LLR\x02" + good[4:],
         "no_digest": b"LLR\x01" + crc32(body).to_bytes(4, "little") + body,
         "longer": good + b"\0",
@@ -73,7 +73,7 @@ class TestPoison(Conformance):
         assert not Path("/tmp/llmcore-pickle-bomb").exists()  # noqa: S108 - the bomb's own
 
     def test_every_truncation_and_flipped_bit_is_a_miss(self, server: RedisServer) -> None:
-        good = values.pack(NAME, b"value")
+        good = entry_codec.pack(NAME, b"value")
         put(server, good)
         assert self.call("get", "key") == b"value"
         flipped = [

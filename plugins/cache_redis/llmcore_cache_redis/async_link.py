@@ -16,7 +16,7 @@ from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
-from llmcore_cache_redis.wire import Limits, Request
+from llmcore_cache_redis.wire import ConnectTimeouts, Request
 
 __all__ = ["AsyncLink"]
 
@@ -82,22 +82,22 @@ class _Internet(_Aborting, Connection):
 
     phase: Phase = "tcp"
 
-    def __init__(self, *, limits: Limits, tls: TLS | None, **made: Any) -> None:
+    def __init__(self, *, timeouts: ConnectTimeouts, tls: TLS | None, **made: Any) -> None:
         super().__init__(**made)
-        self._limits = limits
+        self._timeouts = timeouts
         self._tls = tls
         self._connected: socket.socket | None = None
 
     async def _connect(self) -> None:
         addresses = await _look_up(self.host, self.port)
         # start the deadline only after the look-up, which may wait for a thread
-        self._allow(self._limits.tcp)
+        self._allow(self._timeouts.tcp)
         self._connected = await _connect_tcp(addresses)
         if self._tls is None:
             await super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
         else:
             self.phase = "tls"
-            self._allow(self._limits.tls)
+            self._allow(self._timeouts.tls)
             self._reader, self._writer = await self._encrypt(self._connected, self._tls)
         self.phase = "greeting"
 
@@ -131,7 +131,7 @@ class _Internet(_Aborting, Connection):
                 tls.context(),
                 server_hostname=self.host,
                 ssl_handshake_timeout=2
-                * self._limits.tls,  # never reached, because `_Deadline` ends the wait earlier
+                * self._timeouts.tls,  # never reached, because `_Deadline` ends the wait earlier
             )
         except BaseException:
             plain.abort()
@@ -190,7 +190,7 @@ class AsyncLink:
 
     @classmethod
     async def connect(
-        cls, address: Address, made: dict[str, Any], limits: Limits, tls: TLS | None = None
+        cls, address: Address, made: dict[str, Any], timeouts: ConnectTimeouts, tls: TLS | None = None
     ) -> AsyncLink:
         """Establish a connection; see `Link`.
 
@@ -199,11 +199,11 @@ class AsyncLink:
             ReplyError: The server refused it.
         """
         made = {**made, "parser_class": _Parser, "socket_timeout": None, "socket_connect_timeout": None}
-        connection: Any = _Internet(**made, limits=limits, tls=tls) if address.port else _Local(**made)
+        connection: Any = _Internet(**made, timeouts=timeouts, tls=tls) if address.port else _Local(**made)
         link = cls(address, connection, tls)
         fault: Broken | ReplyError | None = None
         try:
-            async with _Deadline(limits.whole) as deadline:
+            async with _Deadline(timeouts.whole) as deadline:
                 connection.deadline = deadline
                 await connection.connect()
         except (RedisError, OSError, ValueError) as error:
@@ -226,7 +226,7 @@ class AsyncLink:
         timeout: float,  # noqa: ASYNC109 - one call_later is cheaper than asyncio.timeout()
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
-        """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
+        """Send *payload* and return *count* replies. A reply may be an error of the server. See `ServerCommands.then`.
 
         Raises:
             Broken: The connection was lost, or not all replies arrived in time. The connection is closed, as after a
@@ -282,7 +282,4 @@ class AsyncLink:
             writer.transport.abort()
 
     def _explain(self, error: Exception) -> Broken | ReplyError:
-        certificate = self._tls is not None and self._tls.has_certificate
-        return explain(
-            error, Attempt(self.address, self._connection.phase, self._tls is not None, certificate)
-        )
+        return explain(error, Attempt(self.address, self._connection.phase, self._tls))

@@ -20,7 +20,7 @@ from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.link import Link
 from llmcore_cache_redis.names import Names
-from llmcore_cache_redis.wire import Step, command
+from llmcore_cache_redis.wire import ServerCommands, pack_command
 
 __all__ = ["Watcher"]
 
@@ -47,7 +47,7 @@ class Watcher:
         self,
         where: Callable[[], Address],
         doubt: Callable[[Address], None],
-        connect: Callable[[Step], Link],
+        connect: Callable[[ServerCommands], Link],
         names: Names,
         changed: Callable[[Sequence[str] | None], None],
         *,
@@ -132,11 +132,11 @@ class Watcher:
     def _connect_tracking(self) -> Link:
         address = self._where()
         try:
-            link = self._connect(Step(address, b""))
+            link = self._connect(ServerCommands(address, b""))
         except (Broken, ReplyError):
             self._doubt(address)
             raise
-        asked = command((b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", self._names.prefix))
+        asked = pack_command((b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", self._names.prefix))
         try:
             (reply,) = link.ask(asked, 1, _SILENCE_S)
         except BaseException:
@@ -163,7 +163,7 @@ class Watcher:
                 elif time.monotonic() - received_at > _SILENCE_S:
                     raise Broken(f"{link.address} was silent for too long")
                 else:
-                    link.send(command((b"PING",)))
+                    link.send(pack_command((b"PING",)))
 
     def _report_changes(self, link: Link) -> None:
         while (message := link.read_pushed()) is not None:
@@ -174,7 +174,7 @@ class Watcher:
                 self._report(None)
                 self._report([])
                 continue
-            keys = [key for name in names if (key := self._names.key(name)) is not None]
+            keys = [key for name in names if (key := self._names.parse_key(name)) is not None]
             if keys:
                 self._report(keys)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from llmcore_cache_redis.alink import AsyncLink
+from llmcore_cache_redis.async_link import AsyncLink
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.pool import Bounds
 from llmcore_cache_redis.wire import Request
@@ -52,7 +52,7 @@ class AsyncPool:
         timeout: float,  # noqa: ASYNC109 - passed to the timer of the connection
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
-        """Send *payload* over a connection and return its replies; see `Step`.
+        """Send *payload* over a connection and return its replies; see `ServerCommands`.
 
         Raises:
             Broken: The server did not answer in time, all connections were busy, none could be established, or the
