@@ -96,7 +96,7 @@ class Workshop:
         try:
             return self.peer(*requirements)
         except RuntimeError as error:
-            return f"cannot be installed: {_last_line(str(error))}"
+            return f"cannot be installed: {_get_last_line(str(error))}"
 
     def npm(self, package: str) -> Path | str:
         """Return the folder `node_modules` with *package* of npm and its dependencies, or the reason why it is missing."""
@@ -107,7 +107,7 @@ class Workshop:
             try:
                 run_command(["npm", "install", *options, "--prefix", str(folder), package], cwd=folder)
             except (RuntimeError, OSError) as error:
-                return f"cannot be installed: {_last_line(str(error))}"
+                return f"cannot be installed: {_get_last_line(str(error))}"
         return folder / "node_modules"
 
     def sdk(self, distribution: str) -> Environment:
@@ -115,7 +115,7 @@ class Workshop:
         return self.peer(f"{distribution}=={version(distribution)}")
 
 
-def cpu_seconds(side: Side, calls: int | None) -> float:
+def measure_cpu_seconds(side: Side, calls: int | None) -> float:
     """Run *side* once, in a new process and an empty home; return its CPU time, user and system.
 
     Raises:
@@ -155,9 +155,9 @@ def _sample(side: Side, row: Row) -> float:
     if row.unit is not None:
         return float(_ran(side, None)[1].split()[-1])
     if row.calls is None:
-        return cpu_seconds(side, None) * 1e6
+        return measure_cpu_seconds(side, None) * 1e6
     few, many = row.calls
-    return (cpu_seconds(side, many) - cpu_seconds(side, few)) / (many - few) * 1e6
+    return (measure_cpu_seconds(side, many) - measure_cpu_seconds(side, few)) / (many - few) * 1e6
 
 
 def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
             except RuntimeError as error:
                 if not side.peer:
                     raise
-                reasons[side.name] = _last_line(str(error))
+                reasons[side.name] = _get_last_line(str(error))
                 continue
             if number >= 0:
                 seen[side.name].append(sample)
@@ -205,7 +205,7 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
     }
 
 
-def table(result: Mapping[str, Any]) -> Iterator[str]:
+def render_table(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a readable table."""
     yield f"{result['title']}: {result['unit']}, median of {result['rounds']} rounds"
     width = max(len(side["name"]) for side in result["sides"])
@@ -216,10 +216,10 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
             continue
         line += f"{_format_figure(side['median']):>11}  {side['ratio']:>7.2f}x"
         line += f"  ({_format_figure(side['lowest'])} to {_format_figure(side['highest'])})"
-        yield line + _verdict(side)
+        yield line + _format_verdict(side)
 
 
-def _verdict(side: Mapping[str, Any]) -> str:
+def _format_verdict(side: Mapping[str, Any]) -> str:
     """Return whether *side* is within the promise of the design; an empty text if there is no promise."""
     at_most, limit = side["at_most"], side["limit"]
     if at_most is None and limit is None:
@@ -227,14 +227,14 @@ def _verdict(side: Mapping[str, Any]) -> str:
     bound_text = " + ".join(
         [*([] if at_most is None else [f"{at_most}x"]), *([] if limit is None else [f"{limit}"])]
     )
-    most = _most(at_most, limit, side["base"])
+    most = _compute_bound(at_most, limit, side["base"])
     if side["median"] <= most:
         return f"  within {bound_text}"
     over = side["ratio"] - at_most if limit is None else side["median"] - most
     return f"  OVER {bound_text} by {_format_figure(over)}{'x' if limit is None else ''}"
 
 
-def _most(at_most: float | None, limit: float | None, base: float) -> float:
+def _compute_bound(at_most: float | None, limit: float | None, base: float) -> float:
     return (at_most or 0.0) * base + (limit or 0.0)
 
 
@@ -243,11 +243,11 @@ def _format_figure(figure: float) -> str:
     return f"{figure:,.{max(0, 2 - len(str(int(figure))) + 1)}f}"
 
 
-def _last_line(text: str) -> str:
+def _get_last_line(text: str) -> str:
     return text.strip().splitlines()[-1][:300]
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return the facts about the machine that the figures depend on."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {

@@ -152,7 +152,7 @@ async def _serve(delay: float) -> None:
 
 
 @contextmanager
-def serving(delay: float = 0.0) -> Iterator[str]:
+def serve(delay: float = 0.0) -> Iterator[str]:
     """Run the server in another process, with a *delay* in seconds for each answer; yield its base URL."""
     command = [sys.executable, "-m", "benchmarks.upstream", str(delay)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:

@@ -127,7 +127,7 @@ OPTIONS = """
       members: [{members}]"""
 
 
-def sources() -> dict[Path, str]:
+def list_sources() -> dict[Path, str]:
     """Return each page of the repository, with its name in the site."""
     pages = {path: str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
     pages |= {ROOT / name: name.lower() for name in TOP}
@@ -166,7 +166,7 @@ def stage(path: Path, name: str, pages: dict[Path, str]) -> str:
         opened = re.match(r" *(```+|~~~+)", line)
         if opened and not fence:
             fence = opened[1]
-            lines.append(FENCE.sub(title, line))
+            lines.append(FENCE.sub(add_title, line))
         elif fence:
             fence = "" if line.strip() == fence else fence
             lines.append(line)
@@ -184,7 +184,7 @@ def move_picture(path: Path, name: str, found: re.Match[str]) -> str:
     return opening + os.path.relpath(target.relative_to(ROOT / "docs"), Path(name).parent)
 
 
-def title(found: re.Match[str]) -> str:
+def add_title(found: re.Match[str]) -> str:
     """Return the fence with its file's name as a title; other marks are for tests/docs/test_docs.py only."""
     file = next((word for word in found[2].split() if "." in word), None)
     return f'{found[1]} title="{file}"' if file else found[1]
@@ -214,7 +214,7 @@ def list_objects(names: list[str]) -> list[str]:
     return found
 
 
-def reference(heading: str, objects: list[str]) -> str:
+def render_reference(heading: str, objects: list[str]) -> str:
     """Return a page whose content the generator takes from docstrings."""
     blocks = []
     for name in list_objects(objects):
@@ -236,10 +236,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True)
     configuration = (ROOT / "docs/zensical.toml").read_text()
     (folder / "zensical.toml").write_text(configuration.replace('"ROOT', f'"{ROOT}'))
-    pages = sources()
+    pages = list_sources()
     texts = {name: stage(path, name, pages) for path, name in pages.items()}
     for name, (heading, objects) in REFERENCE.items():
-        texts[f"reference/{name}.md"] = reference(heading, objects)
+        texts[f"reference/{name}.md"] = render_reference(heading, objects)
     shutil.copytree(
         ROOT / "docs", folder / "pages", ignore=lambda path, names: _list_sources(Path(path), names)
     )

@@ -222,7 +222,7 @@ def _find_missing_wheels(bounds: Sequence[Bound]) -> list[str]:
                 "--resolution", "lowest-direct", "--python-version", python, "--python-platform", platform, "-",
             ]  # fmt: skip
             done = subprocess.run(
-                command, input=lines, env=_env(), capture_output=True, text=True, check=False
+                command, input=lines, env=_make_env(), capture_output=True, text=True, check=False
             )
             where = f"Python {python} on {platform}"
             if done.returncode:
@@ -246,7 +246,7 @@ def run_suite(suite: Suite, wheels: Path, folder: Path, *, everything: bool) -> 
     left_out = [names for names in (suite.without, "" if everything else suite.servers) if names]
     command += ["-k", f"not ({' or '.join(left_out)})"] if left_out else []
     done = subprocess.run(
-        [*command, *files], cwd=tree, env=_env(environment), capture_output=True, text=True, check=False
+        [*command, *files], cwd=tree, env=_make_env(environment), capture_output=True, text=True, check=False
     )
     problems = find_differences(bounds, pinned)
     if done.returncode:
@@ -318,7 +318,7 @@ def _uv() -> str:
     return uv
 
 
-def _env(environment: Environment | None = None) -> dict[str, str]:
+def _make_env(environment: Environment | None = None) -> dict[str, str]:
     passed = ("UV_", "LLMCORE_", "HOME", "SSL_")
     kept = {name: value for name, value in os.environ.items() if name.startswith(passed)}
     kept.pop("LLMCORE_NO_SKIPS", None)  # the whole suite holds it; here some tools are absent on purpose

@@ -155,15 +155,17 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
                 _fill(store, size, entries)
         bounds = {("get", "1e6"): 1.6, ("set", "1e6"): 1.4}
         single = [
-            _row(f"{what} at {size} entries", stores, what, size, bounds.get((what, size)))
+            _make_row(f"{what} at {size} entries", stores, what, size, bounds.get((what, size)))
             for size in sizes
             for what in ("get", "set")
         ]
-        several = [_row(f"9 gets to 1 set, {count} processes", stores, str(count), MIXED) for count in (2, 8)]
+        several = [
+            _make_row(f"9 gets to 1 set, {count} processes", stores, str(count), MIXED) for count in (2, 8)
+        ]
         yield [*single, *several]
 
 
-def _row(title: str, stores: Sequence[Store], what: str, size: str, bound: float | None = None) -> Row:
+def _make_row(title: str, stores: Sequence[Store], what: str, size: str, bound: float | None = None) -> Row:
     entries = {**SIZES, **LARGE}[size]
     sides = [
         Side(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from benchmarks.harness import Row, Side, Workshop
 from benchmarks.peers import LITELLM, OFFLINE, PORTKEY
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 
 LOAD: Final = str(Path(__file__).parents[1] / "gateway_load.py")
 QUESTION: Final = "Question {number}: " + "why does it rain so often in the north? " * 8
@@ -130,7 +130,7 @@ def make_job(text: str, few: int, many: int, **more: Any) -> dict[str, Any]:
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     """Compare a miss, a hit and a chunk of a stream; count disconnects."""
     stream = f"Stream {CHUNKS} words, {{number}}"
-    with serving() as address:
+    with serve() as address:
         gateways = Gateways(shop, address)
         miss, slow_miss = make_job(QUESTION, 300, 1500), make_job(QUESTION, 60, 300)
         chunk = make_job(stream, 2, 8, chunks=CHUNKS)

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.clients import TIMED, UPSTREAM
 from benchmarks.harness import Row, Side, Workshop
 from benchmarks.peers import LANGCHAIN, LITELLM, OFFLINE
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 from llmcore_testing.redis_server import RedisServer
 
 UNIT = "us of CPU a hit"
@@ -94,7 +94,7 @@ measured(lambda question: model.invoke(question).content, 2_000)
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     """Compare the tiers, and Redis with a GET of the same bytes by redis-py."""
-    with TemporaryDirectory(prefix="llmcore-bench-") as folder, serving() as address:
+    with TemporaryDirectory(prefix="llmcore-bench-") as folder, serve() as address:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
         own = _near(shop, env)
         with RedisServer(Path(folder)) as redis:

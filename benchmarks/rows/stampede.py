@@ -13,7 +13,7 @@ from benchmarks.clients import TOGETHER, UPSTREAM
 from benchmarks.environments import Environment
 from benchmarks.harness import Row, Side, Workshop
 from benchmarks.peers import AIOCACHE, CASHEWS, DISKCACHE, LANGCHAIN, LITELLM, OFFLINE
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 from llmcore_testing.redis_server import RedisServer
 
 DELAY_S = 0.2
@@ -139,11 +139,11 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     """Count the requests that reach the upstream in each case."""
     with (
         TemporaryDirectory(prefix="llmcore-bench-") as folder,
-        serving(DELAY_S) as address,
+        serve(DELAY_S) as address,
         RedisServer(Path(folder)) as redis,
     ):
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
-        yield list(_rows(_Sides(shop, env), redis))
+        yield list(_make_rows(_Sides(shop, env), redis))
 
 
 class _Sides:
@@ -193,17 +193,17 @@ class _Sides:
         )
 
 
-def _rows(sides: _Sides, redis: RedisServer) -> Iterator[Row]:
+def _make_rows(sides: _Sides, redis: RedisServer) -> Iterator[Row]:
     chats, functions, peer = sides.chats, sides.functions, sides.peer
     memory = {"provider": "memory", "ttl": "1h"}
-    yield _row(
+    yield _make_row(
         "threads, memory",
         chats("threads", memory),
         functions("threads", {"backend": "memory"}),
         peer("litellm local", LITELLM_ASK, "threads", {"type": "local"}),
         peer("langchain InMemoryCache", LANGCHAIN_ASK, "threads", {}),
     )
-    yield _row(
+    yield _make_row(
         "tasks, memory",
         chats("tasks", memory),
         functions("tasks", {"backend": "memory"}),
@@ -215,7 +215,7 @@ def _rows(sides: _Sides, redis: RedisServer) -> Iterator[Row]:
         peer("cashews lock", CASHEWS_ASK, "tasks", {"url": "mem://", "lock": True}),
     )
     hows = ("memoize", "memoize_stampede", "barrier")
-    yield _row(
+    yield _make_row(
         "8 processes, file",
         chats("processes", {"provider": "file", "ttl": "1h", "file": {"cache_dir": "cache"}}),
         functions("processes", {"backend": "file", "cache_dir": "functions"}),
@@ -224,7 +224,7 @@ def _rows(sides: _Sides, redis: RedisServer) -> Iterator[Row]:
     )
     options = {"url": redis.url, "timeout": "1s", "connect_timeout": "1s"}
     at = {"type": "redis", "host": "127.0.0.1", "port": str(redis.port)}
-    yield _row(
+    yield _make_row(
         "8 processes, Redis",
         chats("processes", {"provider": "redis", "ttl": "1h", "redis": options}),
         functions("processes", {"backend": "redis", **options}),
@@ -234,7 +234,7 @@ def _rows(sides: _Sides, redis: RedisServer) -> Iterator[Row]:
     )
 
 
-def _row(title: str, *sides: Side) -> Row:
+def _make_row(title: str, *sides: Side) -> Row:
     return Row(
         title=f"{CALLS} identical cold calls, {title}",
         sides=sides,

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.environments import Environment
 from benchmarks.harness import Row, Side, Workshop
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 
 ASK = ("ask", "Write a haiku about rain")
 
@@ -62,7 +62,7 @@ def _ask_once(host: Environment, command: str, folder: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "sk-test",
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
-    with serving() as address:
+    with serve() as address:
         config.write_text(CONFIG.format(address=address))
         done = host.run(command, *ASK, cwd=folder, env=env)
     if done.returncode:

@@ -154,14 +154,14 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
             place = many / f"{number % FOLDERS:03}"
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{number:06}.txt").touch()
-        ways = {name: _environment(shop, name) for name in WAYS}
+        ways = {name: _find_environment(shop, name) for name in WAYS}
         yield [
-            _row("put 1 KB", "put small", few, ways),
-            _row("get 1 KB", "get small", few, ways),
-            _row("put 100 MB", "put large", few, ways, rounds=3),
-            _row("get 100 MB", "get large", few, ways, rounds=3),
-            _row(f"list {FILES:,} files in {FOLDERS} folders", "list", many, ways, rounds=3),
-            _row(
+            _make_row("put 1 KB", "put small", few, ways),
+            _make_row("get 1 KB", "get small", few, ways),
+            _make_row("put 100 MB", "put large", few, ways, rounds=3),
+            _make_row("get 100 MB", "get large", few, ways, rounds=3),
+            _make_row(f"list {FILES:,} files in {FOLDERS} folders", "list", many, ways, rounds=3),
+            _make_row(
                 "put and get a stream of 1 GB: memory at the peak, Python's own included",
                 "memory",
                 few,
@@ -171,11 +171,11 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
         ]
 
 
-def _environment(shop: Workshop, name: str) -> Environment | str:
+def _find_environment(shop: Workshop, name: str) -> Environment | str:
     return shop.rival(*PEERS[name]) if name in PEERS else shop.host()
 
 
-def _row(
+def _make_row(
     title: str,
     what: str,
     root: Path,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from benchmarks.harness import Row, Side, Workshop
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 
 LIMIT_US: Final = 25.0
 
@@ -79,6 +79,6 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
             calls=(500, 4500),
         )
 
-    with serving() as address:
+    with serve() as address:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
         yield [make_row("sync", CLIENT, HOST), make_row("async", ACLIENT, AHOST)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.harness import Row, Side, Workshop
-from benchmarks.upstream import serving
+from benchmarks.upstream import serve
 
 HOST = """
 import sys
@@ -97,7 +97,7 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
             calls=(300, 1800),
         )
 
-    with serving() as address:
+    with serve() as address:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
         yield [
             row("sync", CLIENT, HOST, 0.50),

@@ -166,12 +166,12 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
         yield [*_alone(shop), *_over_http(shop, "elevenlabs", root), *_over_http(shop, "openai", root)]
 
 
-def _side(shop: Workshop, name: str, code: str, *arguments: str) -> Side:
+def _make_side(shop: Workshop, name: str, code: str, *arguments: str) -> Side:
     return Side(name=name, environment=shop.host(), arguments=("-c", code, *arguments))
 
 
 def _host(shop: Workshop, name: str, code: str, cache: Settings = FILE, voice: Settings = ESPEAK) -> Side:
-    return _side(shop, name, HOST + code, json.dumps(cache), json.dumps(voice))
+    return _make_side(shop, name, HOST + code, json.dumps(cache), json.dumps(voice))
 
 
 def _alone(shop: Workshop) -> Iterator[Row]:
@@ -180,8 +180,8 @@ def _alone(shop: Workshop) -> Iterator[Row]:
         title="a sentence of speech",
         unit="us of CPU",
         sides=[
-            _side(shop, "espeak-ng in the caller's process", IN_PROCESS + plugin),
-            replace(_side(shop, "the plugin, in a worker process", RAW + plugin), at_most=1.3),
+            _make_side(shop, "espeak-ng in the caller's process", IN_PROCESS + plugin),
+            replace(_make_side(shop, "the plugin, in a worker process", RAW + plugin), at_most=1.3),
             _host(shop, "llmcore, without the cache", WITH_WORKERS % (UNCACHED["synthesize"], "core.close")),
             _host(shop, "llmcore, memory tier before file", SPOKEN % (5000, "voice.synthesize")),
             _host(shop, "llmcore, file, no memory tier", cached, {**FILE, "memory": 0}),
@@ -192,7 +192,7 @@ def _alone(shop: Workshop) -> Iterator[Row]:
         title="first bytes of a stream",
         unit="us of time",
         sides=[
-            _side(shop, "the plugin, called as it is", RAW + FIRST % {"stream": "voice.stream_speech"}),
+            _make_side(shop, "the plugin, called as it is", RAW + FIRST % {"stream": "voice.stream_speech"}),
             _host(shop, "llmcore, without the cache", FIRST % {"stream": UNCACHED["stream"]}),
             _host(shop, "llmcore, from the cache", kept + FIRST % {"stream": "voice.stream"}),
         ],

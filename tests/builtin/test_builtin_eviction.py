@@ -37,12 +37,12 @@ class Clock:
         return self.now
 
 
-def file_cache(folder: Path, *, eviction: Any, clock: Callable[[], int]) -> FileCache:
+def make_cache(folder: Path, *, eviction: Any, clock: Callable[[], int]) -> FileCache:
     options = FileOptions(cache_dir=folder, max_size=Size(2 * MB), eviction=eviction)
     return FileCache(options, clock=clock, chance=random.Random(5).random)  # noqa: S311 - no secret
 
 
-def zipf(count: int, population: int, *, seed: int = 7) -> list[str]:
+def draw_zipf(count: int, population: int, *, seed: int = 7) -> list[str]:
     """Return *count* keys, the n-th with frequency 1/n, as digests, so that they are not in order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     weights = list(itertools.accumulate(1 / rank for rank in range(1, population + 1)))
@@ -52,7 +52,7 @@ def zipf(count: int, population: int, *, seed: int = 7) -> list[str]:
     ]
 
 
-def hit_rate(cache: Any, keys: list[str]) -> float:
+def compute_hit_rate(cache: Any, keys: list[str]) -> float:
     """Return the hit rate of the second half of *keys*. After a miss the key is set, as an application does."""
     hits = 0
     for number, key in enumerate(keys):
@@ -63,7 +63,7 @@ def hit_rate(cache: Any, keys: list[str]) -> float:
     return hits / (len(keys) // 2)
 
 
-def oldest_first(keys: list[str], room: int) -> float:
+def compute_fifo_rate(keys: list[str], room: int) -> float:
     """Return the hit rate of a FIFO cache of *room* entries."""
     kept: dict[str, None] = {}
     hits = 0
@@ -77,7 +77,7 @@ def oldest_first(keys: list[str], room: int) -> float:
     return hits / (len(keys) // 2)
 
 
-def alive(cache: Any) -> int:
+def count_keys(cache: Any) -> int:
     return len(list(cache.keys()))
 
 
@@ -87,10 +87,10 @@ def alive(cache: Any) -> int:
 def test_the_file_cache_keeps_entries_in_use(
     tmp_path: Path, eviction: str, gain: float, step_s: float
 ) -> None:
-    cache = file_cache(tmp_path / "cache", eviction=eviction, clock=Clock(int(step_s * 10**9)))
-    keys = zipf(40_000, 20_000)
-    rate = hit_rate(cache, keys)
-    baseline = oldest_first(keys, alive(cache))
+    cache = make_cache(tmp_path / "cache", eviction=eviction, clock=Clock(int(step_s * 10**9)))
+    keys = draw_zipf(40_000, 20_000)
+    rate = compute_hit_rate(cache, keys)
+    baseline = compute_fifo_rate(keys, count_keys(cache))
     assert rate > gain * baseline, f"{rate:.3f}; the oldest first: {baseline:.3f}"
     cache.close()
 
@@ -98,9 +98,9 @@ def test_the_file_cache_keeps_entries_in_use(
 @pytest.mark.parametrize(("eviction", "gain"), [("lru", 1.06), ("lfu", 1.13)])
 def test_the_memory_cache_keeps_entries_in_use(eviction: Any, gain: float) -> None:
     cache = MemoryCache(MemoryOptions(max_size=Size(1_200_000), eviction=eviction))
-    keys = zipf(40_000, 20_000)
-    rate = hit_rate(cache, keys)
-    assert rate > gain * oldest_first(keys, alive(cache))
+    keys = draw_zipf(40_000, 20_000)
+    rate = compute_hit_rate(cache, keys)
+    assert rate > gain * compute_fifo_rate(keys, count_keys(cache))
     assert cache.size_bytes <= 1_200_000
 
 
@@ -110,7 +110,7 @@ def test_lfu_keeps_frequent_entries_when_many_are_used_once(tmp_path: Path, kind
     for eviction in ("lru", "lfu"):
         cache: Any
         if kind == "file":
-            cache = file_cache(tmp_path / eviction, eviction=eviction, clock=Clock(10**7))
+            cache = make_cache(tmp_path / eviction, eviction=eviction, clock=Clock(10**7))
         else:
             cache = MemoryCache(MemoryOptions(max_size=Size(1_200_000), eviction=eviction))
         often = [f"{n * 7919:08x}" for n in range(50)]
@@ -131,20 +131,20 @@ def test_lfu_keeps_frequent_entries_when_many_are_used_once(tmp_path: Path, kind
 def test_lfu_evicts_entries_that_are_no_longer_frequent(tmp_path: Path, kind: str) -> None:
     cache: Any
     if kind == "file":
-        cache = file_cache(tmp_path / "cache", eviction="lfu", clock=Clock(10**7))
+        cache = make_cache(tmp_path / "cache", eviction="lfu", clock=Clock(10**7))
     else:
         cache = MemoryCache(MemoryOptions(max_size=Size(1_200_000), eviction="lfu"))
     for _ in range(20):
         for n in range(50):
             if cache.get(f"once {n}") is None:
                 cache.set(f"once {n}", VALUE)
-    keys = zipf(100_000, 5000)
-    hit_rate(cache, keys)
+    keys = draw_zipf(100_000, 5000)
+    compute_hit_rate(cache, keys)
     assert sum(cache.get(f"once {n}") is not None for n in range(50)) <= 5
 
 
 def test_a_hit_writes_nothing_to_the_data(tmp_path: Path) -> None:
-    cache = file_cache(tmp_path / "cache", eviction="lfu", clock=Clock(10**9))
+    cache = make_cache(tmp_path / "cache", eviction="lfu", clock=Clock(10**9))
     cache.set("key", VALUE)
     before, version = (cache.folder / "data.mdb").read_bytes(), cache.version()
     for _ in range(100):
@@ -156,7 +156,7 @@ def test_a_hit_writes_nothing_to_the_data(tmp_path: Path) -> None:
 
 def test_uses_are_recorded_only_when_entries_may_be_evicted_soon(tmp_path: Path) -> None:
     clock = Clock(10**9)
-    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    cache = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
     cache.set("key", VALUE)
 
     def is_recorded_after_an_hour() -> bool:
@@ -176,8 +176,8 @@ def test_uses_are_recorded_only_when_entries_may_be_evicted_soon(tmp_path: Path)
 
 def test_uses_of_another_process_count(tmp_path: Path) -> None:
     clock = Clock(10**9)
-    one = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
-    two = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    one = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    two = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
     for n in range(400):
         one.set(f"{n * 2654435761 % 2**32:08x}", VALUE)
     used = [f"{n * 2654435761 % 2**32:08x}" for n in range(0, 400, 10)]
@@ -195,7 +195,7 @@ def test_uses_of_another_process_count(tmp_path: Path) -> None:
 
 def test_a_lease_survives_the_eviction_of_all_entries_until_it_expires(tmp_path: Path) -> None:
     clock = Clock(1)
-    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    cache = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
     assert cache.acquire("work", "me", 60)
     for n in range(6000):
         cache.set(f"{n * 2654435761 % 2**32:08x}", VALUE)
@@ -207,7 +207,7 @@ def test_a_lease_survives_the_eviction_of_all_entries_until_it_expires(tmp_path:
 
 def test_a_lease_expires_if_the_clock_is_set_back(tmp_path: Path) -> None:
     clock = Clock(1)
-    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    cache = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
     assert cache.acquire("of one that died", "me", 5)
     clock.now -= 86_400 * 10**9
     assert cache.acquire("of one that died", "you", 5)
@@ -222,17 +222,17 @@ def test_damaged_records_of_uses_never_change_values(tmp_path: Path, damage: byt
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / "use.map").write_bytes(damage)
-    cache = file_cache(folder, eviction="lfu", clock=Clock(10**7))
+    cache = make_cache(folder, eviction="lfu", clock=Clock(10**7))
     for n in range(3000):
         cache.set(f"{n * 2654435761 % 2**32:08x}", VALUE)
         assert cache.get(f"{n * 2654435761 % 2**32:08x}") == VALUE
-    assert alive(cache) > 400
+    assert count_keys(cache) > 400
     cache.close()
 
 
 def test_a_clock_that_was_wrong_does_not_keep_an_entry_for_ever(tmp_path: Path) -> None:
     clock = Clock(10**7)
-    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    cache = make_cache(tmp_path / "cache", eviction="lru", clock=clock)
     cache.set("key", VALUE)
     clock.now += 86_400 * 10**9
     cache.get("key")
@@ -247,7 +247,7 @@ def test_a_clock_that_was_wrong_does_not_keep_an_entry_for_ever(tmp_path: Path) 
 def test_the_cache_works_without_records_of_uses(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     (folder / "use.map").mkdir(parents=True)
-    cache = file_cache(folder, eviction="lfu", clock=Clock(10**7))
+    cache = make_cache(folder, eviction="lfu", clock=Clock(10**7))
     for n in range(2000):
         cache.set(f"key {n}", VALUE)
         assert cache.get(f"key {n}") == VALUE
@@ -255,7 +255,7 @@ def test_the_cache_works_without_records_of_uses(tmp_path: Path) -> None:
 
 
 def test_the_records_of_uses_are_small_and_private(tmp_path: Path) -> None:
-    cache = file_cache(tmp_path / "cache", eviction="lru", clock=Clock(10**9))
+    cache = make_cache(tmp_path / "cache", eviction="lru", clock=Clock(10**9))
     found = (cache.folder / "use.map").stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_size <= 2 * MB // 50

@@ -86,7 +86,7 @@ def read_all(folder: Path) -> tuple[int, int, str]:
     return int(wrong), int(there), done.stderr
 
 
-def aside(folder: Path) -> list[Path]:
+def list_damaged(folder: Path) -> list[Path]:
     return list(folder.glob("data.mdb.damaged-*"))
 
 
@@ -110,7 +110,7 @@ def test_no_acknowledged_entry_is_lost_or_wrong_when_writers_are_killed(folder: 
         value = b"%d:" % i * (i % 300 + 1)
         assert cache.get(f"key{i}") in {"+": (value,), "-": (None,), "?": (value, None)}[sign], f"key{i}"
     assert len(expected) > 1000
-    assert aside(folder) == []
+    assert list_damaged(folder) == []
     cache.close()
 
 
@@ -155,7 +155,7 @@ def test_a_truncated_file_is_set_aside_and_replaced(full_folder: Path, kept: flo
     if length:
         assert output.count("WARNING") == 1
         assert "was set aside as data.mdb.damaged-" in output
-        (old,) = aside(full_folder)
+        (old,) = list_damaged(full_folder)
         assert old.stat().st_size == length
     assert read_all(full_folder)[2] == "", "the new file is whole"
 
@@ -177,7 +177,7 @@ def test_a_flipped_bit_in_the_first_pages_is_handled(full_folder: Path, warnings
             flipped = bytearray(whole)
             flipped[at] ^= 1 << at % 8
             data.write_bytes(flipped)
-            for old in aside(full_folder):
+            for old in list_damaged(full_folder):
                 old.unlink()
             cache = open_cache(full_folder)
             for i in (0, 150, 299):
@@ -199,7 +199,7 @@ def test_flipped_bits_in_entries_are_misses(full_folder: Path) -> None:
     assert list(cache.keys()) == []
     cache.set("key7", b"again")
     assert cache.get("key7") == b"again"
-    assert aside(full_folder) == [], "an entry was damaged, the file was not"
+    assert list_damaged(full_folder) == [], "an entry was damaged, the file was not"
     cache.close()
 
 
@@ -264,7 +264,7 @@ def test_only_the_last_damaged_file_is_kept(full_folder: Path) -> None:
     for content in (b"first", b"second", b"third"):
         (full_folder / "data.mdb").write_bytes(content)
         open_cache(full_folder).close()
-    (old,) = aside(full_folder)
+    (old,) = list_damaged(full_folder)
     assert old.read_bytes() == b"third"
 
 

@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def core_on(server: RedisServer | str, **options: Any) -> llmcore.Core:
+def load_core(server: RedisServer | str, **options: Any) -> llmcore.Core:
     url = server if isinstance(server, str) else server.url
     redis = {"url": url, "timeout": "1s", "connect_timeout": "1s", **options}
     return llmcore.load({"cache": {"provider": "redis", "redis": redis, "on_outage": "miss"}})
@@ -63,14 +63,14 @@ def in_use(core: llmcore.Core) -> Callable[[], bool]:
 
 
 def test_all_is_well(server: RedisServer) -> None:
-    with core_on(server) as core:
+    with load_core(server) as core:
         assert not ask_once(core).cached
         assert ask_once(core).cached
 
 
 def test_down_at_start(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     server.kill()
-    with core_on(server) as core, caplog.at_level(logging.WARNING, "llmcore"):
+    with load_core(server) as core, caplog.at_level(logging.WARNING, "llmcore"):
         for _ in range(5):
             assert not ask_once(core).cached
         server.start()
@@ -83,7 +83,7 @@ def test_down_at_start(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_killed_and_restarted(server: RedisServer) -> None:
-    with core_on(server) as core:
+    with load_core(server) as core:
         assert in_use(core)()
         server.kill()
         for number in range(5):
@@ -93,7 +93,7 @@ def test_killed_and_restarted(server: RedisServer) -> None:
 
 
 def test_hung(server: RedisServer) -> None:
-    with core_on(server, timeout="50ms") as core:
+    with load_core(server, timeout="50ms") as core:
         wait_until(in_use(core))
         server.pause()
         for number in range(5):
@@ -105,17 +105,17 @@ def test_hung(server: RedisServer) -> None:
 
 def test_wrong_password(tmp_path: Path) -> None:
     with RedisServer(tmp_path, password="right") as server:  # noqa: S106 - of a server that lives for this test
-        with core_on(server, password="wrong") as core:  # noqa: S106 - as above
+        with load_core(server, password="wrong") as core:  # noqa: S106 - as above
             for _ in range(3):
                 assert not ask_once(core).cached
             assert core.cache.get_stats()["errors"] == 1
-        with core_on(server, password="right") as core:  # noqa: S106 - as above
+        with load_core(server, password="right") as core:  # noqa: S106 - as above
             assert in_use(core)()
 
 
 def test_out_of_memory(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    with core_on(server) as core:
+    with load_core(server) as core:
         for number in range(5):
             assert not ask_once(core, f"{number}").cached
         server.ask("CONFIG", "SET", "maxmemory", "0")
@@ -132,13 +132,13 @@ def test_a_read_only_replica(server: RedisServer, tmp_path: Path) -> None:
     folder.mkdir()
     with RedisServer(folder) as replica:
         replica.ask("REPLICAOF", "127.0.0.1", str(server.port))
-        with core_on(replica) as core:
+        with load_core(replica) as core:
             for number in range(5):
                 assert not ask_once(core, f"{number}").cached
 
 
 def test_flushed(server: RedisServer) -> None:
-    with core_on(server) as core:
+    with load_core(server) as core:
         ask_once(core)
         server.ask("FLUSHALL")
         wait_until(lambda: not ask_once(core).cached)
@@ -156,7 +156,7 @@ def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
         return [(await core.llm.achat(text)).cached for text in texts]
 
     async def main() -> None:
-        async with asyncio.timeout(60), core_on(server, timeout="100ms", connect_timeout="100ms") as core:
+        async with asyncio.timeout(60), load_core(server, timeout="100ms", connect_timeout="100ms") as core:
             await wait_until_used(core)
             server.pause()
             assert await ask_twice(core) == [False, False]
@@ -179,7 +179,7 @@ def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
 
 @needs_seven
 def test_a_failover_under_sentinels(tmp_path: Path) -> None:
-    with redis_under_sentinels(tmp_path) as servers, core_on(servers.url) as core:
+    with redis_under_sentinels(tmp_path) as servers, load_core(servers.url) as core:
         wait_until(in_use(core))
         servers.master.kill()
         for number in range(20):
@@ -194,7 +194,7 @@ def test_a_failover_in_a_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     with (
         redis_cluster(tmp_path) as nodes,
         RedisServer(tmp_path, cluster_enabled="yes", cluster_node_timeout="2000") as replica,
-        core_on(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as core,
+        load_core(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as core,
     ):
         replica.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
         wait_until(lambda: "cluster_known_nodes:4" in replica.ask("CLUSTER", "INFO"))
@@ -214,7 +214,7 @@ def test_a_failover_in_a_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_another_machines_write_and_delete_are_seen(server: RedisServer) -> None:
-    with core_on(server) as here, core_on(server) as there:
+    with load_core(server) as here, load_core(server) as there:
         here.cache.set("key", "old")
         wait_until(lambda: here.cache.get("key") == "old" and there.cache.get("key") == "old")
         there.cache.set("key", "new")
@@ -235,22 +235,22 @@ POISON = {
 
 @pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
 def test_a_poisoned_value_is_a_miss_that_is_written_over(server: RedisServer, poison: bytes | None) -> None:
-    with core_on(server) as core:
+    with load_core(server) as core:
         ask_once(core)
     with redis.Redis.from_url(server.url) as client:
         (name,) = [key for key in client.scan_iter() if b":r:" in key]
         client.set(name, (client.get(name) or b"")[:-10] if poison is None else poison)
-    with core_on(server) as core:
+    with load_core(server) as core:
         assert not ask_once(core).cached
         wait_until(lambda: ask_once(core).cached)
     assert not Path("BOMB").exists()
 
 
 def test_a_value_of_the_wrong_type_is_a_miss(server: RedisServer) -> None:
-    with core_on(server) as core:
+    with load_core(server) as core:
         ask_once(core)
         (name,) = server.ask("KEYS", "*")
     server.ask("DEL", name)
     server.ask("LPUSH", name, "a list")
-    with core_on(server) as core:
+    with load_core(server) as core:
         assert not ask_once(core).cached

@@ -46,7 +46,7 @@ def test_a_cache_without_files_ignores_the_folder(tmp_path: Path) -> None:
         assert cache.cache_dir is None
 
 
-def _ends(found: Callable[[], object]) -> bool:
+def _wait_for_none(found: Callable[[], object]) -> bool:
     """Wait up to ten seconds until *found* returns None; return whether it did."""
     end = time.monotonic() + 60
     while found() is not None:
@@ -69,8 +69,8 @@ def test_set_and_cached_default_to_the_ttl_of_the_cache() -> None:
 
         cache.set("default", one())
         cache.set("own", two(), ttl="1h")
-        assert _ends(lambda: cache.get("default"))
-        assert _ends(lambda: cache.get(one.cache_key()))
+        assert _wait_for_none(lambda: cache.get("default"))
+        assert _wait_for_none(lambda: cache.get(one.cache_key()))
         assert (cache.get("own"), cache.get(two.cache_key())) == (2, 2)
 
 
@@ -78,7 +78,7 @@ def test_the_cache_of_a_core_keeps_the_configured_ttl() -> None:
     with llmcore.load({"cache": {"provider": "memory", "ttl": "50ms"}}) as core:
         core.cache.set("default", 1)
         core.cache.set("own", 2, ttl="1h")
-        assert _ends(lambda: core.cache.get("default"))
+        assert _wait_for_none(lambda: core.cache.get("default"))
         assert core.cache.get("own") == 2
         assert (core.cache.backend, core.cache.cache_dir) == ("memory", None)
 

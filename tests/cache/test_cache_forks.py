@@ -60,7 +60,7 @@ assert ended == [0] * 15, ended
 """
 
 
-def forks_and_goes_on(folder: Path, **options: Any) -> None:
+def check_forks(folder: Path, **options: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM.format(options=options)],
         capture_output=True,
@@ -73,14 +73,14 @@ def forks_and_goes_on(folder: Path, **options: Any) -> None:
 
 
 def test_with_the_cache_in_memory(tmp_path: Path) -> None:
-    forks_and_goes_on(tmp_path, backend="memory")
+    check_forks(tmp_path, backend="memory")
 
 
 def test_with_the_cache_in_a_file(tmp_path: Path) -> None:
-    forks_and_goes_on(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
+    check_forks(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
 
 
 @pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 def test_with_the_cache_in_redis(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        forks_and_goes_on(tmp_path, backend="redis", url=server.url, timeout=15.0, connect_timeout=15.0)
+        check_forks(tmp_path, backend="redis", url=server.url, timeout=15.0, connect_timeout=15.0)

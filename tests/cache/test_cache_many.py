@@ -73,7 +73,7 @@ class NoOptions:
         return Options()
 
 
-def cache_on(provider: object, *, memory: int = 0) -> CacheManager:
+def make_cache(provider: object, *, memory: int = 0) -> CacheManager:
     entry = Provider(name="batching", create=lambda _: provider)
     return CacheManager(store=CacheStore(Backend("cache", entry, NoOptions()), memory=memory))
 
@@ -94,13 +94,13 @@ def get_many(request: pytest.FixtureRequest) -> Iterator[GetMany]:
         gc.collect()
 
 
-def counts(cache: CacheManager) -> tuple[float, float, float]:
+def get_counts(cache: CacheManager) -> tuple[float, float, float]:
     stats = cache.get_stats()
     return stats["hits"], stats["misses"], stats["errors"]
 
 
 def test_the_backend_is_asked_once_and_each_key_is_counted(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     cache.set_many({"a": 1, "b": None, "c": [3]})
     assert get_many(cache, ["c", "nothing", "a", "b", "a"]) == {"c": [3], "a": 1, "b": None}
     assert list(get_many(cache, iter(["c", "a"]))) == ["c", "a"], "in the order of the keys"
@@ -108,13 +108,13 @@ def test_the_backend_is_asked_once_and_each_key_is_counted(backend: Batching, ge
         ("get_many", ["v:c", "v:nothing", "v:a", "v:b"]),
         ("get_many", ["v:c", "v:a"]),
     ]
-    assert counts(cache) == (5, 1, 0)
+    assert get_counts(cache) == (5, 1, 0)
     assert get_many(cache, []) == {}
     assert len(backend.asked) == 2
 
 
 def test_only_keys_missing_in_the_memory_tier_are_requested(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend, memory=10**6)
+    cache = make_cache(backend, memory=10**6)
     cache.set_many({"a": 1, "b": 2, "c": 3})
     cache.delete("c")
     backend.kept.set(
@@ -127,21 +127,21 @@ def test_only_keys_missing_in_the_memory_tier_are_requested(backend: Batching, g
     assert backend.asked[1:] == [("get", "v:c")], "a single key uses get"
     assert get_many(cache, "abd") == {"a": 1, "b": 2, "d": 1}
     assert len(backend.asked) == 2
-    assert counts(cache) == (9, 1, 0)
+    assert get_counts(cache) == (9, 1, 0)
 
 
 def test_a_backend_that_fails_gives_misses_for_the_keys_that_the_tier_lacks(
     backend: Batching, get_many: GetMany
 ) -> None:
-    cache = cache_on(backend, memory=10**6)
+    cache = make_cache(backend, memory=10**6)
     cache.set("a", 1)
     backend.error = CacheError("no")
     assert get_many(cache, "abc") == {"a": 1}
-    assert counts(cache) == (1, 2, 3)
+    assert get_counts(cache) == (1, 2, 3)
 
 
 def test_a_backend_that_is_unreachable_is_called_once(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     backend.error = CacheUnavailable("no server")
     assert get_many(cache, "abc") == {}
     assert [name for name, _ in backend.asked] == ["get_many"]
@@ -155,11 +155,11 @@ def test_a_refused_get_many_is_replaced_by_single_reads(
             del keys
             raise CacheError("the user has no permission for `mget`")
 
-    cache = cache_on(Refusing())
+    cache = make_cache(Refusing())
     cache.set_many({"a": 1, "b": 2})
     for _ in range(2):
         assert get_many(cache, "abc") == {"a": 1, "b": 2}
-    assert counts(cache) == (4, 2, 2)
+    assert get_counts(cache) == (4, 2, 2)
     assert [record.getMessage() for record in caplog.records] == [
         "cache `batching` fails at `get_many`, calls go on without it: the user has no permission for `mget`"
     ]
@@ -167,49 +167,49 @@ def test_a_refused_get_many_is_replaced_by_single_reads(
 
 @pytest.mark.parametrize("answer", [[], "v:a", 7, {"v:a": "text"}, {"v:a": 7, "v:b": None}, {"v:a": b"x"}])
 def test_a_none_from_the_backend_is_a_miss(backend: Batching, get_many: GetMany, answer: Any) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     cache.set_many({"a": 1, "b": 2})
     backend.answer = answer
     assert get_many(cache, "ab") == {}
-    assert counts(cache)[:2] == (0, 2)
+    assert get_counts(cache)[:2] == (0, 2)
 
 
 def test_values_that_were_not_requested_are_ignored(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     cache.set_many({"a": 1, "b": 2, "c": 3})
     backend.answer = backend.kept.get_many(["v:a", "v:b", "v:c"])
     assert get_many(cache, "ab") == {"a": 1, "b": 2}
 
 
 def test_a_damaged_value_is_counted_as_a_miss(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     cache.set_many({"a": 1, "b": 2})
     backend.kept.set("v:a", (backend.kept.get("v:a") or b"") + b"\xc1")
     assert get_many(cache, "ab") == {"b": 2}
-    assert counts(cache) == (1, 1, 0)
+    assert get_counts(cache) == (1, 1, 0)
 
 
 def test_the_tags_of_all_of_them_are_looked_at_in_one_go(backend: Batching, get_many: GetMany) -> None:
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     for n in range(20):
         cache.set(f"{n}", n, tags=[f"tag {n % 5}", "all"])
     cache.invalidate(tags="tag 3")
     backend.asked.clear()
     assert get_many(cache, map(str, range(20))) == {f"{n}": n for n in range(20) if n % 5 != 3}
     assert [what for what, _ in backend.asked] == ["get_many", "get_many"]
-    assert counts(cache) == (16, 4, 0)
+    assert get_counts(cache) == (16, 4, 0)
 
 
 def test_a_backend_without_the_ability_is_asked_one_by_one_until_it_fails(get_many: GetMany) -> None:
     backend = OneByOne()
-    cache = cache_on(backend)
+    cache = make_cache(backend)
     cache.set_many({"a": 1, "b": 2})
     assert get_many(cache, "abc") == {"a": 1, "b": 2}
     assert backend.asked == [("get", "v:a"), ("get", "v:b"), ("get", "v:c")]
     backend.error = CacheError("no")
     assert get_many(cache, map(str, range(50))) == {}
     assert len(backend.asked) <= 3 + 3, "the breaker must stop requests to a failing backend"
-    assert counts(cache)[:2] == (2, 51)
+    assert get_counts(cache)[:2] == (2, 51)
     cache.close()
 
 
@@ -230,12 +230,12 @@ def test_redis_is_asked_in_few_exchanges(tmp_path: Path, get_many: GetMany) -> N
         wanted = {f"key {n}": n for n in range(60)}
         cache.set_many(wanted)
         assert get_many(cache, ["key 1"]) == {"key 1": 1}  # connected
-        before = _reads(server)
+        before = _count_reads(server)
         assert get_many(cache, wanted) == wanted
-        assert _reads(server) - before < 20, "60 keys are not 60 exchanges"
+        assert _count_reads(server) - before < 20, "60 keys are not 60 exchanges"
 
 
-def _reads(server: RedisServer) -> int:
+def _count_reads(server: RedisServer) -> int:
     """Return how often the server has read from its connections."""
     lines = server.ask("INFO", "stats").splitlines()
     return int(next(line.partition(":")[2] for line in lines if line.startswith("total_reads_processed")))

@@ -112,7 +112,7 @@ def call(request: pytest.FixtureRequest, cache: CacheManager) -> Call:
     return lambda name, *args: asyncio.run(await_method(name, *args))
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+def list_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -125,7 +125,9 @@ def test_reads_that_fail_open_the_breaker_although_writes_succeed(
         call("set", "key", number)
     assert partial.asked.count("get") == 3
     assert partial.asked.count("set") == 2, "the breaker must open for a cache that cannot be read"
-    assert lines(caplog) == ["cache `partial` fails at `get`, calls go on without it: reading is not allowed"]
+    assert list_warnings(caplog) == [
+        "cache `partial` fails at `get`, calls go on without it: reading is not allowed"
+    ]
     assert call("get_unavailable") == {"get": "reading is not allowed"}
 
 
@@ -139,7 +141,9 @@ def test_another_operation_that_fails_is_reported_once_and_stops_no_reads(
     for _ in range(10):
         call(operation, arguments[operation])
         assert call("get", "key") == 1
-    assert lines(caplog) == [f"cache `partial` fails at `{operation}`, calls go on without it: not allowed"]
+    assert list_warnings(caplog) == [
+        f"cache `partial` fails at `{operation}`, calls go on without it: not allowed"
+    ]
     assert call("get_unavailable") == {operation: "not allowed"}
     del partial.errors[operation]
     call(operation, arguments[operation])
@@ -157,7 +161,7 @@ def test_a_refused_lease_is_reported_once_and_results_are_cached(
 
     assert [double(x) for x in (1, 2, 3, 4, 1, 2, 3, 4)] == [2, 4, 6, 8] * 2
     assert cache.get_stats()["hits"] == 4
-    assert lines(caplog) == [
+    assert list_warnings(caplog) == [
         "cache `partial` fails at `acquire`, calls go on without it: this user may not run EVAL"
     ]
 
@@ -166,7 +170,7 @@ def test_each_cause_is_reported(partial: Partial, call: Call, caplog: pytest.Log
     for cause in ("full", "full", "too large", "too large", "full"):
         partial.errors["set"] = CacheError(cause)
         call("set", "key", 1)
-    assert [line.rpartition(": ")[2] for line in lines(caplog)] == ["full", "too large"]
+    assert [line.rpartition(": ")[2] for line in list_warnings(caplog)] == ["full", "too large"]
 
 
 def test_reads_that_fail_by_turns_leave_the_cache_in_use(
@@ -178,7 +182,7 @@ def test_reads_that_fail_by_turns_leave_the_cache_in_use(
         assert [call("get", "key"), call("get", "key")] == [None, None]
         partial.errors.clear()
         assert call("get", "key") == 1
-    assert len(lines(caplog)) == 1
+    assert len(list_warnings(caplog)) == 1
 
 
 def test_an_unreachable_server_opens_the_breaker_in_every_operation(partial: Partial, call: Call) -> None:
@@ -214,7 +218,7 @@ def test_a_redis_user_who_may_write_and_not_read_is_reported(
                 cache.get(f"key {number}")
                 cache.set(f"key {number}", number)
             assert "get" in cache.get_unavailable()
-    (line,) = lines(caplog)
+    (line,) = list_warnings(caplog)
     assert line.startswith("cache `redis` fails at `get`, calls go on without it: ")
     assert cache.get_stats()["errors"] == 3
 

@@ -12,7 +12,7 @@ import llmcore
 from llmcore.cache import CacheManager
 from llmcore.cache.outage import MAX_STALE_S
 from llmcore.errors import CacheError, ConfigError
-from tests.kits.cache_outage import Link, Server, manager
+from tests.kits.cache_outage import Link, Server, make_cache
 from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def link(server: Server) -> Link:
 
 @pytest.fixture
 def cache(server: Server, link: Link) -> Iterator[CacheManager]:
-    with manager(link, clock=server.clock) as cache:
+    with make_cache(link, clock=server.clock) as cache:
         yield cache
 
 
@@ -162,7 +162,7 @@ def test_the_tier_is_dropped_on_reconnect(
     assert call("get", "key") == "old"
     link.cut()
     assert call("get", "key") == "old"
-    with manager(server.connect()) as other:
+    with make_cache(server.connect()) as other:
         other.set("key", "new")
     call("set", "made", "meanwhile")
     reconnect(link, cache)
@@ -200,7 +200,7 @@ def test_an_invalidation_is_repeated_before_anything_is_read_again(
     link.asked.clear()
     reconnect(link, cache)
     assert call("get", "user:1") is None
-    with manager(server.connect()) as other:
+    with make_cache(server.connect()) as other:
         assert other.get("user:1") is None, "the backend has forgotten it"
         assert other.get("user:2") == ("old" if how == "key" else None)
 
@@ -233,7 +233,7 @@ def test_the_breaker_stays_open_until_the_invalidations_are_repeated(link: Link,
 
 
 def test_with_on_outage_miss_every_look_up_misses(server: Server, link: Link) -> None:
-    with manager(link, clock=server.clock, on_outage="miss") as cache:
+    with make_cache(link, clock=server.clock, on_outage="miss") as cache:
         cache.set("key", "value")
         assert cache.get("key") == "value"
         link.cut()
@@ -241,7 +241,7 @@ def test_with_on_outage_miss_every_look_up_misses(server: Server, link: Link) ->
 
 
 def test_with_miss_too_the_tier_is_dropped_on_reconnect(link: Link) -> None:
-    with manager(link, on_outage="miss") as cache:
+    with make_cache(link, on_outage="miss") as cache:
         cache.set("key", "value")
         assert cache.get("key") == "value"
         link.refused.add("get")
@@ -276,7 +276,7 @@ def test_a_cached_function_runs_once_during_an_outage(link: Link, cache: CacheMa
 
 def test_entries_of_before_and_during_the_outage_share_the_size_of_the_tier(link: Link) -> None:
     value = b"x" * 1000
-    with manager(link, memory=20_000) as cache:
+    with make_cache(link, memory=20_000) as cache:
         for number in range(10):
             cache.set(f"before {number}", value)
         link.cut()
@@ -293,7 +293,7 @@ def test_entries_of_before_and_during_the_outage_share_the_size_of_the_tier(link
 @pytest.mark.parametrize("server", ["reports"], indirect=True)
 def test_lost_reports_are_not_an_outage_while_the_backend_answers(server: Server) -> None:
     link = server.connect()
-    with manager(link, clock=server.clock) as cache, manager(server.connect()) as other:
+    with make_cache(link, clock=server.clock) as cache, make_cache(server.connect()) as other:
         cache.set("key", "old")
         assert cache.get("key") == "old"
         link.lose_reports()
@@ -307,7 +307,7 @@ def test_lost_reports_are_not_an_outage_while_the_backend_answers(server: Server
 @pytest.mark.parametrize("server", ["reports"], indirect=True)
 def test_the_60_seconds_begin_when_reports_are_lost(server: Server) -> None:
     link = server.connect()
-    with manager(link, clock=server.clock) as cache:
+    with make_cache(link, clock=server.clock) as cache:
         cache.set("key", "old")
         assert cache.get("key") == "old"
         link.lose_reports()
@@ -320,7 +320,7 @@ def test_the_60_seconds_begin_when_reports_are_lost(server: Server) -> None:
 
 @pytest.mark.parametrize("server", ["reports"], indirect=True)
 def test_changes_that_are_reported_during_an_outage_are_heard(link: Link) -> None:
-    with manager(link) as cache, manager(link.server.connect()) as other:
+    with make_cache(link) as cache, make_cache(link.server.connect()) as other:
         cache.set_many({"key": "old", "kept": 1})
         assert [cache.get("key"), cache.get("kept")] == ["old", 1]
         link.refused.add("get")
@@ -332,7 +332,7 @@ def test_changes_that_are_reported_during_an_outage_are_heard(link: Link) -> Non
 
 
 def test_lost_invalidations_are_logged(link: Link, caplog: pytest.LogCaptureFixture) -> None:
-    with manager(link) as cache:
+    with make_cache(link) as cache:
         cache.set("key", 1)
         link.cut()
         cache.delete("key")

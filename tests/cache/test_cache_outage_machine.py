@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from llmcore.cache.outage import MAX_STALE_S
 from llmcore.errors import CacheError
-from tests.kits.cache_outage import Server, manager
+from tests.kits.cache_outage import Server, make_cache
 
 KEYS = ("a:1", "a:2", "b:1")
 MISS = "nothing"
@@ -70,8 +70,8 @@ class Outages(RuleBasedStateMachine):
         self.server = Server(self.tells)
         time.time = lambda: 1e9 + self.server.now
         self.link = self.server.connect()
-        self.here = manager(self.link, clock=self.server.clock)
-        self.there = manager(self.server.connect(), memory=0, clock=self.server.clock)
+        self.here = make_cache(self.link, clock=self.server.clock)
+        self.there = make_cache(self.server.connect(), memory=0, clock=self.server.clock)
         self.truth = Model()
         """What the server has."""
         self.made = Model()

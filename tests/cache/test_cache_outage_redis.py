@@ -37,7 +37,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def reads(redis: RedisServer) -> str:
+def count_reads(redis: RedisServer) -> str:
     """Return the server's count of the command that the cache reads with."""
     lines = redis.ask("INFO", "commandstats").splitlines()
     return next((line.split(",")[0] for line in lines if line.startswith("cmdstat_getrange:")), "")
@@ -84,9 +84,9 @@ def test_another_process_invalidates_during_the_outage(redis: RedisServer) -> No
         return other.stdout.readline().strip()
 
     def is_in_memory(look: Callable[[], object]) -> bool:
-        before = reads(redis)
+        before = count_reads(redis)
         assert look() == "old"
-        return reads(redis) == before
+        return count_reads(redis) == before
 
     with other, CacheManager("redis", url=redis.url, timeout=5, connect_timeout=5) as here:
         here.set_many({"user:1": "old", "user:2": "old", "page": "kept"})

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from llmcore.cache import CacheManager
-from tests.kits.cache_outage import Link, Server, manager
+from tests.kits.cache_outage import Link, Server, make_cache
 from tests.kits.waiting import wait_until
 
 
@@ -21,7 +21,7 @@ def link(request: pytest.FixtureRequest) -> Link:
 
 @pytest.fixture
 def cache(link: Link) -> Iterator[CacheManager]:
-    with manager(link) as cache:
+    with make_cache(link) as cache:
         yield cache
 
 
@@ -70,7 +70,7 @@ def test_a_busy_process_reconnects(link: Link, cache: CacheManager) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_that_is_forked_during_an_outage_repeats_the_invalidation(link: Link) -> None:
-    with manager(link) as cache:
+    with make_cache(link) as cache:
         cache.set("key", "old")
         link.cut()
         cache.delete("key")

@@ -82,7 +82,7 @@ class NoOptions:
         return Options()
 
 
-def store_of(provider: object, memory: int = 10**6) -> CacheStore:
+def make_store(provider: object, memory: int = 10**6) -> CacheStore:
     entry = Provider(name="fake", create=lambda _: provider)
     return CacheStore(Backend("cache", entry, NoOptions()), memory=memory)
 
@@ -100,34 +100,34 @@ def reporting() -> Any:
 class TestTier:
     def test_a_cache_without_reports_has_no_memory_tier(self) -> None:
         fake = Fake()
-        store = store_of(fake)
+        store = make_store(fake)
         run(store.keep("k", b"v"))
         assert [run(store.lookup("k")) for _ in range(3)] == [b"v"] * 3
         assert fake.asked == ["set", "get", "get", "get"]
 
     def test_the_memory_tier_returns_values_that_were_read_or_written(self, counting: Counting) -> None:
-        store = store_of(counting)
+        store = make_store(counting)
         run(store.keep("k", b"v"))
-        other = store_of(counting)
+        other = make_store(counting)
         assert [run(store.lookup("k")), run(other.lookup("k")), run(other.lookup("k"))] == [b"v"] * 3
         assert counting.asked == ["set", "get"]
 
     def test_a_memory_size_of_0_turns_the_tier_off(self, counting: Counting) -> None:
-        store = store_of(counting, memory=0)
+        store = make_store(counting, memory=0)
         run(store.keep("k", b"v"))
         run(store.lookup("k"))
         assert counting.asked == ["set", "get"]
 
     @pytest.mark.parametrize("write", ["set", "delete"])
     def test_another_processs_write_is_seen_at_once(self, counting: Counting, write: str) -> None:
-        here, there = store_of(counting), store_of(counting)
+        here, there = make_store(counting), make_store(counting)
         run(here.keep("k", b"old"))
         assert run(here.lookup("k")) == b"old"
         run(there.keep("k", b"new") if write == "set" else there.forget("k"))
         assert run(here.lookup("k")) == (b"new" if write == "set" else None)
 
     def test_a_write_by_another_in_the_middle_of_a_read_is_not_covered_up(self, counting: Counting) -> None:
-        here, there = store_of(counting), store_of(counting)
+        here, there = make_store(counting), make_store(counting)
         run(there.keep("k", b"old"))
         read = here.lookup("k")
         step = next(read)
@@ -140,7 +140,7 @@ class TestTier:
         assert run(here.lookup("k")) == b"new"
 
     def test_the_memory_tier_is_not_used_before_reports_begin(self, reporting: Reporting) -> None:
-        store = store_of(reporting)
+        store = make_store(reporting)
         run(store.keep("k", b"v"))
         run(store.lookup("k"))
         assert reporting.asked == ["set", "get"]
@@ -150,16 +150,16 @@ class TestTier:
         assert reporting.asked == ["set", "get", "get"]
 
     def test_a_reported_change_is_seen(self, reporting: Reporting) -> None:
-        store = store_of(reporting)
+        store = make_store(reporting)
         run(store.lookup("k"))
         reporting.changed([])
         run(store.keep("k", b"old"))
-        run(store_of(reporting, memory=0).keep("k", b"new"))
+        run(make_store(reporting, memory=0).keep("k", b"new"))
         reporting.changed(["k"])
         assert run(store.lookup("k")) == b"new"
 
     def test_lost_reports_empty_it(self, reporting: Reporting) -> None:
-        store = store_of(reporting)
+        store = make_store(reporting)
         run(store.lookup("k"))
         reporting.changed([])
         run(store.keep("k", b"v"))
@@ -168,7 +168,7 @@ class TestTier:
         assert run(store.lookup("k")) is None
 
     def test_between_lost_reports_and_new_ones_nothing_is_trusted(self, reporting: Reporting) -> None:
-        store = store_of(reporting)
+        store = make_store(reporting)
         run(store.lookup("k"))
         reporting.changed([])
         reporting.changed(None)
@@ -177,13 +177,13 @@ class TestTier:
         assert run(store.lookup("k")) is None
 
     def test_an_entrys_time_is_over_in_the_tier_as_well(self, counting: Counting) -> None:
-        store = store_of(counting)
+        store = make_store(counting)
         run(store.keep("k", b"v", 0.05))
         assert run(store.lookup("k")) == b"v"
         wait_until(lambda: run(store.lookup("k")) is None)
 
     def test_clearing_the_cache_clears_it(self, counting: Counting) -> None:
-        store = store_of(counting)
+        store = make_store(counting)
         run(store.keep("k", b"v"))
         run(store.invalidate(EVERYTHING))
         assert run(store.lookup("k")) is None
@@ -193,7 +193,7 @@ class TestBreaker:
     def test_a_cache_that_cannot_be_reached_is_left_alone_at_once(self) -> None:
         fake = Fake()
         fake.error = CacheUnavailable("down")
-        store = store_of(fake)
+        store = make_store(fake)
         assert [run(store.lookup("k")), run(store.keep("k", b"v")), run(store.lookup("k"))] == [
             None,
             False,
@@ -206,7 +206,7 @@ class TestBreaker:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         fake = Fake()
-        store = store_of(fake)
+        store = make_store(fake)
         run(store.keep("k", b"v"))
         fake.error = CacheError("too large")
         assert [run(store.keep("k", b"v")) for _ in range(10)] == [False] * 10
@@ -220,14 +220,14 @@ class TestBreaker:
     def test_one_that_fails_otherwise_is_left_alone_after_three_in_a_row(self) -> None:
         fake = Fake()
         fake.error = CacheError("something odd")
-        store = store_of(fake)
+        store = make_store(fake)
         for _ in range(5):
             run(store.lookup("k"))
         assert fake.asked == ["get"] * 3
 
     def test_a_success_in_between_begins_the_count_again(self) -> None:
         fake = Fake()
-        store = store_of(fake)
+        store = make_store(fake)
         for _ in range(3):
             fake.error = CacheError("something odd")
             run(store.lookup("k"))
@@ -241,7 +241,7 @@ class TestBreaker:
     ) -> None:
         fake = Fake()
         fake.error = CacheUnavailable("down")
-        store = store_of(fake)
+        store = make_store(fake)
         with caplog.at_level(logging.WARNING):
             for _ in range(5):
                 run(store.lookup("k"))
@@ -256,7 +256,7 @@ class TestBreaker:
     def test_an_exception_of_another_library_is_handled_like_any_other(self) -> None:
         fake = Fake()
         fake.error = KeyError("bug")
-        store = store_of(fake)
+        store = make_store(fake)
         assert run(store.lookup("k")) is None
         assert store.stats.as_dict()["errors"] == 1
 
@@ -266,7 +266,7 @@ class TestBreaker:
     def test_a_foreign_value_is_a_miss(self, poison: bytes) -> None:
         fake = Fake()
         fake.kept["k"] = poison
-        assert run(store_of(fake).lookup("k")) is None
+        assert run(make_store(fake).lookup("k")) is None
 
     def test_one_that_cannot_even_be_opened_is_outlived(self, tmp_path: Path) -> None:
         from llmcore.cache import CacheManager

@@ -103,7 +103,7 @@ cache.close()
 """
 
 
-def eight_processes_are_one_run(folder: Path, **options: Any) -> None:
+def check_that_eight_processes_run_once(folder: Path, **options: Any) -> None:
     program = folder / "program.py"
     program.write_text(PROGRAM.format(options=options))
     started = [subprocess.Popen([sys.executable, str(program), str(each)]) for each in range(8)]
@@ -112,13 +112,13 @@ def eight_processes_are_one_run(folder: Path, **options: Any) -> None:
 
 
 def test_eight_processes_on_one_file_are_one_run(tmp_path: Path) -> None:
-    eight_processes_are_one_run(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
+    check_that_eight_processes_run_once(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
 
 
 @pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 def test_eight_processes_on_one_redis_are_one_run(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        eight_processes_are_one_run(
+        check_that_eight_processes_run_once(
             tmp_path, backend="redis", url=server.url, timeout=20.0, connect_timeout=20.0
         )
 

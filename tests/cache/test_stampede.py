@@ -27,7 +27,7 @@ def upstream() -> Iterator[Simulator]:
         yield simulator
 
 
-def config(upstream: Simulator, folder: Path) -> dict[str, Any]:
+def make_config(upstream: Simulator, folder: Path) -> dict[str, Any]:
     return {
         "llm": {
             "provider": "openai",
@@ -38,9 +38,9 @@ def config(upstream: Simulator, folder: Path) -> dict[str, Any]:
     }
 
 
-def released_when(upstream: Simulator, all_aboard: Callable[[], bool]) -> None:
+def release_when(upstream: Simulator, condition: Callable[[], bool]) -> None:
     upstream.wait_for_requests(1)
-    while not all_aboard():
+    while not condition():
         pass
     upstream.release()
 
@@ -50,10 +50,10 @@ def count_waiters(core: llmcore.Core) -> int:
 
 
 def test_threads(upstream: Simulator, tmp_path: Path) -> None:
-    core = llmcore.load(config(upstream, tmp_path))
+    core = llmcore.load(make_config(upstream, tmp_path))
     with ThreadPoolExecutor(MANY) as pool:
         asked: list[Future[Reply]] = [pool.submit(core.llm.chat, "Hello") for _ in range(MANY)]
-        released_when(upstream, lambda: count_waiters(core) == MANY)
+        release_when(upstream, lambda: count_waiters(core) == MANY)
         replies = [each.result(30) for each in asked]
     core.close()
     assert upstream.counts["chat"] == 1
@@ -65,12 +65,12 @@ def test_threads(upstream: Simulator, tmp_path: Path) -> None:
 
 
 def test_tasks(upstream: Simulator, tmp_path: Path) -> None:
-    core = llmcore.load(config(upstream, tmp_path))
+    core = llmcore.load(make_config(upstream, tmp_path))
 
     async def main() -> list[llmcore.types.Reply]:
         tasks = [asyncio.create_task(core.llm.achat("Hello")) for _ in range(MANY)]
         await asyncio.sleep(0)
-        await asyncio.to_thread(released_when, upstream, lambda: count_waiters(core) == MANY)
+        await asyncio.to_thread(release_when, upstream, lambda: count_waiters(core) == MANY)
         replies = await asyncio.gather(*tasks)
         await core.aclose()
         return replies
@@ -81,14 +81,14 @@ def test_tasks(upstream: Simulator, tmp_path: Path) -> None:
 
 
 def test_streams(upstream: Simulator, tmp_path: Path) -> None:
-    core = llmcore.load(config(upstream, tmp_path))
+    core = llmcore.load(make_config(upstream, tmp_path))
 
     def read() -> str:
         return "".join(delta.text for delta in core.llm.stream("Hello"))
 
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(read) for _ in range(50)]
-        released_when(upstream, lambda: count_waiters(core) == 50)
+        release_when(upstream, lambda: count_waiters(core) == 50)
         texts = {each.result(30) for each in asked}
     core.close()
     assert upstream.counts["streams"] == 1
@@ -96,7 +96,7 @@ def test_streams(upstream: Simulator, tmp_path: Path) -> None:
 
 
 def test_a_cancelled_leader_leaves_twenty_followers_their_answer(upstream: Simulator, tmp_path: Path) -> None:
-    core = llmcore.load(config(upstream, tmp_path))
+    core = llmcore.load(make_config(upstream, tmp_path))
 
     async def main() -> list[llmcore.types.Reply]:
         leader = asyncio.create_task(core.llm.achat("Hello"))
@@ -129,7 +129,7 @@ with llmcore.load({config!r}) as core, ThreadPoolExecutor(25) as pool:
 """
 
 
-def eight_processes(upstream: Simulator, settings: dict[str, Any]) -> set[str]:
+def run_eight_processes(upstream: Simulator, settings: dict[str, Any]) -> set[str]:
     """Have 8 processes of 25 threads ask the same at once; return the answers."""
     command = [sys.executable, "-c", PROGRAM.format(config=settings)]
     processes = [
@@ -156,7 +156,7 @@ def eight_processes(upstream: Simulator, settings: dict[str, Any]) -> set[str]:
 
 def test_eight_processes_on_one_file(tmp_path: Path) -> None:
     with Simulator(latency_s=0.5) as upstream:
-        answers = eight_processes(upstream, config(upstream, tmp_path))
+        answers = run_eight_processes(upstream, make_config(upstream, tmp_path))
         assert upstream.counts["chat"] == 1
     assert len(answers) == 1
 
@@ -164,11 +164,11 @@ def test_eight_processes_on_one_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 def test_eight_processes_on_one_redis(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Simulator(latency_s=0.5) as upstream:
-        settings = config(upstream, tmp_path)
+        settings = make_config(upstream, tmp_path)
         settings["cache"] = {
             "provider": "redis",
             "redis": {"url": server.url, "timeout": "5s", "connect_timeout": "5s"},
         }
-        answers = eight_processes(upstream, settings)
+        answers = run_eight_processes(upstream, settings)
         assert upstream.counts["chat"] == 1
     assert len(answers) == 1

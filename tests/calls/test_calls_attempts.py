@@ -53,7 +53,7 @@ class Backend:
         return "answer"
 
 
-def outcome(backend: Backend, policy: RetryPolicy, clock: Clock, jitter: float = 1.0) -> str:
+def collect_outcome(backend: Backend, policy: RetryPolicy, clock: Clock, jitter: float = 1.0) -> str:
     call = with_retries(backend.once, policy, Deadline(policy.deadline_s, clock), jitter=lambda: jitter)
     try:
         while True:
@@ -66,26 +66,26 @@ def outcome(backend: Backend, policy: RetryPolicy, clock: Clock, jitter: float =
 
 def test_a_first_success_is_one_attempt_without_a_pause() -> None:
     backend, clock = Backend([]), Clock()
-    assert outcome(backend, RetryPolicy(), clock) == "answer"
+    assert collect_outcome(backend, RetryPolicy(), clock) == "answer"
     assert (backend.asked, clock.pauses) == (1, [])
 
 
 def test_pauses_double() -> None:
     backend, clock = Backend([Unavailable("down")] * 3), Clock()
-    assert outcome(backend, RetryPolicy(attempts=4), clock) == "answer"
+    assert collect_outcome(backend, RetryPolicy(attempts=4), clock) == "answer"
     assert clock.pauses == [0.5, 1.0, 2.0]
 
 
 def test_pauses_end_to_grow_at_half_a_minute() -> None:
     backend, clock = Backend([Unavailable("down")] * 9), Clock()
-    assert outcome(backend, RetryPolicy(attempts=10), clock) == "answer"
+    assert collect_outcome(backend, RetryPolicy(attempts=10), clock) == "answer"
     assert clock.pauses[-3:] == [30.0, 30.0, 30.0]
 
 
 def test_jitter_spreads_a_quarter_of_the_pause() -> None:
     for jitter, pauses in ((0.0, [0.375, 0.75]), (0.5, [0.4375, 0.875])):
         backend, clock = Backend([Unavailable("down")] * 2), Clock()
-        assert outcome(backend, RetryPolicy(), clock, jitter) == "answer"
+        assert collect_outcome(backend, RetryPolicy(), clock, jitter) == "answer"
         assert clock.pauses == pauses
 
 
@@ -104,7 +104,7 @@ def test_jitter_is_random_unless_it_is_given() -> None:
 def test_calls_made_are_the_attempts_configured(configured: int) -> None:
     backend = Backend([Unavailable("down")] * 20)
     with pytest.raises(Unavailable):
-        outcome(backend, RetryPolicy(attempts=configured), Clock())
+        collect_outcome(backend, RetryPolicy(attempts=configured), Clock())
     assert backend.asked == configured
 
 
@@ -112,7 +112,7 @@ def test_calls_made_are_the_attempts_configured(configured: int) -> None:
 def test_an_error_that_cannot_pass_is_final(final: ProviderError) -> None:
     backend, clock = Backend([final]), Clock()
     with pytest.raises(type(final)):
-        outcome(backend, RetryPolicy(), clock)
+        collect_outcome(backend, RetryPolicy(), clock)
     assert (backend.asked, clock.pauses) == (1, [])
 
 
@@ -127,34 +127,34 @@ def test_an_error_that_cannot_pass_is_final(final: ProviderError) -> None:
 def test_a_complete_answer_is_never_asked_for_again(final: ProviderError) -> None:
     backend, clock = Backend([final]), Clock()
     with pytest.raises(type(final)) as caught:
-        outcome(backend, RetryPolicy(), clock)
+        collect_outcome(backend, RetryPolicy(), clock)
     assert caught.value is final
     assert (backend.asked, clock.pauses) == (1, [])
 
 
 def test_a_lost_connection_inside_an_answer_is_retried() -> None:
     backend = Backend([IncompleteReply("reset")])
-    assert outcome(backend, RetryPolicy(), Clock()) == "answer"
+    assert collect_outcome(backend, RetryPolicy(), Clock()) == "answer"
 
 
 @pytest.mark.parametrize("hint", [0.0, 0.02, 0.3, -1.0, float("nan")])
 def test_a_hint_shorter_than_the_backoff_does_not_shorten_it(hint: float) -> None:
     backend, clock = Backend([RateLimited("slow down", retry_after=hint)] * 3), Clock()
-    assert outcome(backend, RetryPolicy(attempts=4), clock) == "answer"
+    assert collect_outcome(backend, RetryPolicy(attempts=4), clock) == "answer"
     assert clock.pauses == [0.5, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1.0])
 def test_a_longer_hint_is_waited_for_and_spread_by_the_jitter(jitter: float) -> None:
     backend, clock = Backend([RateLimited("slow down", retry_after=42.0)] * 2), Clock()
-    assert outcome(backend, RetryPolicy(), clock, jitter) == "answer"
+    assert collect_outcome(backend, RetryPolicy(), clock, jitter) == "answer"
     assert clock.pauses == [42.0 + 0.125 * jitter, 42.0 + 0.25 * jitter]
 
 
 def test_a_retry_after_beyond_the_deadline_fails_at_once_and_says_so() -> None:
     backend, clock = Backend([RateLimited("slow down", retry_after=3600)]), Clock()
     with pytest.raises(RateLimited) as caught:
-        outcome(backend, RetryPolicy(deadline_s=600), clock)
+        collect_outcome(backend, RetryPolicy(deadline_s=600), clock)
     assert (backend.asked, clock.pauses) == (1, [])
     assert caught.value.retry_after == 3600
     assert str(caught.value).count("would pass the deadline of the call, which is in 600.0 s") == 1
@@ -163,7 +163,7 @@ def test_a_retry_after_beyond_the_deadline_fails_at_once_and_says_so() -> None:
 def test_the_error_of_the_last_attempt_is_raised_with_nothing_chained_to_it() -> None:
     errors = [Unavailable("first"), Unavailable("second")]
     with pytest.raises(Unavailable) as caught:
-        outcome(Backend(errors), RetryPolicy(attempts=2), Clock())
+        collect_outcome(Backend(errors), RetryPolicy(attempts=2), Clock())
     assert caught.value is errors[1]
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert caught.value.notes == ()
@@ -214,6 +214,6 @@ def test_no_sleep_ever_passes_the_deadline(
     backend = Backend([RateLimited("slow down", retry_after=seconds) for seconds in retry_afters])
     clock = Clock()
     with contextlib.suppress(RateLimited):
-        outcome(backend, RetryPolicy(attempts=configured, deadline_s=deadline_s), clock)
+        collect_outcome(backend, RetryPolicy(attempts=configured, deadline_s=deadline_s), clock)
     assert sum(clock.pauses) <= deadline_s * 1.000001  # floats
     assert backend.asked <= configured

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.calls.bucket import Bucket
-from tests.kits.limits import windows_hold
+from tests.kits.limits import check_windows
 
 RATE = 10.0
 BURST = 10.0
 
 
-def full_at(taken: list[tuple[float, float]]) -> float:
+def compute_full_at(taken: list[tuple[float, float]]) -> float:
     """When all would have flowed back, had every taking been as large as it turned out to be."""
     latest, owed = float("-inf"), 0.0
     for at, units in reversed(taken):
@@ -59,9 +59,9 @@ def test_a_refund_undoes_exactly_its_booking(
             tickets.append(bucket.take(value, now))
             taken.append((now, value))
             largest = max(largest, value)
-        right = max(full_at(taken), now)
+        right = max(compute_full_at(taken), now)
         assert right - 1e-6 <= max(bucket.full_at, now) <= right + refunds * BURST / RATE / 64 + 1e-6
-    windows_hold(taken, RATE, max(BURST, largest))
+    check_windows(taken, RATE, max(BURST, largest))
 
 
 def test_a_refund_does_not_restore_tokens_that_have_overflowed() -> None:

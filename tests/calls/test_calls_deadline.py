@@ -21,7 +21,7 @@ END = Delta(finish_reason="stop", usage=Usage(input_tokens=3, output_tokens=2))
 LONG = 30.0
 
 
-def core_of(**retry: Any) -> llmcore.Core:
+def load_core(**retry: Any) -> llmcore.Core:
     return llmcore.load(
         {"llm": {"provider": "scripted"}, "cache": {"provider": "memory"}, "retry": {"attempts": 1, **retry}}
     )
@@ -73,14 +73,14 @@ async def drain(core: llmcore.Core, *args: Any, **given: Any) -> str:
     return "".join([delta.text async for delta in core.llm.astream(*args, **given)])
 
 
-def timers() -> list[Any]:
+def list_timers() -> list[Any]:
     """Return the timers that are scheduled in the running loop."""
     scheduled: list[Any] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     return [handle for handle in scheduled if not handle.cancelled()]
 
 
 def test_a_provider_that_hangs_is_ended_at_the_deadline(hang: Hang, *, cache: bool) -> None:
-    core = core_of(deadline="1s", idle="60s")
+    core = load_core(deadline="1s", idle="60s")
     core.llm.chat("All that a first call opens takes time")
     with pytest.raises(Timeout) as caught:
         asyncio.run(drain(core, "Hello", cache=cache))
@@ -109,7 +109,7 @@ def test_silence_within_the_deadline_is_not_a_failure(
 
     monkeypatch.setattr(scripted.Scripted, "stream", stream)
     monkeypatch.setattr(scripted.Scripted, "astream", astream)
-    core = core_of(deadline="30s", idle="1ms", attempts=3)
+    core = load_core(deadline="30s", idle="1ms", attempts=3)
     if variant == "sync":
         said = "".join(delta.text for delta in core.llm.stream("Hello", cache=cache))
     else:
@@ -120,7 +120,7 @@ def test_silence_within_the_deadline_is_not_a_failure(
 
 def test_a_cancelled_caller_is_cancelled_and_not_late(hang: Hang, *, cache: bool) -> None:
     async def main() -> None:
-        task = asyncio.ensure_future(drain(core_of(), "Hello", cache=cache))
+        task = asyncio.ensure_future(drain(load_core(), "Hello", cache=cache))
         await asyncio.to_thread(hang.waits.wait, LONG)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -138,7 +138,7 @@ def test_a_timeout_of_the_application_is_its_own(hang: Hang, *, cache: bool) -> 
     async def main() -> None:
         async with asyncio.timeout(LONG) as limit:
             expiring = asyncio.ensure_future(expire(limit))
-            await drain(core_of(), "Hello", cache=cache)
+            await drain(load_core(), "Hello", cache=cache)
             await expiring
 
     with pytest.raises(TimeoutError) as caught:
@@ -148,7 +148,7 @@ def test_a_timeout_of_the_application_is_its_own(hang: Hang, *, cache: bool) -> 
 
 
 def test_a_caller_with_more_time_prolongs_the_stream_that_it_joins(hang: Hang) -> None:
-    core = core_of()
+    core = load_core()
 
     async def main() -> str:
         hasty = asyncio.ensure_future(drain(core, "Hello", timeout=10))
@@ -163,7 +163,7 @@ def test_a_caller_with_more_time_prolongs_the_stream_that_it_joins(hang: Hang) -
     assert hang.asked == 1
 
 
-async def _to_its_end(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
+async def _run_to_its_end(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
     task = asyncio.ensure_future(drain(core, "Hello", cache=cache))
     await asyncio.to_thread(hang.waits.wait, LONG)
     hang.release()
@@ -191,14 +191,14 @@ async def _collect_garbage(core: llmcore.Core, hang: Hang, *, cache: bool) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leave", [_to_its_end, _cancel, _leave_early, _collect_garbage])
+@pytest.mark.parametrize("leave", [_run_to_its_end, _cancel, _leave_early, _collect_garbage])
 def test_no_timer_outlives_its_stream(hang: Hang, leave: Callable[..., Any], *, cache: bool) -> None:
-    core = core_of()
+    core = load_core()
 
     async def main() -> None:
         await leave(core, hang, cache=cache)
         async with asyncio.timeout(LONG):
-            while len(timers()) > 1:  # noqa: ASYNC110 - the loop's list has no event; one is of this very wait
+            while len(list_timers()) > 1:  # noqa: ASYNC110 - the loop's list has no event; one is of this very wait
                 await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -208,7 +208,7 @@ def test_no_timer_outlives_its_stream(hang: Hang, leave: Callable[..., Any], *, 
 @pytest.mark.parametrize("variant", ["sync", "async"])
 def test_a_piece_that_is_not_a_delta_is_named(scripted: Any, variant: str, piece: Any) -> None:
     scripted.script.append([Delta(text="Rain "), piece])
-    core = core_of()
+    core = load_core()
     with pytest.raises(ProviderError, match=f"`scripted` streamed a {type(piece).__name__}") as caught:
         list(core.llm.stream("Hello")) if variant == "sync" else asyncio.run(drain(core, "Hello"))
     assert caught.value.partial == "Rain "
@@ -221,7 +221,7 @@ def test_speech_that_hangs_is_ended_at_the_deadline(speaker: Any, monkeypatch: p
 
     async def astream_speech(_: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
         del voice, settings
-        yield speaker.wav(speaker.samples(text))[:100]
+        yield speaker.make_wav(speaker.make_samples(text))[:100]
         try:
             await asyncio.Event().wait()
         except BaseException as error:
@@ -252,13 +252,13 @@ def test_silence_of_a_voice_within_the_deadline_is_not_a_failure(
         del voice
         timeouts.append(settings["idle_s"])
         time.sleep(0.05)  # the silence itself
-        yield speaker.wav(speaker.samples(text))
+        yield speaker.make_wav(speaker.make_samples(text))
 
     async def astream_speech(_: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
         del voice
         timeouts.append(settings["idle_s"])
         await asyncio.sleep(0.05)
-        yield speaker.wav(speaker.samples(text))
+        yield speaker.make_wav(speaker.make_samples(text))
 
     monkeypatch.setattr(speaker.Speaker, "stream_speech", stream_speech)
     monkeypatch.setattr(speaker.Speaker, "astream_speech", astream_speech)
@@ -268,5 +268,5 @@ def test_silence_of_a_voice_within_the_deadline_is_not_a_failure(
         return b"".join([piece async for piece in core.voice.astream("It rains.")])
 
     audio = b"".join(core.voice.stream("It rains.")) if variant == "sync" else asyncio.run(main())
-    assert audio == speaker.wav(speaker.samples("It rains."))
+    assert audio == speaker.make_wav(speaker.make_samples("It rains."))
     assert timeouts == [0.001]

@@ -41,7 +41,7 @@ def add(left: int, right: int) -> Step:
     return Step(lambda one, other: one + other, awaiting, left, right)
 
 
-def fails(error: Exception) -> Step:
+def make_failing_step(error: Exception) -> Step:
     def blocking() -> None:
         raise error
 
@@ -74,7 +74,7 @@ def test_a_step_that_never_waits_needs_one_variant_only(drive: Drive) -> None:
 def test_an_exception_of_a_step_is_raised_inside_the_call(drive: Drive) -> None:
     def call() -> Generator[Step, Any, str]:
         try:
-            yield fails(ValueError("no"))
+            yield make_failing_step(ValueError("no"))
         except ValueError as error:
             five = yield add(2, 3)
             return f"{error} {five}"
@@ -86,7 +86,7 @@ def test_an_exception_of_a_step_is_raised_inside_the_call(drive: Drive) -> None:
 @plain
 def test_an_unhandled_exception_reaches_the_caller(drive: Drive) -> None:
     def call() -> Generator[Step, Any, None]:
-        yield fails(ValueError("no"))
+        yield make_failing_step(ValueError("no"))
 
     with pytest.raises(ValueError, match="no"):
         drive(call())
@@ -97,7 +97,7 @@ def test_a_replacing_error_has_no_reference_to_the_replaced_one(drive: Drive) ->
     def call() -> Generator[Step, Any, None]:
         failed = False
         try:
-            yield fails(ValueError("with a request object"))
+            yield make_failing_step(ValueError("with a request object"))
         except ValueError:
             failed = True
         if failed:

@@ -272,20 +272,20 @@ def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off
         return 3
 
     forgotten = flights.join("other", work, emit=lambda: None)
-    assert first_piece(forgotten) == "one"
+    assert get_first_piece(forgotten) == "one"
 
     def compute_left() -> float:
         forgotten.close()  # as the garbage collector may, in the middle of anything
         return 5.0
 
     joined = flights.join("key", work, emit=lambda: None, left=compute_left)
-    assert first_piece(joined) == "one"
+    assert get_first_piece(joined) == "one"
     assert flights.get_time_left("key") == 5.0
     assert flights.get_time_left("other") == 0.0
     joined.close()
 
 
-def first_piece(call: Generator[Any, Any, Any]) -> Any:
+def get_first_piece(call: Generator[Any, Any, Any]) -> Any:
     """Carry out *call* up to its first piece; unlike `iterate` it can then be closed as the garbage collector does it."""
     item = next(call)
     while type(item) is Step:

@@ -13,7 +13,7 @@ from llmcore.calls.limits import Limits, Permit
 from llmcore.config import Limit
 from llmcore.errors import RateLimited
 from llmcore.types import RateLimits
-from tests.kits.limits import MODEL, World, windows_hold
+from tests.kits.limits import MODEL, World, check_windows
 
 
 @pytest.mark.parametrize("waiters", [20, 200, 1000])
@@ -30,7 +30,7 @@ def test_many_waiters_get_the_rate_within_one_percent_though_they_wake_late(
     assert len(world.sent) == waiters + int(burst)
     took = world.sent[-1].at - world.sent[0].at
     assert took == pytest.approx((len(world.sent) - burst) / rate, rel=0.01, abs=0.011)
-    windows_hold([(sent.at, 1) for sent in world.sent[-300:]], rate, burst)
+    check_windows([(sent.at, 1) for sent in world.sent[-300:]], rate, burst)
     ats = [sent.at for sent in sorted(world.sent, key=lambda sent: sent.caller)]
     assert ats == sorted(ats)
 
@@ -89,11 +89,11 @@ def test_no_window_exceeds_rate_and_burst_after_refunds_and_cancellations(
     for limit, sent in ((common, world.sent), (own, [each for each in world.sent if each.model == "a"])):
         if limit.requests_per_minute:
             rate = limit.requests_per_minute / 60
-            windows_hold([(each.at, 1) for each in sent], rate, max(1.0, rate))
+            check_windows([(each.at, 1) for each in sent], rate, max(1.0, rate))
         if limit.tokens_per_minute:
             rate = limit.tokens_per_minute / 60
             largest = max((each.booked for each in sent), default=0)
-            windows_hold([(each.at, each.used) for each in sent], rate, max(1.0, rate, largest))
+            check_windows([(each.at, each.used) for each in sent], rate, max(1.0, rate, largest))
     if common.concurrency:
         assert world.most_in_flight <= common.concurrency
     queue = world.limits._providers.get(MODEL[0])

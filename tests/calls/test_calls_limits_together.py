@@ -53,14 +53,14 @@ class Upstream:
         return 0 if queue is None else sum(len(model.waiting) for model in list(queue.busy))
 
 
-def in_threads(upstream: Upstream, names: list[str]) -> list[threading.Thread]:
+def start_threads(upstream: Upstream, names: list[str]) -> list[threading.Thread]:
     threads = [threading.Thread(target=lambda name=name: run(upstream.call(name))) for name in names]
     for thread in threads:
         thread.start()
     return threads
 
 
-def in_a_loop(upstream: Upstream, names: list[str]) -> threading.Thread:
+def start_loop(upstream: Upstream, names: list[str]) -> threading.Thread:
     async def main() -> None:
         await asyncio.gather(*(arun(upstream.call(name)) for name in names))
 
@@ -71,8 +71,8 @@ def in_a_loop(upstream: Upstream, names: list[str]) -> threading.Thread:
 
 def test_threads_and_tasks_of_two_loops_share_the_places() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=5)}))
-    threads = in_threads(upstream, [f"thread {number}" for number in range(40)])
-    threads += [in_a_loop(upstream, [f"task {loop}.{number}" for number in range(40)]) for loop in (1, 2)]
+    threads = start_threads(upstream, [f"thread {number}" for number in range(40)])
+    threads += [start_loop(upstream, [f"task {loop}.{number}" for number in range(40)]) for loop in (1, 2)]
     wait_until(lambda: upstream.waiting() == 115)
     assert upstream.inside == 5
     upstream.open.set()
@@ -87,8 +87,8 @@ def test_threads_and_tasks_share_the_rate() -> None:
     upstream = Upstream(Limits({"": Limit(requests_per_minute=6000)}))  # 100 at once, then 100 a second
     upstream.open.set()
     began = time.monotonic()
-    threads = in_threads(upstream, [f"thread {number}" for number in range(60)])
-    threads += [in_a_loop(upstream, [f"task {loop}.{number}" for number in range(45)]) for loop in (1, 2)]
+    threads = start_threads(upstream, [f"thread {number}" for number in range(60)])
+    threads += [start_loop(upstream, [f"task {loop}.{number}" for number in range(45)]) for loop in (1, 2)]
     for thread in threads:
         thread.join(30)
     assert len(set(upstream.served)) == 150
@@ -97,10 +97,10 @@ def test_threads_and_tasks_share_the_rate() -> None:
 
 def test_places_are_given_to_threads_and_tasks_in_the_order_in_which_they_came() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=1)}))
-    threads = in_threads(upstream, ["first"])
+    threads = start_threads(upstream, ["first"])
     wait_until(lambda: upstream.inside == 1)
     for number in range(6):
-        make = in_threads if number % 2 else lambda upstream, names: [in_a_loop(upstream, names)]
+        make = start_threads if number % 2 else lambda upstream, names: [start_loop(upstream, names)]
         threads += make(upstream, [f"{number}"])
         wait_until(lambda number=number: upstream.waiting() == number + 1)  # type: ignore[misc]
     upstream.open.set()
@@ -162,14 +162,14 @@ def test_a_call_that_is_collected_gives_its_place_back() -> None:
 
 def test_a_loop_that_is_gone_does_not_hold_the_others_up() -> None:
     upstream = Upstream(Limits({"": Limit(concurrency=1)}))
-    threads = in_threads(upstream, ["first"])
+    threads = start_threads(upstream, ["first"])
     wait_until(lambda: upstream.inside == 1)
     loop = asyncio.new_event_loop()
     lost = loop.create_task(arun(upstream.call("lost")))
     loop.run_until_complete(asyncio.sleep(0))
     assert upstream.waiting() == 1
     loop.close()
-    threads += in_threads(upstream, ["next"])
+    threads += start_threads(upstream, ["next"])
     wait_until(lambda: upstream.waiting() == 2)
     upstream.open.set()
     for thread in threads:

@@ -69,7 +69,7 @@ def core(scripted: Any, speaker: Any, tmp_path: Path, monkeypatch: pytest.Monkey
         yield made
 
 
-def way_of(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
+def find_way(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
     """Return a call of the given kind, and a function that returns the correct answer to a prompt."""
     cached = core.cache.cached
 
@@ -113,7 +113,7 @@ def way_of(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
     return ways[name]
 
 
-def at_rest(core: llmcore.Core) -> None:
+def check_at_rest(core: llmcore.Core) -> None:
     """See that nothing is reserved, open, held or under way."""
     core.llm.chat("a last call", cache=False, max_tokens=4)  # opens the ledger, where nothing has
     services, values = core.llm._services, core.cache._values
@@ -128,7 +128,7 @@ def at_rest(core: llmcore.Core) -> None:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_a_call_that_is_cancelled_at_any_moment_is_cancelled_or_right(core: llmcore.Core, name: str) -> None:
-    way, right = way_of(core, name)
+    way, right = find_way(core, name)
 
     async def cancel_after(iterations: int) -> bool:
         prompt = f"{iterations} tigers"
@@ -154,13 +154,13 @@ def test_a_call_that_is_cancelled_at_any_moment_is_cancelled_or_right(core: llmc
         assert loop_errors == []
 
     asyncio.run(main())
-    at_rest(core)
+    check_at_rest(core)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
 def test_callers_that_leave_take_nothing_from_those_that_stay(core: llmcore.Core, name: str) -> None:
-    way, right = way_of(core, name)
+    way, right = find_way(core, name)
     chance = random.Random(name)  # noqa: S311 - chance, no secret
 
     async def round_of(number: int) -> None:
@@ -184,7 +184,7 @@ def test_callers_that_leave_take_nothing_from_those_that_stay(core: llmcore.Core
             await round_of(number)
 
     asyncio.run(main())
-    at_rest(core)
+    check_at_rest(core)
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_a_refresh_whose_loop_ends_at_any_moment_leaves_nothing(core: llmcore.Co
             await asyncio.sleep(0)
 
     asyncio.run(main())
-    at_rest(core)
+    check_at_rest(core)
 
 
 def test_threads_that_close_a_stream_early_leave_the_rest_their_answer(core: llmcore.Core) -> None:
@@ -224,7 +224,7 @@ def test_threads_that_close_a_stream_early_leave_the_rest_their_answer(core: llm
         assert left == [None] * 6
         assert first.split() == last.split()
         assert first
-    at_rest(core)
+    check_at_rest(core)
 
 
 # -- the parts
@@ -345,4 +345,4 @@ def test_a_timeout_of_a_caller_is_not_a_failure_of_cache_or_ledger(core: llmcore
 
     asyncio.run(main())
     assert core.llm._services.cache.stats.errors == 0
-    at_rest(core)
+    check_at_rest(core)

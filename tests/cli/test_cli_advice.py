@@ -15,7 +15,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def fix_in(stderr: str) -> str:
+def find_fix(stderr: str) -> str:
     return stderr.rpartition("  = fix: ")[2].strip()
 
 
@@ -35,21 +35,21 @@ def fix_in(stderr: str) -> str:
 def test_the_line_to_paste_mends_it(cli: CommandLine, arguments: list[str], fix: str) -> None:
     done = cli(*arguments)
     assert done.returncode != 0
-    assert fix_in(done.stderr) == fix
+    assert find_fix(done.stderr) == fix
     mended = cli(*shlex.split(fix)[1:])
     assert (mended.returncode, "error[" in mended.stderr) == (0, False), mended.stderr
 
 
 def test_a_file_that_is_missing_in_an_empty_storage_is_stored_by_the_fix(cli: CommandLine) -> None:
-    assert fix_in(cli("store", "get", "nothing").stderr) == "echo Hello | llmcore store put nothing"
+    assert find_fix(cli("store", "get", "nothing").stderr) == "echo Hello | llmcore store put nothing"
     (cli.folder / "a.txt").write_text("Hello")
     assert cli("store", "put", "other", "a.txt").returncode == 0
-    assert fix_in(cli("store", "get", "nothing").stderr) == "llmcore store ls"
+    assert find_fix(cli("store", "get", "nothing").stderr) == "llmcore store ls"
 
 
 def test_a_plugin_that_is_not_installed_is_reported(cli: CommandLine) -> None:
     assert cli("plugins", "new", "my_acme", "--kind", "cache").returncode == 0
-    assert fix_in(cli("plugins", "check", "my_acme").stderr) == "pip install -e llmcore-my-acme"
+    assert find_fix(cli("plugins", "check", "my_acme").stderr) == "pip install -e llmcore-my-acme"
 
 
 def test_the_next_steps_after_init_can_be_pasted(cli: CommandLine) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmcore_testing import Fault, Simulator
-from tests.kits.cli import CommandLine, as_at_a_terminal, press_ctrl_c
+from tests.kits.cli import CommandLine, press_ctrl_c, restore_ctrl_c
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_ctrl_c_interrupts_the_answer_and_ctrl_d_ends(cli: CommandLine, upstream
     with subprocess.Popen(
         [*cli.command, "chat"],
         cwd=cli.folder, env=cli.env | {"TERM": "dumb"}, stdin=child, stdout=child, stderr=child, start_new_session=True,
-        preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        preexec_fn=restore_ctrl_c,  # noqa: PLW1509 - nothing is locked here
     ) as process, os.fdopen(parent, "r+b", buffering=0) as terminal:  # fmt: skip
         os.close(child)
         try:

@@ -96,7 +96,7 @@ def find_folder(cli: CommandLine) -> Path:
     return Path(cli.env["XDG_STATE_HOME"], "llmcore/conversations")
 
 
-def texts(conversation: dict[str, Any]) -> list[str]:
+def list_texts(conversation: dict[str, Any]) -> list[str]:
     return [message["content"] for message in conversation["messages"]]
 
 
@@ -118,7 +118,7 @@ def test_the_last_conversation_goes_on_tomorrow(cli: CommandLine, upstream: Simu
     assert list_sent(upstream)[-1] == ["Be brief", "a", "One.", "b", "Two.", "c"]
     assert {request.body["model"] for request in upstream.requests} == {"second"}
     (found,) = read_state(cli).values()
-    assert texts(found) == ["a", "One.", "b", "Two.", "c", "Three."]
+    assert list_texts(found) == ["a", "One.", "b", "Two.", "c", "Three."]
 
 
 def test_ask_begins_a_conversation_where_there_is_none(cli: CommandLine, upstream: Simulator) -> None:
@@ -141,7 +141,7 @@ def test_a_name_selects_a_conversation_and_so_does_its_beginning(cli: CommandLin
     assert cli("chat", stdin="other\n").returncode == 0
     assert cli("chat", "pirates", stdin="b\n").returncode == 0
     assert cli("chat", "pir", stdin="c\n").returncode == 0
-    assert texts(read_state(cli)["pirates"])[::2] == ["a", "b", "c"]
+    assert list_texts(read_state(cli)["pirates"])[::2] == ["a", "b", "c"]
 
 
 def test_a_misspelt_name_is_an_error_with_the_nearest(cli: CommandLine) -> None:
@@ -172,7 +172,7 @@ def test_a_kill_during_an_answer_loses_that_answer_alone(cli: CommandLine, upstr
             assert process.poll() is None
         process.kill()
     (found,) = read_state(cli).values()
-    assert texts(found) == ["a", "One.", "b"]
+    assert list_texts(found) == ["a", "One.", "b"]
     upstream.replies("Three.")
     assert cli("ask", "-c", "c").stdout == "Three.\n"
     assert list_sent(upstream)[-1] == ["a", "One.", "c"]
@@ -195,8 +195,8 @@ def test_two_terminals_do_not_overwrite_each_other(cli: CommandLine) -> None:
     assert "shared was continued elsewhere; this conversation goes on as shared-" in said
     found = read_state(cli)
     other = next(name for name in found if name != "shared")
-    assert texts(found["shared"])[::2] == ["a", "b", "from the other"]
-    assert texts(found[other])[::2] == ["a", "b", "c"]
+    assert list_texts(found["shared"])[::2] == ["a", "b", "from the other"]
+    assert list_texts(found[other])[::2] == ["a", "b", "c"]
 
 
 def test_a_failed_first_question_leaves_nothing(cli: CommandLine, upstream: Simulator) -> None:
@@ -210,7 +210,7 @@ def test_a_failed_first_question_leaves_nothing(cli: CommandLine, upstream: Simu
 
 def test_new_begins_another_conversation(cli: CommandLine) -> None:
     cli("chat", "-s", "Be brief", stdin="a\n/new\nb\n")
-    assert sorted(texts(each)[0] for each in read_state(cli).values()) == ["a", "b"]
+    assert sorted(list_texts(each)[0] for each in read_state(cli).values()) == ["a", "b"]
     assert {each["system"] for each in read_state(cli).values()} == {"Be brief"}
 
 
@@ -225,7 +225,7 @@ def test_conversations_are_files_of_the_configured_storage(cli: CommandLine, pro
     assert cli("ask", "-c", "c").returncode == 0
     assert cli("chat", "--name", "rain", stdin="d\n").returncode == 1, "the name is taken"
     file = cli.folder / "files/conversations/rain.json"
-    assert texts(json.loads(file.read_text()))[::2] == ["a", "b", "c"]
+    assert list_texts(json.loads(file.read_text()))[::2] == ["a", "b", "c"]
     assert read_state(cli) == {}
     with subprocess.Popen(
         [*cli.command, "chat", "rain"],
@@ -239,7 +239,7 @@ def test_conversations_are_files_of_the_configured_storage(cli: CommandLine, pro
         wait_for_answer(process, file, "You said: d")
         assert cli("chat", "rain", stdin="e\n").returncode == 0
         process.communicate("f\n")
-    assert texts(json.loads(file.read_text()))[::2] == ["a", "b", "c", "d", "e"]
+    assert list_texts(json.loads(file.read_text()))[::2] == ["a", "b", "c", "d", "e"]
     assert cli("chat", "--search", "f").stdout.count("rain-") == 1
 
 

@@ -19,7 +19,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def findings(cli: CommandLine, *arguments: str, **env: str) -> dict[str, dict[str, Any]]:
+def read_findings(cli: CommandLine, *arguments: str, **env: str) -> dict[str, dict[str, Any]]:
     return {
         each["what"]: each
         for each in json.loads(cli("doctor", "--json", *arguments, **env).stdout)["findings"]
@@ -62,7 +62,7 @@ def test_a_plugin_that_hangs_is_found(cli: CommandLine) -> None:
 
 def test_configuration_errors_are_reported_with_line_and_fix(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "llmcore.toml").write_text('[llm]\nmodle = "x"\n')
-    finding = findings(cli, LLMCORE_PLUGINS="none")["configuration"]
+    finding = read_findings(cli, LLMCORE_PLUGINS="none")["configuration"]
     assert finding["ok"] is False
     assert finding["text"] == "llmcore.toml:2:1: unknown key `modle` in [llm] (LC102)"
     assert finding["fix"] == "llmcore config set llm.model x"
@@ -71,6 +71,6 @@ def test_configuration_errors_are_reported_with_line_and_fix(cli: CommandLine, t
 @pytest.mark.skipif(sys.platform == "win32", reason="the folder is another one there")
 def test_a_folder_that_cannot_be_used_is_found(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("no folder")
-    found = findings(cli, LLMCORE_PLUGINS="none", XDG_CACHE_HOME=str(tmp_path / "taken"))
+    found = read_findings(cli, LLMCORE_PLUGINS="none", XDG_CACHE_HOME=str(tmp_path / "taken"))
     assert found["cache folder"]["ok"] is False
     assert found["state folder"]["ok"] is True

@@ -14,7 +14,7 @@ import llmcore
 from llmcore.cli import main
 from llmcore.cli.connection_checks import ConnectionCheck, check_all
 from llmcore_testing.simulator import Simulator
-from tests.kits.mistakes import KEY, closed_port
+from tests.kits.mistakes import KEY, find_closed_port
 
 pytestmark = pytest.mark.process  # doctor loads each plugin in one
 
@@ -100,7 +100,7 @@ def test_a_server_that_is_away_and_a_model_that_is_not_there_are_found(
     server: Simulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    away = examine(capsys, f"http://127.0.0.1:{closed_port()}/v1")["in use: llm openai"]
+    away = examine(capsys, f"http://127.0.0.1:{find_closed_port()}/v1")["in use: llm openai"]
     assert not away["ok"]
     assert "cannot be reached" in away["text"]
     missing = examine(capsys, server.base_url, model="tinny")["in use: llm openai"]

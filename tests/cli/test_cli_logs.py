@@ -16,7 +16,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def log_of(cli: CommandLine) -> Path:
+def find_log(cli: CommandLine) -> Path:
     return Path(cli.env["XDG_STATE_HOME"], "llmcore/log.sqlite3")
 
 
@@ -27,7 +27,7 @@ def test_the_log_is_off_at_first_and_one_line_turns_it_on(cli: CommandLine) -> N
     assert "llmcore config set log.content true" in done.stderr
     assert cli("logs", "1").returncode == 2
     assert json.loads(cli("logs", "--json").stdout)["entries"] == []
-    assert not log_of(cli).exists()
+    assert not find_log(cli).exists()
     assert cli("config", "set", "log.content", "true").returncode == 0
     cli("ask", "What is rain?")
     cli("ask", "What is rain?")
@@ -39,7 +39,7 @@ def test_the_log_is_off_at_first_and_one_line_turns_it_on(cli: CommandLine) -> N
 
 
 def test_search_model_and_number_narrow_the_list(cli: CommandLine) -> None:
-    file = LogFile(log_of(cli))
+    file = LogFile(find_log(cli))
     for at, model in enumerate(["tiny", "large", "tiny"]):
         file.add(
             {"time": 1e9 + at, "provider": "x", "model": model, "prompt": f"Rain {at}", "answer": "Falls"}
@@ -93,7 +93,7 @@ def test_a_misspelt_setting_is_an_error_before_anything_is_asked(cli: CommandLin
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_list_is_as_it_was_looked_at(width: int, cli: CommandLine) -> None:
-    file = LogFile(log_of(cli))
+    file = LogFile(find_log(cli))
     rows = [
         ("gpt-5.6-luna", "0.00042", 0, "What is the difference between rain and drizzle?", "Drizzle has smaller drops.", None),
         ("gpt-5.6-luna", "0", 1, "What is the difference between rain and drizzle?", "Drizzle has smaller drops.", None),

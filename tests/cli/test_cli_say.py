@@ -22,7 +22,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def length(path: Path) -> float:
+def measure_length(path: Path) -> float:
     with wave.open(str(path)) as file:
         return int(file.getnframes()) / int(file.getframerate())
 
@@ -30,7 +30,7 @@ def length(path: Path) -> float:
 def test_say_writes_a_file_without_configuration(cli: CommandLine) -> None:
     done = cli("say", "hello", "-o", "hello.wav")
     assert (done.returncode, done.stdout) == (0, "")
-    assert length(cli.folder / "hello.wav") > 0.3
+    assert measure_length(cli.folder / "hello.wav") > 0.3
     assert done.stderr.startswith("wrote ")
     assert done.stderr.endswith(" to hello.wav\n")
 
@@ -71,7 +71,7 @@ def test_json_describes_the_speech_and_says_if_it_was_cached(cli: CommandLine) -
 def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
     assert cli("say", "hello there", "-o", "plain.wav").returncode == 0
     assert cli("say", "hello there", "-o", "slow.wav", "-v", "de", "-p", "speed=0.5").returncode == 0
-    assert length(cli.folder / "slow.wav") > 1.5 * length(cli.folder / "plain.wav")
+    assert measure_length(cli.folder / "slow.wav") > 1.5 * measure_length(cli.folder / "plain.wav")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_player_is_given_the_whole_file(cli: CommandLine) -> None:
     player.chmod(player.stat().st_mode | stat.S_IXUSR)
     done = cli("say", "hello", "--play", PATH=str(programs))
     assert (done.returncode, done.stdout) == (0, "")
-    assert length(cli.folder / "played.wav") > 0.3
+    assert measure_length(cli.folder / "played.wav") > 0.3
     refused = cli("say", "hello", "--play", "--format", "mp3", PATH=str(programs))
     assert refused.returncode == 2
     assert "none of aplay plays mp3" in refused.stderr

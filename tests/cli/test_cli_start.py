@@ -50,7 +50,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return line
 
 
-def modules_of(*arguments: str) -> set[str]:
+def list_modules(*arguments: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
         capture_output=True,
@@ -63,14 +63,14 @@ def modules_of(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version_is_printed_without_loading_anything(option: str) -> None:
-    brought = modules_of(option)
+    brought = list_modules(option)
     ours = {name for name in brought if name.startswith("llmcore")}
     assert ours == {"llmcore", "llmcore.cli"}
     assert "argparse" not in brought
 
 
 def test_help_loads_argparse_and_no_other_part_of_the_host() -> None:
-    brought = modules_of("--help")
+    brought = list_modules("--help")
     ours = {name for name in brought if name.startswith("llmcore")}
     assert ours == {"llmcore", "llmcore.cli", "llmcore.cli.app", "llmcore.cli.parser", "llmcore.cli.streams"}
     assert "argparse" in brought
@@ -78,7 +78,7 @@ def test_help_loads_argparse_and_no_other_part_of_the_host() -> None:
 
 
 def test_help_of_a_command_loads_no_plugin() -> None:
-    brought = modules_of("ask", "--help")
+    brought = list_modules("ask", "--help")
     assert brought.isdisjoint({"pluggy", "openai", "asyncio", "lmdb", "llmcore.core", "llmcore.config"})
 
 

@@ -58,7 +58,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return line
 
 
-def at_the_shell(cli: CommandLine, rest: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+def run_in_shell(cli: CommandLine, rest: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     """Run `llmcore` with *rest* of a line, which a shell reads."""
     return subprocess.run(
         ["/bin/sh", "-c", f'exec "{sys.executable}" -m llmcore {rest}'],
@@ -92,7 +92,7 @@ def test_output_of_a_plugin_command_goes_to_stdout(cli: CommandLine) -> None:
     done = cli("greet", "you")
     assert (done.returncode, done.stdout) == (3, "hello you\nand goodbye\n")
     assert "loading" in done.stderr
-    full = at_the_shell(cli, "greet you > /dev/full")
+    full = run_in_shell(cli, "greet you > /dev/full")
     assert (full.returncode, full.stdout) == (2, b"")
     assert b"stdout cannot be written: No space left on device" in full.stderr
 
@@ -106,7 +106,7 @@ def test_an_output_named_after_stdout_is_stdout(cli: CommandLine) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])
 def test_json_arrives_whole_in_every_encoding(cli: CommandLine, encoding: str) -> None:
-    done = at_the_shell(
+    done = run_in_shell(
         cli, f"ask --json '{TEXT}'", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C.UTF-8"
     )
     text = done.stdout.decode(encoding)
@@ -118,7 +118,7 @@ def test_json_arrives_whole_in_every_encoding(cli: CommandLine, encoding: str) -
 @pytest.mark.parametrize(("encoding", "lost"), [("ascii", 4), ("cp1252", 3), ("utf-8", 0)])
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
 def test_replaced_characters_are_reported(cli: CommandLine, encoding: str, lost: int, stream: str) -> None:
-    done = at_the_shell(
+    done = run_in_shell(
         cli, f"ask {stream} '{TEXT}'", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C.UTF-8"
     )
     assert done.returncode == 0
@@ -149,7 +149,7 @@ CLOSED = [">&-", "2>&-", "<&-", ">&- 2>&-", ">&- 2>&- <&-", "<&- >&-", "2>/dev/f
 def test_closed_streams_leave_the_exit_code_and_the_other_streams_as_they_are(
     cli: CommandLine, closed: str, command: str, code: int, out: bytes
 ) -> None:
-    done = at_the_shell(cli, f"{command} {closed}", **USES_LOUD)
+    done = run_in_shell(cli, f"{command} {closed}", **USES_LOUD)
     assert done.returncode == code, done.stderr
     assert done.stdout.startswith(b"" if ">&-" in closed.replace("2>&-", "") else out)
     assert (b"error[" in done.stderr) == (code != 0 and "2>" not in closed)
@@ -160,7 +160,7 @@ def test_closed_streams_leave_the_exit_code_and_the_other_streams_as_they_are(
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_stdout_is_reported_by_every_command(cli: CommandLine, unbuffered: str) -> None:
     for command in ("ask hi", "ask --json hi", "--version", "--help", "plugins", "completion bash"):
-        done = at_the_shell(cli, f"{command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+        done = run_in_shell(cli, f"{command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 2, command
         assert b"stdout cannot be written: No space left on device" in done.stderr
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kits.cli import CommandLine, as_at_a_terminal, press_ctrl_c
+from tests.kits.cli import CommandLine, press_ctrl_c, restore_ctrl_c
 
 VANISHING = """
 from llmcore.hookspecs import Provider, hookimpl
@@ -41,7 +41,7 @@ def cli(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-def parts_of(folder: Path) -> list[str]:
+def list_parts(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.name.endswith(".part")]
 
 
@@ -60,7 +60,7 @@ def test_a_file_with_the_longest_name_is_written(cli: CommandLine, tmp_path: Pat
         assert (tmp_path / ("n" * length)).read_bytes() == b"12345"
     done = cli("store", "get", "k", "-o", "n" * 256)
     assert (done.returncode, "cannot be written: File name too long" in done.stderr) == (2, True)
-    assert parts_of(tmp_path) == []
+    assert list_parts(tmp_path) == []
 
 
 def test_the_target_of_a_link_is_written_and_keeps_its_mode(cli: CommandLine, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_target_of_a_link_is_written_and_keeps_its_mode(cli: CommandLine, tm
     done = cli("store", "get", "k", "-o", "round")
     assert (done.returncode, "the file round cannot be written" in done.stderr) == (2, True)
     assert cli("store", "get", "k", "-o", "/dev/null").returncode == 0
-    assert parts_of(tmp_path) == []
+    assert list_parts(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
@@ -102,7 +102,7 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
     cli("store", "put", "big", stdin="old")
     with subprocess.Popen(
         [*cli.command, "store", "put", "big"], cwd=tmp_path, env=cli.env, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore_ctrl_c,  # noqa: PLW1509 - nothing is locked here
     ) as put:  # fmt: skip
         assert put.stdin
         put.stdin.write(bytes(3 << 20))

@@ -78,7 +78,7 @@ def test_cp_and_mv_work_without_the_bytes_going_through(cli: CommandLine) -> Non
     assert (done.returncode, "error[LC802]" in done.stderr) == (1, True)
 
 
-def on_a_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
+def run_on_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
     """Run with a terminal as stderr; return the exit code and the output on the terminal."""
     there, here = pty.openpty()
     with subprocess.Popen(
@@ -101,16 +101,16 @@ def test_a_large_file_shows_its_progress_on_a_terminal_and_nowhere_else(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(bytes(30_000_000))
-    code, shown = on_a_terminal(cli, "store", "put", "large", "large")
+    code, shown = run_on_terminal(cli, "store", "put", "large", "large")
     assert code == 0
     assert "MB of 30.0 MB, " in shown
     assert shown.splitlines()[-1].split("\r")[-1] == "kept 30.0 MB under large", "the line is wiped off"
-    code, shown = on_a_terminal(cli, "store", "get", "large", "-o", "again")
+    code, shown = run_on_terminal(cli, "store", "get", "large", "-o", "again")
     assert "MB of 30.0 MB, " in shown
     assert (tmp_path / "again").read_bytes() == bytes(30_000_000)
     assert cli("store", "put", "large", "large").stderr == "kept 30.0 MB under large\n"
     (tmp_path / "small").write_bytes(bytes(1000))
-    assert on_a_terminal(cli, "store", "put", "small", "small")[1] == "kept 1.0 KB under small\r\n"
+    assert run_on_terminal(cli, "store", "put", "small", "small")[1] == "kept 1.0 KB under small\r\n"
 
 
 def test_a_failed_get_keeps_the_existing_file(cli: CommandLine, tmp_path: Path) -> None:

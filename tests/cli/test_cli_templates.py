@@ -32,7 +32,7 @@ def upstream(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simu
         yield simulator
 
 
-def folder_of(cli: CommandLine) -> Path:
+def find_folder(cli: CommandLine) -> Path:
     return Path(cli.env["XDG_CONFIG_HOME"], "llmcore/templates")
 
 
@@ -129,12 +129,12 @@ def test_templates_are_listed_shown_and_removed(cli: CommandLine) -> None:
     assert [(each["name"], each["variables"]) for each in listed] == [("summary", ["text"])]
     assert cli("templates", "rm", "sumary").returncode == 2
     assert cli("templates", "rm", "summary").returncode == 0
-    assert list(folder_of(cli).iterdir()) == []
+    assert list(find_folder(cli).iterdir()) == []
 
 
 def test_a_file_that_a_person_broke_hides_no_other(cli: CommandLine) -> None:
     cli("ask", "--save", "good", "Hello")
-    (folder_of(cli) / "bad.toml").write_text('promt = "x"\n')
+    (find_folder(cli) / "bad.toml").write_text('promt = "x"\n')
     done = cli("templates")
     assert "good" in done.stdout
     assert "warning: the template bad cannot be read" in done.stderr

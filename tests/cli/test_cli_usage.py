@@ -28,7 +28,7 @@ def spent(tmp_path: Path) -> CommandLine:
     return cli
 
 
-def rows(cli: CommandLine, *arguments: str) -> list[dict[str, Any]]:
+def list_rows(cli: CommandLine, *arguments: str) -> list[dict[str, Any]]:
     done = cli("usage", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
@@ -150,7 +150,7 @@ def test_a_wrong_option_is_explained(spent: CommandLine, arguments: list[str], t
 
 @pytest.mark.parametrize("group", ["day", "month", "model", "provider", "user", "tag"])
 def test_each_group_has_the_same_sums(spent: CommandLine, group: str) -> None:
-    (row,) = rows(spent, group)
+    (row,) = list_rows(spent, group)
     assert (row["requests"], row["cached"], row["failures"]) == (2, 1, 0)
     assert row["cost"] == pytest.approx(row["output_tokens"] / 1000)
 

@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def tree(path: Path) -> Any:
+def read_tree(path: Path) -> Any:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
@@ -64,7 +64,7 @@ def test_new_keys_and_tables_are_added(file: Path) -> None:
 def test_a_new_file_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "new/llmcore.toml"
     set_value(file, "llm.provider", "openai")
-    assert tree(file) == {"llm": {"provider": "openai"}}
+    assert read_tree(file) == {"llm": {"provider": "openai"}}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
@@ -76,7 +76,7 @@ def test_the_mode_and_a_link_are_kept_without_temporary_files(file: Path) -> Non
     set_value(link, "llm.provider", "openai")
     assert link.is_symlink()
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
-    assert tree(file)["llm"]["provider"] == "openai"
+    assert read_tree(file)["llm"]["provider"] == "openai"
     assert sorted(file.parent.iterdir()) == [link, file]
 
 
@@ -169,7 +169,7 @@ def test_in_a_pyproject_the_key_goes_below_tool_llmcore(tmp_path: Path) -> None:
     file = tmp_path / "pyproject.toml"
     file.write_text('[project]\nname = "x"\n')
     set_value(file, "llm.provider", "openai")
-    assert tree(file) == {"project": {"name": "x"}, "tool": {"llmcore": {"llm": {"provider": "openai"}}}}
+    assert read_tree(file) == {"project": {"name": "x"}, "tool": {"llmcore": {"llm": {"provider": "openai"}}}}
     assert unset(file, "llm.provider")
     assert load_settings(env={}, cwd=tmp_path).llm.provider == "echo"
 
@@ -179,7 +179,7 @@ def test_unset_removes_a_key_or_table_and_returns_whether_it_existed(file: Path)
     assert unset(file, "cache.ttl")
     assert not unset(file, "cache.ttl")
     assert not unset(file.parent / "gone.toml", "cache.ttl")
-    assert tree(file) == {"llm": {"provider": "echo"}, "cache": {}}
+    assert read_tree(file) == {"llm": {"provider": "echo"}, "cache": {}}
 
 
 def test_a_file_that_is_not_toml_is_not_edited(file: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_set_value_is_read_back(name: str, option: str, word: str, number: int
     set_value(file, key, str(number))
     assert load_settings(file, env={}).get_table("cache", "x" + name) == {"o" + option: number}
     assert unset(file, format_key(("cache", "x" + name)))
-    assert tree(file) == tomllib.loads(ORIGINAL)
+    assert read_tree(file) == tomllib.loads(ORIGINAL)
 
 
 LINES = st.lists(st.sampled_from(["# ours", "", "[llm]  # a word", "ttl_free = 1", "\u00e9 = 2"]), max_size=6)

@@ -14,7 +14,7 @@ from llmcore.config.tables import list_table_names
 from llmcore.errors import ConfigError
 
 
-def faults_of(text: str | bytes, tmp_path: Path, **env: str) -> ConfigError:
+def catch_faults(text: str | bytes, tmp_path: Path, **env: str) -> ConfigError:
     file = tmp_path / "llmcore.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError) as caught:
@@ -23,7 +23,7 @@ def faults_of(text: str | bytes, tmp_path: Path, **env: str) -> ConfigError:
 
 
 def test_an_unknown_key_is_reported_in_the_documented_format(tmp_path: Path) -> None:
-    error = faults_of('[llm]\nprovider = "openai"\nmodle = "gpt-5.6-luna"\n', tmp_path)
+    error = catch_faults('[llm]\nprovider = "openai"\nmodle = "gpt-5.6-luna"\n', tmp_path)
     assert error.render() == (
         "error[LC102]: unknown key `modle` in [llm]\n"
         " --> llmcore.toml:3:1\n"
@@ -44,7 +44,7 @@ def test_an_unknown_key_is_reported_in_the_documented_format(tmp_path: Path) -> 
 
 
 def test_a_bad_duration_points_at_the_value(tmp_path: Path) -> None:
-    assert faults_of('[cache]\nttl = "2 parsecs"', tmp_path).render() == (
+    assert catch_faults('[cache]\nttl = "2 parsecs"', tmp_path).render() == (
         'error[LC104]: `ttl` must be a duration, got "2 parsecs"\n'
         " --> llmcore.toml:2:7\n"
         '2 | ttl = "2 parsecs"\n'
@@ -55,7 +55,7 @@ def test_a_bad_duration_points_at_the_value(tmp_path: Path) -> None:
 
 
 def test_all_faults_of_all_layers_are_reported_together(tmp_path: Path) -> None:
-    error = faults_of(
+    error = catch_faults(
         '[llm]\nmodle = "x"\n[cahce]\nttl = 1\n[retry]\nattempts = 0\n[profiles.p.cache]\nttl = -1\n',
         tmp_path,
         LLMCORE__CACHE__TLL="1h",
@@ -75,12 +75,12 @@ def test_all_faults_of_all_layers_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_variable_is_mended_by_a_line_for_the_shell(tmp_path: Path) -> None:
-    error = faults_of("", tmp_path, LLMCORE__CACHE__TLL="1h")
+    error = catch_faults("", tmp_path, LLMCORE__CACHE__TLL="1h")
     assert error.fix == "unset LLMCORE__CACHE__TLL; export LLMCORE__CACHE__TTL=1h"
 
 
 def test_a_misspelt_section_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
-    assert faults_of('[cahce]\nprovider = "redis"\n', tmp_path).render() == (
+    assert catch_faults('[cahce]\nprovider = "redis"\n', tmp_path).render() == (
         "error[LC102]: unknown section [cahce]\n"
         " --> llmcore.toml:1:2\n"
         "1 | [cahce]\n"
@@ -92,13 +92,13 @@ def test_a_misspelt_section_is_reported_with_the_nearest_name(tmp_path: Path) ->
 
 
 def test_a_key_outside_its_section_is_reported_with_the_right_section(tmp_path: Path) -> None:
-    error = faults_of('model = "x"\n', tmp_path)
+    error = catch_faults('model = "x"\n', tmp_path)
     assert error.suggestion == "llm.model"
     assert error.fix == "llmcore config unset model && llmcore config set llm.model x"
 
 
 def test_an_unknown_eviction_is_reported_with_the_known_ones(tmp_path: Path) -> None:
-    error = faults_of('[cache]\neviction = "fifo"\n', tmp_path)
+    error = catch_faults('[cache]\neviction = "fifo"\n', tmp_path)
     assert error.message == '`eviction` must be "lru" or "lfu", got "fifo"'
     assert (
         error.expected
@@ -108,7 +108,9 @@ def test_an_unknown_eviction_is_reported_with_the_known_ones(tmp_path: Path) -> 
 
 
 def test_a_loop_in_models_is_reported_with_both_ends(tmp_path: Path) -> None:
-    error = faults_of('[models]\nfast = ["openai:a", "smart"]\nsmart = "fast"\nother = "smart"\n', tmp_path)
+    error = catch_faults(
+        '[models]\nfast = ["openai:a", "smart"]\nsmart = "fast"\nother = "smart"\n', tmp_path
+    )
     assert error.render() == (
         "error[LC105]: models.fast refers to itself: fast -> smart -> fast\n"
         " --> llmcore.toml:3:9\n"
@@ -121,7 +123,7 @@ def test_a_loop_in_models_is_reported_with_both_ends(tmp_path: Path) -> None:
 
 
 def test_a_model_without_its_provider_is_reported(tmp_path: Path) -> None:
-    error = faults_of(
+    error = catch_faults(
         '[llm]\nprovider = "openai"\n[models]\nfast = "gpt"\nsafe = ["openai:a", "fsat"]\n', tmp_path
     )
     first, second = error.faults
@@ -171,13 +173,13 @@ def test_a_model_without_its_provider_is_reported(tmp_path: Path) -> None:
 def test_an_invalid_value_is_reported_with_its_place(
     text: str, message: str, where: str, tmp_path: Path
 ) -> None:
-    error = faults_of(text, tmp_path)
+    error = catch_faults(text, tmp_path)
     assert not error.faults, str(error)
     assert (error.message, error.where) == (message, f"llmcore.toml:{where}")
 
 
 def test_invalid_toml_is_reported_with_line_and_pointer(tmp_path: Path) -> None:
-    assert faults_of("[llm]\nprovider = openai\n", tmp_path).render() == (
+    assert catch_faults("[llm]\nprovider = openai\n", tmp_path).render() == (
         "error[LC107]: not TOML: invalid value\n"
         " --> llmcore.toml:2:12\n"
         "2 | provider = openai\n"
@@ -188,24 +190,24 @@ def test_invalid_toml_is_reported_with_line_and_pointer(tmp_path: Path) -> None:
 
 
 def test_toml_that_breaks_off_points_at_its_end(tmp_path: Path) -> None:
-    error = faults_of("[cache]\nttl =\n\n", tmp_path)
+    error = catch_faults("[cache]\nttl =\n\n", tmp_path)
     assert error.code == "LC107"
     assert error.where == "llmcore.toml:2:6"
-    error = faults_of("[models]\na = [\n'x:y'\n", tmp_path)
+    error = catch_faults("[models]\na = [\n'x:y'\n", tmp_path)
     assert (error.message, error.where) == ("not TOML: unclosed array", "llmcore.toml:3:6")
 
 
 def test_a_file_that_is_not_utf8_is_reported_with_the_byte(tmp_path: Path) -> None:
-    error = faults_of(b'[llm]\n# caf\xe9\nprovider = "echo"\n', tmp_path)
+    error = catch_faults(b'[llm]\n# caf\xe9\nprovider = "echo"\n', tmp_path)
     assert (error.code, error.where) == ("LC107", "llmcore.toml:2:6")
     assert error.message == "the file is not UTF-8: byte 0xe9"
-    error = faults_of('[llm]\nprovider = "echo"\n'.encode("utf-16"), tmp_path)
+    error = catch_faults('[llm]\nprovider = "echo"\n'.encode("utf-16"), tmp_path)
     assert error.message == "the file is not UTF-8, but UTF-16"
 
 
 def test_a_huge_file_a_folder_and_deep_nesting_are_refused(tmp_path: Path) -> None:
-    assert "too large" in faults_of(b"# " + b"x" * MAX_BYTES, tmp_path).message
-    assert "nested too deeply" in faults_of("x = " + "[" * 100_000, tmp_path).message
+    assert "too large" in catch_faults(b"# " + b"x" * MAX_BYTES, tmp_path).message
+    assert "nested too deeply" in catch_faults("x = " + "[" * 100_000, tmp_path).message
     with pytest.raises(ConfigError, match="the configuration file must be a file, got a directory"):
         load_settings(str(tmp_path), env={}, cwd=tmp_path)
 
@@ -221,17 +223,17 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
 def test_long_lines_are_cut_around_the_fault_and_control_characters_do_not_reach_the_terminal(
     tmp_path: Path,
 ) -> None:
-    error = faults_of(f'[cache]\nnamespace = "{"x" * 300}", ttl = 5', tmp_path)
+    error = catch_faults(f'[cache]\nnamespace = "{"x" * 300}", ttl = 5', tmp_path)
     assert error.excerpt is not None
     assert all(len(line) < 110 for line in error.excerpt.splitlines())
-    error = faults_of("[llm]\nmodle = 'a\u202eb\x7f'" + "\n", tmp_path)
+    error = catch_faults("[llm]\nmodle = 'a\u202eb\x7f'" + "\n", tmp_path)
     assert error.code == "LC107"
-    error = faults_of("[llm]\nmodle = 'a\u202eb'" + "\n", tmp_path)
+    error = catch_faults("[llm]\nmodle = 'a\u202eb'" + "\n", tmp_path)
     assert "\u202e" not in (error.excerpt or "")
 
 
 def test_the_pointer_is_below_its_key_after_wide_characters(tmp_path: Path) -> None:
-    error = faults_of('llm = { "\u6a21\u578b" = 1 }', tmp_path)
+    error = catch_faults('llm = { "\u6a21\u578b" = 1 }', tmp_path)
     assert error.excerpt == '1 | llm = { "\u6a21\u578b" = 1 }\n  |         ^^^^^^'
 
 
@@ -262,7 +264,7 @@ def test_an_invalid_source_is_rejected() -> None:
 
 
 def test_variables_without_a_key_or_in_conflict_are_reported(tmp_path: Path) -> None:
-    error = faults_of("", tmp_path, LLMCORE__="x", LLMCORE__LLM__ECHO="1", LLMCORE__LLM__ECHO__X="2")
+    error = catch_faults("", tmp_path, LLMCORE__="x", LLMCORE__LLM__ECHO="1", LLMCORE__LLM__ECHO__X="2")
     assert [fault.where for fault in error.faults] == [
         "LLMCORE__",
         "LLMCORE__LLM__ECHO__X",

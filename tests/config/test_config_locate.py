@@ -15,14 +15,14 @@ from llmcore.config.positions import locate
 Path = tuple[str, ...]
 
 
-def paths_of(value: Any, path: Path = ()) -> dict[Path, Any]:
+def list_paths(value: Any, path: Path = ()) -> dict[Path, Any]:
     found: dict[Path, Any] = {path: value} if path else {}
     if isinstance(value, dict):
         for key, item in value.items():
-            found |= paths_of(item, (*path, key))
+            found |= list_paths(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            found |= paths_of(item, (*path, str(index)))
+            found |= list_paths(item, (*path, str(index)))
     return found
 
 
@@ -56,7 +56,7 @@ def test_every_key_of_a_generated_document_is_found_on_a_line_that_holds_it(tree
     text = tomlkit.dumps(tree).replace("\r\n", "\n")
     lines = text.split("\n")
     places = locate(text)
-    expected = paths_of(tomllib.loads(text))
+    expected = list_paths(tomllib.loads(text))
     assert set(expected) <= set(places)
     for path, value in expected.items():
         key, span = places[path]
@@ -130,7 +130,7 @@ def test_each_form_of_key_and_value_is_found(
 
 
 def test_only_existing_keys_are_located() -> None:
-    assert set(paths_of(tomllib.loads(DOCUMENT))) == set(locate(DOCUMENT))
+    assert set(list_paths(tomllib.loads(DOCUMENT))) == set(locate(DOCUMENT))
 
 
 @given(st.text(max_size=60))

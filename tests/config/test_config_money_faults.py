@@ -13,7 +13,7 @@ from llmcore.types import Secret
 HOOK = "https://hooks.example.com/services/canary"
 
 
-def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
+def catch_faults(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
     (tmp_path / "llmcore.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_settings(env=env, cwd=tmp_path)
@@ -136,12 +136,12 @@ def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
 def test_an_invalid_value_is_reported_at_its_line(
     text: str, message: str, where: str, tmp_path: Path
 ) -> None:
-    (fault,) = faults_of(text, tmp_path)
+    (fault,) = catch_faults(text, tmp_path)
     assert (fault.message, fault.where) == (message, f"llmcore.toml:{where}")
 
 
 def test_a_model_in_budget_is_reported_with_the_right_table(tmp_path: Path) -> None:
-    (fault,) = faults_of('[budget]\nlimit = 1\nmodel = "openai:x"\n', tmp_path)
+    (fault,) = catch_faults('[budget]\nlimit = 1\nmodel = "openai:x"\n', tmp_path)
     assert fault.render() == (
         "error[LC102]: unknown key `model` in [budget]\n"
         " --> llmcore.toml:3:1\n"
@@ -154,7 +154,7 @@ def test_a_model_in_budget_is_reported_with_the_right_table(tmp_path: Path) -> N
 
 
 def test_duplicate_budgets_are_reported_with_both_places(tmp_path: Path) -> None:
-    (fault,) = faults_of(
+    (fault,) = catch_faults(
         '[budget]\nlimit = 1\n[[budgets]]\nlimit = 2\ntag = "a"\n[[budgets]]\nlimit = 3\nper = "total"\n',
         tmp_path,
     )
@@ -180,7 +180,7 @@ def test_duplicate_budgets_are_reported_with_both_places(tmp_path: Path) -> None
     ],
 )
 def test_a_variable_without_an_entry_is_reported(name: str, message: str, tmp_path: Path) -> None:
-    (fault,) = faults_of("[[budgets]]\nlimit = 1\n", tmp_path, **{name: "5"})
+    (fault,) = catch_faults("[[budgets]]\nlimit = 1\n", tmp_path, **{name: "5"})
     assert (fault.message, fault.where) == (message, name)
 
 
@@ -198,7 +198,7 @@ def test_a_variable_without_an_entry_is_reported(name: str, message: str, tmp_pa
     ],
 )
 def test_no_fault_shows_the_address_of_an_alert(text: str, tmp_path: Path) -> None:
-    for fault in faults_of(text, tmp_path):
+    for fault in catch_faults(text, tmp_path):
         assert "canary" not in fault.render()
 
 

@@ -75,7 +75,7 @@ def read(text: str, options: type, tmp_path: Path, *, kind: str = "cache", **env
     return load_settings(env=env, cwd=tmp_path).read_options(kind, provider(options))
 
 
-def faults_of(text: str, options: type, tmp_path: Path, **env: str) -> ConfigError:
+def catch_faults(text: str, options: type, tmp_path: Path, **env: str) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         read(text, options, tmp_path, **env)
     return caught.value
@@ -113,11 +113,13 @@ def test_dataclasses_and_named_tuples_serve_as_well(structure: type, tmp_path: P
 
 def test_a_typed_dict_serves_as_well(tmp_path: Path) -> None:
     assert read('[cache.redis]\nurl = "u"\n', AsTypedDict, tmp_path) == {"url": "u"}
-    assert faults_of("[cache.redis]\n", AsTypedDict, tmp_path).message == "`url` is missing in [cache.redis]"
+    assert (
+        catch_faults("[cache.redis]\n", AsTypedDict, tmp_path).message == "`url` is missing in [cache.redis]"
+    )
 
 
 def test_all_faults_of_a_table_are_reported_together(tmp_path: Path) -> None:
-    error = faults_of(
+    error = catch_faults(
         '[cache.redis]\nurll = "x"\ntimeout = "soon"\npool = 0\nmode = "star"\nnodes = ["a", 3]\nmax_size = "big"\n',
         RedisOptions,
         tmp_path,
@@ -138,7 +140,7 @@ def test_all_faults_of_a_table_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_an_unknown_option_is_reported_with_the_nearest_name_and_a_fix(tmp_path: Path) -> None:
-    assert faults_of('[cache.redis]\nurll = "redis://x"\n', RedisOptions, tmp_path).render() == (
+    assert catch_faults('[cache.redis]\nurll = "redis://x"\n', RedisOptions, tmp_path).render() == (
         "error[LC102]: unknown key `urll` in [cache.redis]\n"
         " --> llmcore.toml:2:1\n"
         '2 | urll = "redis://x"\n'
@@ -150,7 +152,7 @@ def test_an_unknown_option_is_reported_with_the_nearest_name_and_a_fix(tmp_path:
 
 
 def test_a_missing_option_points_at_its_table(tmp_path: Path) -> None:
-    error = faults_of('[cache.redis]\ntimeout = "1s"\n', AsDataclass, tmp_path)
+    error = catch_faults('[cache.redis]\ntimeout = "1s"\n', AsDataclass, tmp_path)
     assert (error.code, error.message, error.where) == (
         "LC112",
         "`url` is missing in [cache.redis]",
@@ -159,15 +161,15 @@ def test_a_missing_option_points_at_its_table(tmp_path: Path) -> None:
 
 
 def test_a_check_of_the_providers_own_is_a_fault_of_its_table(tmp_path: Path) -> None:
-    error = faults_of("[cache.redis]\nlow = 5\n", Paired, tmp_path)
+    error = catch_faults("[cache.redis]\nlow = 5\n", Paired, tmp_path)
     assert (error.message, error.where) == ("[cache.redis]: `low` is above `high`", "llmcore.toml:1:8")
 
 
 def test_nested_structures_are_checked_to_their_place(tmp_path: Path) -> None:
     options = read('[cache.redis]\nbase-url = "u"\n[cache.redis.many.a]\nsize = 2\n', Outer, tmp_path)
     assert options == Outer(base_url="u", many={"a": Inner(size=2)})
-    assert faults_of('[cache.redis.inner]\nsize = "x"\n', Outer, tmp_path).where == "llmcore.toml:2:8"
-    assert faults_of('base_url = "u"\n', Outer, tmp_path).code == "LC102"
+    assert catch_faults('[cache.redis.inner]\nsize = "x"\n', Outer, tmp_path).where == "llmcore.toml:2:8"
+    assert catch_faults('base_url = "u"\n', Outer, tmp_path).code == "LC102"
 
 
 def test_generic_cache_keys_apply_if_the_provider_has_them(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_a_variable_like_a_number_stays_text_for_text_options(tmp_path: Path) ->
 
 
 def test_a_fault_in_a_variable_is_reported_with_its_name(tmp_path: Path) -> None:
-    error = faults_of("", RedisOptions, tmp_path, LLMCORE__CACHE__REDIS__POOL="many")
+    error = catch_faults("", RedisOptions, tmp_path, LLMCORE__CACHE__REDIS__POOL="many")
     assert (error.where, error.message) == (
         "LLMCORE__CACHE__REDIS__POOL",
         '`pool` must be a whole number, got "many"',
@@ -253,7 +255,7 @@ def test_a_relative_path_counts_from_the_folder_of_the_file_that_says_it(
 
 @pytest.mark.parametrize("value", ['""', "5", "true", '["a"]', '"nul\\u0000"'])
 def test_an_invalid_path_is_a_configuration_error(tmp_path: Path, value: str) -> None:
-    error = faults_of(f"[cache.redis]\nfolder = {value}", RedisOptions, tmp_path)
+    error = catch_faults(f"[cache.redis]\nfolder = {value}", RedisOptions, tmp_path)
     assert error.code == "LC104"
     assert "`folder` must be a path" in str(error)
     assert error.expected == "a path in quotes, not empty"

@@ -111,7 +111,7 @@ CORRECT: list[tuple[Tree, str | None]] = [
 ]  # fmt: skip
 
 
-def core_of(more: Tree) -> llmcore.Core:
+def load_core(more: Tree) -> llmcore.Core:
     """Return a Core whose `openai` is the vendor, as far as the configuration knows, and that never reaches it."""
     tree: Tree = {
         "llm": {"provider": "openai", "openai": {"api_key": "sk-test"}, "local": LOCAL},
@@ -138,14 +138,14 @@ def test_the_lists_are_as_long_as_they_were_promised() -> None:
 @pytest.mark.parametrize(("more", "model", "meant"), TYPOS)
 def test_a_typing_mistake_is_refused_with_the_nearest_name(more: Tree, model: str | None, meant: str) -> None:
     with pytest.raises(LLMCoreError) as caught:
-        resolve(core_of(more), model)
+        resolve(load_core(more), model)
     assert caught.value.suggestion == meant
     assert caught.value.fix
 
 
 @pytest.mark.parametrize(("more", "model"), CORRECT)
 def test_a_correct_but_unknown_name_is_accepted(more: Tree, model: str | None) -> None:
-    core = core_of(more)
+    core = load_core(more)
     if model is not None:
         assert resolve(core, model)
 
@@ -161,11 +161,11 @@ def test_a_correct_but_unknown_name_is_accepted(more: Tree, model: str | None) -
 )
 def test_the_models_of_a_foreign_server_are_its_own_everywhere(more: Tree, model: str | None) -> None:
     """The voice of the same name, at the vendor's own address, does not count."""
-    assert resolve(core_of(more), model)
+    assert resolve(load_core(more), model)
 
 
 def test_every_model_of_the_vendor_is_accepted() -> None:
-    core = core_of({})
+    core = load_core({})
     for model in MODELS:
         assert resolve(core, model)[0].model == model
 
@@ -200,7 +200,7 @@ def test_every_fault_is_reported_with_its_line_and_a_fix_that_loads(tmp_path: An
 
 def test_a_limit_for_a_name_of_models_is_pointed_to_its_model() -> None:
     with pytest.raises(ConfigError) as caught:
-        core_of({"limits": {"fast": {"concurrency": 1}}})
+        load_core({"limits": {"fast": {"concurrency": 1}}})
     assert caught.value.suggestion == "openai:gpt-5.6-luna"
     assert caught.value.fix == '{"limits": {"openai:gpt-5.6-luna": {...}}}'
 

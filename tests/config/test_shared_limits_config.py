@@ -14,7 +14,7 @@ from llmcore.config.money import SharedLimitsSettings
 from llmcore.plugins import Catalogue
 
 
-def options_of(source: dict[str, Any]) -> Any:
+def load_options(source: dict[str, Any]) -> Any:
     return make_shared_backend(load_settings(source), Catalogue()).options
 
 
@@ -40,9 +40,11 @@ def test_the_store_is_named_by_a_word_or_a_table(
 
 def test_the_options_are_those_of_the_cache_except_its_namespace() -> None:
     cache = {"redis": {"url": "redis://cache", "namespace": "app", "timeout": 2}}
-    found = options_of({"limits": {"shared": "redis"}, "cache": {**cache, "namespace": "other"}})
+    found = load_options({"limits": {"shared": "redis"}, "cache": {**cache, "namespace": "other"}})
     assert (found.url, found.namespace, found.timeout) == ("redis://cache", "default", 2.0)
-    found = options_of({"limits": {"shared": {"url": "redis://limits", "namespace": "two"}}, "cache": cache})
+    found = load_options(
+        {"limits": {"shared": {"url": "redis://limits", "namespace": "two"}}, "cache": cache}
+    )
     assert (found.url, found.namespace, found.timeout) == ("redis://limits", "two", 2.0)
 
 

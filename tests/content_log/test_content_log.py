@@ -45,7 +45,7 @@ def configure(tmp_path: Path, upstream: Simulator, **log: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def entries(tmp_path: Path, *words: str, **given: Any) -> list[dict[str, Any]]:
+def find_entries(tmp_path: Path, *words: str, **given: Any) -> list[dict[str, Any]]:
     return LogFile(tmp_path / "log.sqlite3").find(words, **given)
 
 
@@ -63,7 +63,7 @@ def test_every_way_to_ask_is_logged(tmp_path: Path, upstream: Simulator) -> None
         asyncio.run(ask_async(core))
         core.llm.chat("one", system="Be brief")
         core.llm.send({"messages": [{"role": "user", "content": "five"}]}, api="chat", cache=False)
-    found = entries(tmp_path)[::-1]
+    found = find_entries(tmp_path)[::-1]
     assert [each["prompt"] for each in found] == ["one", "two", "three", "four", "one", "five"]
     assert {each["answer"] for each in found} == {"Rain falls."}
     assert [each["cached"] for each in found] == [0, 0, 0, 0, 1, 0]
@@ -79,7 +79,7 @@ def test_a_failed_call_is_logged_with_its_error(tmp_path: Path, upstream: Simula
     upstream.fail(Fault.status(500))
     with llmcore.load(configure(tmp_path, upstream)) as core, pytest.raises(LLMCoreError):
         core.llm.chat("lost")
-    (found,) = entries(tmp_path)
+    (found,) = find_entries(tmp_path)
     assert (found["prompt"], found["answer"], found["error"]) == ("lost", "", "Unavailable")
 
 
@@ -93,7 +93,7 @@ def test_keys_and_patterns_are_never_written(tmp_path: Path, upstream: Simulator
     patterns = [r"[\w.]+@[\w.]+", r"AB-\d{4}"]
     with llmcore.load(configure(tmp_path, upstream, redact=patterns)) as core:
         core.llm.chat([{"role": "user", "content": content}])
-    (found,) = entries(tmp_path)
+    (found,) = find_entries(tmp_path)
     assert found["prompt"] == "I am [redacted], …, [redacted]"
     assert found["answer"] == "Your key is …, your id is [redacted]"
     assert "characters" in found["messages"]
@@ -118,7 +118,7 @@ def test_search_finds_parts_of_words_in_every_language(tmp_path: Path, upstream:
             core.llm.chat(prompt)
 
     def find(*words: str) -> list[str]:
-        return [each["prompt"][:4] for each in entries(tmp_path, *words)]
+        return [each["prompt"][:4] for each in find_entries(tmp_path, *words)]
 
     assert find("flood") == find("überschwemm") == find("flo", "tal") == ["What"]
     assert find("降って") == find("雨") == ["Rain"]
@@ -135,7 +135,7 @@ def test_old_entries_are_deleted(tmp_path: Path, upstream: Simulator) -> None:
     file.close()
     with llmcore.load(configure(tmp_path, upstream, keep="30d")) as core:
         core.llm.chat("new rain")
-    assert [each["prompt"] for each in entries(tmp_path, "rain")] == ["new rain", "young rain"]
+    assert [each["prompt"] for each in find_entries(tmp_path, "rain")] == ["new rain", "young rain"]
 
 
 def test_a_log_that_cannot_be_written_fails_no_call(

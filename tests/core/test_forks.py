@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 
-def works_in_a_child(work: Callable[[], object]) -> bool:
+def is_done_in_child(work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1]) == 0
 
 
@@ -65,21 +65,21 @@ class Holder:
 def test_a_fork_waits_for_the_work_under_a_lock() -> None:
     with Holder(forks.lock()) as holder:
         threading.Timer(0.05, holder.go_on.set).start()
-        assert works_in_a_child(lambda: holder.changes.index("done"))
+        assert is_done_in_child(lambda: holder.changes.index("done"))
 
 
 def test_a_fork_waits_for_work_that_delays_it() -> None:
     context = forks.delay()
     with Holder(context) as holder:  # type: ignore[arg-type] # a lock is a context
         threading.Timer(0.05, holder.go_on.set).start()
-        assert works_in_a_child(lambda: holder.changes.index("done"))
+        assert is_done_in_child(lambda: holder.changes.index("done"))
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_lock_that_is_not_released_in_time_is_free_in_the_child_and_held_in_the_parent() -> None:
     lock = forks.lock()
     with Holder(lock) as holder:
-        assert works_in_a_child(lambda: _check(lock.acquire(blocking=False), holder.changes == ["begun"]))
+        assert is_done_in_child(lambda: _check(lock.acquire(blocking=False), holder.changes == ["begun"]))
         assert not lock.acquire(blocking=False)
     assert holder.changes == ["begun", "done"]
 
@@ -103,7 +103,7 @@ def test_a_thread_that_forks_while_it_holds_a_lock_does_not_wait_for_itself_and_
 
     monkeypatch.setattr("llmcore.forks.PATIENCE_S", 3600.0)  # to wait would be to hang
     with lock:
-        assert works_in_a_child(child)
+        assert is_done_in_child(child)
     with Holder(lock):
         assert not lock.acquire(blocking=False)
 
@@ -116,7 +116,7 @@ def test_two_threads_that_hold_each_others_locks_can_fork() -> None:
     def work(lock: forks.Lock) -> None:
         with lock:
             both.wait()
-            codes.append(works_in_a_child(lambda: None))
+            codes.append(is_done_in_child(lambda: None))
 
     threads = [threading.Thread(target=work, args=(lock,)) for lock in (one, two)]
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +126,7 @@ def test_two_threads_that_hold_each_others_locks_can_fork() -> None:
         for thread in threads:
             thread.join()
     assert codes == [True, True]
-    assert works_in_a_child(lambda: _check(one.acquire(blocking=False), two.acquire(blocking=False)))
+    assert is_done_in_child(lambda: _check(one.acquire(blocking=False), two.acquire(blocking=False)))
 
 
 class Counting:
@@ -148,9 +148,9 @@ class Counting:
 def test_watched_objects_are_renewed_after_a_fork() -> None:
     idle, busy = Counting(), Counting()
     with Holder(busy.lock):
-        assert works_in_a_child(lambda: _check(idle.seen == [True], busy.seen == [False]))
+        assert is_done_in_child(lambda: _check(idle.seen == [True], busy.seen == [False]))
     with idle.lock:  # by the thread that forks: it is in the middle of its work, in the child too
-        assert works_in_a_child(lambda: _check(idle.seen == [False], busy.seen == [True]))
+        assert is_done_in_child(lambda: _check(idle.seen == [False], busy.seen == [True]))
     assert idle.seen == busy.seen == []
 
 
@@ -167,7 +167,7 @@ def test_one_that_cannot_be_renewed_is_logged_and_does_not_keep_the_others_from_
         )
 
     with caplog.at_level(logging.WARNING):
-        assert works_in_a_child(child)
+        assert is_done_in_child(child)
 
 
 MODULES = """
@@ -207,7 +207,7 @@ def test_a_fork_waits_for_an_import_and_the_child_has_the_whole_module(
     importing.start()
     begun.wait()
     threading.Timer(0.6, go_on.set).start()  # longer than others' imports are waited for
-    assert works_in_a_child(lambda: _check(load() is None, sys.modules[slow_module].done))
+    assert is_done_in_child(lambda: _check(load() is None, sys.modules[slow_module].done))
     importing.join()
 
 

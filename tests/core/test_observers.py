@@ -63,7 +63,7 @@ def ask(request: pytest.FixtureRequest, core: llmcore.Core) -> Callable[..., Any
     return lambda **given: asyncio.run(collect(**given))
 
 
-def only(events: list[CallEvent]) -> CallEvent:
+def get_only(events: list[CallEvent]) -> CallEvent:
     (event,) = events
     return event
 
@@ -76,7 +76,7 @@ def test_the_end_of_a_call_has_the_facts_of_its_request(
     scripted.script.append(STREAM if streamed else WHOLE)
     before = time.time()
     list(core.llm.stream("Hello")) if streamed else core.llm.chat("Hello")
-    event = only(scripted.events)
+    event = get_only(scripted.events)
     assert before <= event.started_at <= time.time()
     assert (event.request_id, event.finish_reason, event.tier) == ("r1", "length", "flex")
     assert event.stream is streamed
@@ -115,7 +115,7 @@ def test_a_failed_call_has_an_end(
     scripted.script.append(Unavailable("down", status=503, request_id="r9"))
     with pytest.raises(Unavailable):
         ask(cache=cache)
-    event = only(scripted.events)
+    event = get_only(scripted.events)
     assert (event.error, event.request_id, event.start) == ("Unavailable", "r9", 1)
     assert len(starts) == 1
 
@@ -124,7 +124,7 @@ def test_a_stream_that_breaks_off_has_its_time_to_first_token(core: llmcore.Core
     scripted.script.append([Delta(text="Rain")])
     with pytest.raises(IncompleteReply):
         list(core.llm.stream("Hello"))
-    event = only(scripted.events)
+    event = get_only(scripted.events)
     assert event.error == "IncompleteReply"
     assert event.first_token_s is not None
 
@@ -159,7 +159,7 @@ def test_a_spoken_text_has_one_start_and_one_end(
     core: llmcore.Core, scripted: Any, starts: list[CallStart]
 ) -> None:
     core.voice.synthesize("One. Two.", user="ann")
-    event, start = only(scripted.events), starts[0]
+    event, start = get_only(scripted.events), starts[0]
     assert (event.kind, event.start, event.call) == ("voice", 1, start.call)
     assert (start.kind, start.provider, start.user, start.stream) == ("voice", "hum", "ann", False)
     core.voice.synthesize("One. Two.")

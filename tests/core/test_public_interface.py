@@ -25,7 +25,7 @@ HEAVY = (
 )
 
 
-def fresh(code: str) -> set[str]:
+def list_new_modules(code: str) -> set[str]:
     """Run *code* in a fresh process and return the names of the modules that it loads beyond `pass`."""
     show = f"import sys; before = set(sys.modules); {code}; print(*sys.modules.keys() - before)"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
@@ -33,16 +33,18 @@ def fresh(code: str) -> set[str]:
 
 
 def test_importing_llmcore_loads_one_module_and_nothing_else() -> None:
-    assert fresh("import llmcore") == {"llmcore"}
+    assert list_new_modules("import llmcore") == {"llmcore"}
 
 
 def test_using_llmcore_loads_only_the_needed_modules() -> None:
-    assert "asyncio" not in fresh("import llmcore; llmcore.load({}).llm.chat('Hello', cache=False)")
+    assert "asyncio" not in list_new_modules(
+        "import llmcore; llmcore.load({}).llm.chat('Hello', cache=False)"
+    )
 
 
 @pytest.mark.parametrize("heavy", HEAVY)
 def test_importing_llmcore_loads_nothing_heavy(heavy: str) -> None:
-    assert heavy not in fresh("import llmcore")
+    assert heavy not in list_new_modules("import llmcore")
 
 
 def test_every_public_name_is_there_and_sorted() -> None:

@@ -27,7 +27,7 @@ from llmcore.ledger.hits import HitKey, Hits
 from llmcore.ledger.spool import Spool
 from llmcore.storage.pieces import PieceSource
 from llmcore.support.threads import run_in_thread, start_thread, submit
-from tests.kits.money import ASK, config
+from tests.kits.money import ASK, make_config
 from tests.kits.waiting import wait_until
 
 
@@ -182,7 +182,7 @@ def test_an_alert_is_sent_when_a_thread_can_be_started_again(
     received = tmp_path / "received"
     command = [sys.executable, "-c", f"import sys; open({str(received)!r}, 'w').write(sys.stdin.read())"]
     limit.reached = True
-    with llmcore.load(config(tmp_path, limit="0.1 USD", alert_at=[0.1], alert_command=command)) as core:
+    with llmcore.load(make_config(tmp_path, limit="0.1 USD", alert_at=[0.1], alert_command=command)) as core:
         assert core.llm.chat("Hello", **ASK).text
         limit.reached = False
         assert core.llm.chat("Hello again", **ASK).text

@@ -20,12 +20,12 @@ LINE = re.compile(r"^(?:\$ )?(?:python -m )?pip install (.+)$")
 FOLDER = re.compile(r"(?P<folder>\.(?:/plugins/\w+)?)(?P<extras>\[[\w,-]+\])?")
 
 
-def requirements_of(commands: Sequence[str]) -> list[str]:
+def find_requirements(commands: Sequence[str]) -> list[str]:
     """Return what the install lines among *commands* install, without `-e FOLDER`: the page itself made that folder."""
-    return sorted({word for command in commands for word in _words(command)} | {"."})
+    return sorted({word for command in commands for word in _split_words(command)} | {"."})
 
 
-def _words(command: str) -> Iterator[str]:
+def _split_words(command: str) -> Iterator[str]:
     if line := LINE.match(command):
         words = iter(shlex.split(line[1], comments=True))
         for word in words:
@@ -35,7 +35,7 @@ def _words(command: str) -> Iterator[str]:
                 yield word
 
 
-def _from_wheels(requirement: str, wheels: Sequence[Path]) -> str:
+def _use_wheels(requirement: str, wheels: Sequence[Path]) -> str:
     """Return *requirement* with the wheel in place of a folder of this repository."""
     if not (ours := FOLDER.fullmatch(requirement)):
         return requirement
@@ -49,7 +49,7 @@ def make_environment(
 ) -> Environment:
     """Return an environment with *requirements*; pages that install the same share one."""
     digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
-    found = [_from_wheels(requirement, wheels) for requirement in requirements]
+    found = [_use_wheels(requirement, wheels) for requirement in requirements]
 
     def make(folder: Path) -> None:
         environment = Environment.make(folder)

@@ -26,7 +26,7 @@ import pytest
 
 from benchmarks.environments import Environment
 from llmcore_testing.simulator import Simulator
-from tests.docs.page_environments import make_environment, requirements_of
+from tests.docs.page_environments import find_requirements, make_environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -87,7 +87,7 @@ def find_blocks(page: str) -> list[Fenced]:
     return blocks
 
 
-def _commands(block: Fenced) -> list[str]:
+def _list_commands(block: Fenced) -> list[str]:
     return [command for command, _ in _split(block)]
 
 
@@ -103,12 +103,14 @@ def _split(block: Fenced) -> list[tuple[str, str]]:
     return [(command.strip(), output) for command, _, output in (part.partition("\n") for part in parts)]
 
 
-def _shell_lines(page: Path) -> list[str]:
+def _list_shell_lines(page: Path) -> list[str]:
     blocks = find_blocks(page.read_text())
-    return [line for block in blocks if block.language in {"bash", "console"} for line in _commands(block)]
+    return [
+        line for block in blocks if block.language in {"bash", "console"} for line in _list_commands(block)
+    ]
 
 
-def _parts(command: str) -> list[list[str]]:
+def _split_parts(command: str) -> list[list[str]]:
     """Return the words of each part of a pipeline or list, assignments left out."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;")
     lexer.whitespace_split = True
@@ -131,10 +133,10 @@ def _plan(command: str) -> dict[str, Any] | None:
             "text": f"{sys.executable} {ROOT / 'tests/docs/install_made.py'} {made[1]} ../site",
             "server": False,
         }
-    parts = _parts(command)
+    parts = _split_parts(command)
     not_run = [part for part in parts if " ".join([*part, ""]).startswith(NOT_RUN)]
     for part in not_run:
-        if part[0] == "make" and not set(part[1:2]) <= set(_targets()):
+        if part[0] == "make" and not set(part[1:2]) <= set(_list_targets()):
             raise Unknown(f"the Makefile has no target of `{command}`")
     if len(not_run) == len(parts):
         return None
@@ -145,7 +147,7 @@ def _plan(command: str) -> dict[str, Any] | None:
     return {"text": command, "server": False}
 
 
-def _targets() -> list[str]:
+def _list_targets() -> list[str]:
     return re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
@@ -186,7 +188,7 @@ def _step(block: Fenced, later: str) -> dict[str, Any]:
     return {**block._asdict(), "file": file, "commands": commands}
 
 
-def steps_of(page: str) -> list[dict[str, Any]]:
+def list_steps(page: str) -> list[dict[str, Any]]:
     """Return what run_page.py is to do for *page*.
 
     Raises:
@@ -250,9 +252,9 @@ def test_the_code_of_a_page_runs(
     page: Path, tmp_path: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     name = str(page.relative_to(ROOT))
-    steps = steps_of(page.read_text())
+    steps = list_steps(page.read_text())
     if any(step["commands"] or step["language"] in {"python", "toml"} for step in steps):
-        environment = make_environment(requirements_of(_shell_lines(page)), wheels, tmp_path_factory)
+        environment = make_environment(find_requirements(_list_shell_lines(page)), wheels, tmp_path_factory)
         done = run_page(name, steps, tmp_path, environment)
         assert done.returncode == 0, done.stderr
 
@@ -278,7 +280,7 @@ def test_the_code_of_a_page_runs(
 )
 def test_a_block_that_is_not_run_is_rejected(page: str, said: str) -> None:
     with pytest.raises(Unknown, match=re.escape(said)):
-        steps_of(page)
+        list_steps(page)
 
 
 @pytest.mark.parametrize(
@@ -301,13 +303,13 @@ def test_a_block_that_is_not_run_is_rejected(page: str, said: str) -> None:
     ],
 )
 def test_a_block_that_fails_fails_its_page(page: str, said: str, tmp_path: Path) -> None:
-    done = run_page("page.md", steps_of(page), tmp_path)
+    done = run_page("page.md", list_steps(page), tmp_path)
     assert done.returncode == 1
     assert said in done.stderr
 
 
 def test_commands_of_the_preparation_are_not_run() -> None:
-    (step,) = steps_of(
+    (step,) = list_steps(
         "```bash\ngit clone HERE llmcore && cd llmcore\nmake\nmake test   # all\npip install ./x\n```\n"
     )
     assert step["commands"] == []
@@ -349,6 +351,6 @@ with llmcore.load() as core:
     assert core.llm.chat("Who answers?").provider == "openai"
 ```
 """
-    done = run_page("page.md", steps_of(page), tmp_path)
+    done = run_page("page.md", list_steps(page), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "work/url.txt").is_file()

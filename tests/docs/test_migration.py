@@ -30,7 +30,7 @@ class Row(NamedTuple):
     why: str
 
 
-def rows() -> list[Row]:
+def list_rows() -> list[Row]:
     """Return the rows of the tables that have the four columns."""
     found, section = [], ""
     for line in PAGE.read_text().splitlines():
@@ -97,7 +97,7 @@ def run(cell: str, names: dict[str, Any]) -> None:
 def test_every_call_of_the_page_runs(
     section: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_section = [row for row in rows() if row.section == section]
+    of_section = [row for row in list_rows() if row.section == section]
     assert len(of_section) > 8
     for row in of_section:
         with monkeypatch.context() as inner:
@@ -111,7 +111,7 @@ def test_every_call_of_the_page_runs(
 
 
 def test_every_name_that_code_of_this_family_calls_is_in_the_tables() -> None:
-    listed = " ".join(row.name for row in rows())
+    listed = " ".join(row.name for row in list_rows())
     methods = [
         *("cached", "get", "set", "invalidate", "get_stats", "clear_stats", "get_cache", "cache_dir"),
         *(

@@ -32,7 +32,7 @@ def stage(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (tmp_path / name).write_text("# Title\n")
     page = tmp_path / "docs/guides/x.md"
     page.write_text(text)
-    return stage_docs.stage(page, "guides/x.md", stage_docs.sources())
+    return stage_docs.stage(page, "guides/x.md", stage_docs.list_sources())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_picture_of_another_folder_is_found_from_the_page(
     stage("", tmp_path, monkeypatch)
     page = tmp_path / "plugins/storage_fs/README.md"
     page.write_text("![a](../../docs/a.svg)")
-    staged = stage_docs.stage(page, "plugins/storage_fs.md", stage_docs.sources())
+    staged = stage_docs.stage(page, "plugins/storage_fs.md", stage_docs.list_sources())
     assert staged == "![a](../a.svg)\n"
 
 
@@ -120,17 +120,17 @@ def test_every_attribute_that_an_application_reads_has_a_docstring() -> None:
     assert [name for name in shown if name.rpartition(".")[2] not in stage_docs.INTERNAL] == []
 
 
-def pages_of(nav: Any) -> Iterator[str]:
+def list_pages(nav: Any) -> Iterator[str]:
     if isinstance(nav, str):
         yield nav
     else:
         for item in nav.values() if isinstance(nav, dict) else nav:
-            yield from pages_of(item)
+            yield from list_pages(item)
 
 
 def test_every_page_is_in_the_navigation(tmp_path: Path) -> None:
     stage_docs.main(tmp_path / "docs")
     staged = {str(path.relative_to(tmp_path / "docs/pages")) for path in (tmp_path / "docs").rglob("*.md")}
-    named = list(pages_of(tomllib.loads((ROOT / "docs/zensical.toml").read_text())["project"]["nav"]))
+    named = list(list_pages(tomllib.loads((ROOT / "docs/zensical.toml").read_text())["project"]["nav"]))
     linked = {name for name in staged if re.match(r"decisions/0|plugins/.*-changelog", name)}
     assert sorted(named) == sorted(staged - linked)

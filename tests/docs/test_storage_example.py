@@ -61,7 +61,7 @@ def run_example(folder: Path, config: str, **variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def on(server: Server, folder: Path) -> list[str]:
+def run_on(server: Server, folder: Path) -> list[str]:
     config = S3.format(bucket=BUCKET, endpoint=server.endpoint)
     return run_example(
         folder, config, STORE_KEY_ID=server.access_key_id, STORE_SECRET=server.secret_access_key
@@ -80,7 +80,7 @@ def test_the_same_application_stores_in_memory(tmp_path: Path) -> None:
 @needs_moto
 def test_the_same_application_stores_on_moto(tmp_path: Path, server_folder: Path) -> None:
     with moto(server_folder) as server:
-        assert on(server, tmp_path) == SIGNED
+        assert run_on(server, tmp_path) == SIGNED
 
 
 @needs_rclone
@@ -90,7 +90,7 @@ def test_the_same_application_stores_on_rclone_which_ignores_conditions(
     with rclone(server_folder) as server:
         expected = [line for line in SIGNED if not line.startswith("conditions: StorageChanged")]
         expected[expected.index("conditions: StorageExists 2")] = UNHELD
-        assert on(server, tmp_path) == expected
+        assert run_on(server, tmp_path) == expected
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from llmcore.cli.echo_note import explain_echo
 from llmcore.config.commands import adapt_commands
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, ProviderError, StorageUnavailable
 from llmcore_testing import Fault, Simulator
-from tests.kits.mistakes import closed_port
+from tests.kits.mistakes import find_closed_port
 
 
 def fail(fault: Fault, **config: Any) -> ProviderError:
@@ -143,7 +143,7 @@ def test_an_object_store_that_is_away_points_at_its_address(monkeypatch: pytest.
     monkeypatch.setenv("S3_SECRET", "secret-0123456789")
     Path("llmcore.toml").write_text(
         f'[llm]\nprovider = "echo"\n[storage]\nprovider = "s3"\n[storage.s3]\nbucket = "reports"\nregion = "us-east-1"\n'
-        f'endpoint = "http://127.0.0.1:{closed_port()}"\naccess_key_id = "env:S3_ID"\nsecret_access_key = "env:S3_SECRET"\n'
+        f'endpoint = "http://127.0.0.1:{find_closed_port()}"\naccess_key_id = "env:S3_ID"\nsecret_access_key = "env:S3_SECRET"\n'
         "retries = 0\n"
     )
     with llmcore.load() as core, pytest.raises(StorageUnavailable) as caught:

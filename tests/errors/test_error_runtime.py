@@ -16,7 +16,7 @@ from llmcore.cli import main
 from llmcore.core import Core
 from llmcore.errors import LLMCoreError, ProviderError, Unavailable
 from llmcore_testing.simulator import Fault, Simulator
-from tests.kits.mistakes import KEY, Mistake, Workshop, closed_port
+from tests.kits.mistakes import KEY, Mistake, Workshop, find_closed_port
 
 CONFIG = """[llm]
 provider = "openai"
@@ -186,7 +186,7 @@ def test_an_address_without_its_path_is_mended(server: Simulator, shop: Workshop
 
 
 def test_a_port_at_which_nothing_listens_names_the_line(shop: Workshop) -> None:
-    address = f"http://127.0.0.1:{closed_port()}/v1"
+    address = f"http://127.0.0.1:{find_closed_port()}/v1"
     shop.write(CONFIG.format(model="tiny", url=address, attempts=2))
     error = shop.fail(chat)
     check(error, Mistake("refused", address, "llmcore.toml:6:12", "can be reached", code="LC401"))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from llmcore_testing.simulator import Charge
 
-__all__ = ["PRICES", "Books", "make_books", "price"]
+__all__ = ["PRICES", "Books", "compute_price", "make_books"]
 
 PRICES: Final[Mapping[str, Mapping[str, int]]] = {
     "model-a-2026-08-01": {"input": 250, "cached_input": 25, "cache_write": 313, "output": 2000},
@@ -36,7 +36,7 @@ class Books:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def price(model: str, tokens: Mapping[str, int], factor: Decimal = Decimal(1)) -> dict[str, Decimal]:
+def compute_price(model: str, tokens: Mapping[str, int], factor: Decimal = Decimal(1)) -> dict[str, Decimal]:
     """Return kind -> USD for *tokens* of *model*."""
     return {
         kind: Decimal(count * PRICES[model][kind]).scaleb(-9) * factor
@@ -78,9 +78,9 @@ def make_books(
         at = start + pick.random() * (days * _DAY_S - 60)
         cached = pick.randrange(500) if pick.random() < 0.3 else 0
         tokens = {"input": pick.randrange(1, 3000), "cached_input": cached, "output": pick.randrange(1, 1500)}
-        costs = price(model, tokens, factor)
+        costs = compute_price(model, tokens, factor)
         charge = Charge(at=at, model=model, tokens=tokens, costs=costs)
-        own, billed = price(model, tokens), sum(costs.values(), Decimal(0))
+        own, billed = compute_price(model, tokens), sum(costs.values(), Decimal(0))
         row: dict[str, Any] = {
             "at": at, "call": f"c{number}", "attempt": 1, "kind": "llm", "provider": provider,
             "model": model.removesuffix("-2026-08-01"), "latency_ms": 1000.0,
@@ -91,7 +91,7 @@ def make_books(
             books.charges.append(replace(charge, key="key_2"))
             books.truth[name] += billed
         elif name in {"cancelled", "lost"}:
-            most = sum(price(model, _MAXIMUM).values(), Decimal(0))
+            most = sum(compute_price(model, _MAXIMUM).values(), Decimal(0))
             state = {"state": "failed", "error": "cancelled"} if name == "cancelled" else {"state": "lost"}
             books.rows.append(row | state | {"uncertain": 1, "cost": int(most.scaleb(9))})
             is_billed = name == "lost" or pick.random() < 0.5

@@ -13,7 +13,7 @@ from llmcore.calls.backend import Backend
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore.hookspecs import Options, Provider
 
-__all__ = ["Link", "Server", "manager"]
+__all__ = ["Link", "Server", "make_cache"]
 
 
 class Server:
@@ -157,7 +157,7 @@ class _NoOptions:
         return Options()
 
 
-def manager(
+def make_cache(
     link: Link,
     *,
     memory: int = 10**6,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.kits.command_server import can_fork, run_in_fork
 
-__all__ = ["ONE_OF_EACH", "CommandLine", "as_at_a_terminal", "press_ctrl_c"]
+__all__ = ["ONE_OF_EACH", "CommandLine", "press_ctrl_c", "restore_ctrl_c"]
 
 _SHELLS = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8")
 ONE_OF_EACH = "anthropic,any_llm,openai,ollama,memcached,redis,fs,s3,elevenlabs,espeak,serve"
@@ -79,7 +79,7 @@ class CommandLine:
             (self.site / f"{module}.py").write_text(text)
 
 
-def as_at_a_terminal() -> None:
+def restore_ctrl_c() -> None:
     """Restore the handling of Ctrl-C, which a process that the shell started in the background ignores.
 
     To be called in a child before it is one: `preexec_fn=`.

@@ -26,7 +26,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /pr
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that does not fork")
 
 
-def children(parent: int) -> dict[int, str]:
+def list_children(parent: int) -> dict[int, str]:
     """Return the state of each child process of *parent*: "Z" is a zombie."""
     found: dict[int, str] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -39,7 +39,7 @@ def children(parent: int) -> dict[int, str]:
     return found
 
 
-def descriptors() -> int:
+def count_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -47,7 +47,7 @@ def has_ended(pid: int) -> bool:
     return not is_alive(pid)
 
 
-def workers() -> set[int]:
+def find_workers() -> set[int]:
     """Return the processes of the pool that this process shares."""
     return {worker._process.pid for worker in get_shared_pool()._workers}
 
@@ -60,7 +60,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run *code*. Newer versions of Python warn of every fork of a process with threads."""
     return subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *arguments],
@@ -79,4 +79,4 @@ def no_workers() -> None:
     voice.list_voices()
     get_shared_pool()._users.clear()
     voice.close()
-    assert not workers()
+    assert not find_workers()

@@ -23,7 +23,7 @@ import llmcore
 from llmcore import forks
 from llmcore.cache import CacheManager
 from llmcore.threads import submit
-from tests.kits.locks import fault_of, lock_of, things
+from tests.kits.locks import find_fault, find_lock, find_objects
 
 KEY = "sk-fork"
 VOICES = ("espeak", "elevenlabs", "openai")
@@ -135,7 +135,7 @@ def fork(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
-def ended(children: list[int]) -> int:
+def count_undone(children: list[int]) -> int:
     """Return how many of *children* did not do their work."""
     return sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 for child in children)
 
@@ -170,7 +170,7 @@ def threads(everything: Everything) -> int:
     for number in range(CHILDREN):
         time.sleep(0.03)  # spreads the forks over imports, creation and calls
         children.append(fork(functools.partial(child, number)))
-    failed = ended(children)
+    failed = count_undone(children)
     over.set()
     for worker in workers:
         worker.join()
@@ -194,7 +194,7 @@ async def tasks(everything: Everything) -> int:
     for number in range(CHILDREN // 2):
         await asyncio.sleep(0.05)
         pid = fork(functools.partial(child, number))
-        failed += await asyncio.to_thread(ended, [pid])
+        failed += await asyncio.to_thread(count_undone, [pid])
     broken = [worker.exception() for worker in workers if worker.done()]
     for worker in workers:
         worker.cancel()
@@ -211,8 +211,8 @@ def locks(everything: Everything) -> int:
         work()
     background(everything)
     forks.PATIENCE_S = 0.2  # the other thread will not release them
-    before = things(everything, __name__)
-    wanted = {id(lock): lock for _, thing in before.values() if (lock := lock_of(thing)) is not None}
+    before = find_objects(everything, __name__)
+    wanted = {id(lock): lock for _, thing in before.values() if (lock := find_lock(thing)) is not None}
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -231,16 +231,16 @@ def locks(everything: Everything) -> int:
         left_to_parent = {id(each) for each in forks._left_to_parent} | {id(forks._left_to_parent)}
         stale = [
             f"{path}: {type(thing).__name__}: {fault}"
-            for key, (path, thing) in things(everything, __name__).items()
+            for key, (path, thing) in find_objects(everything, __name__).items()
             if "_left_to_parent" not in path and key not in left_to_parent
-            if (fault := fault_of(thing, before)) is not None
+            if (fault := find_fault(thing, before)) is not None
         ]
         assert not stale, "\n".join(["not renewed in a child:", *stale])
         for work in everything.work("child"):
             work()
         asyncio.run(everything.awork("child"))
 
-    failed = ended([fork(child)])
+    failed = count_undone([fork(child)])
     over.set()
     holder.join()
     for work in everything.work("parent again"):

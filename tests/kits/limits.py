@@ -127,7 +127,7 @@ class World:
             self._at(self.now + seconds, wake)
 
 
-def windows_hold(sent: list[tuple[float, float]], per_s: float, burst: float) -> None:
+def check_windows(sent: list[tuple[float, float]], per_s: float, burst: float) -> None:
     """Assert that no window sees more than its rate and the burst."""
     sent = sorted(sent)
     for first in range(len(sent)):

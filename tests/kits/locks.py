@@ -23,7 +23,7 @@ CONTAINERS = (list, tuple, set, frozenset, collections.deque, types.MappingProxy
 CODE = (types.MethodType, types.CellType, functools.partial, functools._lru_cache_wrapper)
 
 
-def modules() -> Iterator[types.ModuleType]:
+def iterate_modules() -> Iterator[types.ModuleType]:
     """Yield every module of the host and of our plugins."""
     for package in ("llmcore", *(f"llmcore_{plugin}" for plugin in PLUGINS)):
         found = importlib.import_module(package)
@@ -33,24 +33,24 @@ def modules() -> Iterator[types.ModuleType]:
                 yield importlib.import_module(info.name)
 
 
-def things(root: object, also: str) -> dict[int, tuple[str, Any]]:
+def find_objects(root: object, also: str) -> dict[int, tuple[str, Any]]:
     """Return what can be reached from *root* and our modules without entering a library, by id, with its path.
 
     *also* is the module of *root*, which is entered like ours.
     """
     seen: dict[int, tuple[str, Any]] = {}
     left: list[tuple[str, Any]] = [("root", root)]
-    left += [(module.__name__, module) for module in modules()]
+    left += [(module.__name__, module) for module in iterate_modules()]
     while left:
         path, thing = left.pop()
         if id(thing) in seen or isinstance(thing, str | bytes | int | float | None):
             continue
         seen[id(thing)] = (path, thing)
-        left += [(f"{path}.{name}", inner) for name, inner in inside(thing, also)]
+        left += [(f"{path}.{name}", inner) for name, inner in iterate_references(thing, also)]
     return seen
 
 
-def inside(thing: Any, also: str) -> Iterator[tuple[str, Any]]:
+def iterate_references(thing: Any, also: str) -> Iterator[tuple[str, Any]]:
     """Yield what *thing* refers to, unless it is a library's."""
     if isinstance(thing, dict):
         return ((repr(key)[:40], value) for key, value in list(thing.items()))
@@ -63,10 +63,10 @@ def inside(thing: Any, also: str) -> Iterator[tuple[str, Any]]:
         return iter(())
     if isinstance(thing, types.FunctionType):
         return (("()", cell) for cell in (*(thing.__closure__ or ()), *(thing.__defaults__ or ())))
-    return attributes(thing)
+    return iterate_attributes(thing)
 
 
-def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+def iterate_attributes(thing: Any) -> Iterator[tuple[str, Any]]:
     yield from list(getattr(thing, "__dict__", {}).items())
     for base in () if isinstance(thing, type) else type(thing).__mro__:
         slots = base.__dict__.get("__slots__", ())
@@ -75,7 +75,7 @@ def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
                 yield name, getattr(thing, name)
 
 
-def lock_of(thing: Any) -> Any:
+def find_lock(thing: Any) -> Any:
     """Return the lock that *thing* is or has; None where it has none."""
     if isinstance(thing, LOCKS):
         return thing
@@ -86,9 +86,9 @@ def lock_of(thing: Any) -> Any:
     return thing.mutex if isinstance(thing, queue.Queue) else None
 
 
-def fault_of(thing: Any, before: dict[int, tuple[str, Any]]) -> str | None:
+def find_fault(thing: Any, before: dict[int, tuple[str, Any]]) -> str | None:
     """Return why a child must not use *thing*."""
-    lock = lock_of(thing)
+    lock = find_lock(thing)
     if lock is not None:
         if not lock.acquire(blocking=False):
             return "a thread of the parent holds it"

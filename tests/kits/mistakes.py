@@ -15,7 +15,7 @@ from llmcore.cli import main
 from llmcore.core import Core
 from llmcore.errors import LLMCoreError
 
-__all__ = ["KEY", "Mistake", "Workshop", "closed_port"]
+__all__ = ["KEY", "Mistake", "Workshop", "find_closed_port"]
 
 KEY = "sk-local-0123456789"
 
@@ -84,7 +84,7 @@ class Workshop:
             return method("Hi", **named)
 
 
-def closed_port() -> int:
+def find_closed_port() -> int:
     """Return a port at which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

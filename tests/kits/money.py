@@ -15,7 +15,7 @@ EACH: Final = Decimal("0.0125")
 ASK: Final[dict[str, Any]] = {"cache": False, "max_tokens": 4}
 
 
-def config(folder: Path, **budget: Any) -> dict[str, Any]:
+def make_config(folder: Path, **budget: Any) -> dict[str, Any]:
     """Return a configuration with a ledger in *folder* and a budget of $1.00, which *budget* can override."""
     return {
         "llm": {"provider": "scripted"},
@@ -26,6 +26,6 @@ def config(folder: Path, **budget: Any) -> dict[str, Any]:
     }
 
 
-def total(core: llmcore.Core) -> UsageRow:
+def sum_ledger(core: llmcore.Core) -> UsageRow:
     """Return the sum of everything in the ledger."""
     return core.usage.by("total")[0]

@@ -19,7 +19,7 @@ AFTER, FORBIDDEN = 1000, 403
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def refused(status: int, code: str = "Meddled") -> Answer:
+def make_refusal(status: int, code: str = "Meddled") -> Answer:
     """Return the answer that refuses."""
     return status, {}, f"<Error><Code>{code}</Code><Message>told by the test</Message></Error>".encode()
 
@@ -61,11 +61,13 @@ class Asked(BaseHTTPRequestHandler):
     def _answer(self, done: Callable[[], Answer]) -> None:
         meddled = self.server.meddle(self)
         if isinstance(meddled, int) and meddled < AFTER:
-            status, headers, body = refused(meddled, "AccessDenied" if meddled == FORBIDDEN else "Meddled")
+            status, headers, body = make_refusal(
+                meddled, "AccessDenied" if meddled == FORBIDDEN else "Meddled"
+            )
         elif meddled != "drop":
             status, headers, body = done()
             if isinstance(meddled, int):
-                status, headers, body = refused(meddled - AFTER)
+                status, headers, body = make_refusal(meddled - AFTER)
         if isinstance(meddled, str):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -82,7 +84,7 @@ class Asked(BaseHTTPRequestHandler):
             there = self.server.kept.get(self.key)
             absent, match = self.headers["If-None-Match"], self.headers["If-Match"]
             if (absent and there) or (match and (there is None or there[0]["ETag"] != match)):
-                return refused(412, "PreconditionFailed")
+                return make_refusal(412, "PreconditionFailed")
             self.server.saves += 1
             kept = {
                 name: value for name, value in self.headers.items() if name.lower().startswith("x-amz-meta-")
@@ -96,7 +98,7 @@ class Asked(BaseHTTPRequestHandler):
             if "list-type" in self.path:
                 return 200, {}, self._listed(parse_qs(urlsplit(self.path).query).get("prefix", [""])[0])
             if self.key not in self.server.kept:
-                return refused(404, "NoSuchKey")
+                return make_refusal(404, "NoSuchKey")
             return 200, *self.server.kept[self.key]
 
     def _listed(self, prefix: str) -> bytes:

@@ -44,7 +44,7 @@ def moto(folder: Path, *, page: int = 1000) -> Iterator[Server]:
     """Run moto's server, which lists *page* files at a time. It takes any credentials."""
     port = find_free_port()
     command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port), str(page)]
-    with _running(command, folder, port):
+    with _run_server(command, folder, port):
         server = Server(f"http://127.0.0.1:{port}", "any", "thing")
         made = urllib.request.Request(f"{server.endpoint}/{BUCKET}", method="PUT")  # noqa: S310 - our own server
         urllib.request.urlopen(made, timeout=30).close()  # noqa: S310
@@ -62,7 +62,7 @@ def rclone(folder: Path) -> Iterator[Server]:
         "--auth-key", f"{server.access_key_id},{server.secret_access_key}", "--vfs-cache-mode", "writes",
         "--vfs-write-back", "0s", "--cache-dir", str(folder / "cache"), str(folder / "served"),
     ]  # fmt: skip
-    with _running(command, folder, port):
+    with _run_server(command, folder, port):
         yield server
 
 
@@ -84,7 +84,7 @@ def put_raw(server: Server, name: str, data: bytes) -> bool:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
+def _run_server(command: list[str], folder: Path, port: int) -> Iterator[None]:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -75,16 +75,16 @@ def _run(
 def check_found(outcomes: Outcomes, backend: str, found_by: Mapping[str, tuple[str, str]]) -> None:
     """Fail unless the named test failed for this backend, with the words of the fault."""
     test, words = found_by[backend]
-    said = complaints(outcomes[backend])
+    said = list_failures(outcomes[backend])
     assert said, f"{backend} passed {test or 'the kit'}"
     assert any(words in text for text in said), said[0]
 
 
-def complaints(outcomes: Mapping[str, tuple[str, str]]) -> list[str]:
+def list_failures(outcomes: Mapping[str, tuple[str, str]]) -> list[str]:
     """Return the messages of one backend's failures."""
     return [said for ended, said in outcomes.values() if ended in ("failure", "error")]
 
 
-def ended(outcomes: Mapping[str, tuple[str, str]], how: str) -> int:
+def count_ended(outcomes: Mapping[str, tuple[str, str]], how: str) -> int:
     """Return how many of one backend's tests ended so."""
     return sum(one == how for one, _ in outcomes.values())

@@ -27,7 +27,7 @@ def make_config(url: str, **limits: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def limits_of(url: str, **limits: Any) -> Iterator[SharedLimits]:
+def open_limits(url: str, **limits: Any) -> Iterator[SharedLimits]:
     core = llmcore.load(make_config(url, **limits))
     made = make_shared_limits(core.settings, core.catalogue)
     try:

@@ -44,14 +44,14 @@ AROUND = (
 )  # fmt: skip
 
 
-def hostile_keys() -> list[str]:
+def list_hostile_keys() -> list[str]:
     """Return thousands of keys that lead somewhere else if they are let."""
     found = [*WHOLE, *map("/".join, itertools.product(PIECES, PIECES))]
     found += [*(shape.format(piece) for shape in AROUND for piece in PIECES), *PIECES]
     return list(dict.fromkeys(found))
 
 
-def generated_keys(seed: int) -> Iterator[str]:
+def generate_keys(seed: int) -> Iterator[str]:
     """Yield random keys made of hostile parts, usual parts, and any characters."""
     chance = random.Random(seed)  # noqa: S311 - the same keys each time
     usual = ("report", "2026", "november.txt", "data", "x.bin", "A", "b-c", "gr\xfc\xdfe")
@@ -110,14 +110,14 @@ def save_or_refuse(storage: FsStorage, key: str) -> bool:
         assert refused.where
         assert refused.__context__ is None
         for method in (storage.load, storage.get_file_size, storage.get_modified_time):
-            _only_ours(partial(method, key), StorageError)
+            _call(partial(method, key), StorageError)
         return False
     assert storage.load(key) == data
     assert storage.exists(key)
     return True
 
 
-def _only_ours(call: Callable[[], Any], expected: type[StorageError] | None = None) -> Any:
+def _call(call: Callable[[], Any], expected: type[StorageError] | None = None) -> Any:
     """Return what *call* returns, or None where it raised one of our errors; *expected* must be raised."""
     try:
         result = call()
@@ -129,7 +129,7 @@ def _only_ours(call: Callable[[], Any], expected: type[StorageError] | None = No
     return result
 
 
-def _every_way(storage: FsStorage, key: str) -> list[Callable[[], Any]]:
+def _list_ways(storage: FsStorage, key: str) -> list[Callable[[], Any]]:
     """Return calls of every method that must refuse *key*; "mine" is a file."""
     return [
         lambda: storage.load(key),
@@ -151,22 +151,22 @@ def keys(scratch: Path) -> dict[str, int]:
     """Try every method with every key. At the end, exactly the accepted files must exist, unchanged."""
     trap, storage = Trap(scratch), FsStorage(scratch / "root")
     storage.save("mine", b"mine")
-    corpus, generated = hostile_keys(), set[str]()
-    for key in generated_keys(seed=6):
+    corpus, generated = list_hostile_keys(), set[str]()
+    for key in generate_keys(seed=6):
         generated.add(key)
         if len(generated) == 100_000:
             break
     accepted = {"mine"}
     for key in corpus:
-        _only_ours(partial(storage.list_page, key, 10))
+        _call(partial(storage.list_page, key, 10))
         if save_or_refuse(storage, key):
             accepted.add(key)
             continue
-        for call in _every_way(storage, key):
-            _only_ours(call, StorageError)
-        _only_ours(partial(storage.create_directory, key))
-        assert not _only_ours(partial(storage.exists, key))
-        assert not _only_ours(partial(storage.delete, key))
+        for call in _list_ways(storage, key):
+            _call(call, StorageError)
+        _call(partial(storage.create_directory, key))
+        assert not _call(partial(storage.exists, key))
+        assert not _call(partial(storage.delete, key))
     for key in sorted(generated):
         if save_or_refuse(storage, key):
             accepted.add(key)
@@ -222,10 +222,10 @@ def races(scratch: Path) -> dict[str, int]:
     rounds = 0
     while not done.is_set():
         for call in calls:
-            _only_ours(call)
+            _call(call)
         for call in leaks:
-            _only_ours(call, StorageError)
-        assert not _only_ours(lambda: storage.delete("swapped/secret"))
+            _call(call, StorageError)
+        assert not _call(lambda: storage.delete("swapped/secret"))
         assert "swapped/secret" not in storage.list_files("swapped/")
         rounds += 1
     flipper.join()
@@ -277,7 +277,7 @@ def readonly(scratch: Path) -> dict[str, int]:
         lambda: storage.create_directory("folder"),
     ]
     for call in calls:
-        _only_ours(call, StorageReadOnly)
+        _call(call, StorageReadOnly)
     assert storage.load("file") == b"old"
     assert storage.list_files() == ["file"]
     return {"refused": len(calls)}
@@ -305,14 +305,14 @@ def files(scratch: Path) -> dict[str, int]:
         sparse = root / "sparse"
         with sparse.open("wb") as file:
             file.truncate(10 << 30)
-        _only_ours(partial(storage.load, "sparse"), StorageError)
-        _only_ours(partial(storage.load_with_etag, "sparse"), StorageError)
+        _call(partial(storage.load, "sparse"), StorageError)
+        _call(partial(storage.load_with_etag, "sparse"), StorageError)
         for kind in kinds:
             if not (root / kind).exists() and not (root / kind).is_symlink():
                 continue
             before = (root / kind).lstat()
-            for call in _every_way(storage, kind):
-                _only_ours(call, StorageError if kind == "folder" else StorageKeyError)
+            for call in _list_ways(storage, kind):
+                _call(call, StorageError if kind == "folder" else StorageKeyError)
                 tried += 1
             assert storage.exists(kind) is False
             assert storage.delete(kind) is False
@@ -327,7 +327,7 @@ def _fill_folder(path: Path) -> None:
     os.mkfifo(path / "inside")
 
 
-def _only_the_scratch_can_be_written(scratch: Path) -> None:
+def _check_that_only_the_scratch_is_writable(scratch: Path) -> None:
     for place in ("/", "/etc", str(Path(__file__).parent), str(scratch.parent)):
         try:
             Path(place, "llmcore-must-not-be-there").write_bytes(b"")
@@ -337,5 +337,5 @@ def _only_the_scratch_can_be_written(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    _only_the_scratch_can_be_written(Path(sys.argv[2]))
+    _check_that_only_the_scratch_is_writable(Path(sys.argv[2]))
     print(json.dumps(globals()[sys.argv[1]](Path(sys.argv[2]))))  # noqa: T201 - its answer

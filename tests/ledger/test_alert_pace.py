@@ -15,7 +15,7 @@ import pytest
 
 import llmcore
 from tests.kits.alerts import Hook, wait_for_alerts
-from tests.kits.money import ASK, EACH, config
+from tests.kits.money import ASK, EACH, make_config
 from tests.kits.usage_rows import add_rows
 
 DAY_S = 86400
@@ -36,7 +36,7 @@ def repeat_at_midnight(act: Callable[[int], None]) -> None:
 
 def make_settings(folder: Path, **budget: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    settings = config(folder, limit="9 USD", per="month", alert_faster_than=3.0, **budget)
+    settings = make_config(folder, limit="9 USD", per="month", alert_faster_than=3.0, **budget)
     return {**settings, "observers": {"use": ["listener"]}}
 
 

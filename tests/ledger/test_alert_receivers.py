@@ -12,7 +12,7 @@ import pytest
 import llmcore
 from tests.kits.alerts import Hook, wait_for_alerts
 from tests.kits.mail_server import PASSWORD, MailServer, run_mail_server
-from tests.kits.money import ASK, config
+from tests.kits.money import ASK, make_config
 from tests.kits.redis_tls import Certificates, make_certificates
 
 PROMPT = "a prompt that no receiver may see"
@@ -36,7 +36,7 @@ def trusted(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Cert
 
 
 def make_settings(folder: Path, security: str, port: int, **smtp: Any) -> dict[str, Any]:
-    settings = config(
+    settings = make_config(
         folder,
         limit="0.05 USD",
         per="day",
@@ -114,7 +114,7 @@ def test_a_password_needs_tls_except_on_this_machine(scripted: Any, tmp_path: Pa
 
 def test_slack_gets_a_text_next_to_the_webhook(scripted: Any, tmp_path: Path, hook: Hook) -> None:
     del scripted
-    settings = config(
+    settings = make_config(
         tmp_path,
         limit="0.02 USD",
         alert_at=[0.5],

@@ -18,7 +18,7 @@ import pytest
 import llmcore
 from llmcore.errors import BudgetExceeded
 from tests.conftest import FIXTURES
-from tests.kits.money import ASK, EACH, config, total
+from tests.kits.money import ASK, EACH, make_config, sum_ledger
 
 AFFORDED = 80
 
@@ -26,7 +26,7 @@ AFFORDED = 80
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Return a configuration with the ledger that the parameter names."""
-    settings = config(tmp_path)
+    settings = make_config(tmp_path)
     if request.param == "postgres":
         url = request.getfixturevalue("llmcore_postgres").create_database()
         settings["ledger"] |= {"provider": "postgres", "postgres": {"url": url}}
@@ -65,7 +65,7 @@ def test_threads_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> 
     with ThreadPoolExecutor(200) as pool:
         answered = list(pool.map(lambda n: is_allowed(lambda: core.llm.chat(f"{n}", **ASK)), range(count)))
     assert sum(answered) == AFFORDED
-    assert total(core).cost == Decimal(1)
+    assert sum_ledger(core).cost == Decimal(1)
 
 
 @CASES
@@ -74,7 +74,7 @@ def test_tasks_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> No
         return await asyncio.gather(*(is_allowed_async(core.llm.achat(f"{n}", **ASK)) for n in range(count)))
 
     assert sum(asyncio.run(main())) == AFFORDED
-    assert total(core).cost == Decimal(1)
+    assert sum_ledger(core).cost == Decimal(1)
 
 
 @CASES
@@ -84,7 +84,7 @@ def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> 
             pool.map(lambda n: is_allowed(lambda: list(core.llm.stream(f"{n}", **ASK))), range(count))
         )
     assert sum(answered) == AFFORDED
-    assert total(core).cost == Decimal(1)
+    assert sum_ledger(core).cost == Decimal(1)
 
 
 @pytest.mark.parametrize("settings", ["sqlite", "postgres"], indirect=True)
@@ -93,7 +93,7 @@ def test_the_unspent_rest_is_less_than_one_maximum(core: llmcore.Core) -> None:
     options = {**ASK, "max_tokens": 12}
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda n: is_allowed(lambda: core.llm.chat(f"{n}", **options)), range(200)))
-    assert Decimal(1) - 3 * EACH < total(core).cost <= Decimal(1)
+    assert Decimal(1) - 3 * EACH < sum_ledger(core).cost <= Decimal(1)
 
 
 PROGRAM = """
@@ -123,12 +123,12 @@ def test_four_processes_spend_all_of_it_and_no_more(
     arguments = [sys.executable, "-c", PROGRAM, json.dumps(settings), str(count // 4)]
     running = [subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert sum(int(process.communicate(timeout=90)[0]) for process in running) == AFFORDED
-    assert total(core).cost == Decimal(1)
+    assert sum_ledger(core).cost == Decimal(1)
 
 
 def test_a_refusal_names_the_budget_and_when_it_resets(scripted: Any, tmp_path: Path) -> None:
     del scripted
-    core = llmcore.load(config(tmp_path, limit="0.02 USD", per="day"))
+    core = llmcore.load(make_config(tmp_path, limit="0.02 USD", per="day"))
     core.llm.chat("one", **ASK)
     with pytest.raises(BudgetExceeded) as caught:
         core.llm.chat("two", **ASK)
@@ -146,7 +146,7 @@ def test_a_refusal_names_the_budget_and_when_it_resets(scripted: Any, tmp_path: 
 
 
 def test_a_refused_call_is_never_sent(scripted: Any, tmp_path: Path) -> None:
-    core = llmcore.load(config(tmp_path, limit="0.01 USD"))
+    core = llmcore.load(make_config(tmp_path, limit="0.01 USD"))
     before = len(scripted.requests)
     with pytest.raises(BudgetExceeded):
         core.llm.chat("one", **ASK)

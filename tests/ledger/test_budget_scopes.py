@@ -11,7 +11,7 @@ import pytest
 
 import llmcore
 from llmcore.errors import BudgetError, BudgetExceeded, PriceUnknown
-from tests.kits.money import ASK, EACH, config, total
+from tests.kits.money import ASK, EACH, make_config, sum_ledger
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def load(scripted: Any, tmp_path: Path) -> Any:
     del scripted
 
     def load_changed(**changes: Any) -> llmcore.Core:
-        return llmcore.load({**config(tmp_path), **changes})
+        return llmcore.load({**make_config(tmp_path), **changes})
 
     return load_changed
 
@@ -63,7 +63,7 @@ def test_a_budget_that_is_added_later_counts_earlier_calls(load: Any) -> None:
 def test_a_budget_counts_calls_of_applications_without_that_budget(load: Any, tmp_path: Path) -> None:
     mine = load(budget={"limit": "0.03"})
     mine.llm.chat("one", **ASK)
-    others = {name: value for name, value in config(tmp_path).items() if name != "budget"}
+    others = {name: value for name, value in make_config(tmp_path).items() if name != "budget"}
     with llmcore.load(others) as other:
         other.llm.chat("two", **ASK)
     with pytest.raises(BudgetExceeded):
@@ -77,7 +77,7 @@ def test_a_budget_that_warns_logs_once_and_refuses_no_call(
     with caplog.at_level(logging.WARNING, "llmcore"):
         for n in range(4):
             core.llm.chat(str(n), **ASK)
-    assert total(core).cost == 4 * EACH
+    assert sum_ledger(core).cost == 4 * EACH
     assert [record.message for record in caplog.records] == [
         'budget `total` of $0.02 is exceeded; calls continue because on_exceed is "warn"'
     ]
@@ -91,7 +91,7 @@ def test_an_unknown_price_is_refused_unless_it_is_allowed(load: Any, scripted: A
     assert len(scripted.requests) == before
     core = load(prices={}, budget={"limit": 1, "unknown_price": "allow"})
     assert core.llm.chat("two", **ASK).cost is None
-    assert (total(core).cost, total(core).unpriced) == (Decimal(0), 1)
+    assert (sum_ledger(core).cost, sum_ledger(core).unpriced) == (Decimal(0), 1)
 
 
 def test_a_call_without_an_upper_bound_is_refused(load: Any) -> None:
@@ -105,5 +105,5 @@ def test_a_cache_hit_needs_no_budget(load: Any) -> None:
     core = load(budget={"limit": "0.0125"})
     core.llm.chat("one", max_tokens=4)
     assert core.llm.chat("one", max_tokens=4).cached
-    assert total(core).cached == 1
-    assert total(core).saved == EACH
+    assert sum_ledger(core).cached == 1
+    assert sum_ledger(core).saved == EACH

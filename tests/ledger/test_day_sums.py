@@ -38,13 +38,13 @@ def core(tmp_path: Path) -> Iterator[llmcore.Core]:
         yield core
 
 
-def sums(core: llmcore.Core) -> Path:
+def find_sums(core: llmcore.Core) -> Path:
     return Path(f"{core.settings.ledger.path}.sums")
 
 
 def read_from_rows(core: llmcore.Core, group: Any, **arguments: Any) -> Any:
     """Return the report without the file of sums, which is a folder meanwhile."""
-    path = sums(core)
+    path = find_sums(core)
     away = path.with_name("away")
     if path.exists():
         path.rename(away)
@@ -107,9 +107,9 @@ def test_finished_days_are_stored_while_calls_are_written(tmp_path: Path) -> Non
 
 def read_stored(core: llmcore.Core) -> int:
     """Return the number of days whose latencies are stored."""
-    if not sums(core).exists():
+    if not find_sums(core).exists():
         return 0
-    with suppress(apsw.Error), apsw.Connection(str(sums(core))) as db:
+    with suppress(apsw.Error), apsw.Connection(str(find_sums(core))) as db:
         db.set_busy_timeout(10_000)
         count: int = db.execute("SELECT count(*) FROM days WHERE shape LIKE '%latencies'").get
         return count
@@ -119,10 +119,10 @@ def read_stored(core: llmcore.Core) -> int:
 @pytest.mark.slow
 def test_reports_are_equal_to_the_rows_in_every_zone(core: llmcore.Core) -> None:
     check(core, zones=("Europe/Berlin", "America/St_Johns"))
-    assert stat.S_IMODE(sums(core).stat().st_mode) == 0o600
-    size = sums(core).stat().st_size
+    assert stat.S_IMODE(find_sums(core).stat().st_mode) == 0o600
+    size = find_sums(core).stat().st_size
     check(core, zones=("America/St_Johns",))
-    assert sums(core).stat().st_size == size, "the second time, every day is kept"
+    assert find_sums(core).stat().st_size == size, "the second time, every day is kept"
     check(core, since="39d")
     check(core, since=NOW - 39.5 * 86400, until=NOW - 0.25 * 86400)
 
@@ -159,10 +159,10 @@ def test_late_rows_open_rows_and_deleted_rows_are_noticed(core: llmcore.Core) ->
 def test_a_damaged_file_of_sums_is_not_needed(core: llmcore.Core) -> None:
     core.usage.by("model")
     expected = read_from_rows(core, "model")
-    sums(core).write_bytes(b"no database" * 1000)
+    find_sums(core).write_bytes(b"no database" * 1000)
     assert core.usage.by("model") == expected
-    sums(core).unlink()
-    sums(core).mkdir()
+    find_sums(core).unlink()
+    find_sums(core).mkdir()
     assert core.usage.by("model") == expected
 
 
@@ -176,4 +176,4 @@ def test_a_small_ledger_has_no_file_of_sums(tmp_path: Path) -> None:
     with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": str(tmp_path / "l.sqlite3")}}) as core:
         add_rows(core, make_rows(100, NOW))
         core.usage.by("model")
-        assert not sums(core).exists()
+        assert not find_sums(core).exists()

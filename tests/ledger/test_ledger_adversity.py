@@ -27,14 +27,14 @@ from llmcore.ledger.spending import Spending
 from llmcore.support.ledger_rows import RowQuery
 from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Delta, Reply
-from tests.kits.money import ASK, EACH, config
+from tests.kits.money import ASK, EACH, make_config
 from tests.kits.waiting import wait_until
 
 
 @pytest.fixture
 def core(scripted: Any, tmp_path: Path) -> llmcore.Core:
     del scripted
-    return llmcore.load(config(tmp_path, limit=100))
+    return llmcore.load(make_config(tmp_path, limit=100))
 
 
 def test_a_stream_that_is_garbage_collected_during_a_commit_is_booked(
@@ -90,7 +90,9 @@ def test_a_provider_that_fails_to_count_does_not_fail_the_call(
 
 
 def test_a_higher_limit_has_its_own_alerts(scripted: Any, tmp_path: Path) -> None:
-    settings = config(tmp_path, limit="0.0125 USD", alert_at=[1.0]) | {"observers": {"use": ["listener"]}}
+    settings = make_config(tmp_path, limit="0.0125 USD", alert_at=[1.0]) | {
+        "observers": {"use": ["listener"]}
+    }
     scripted.alerts.clear()
     with llmcore.load(settings) as core:
         core.llm.chat("one", **ASK)

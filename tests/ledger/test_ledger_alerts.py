@@ -15,7 +15,7 @@ import pytest
 
 import llmcore
 from tests.kits.alerts import Hook, wait_for_alerts
-from tests.kits.money import ASK, config
+from tests.kits.money import ASK, make_config
 
 
 def test_each_fraction_is_sent_once_to_each_receiver(
@@ -27,7 +27,7 @@ def test_each_fraction_is_sent_once_to_each_receiver(
         "-c",
         f"import sys; open({str(file)!r}, 'a').write(sys.stdin.read() + chr(10))",
     ]
-    settings = config(
+    settings = make_config(
         tmp_path,
         limit="0.05 USD",
         per="day",
@@ -58,7 +58,7 @@ def test_a_failed_alert_affects_no_call_and_its_url_is_not_logged(
 ) -> None:
     del scripted
     hook.close()
-    settings = config(
+    settings = make_config(
         tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=hook.url, alert_command=["no-such-program-here"]
     )
     with llmcore.load(settings) as core, caplog.at_level(logging.WARNING, "llmcore"):
@@ -85,7 +85,7 @@ def test_the_log_names_the_variable_that_prevents_an_alert(
 ) -> None:
     del scripted
     url, variable, value = case
-    settings = config(tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=url)
+    settings = make_config(tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=url)
     with llmcore.load(settings) as core, caplog.at_level(logging.WARNING, "llmcore"):
         monkeypatch.setenv(variable, value)
         assert core.llm.chat("one", **ASK).text
@@ -104,7 +104,7 @@ def test_an_alert_does_not_delay_its_call_if_no_thread_can_be_started(
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with llmcore.load(config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)) as core:
+    with llmcore.load(make_config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)) as core:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         core.llm.chat("one", **ASK)
         assert not hook.bodies
@@ -123,7 +123,7 @@ import llmcore
 def refuse(thread):
     raise RuntimeError("can't start new thread")
 threading.Thread.start = refuse
-core = llmcore.load({config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
+core = llmcore.load({make_config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
 core.llm.chat("one", **{ASK!r})
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
@@ -138,7 +138,7 @@ def test_an_alert_caused_in_a_daemon_thread_is_sent_before_the_program_ends(
 import sys, threading
 sys.path.insert(0, {str(plugins)!r})
 import llmcore
-core = llmcore.load({config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
+core = llmcore.load({make_config(tmp_path, limit="1 USD", alert_at=[0.01], alert_url=hook.url)!r})
 thread = threading.Thread(target=core.llm.chat, args=("one",), kwargs={ASK!r}, daemon=True)
 thread.start()
 thread.join()

@@ -16,7 +16,7 @@ from llmcore.builtin.sqlite_ledger.schema import MIGRATIONS
 from llmcore.errors import BudgetExceeded
 from llmcore.types import Reply, Usage
 from llmcore_testing.simulator import Simulator
-from tests.kits.money import ASK, EACH, config
+from tests.kits.money import ASK, EACH, make_config
 
 BILL = Decimal("0.00042")
 USAGE = {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}
@@ -49,7 +49,7 @@ def load_core(upstream: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         core.close()
 
 
-def completion(model: str, **usage: Any) -> dict[str, Any]:
+def make_completion(model: str, **usage: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": "hi"}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     return {"choices": choices, "model": model, "usage": USAGE | usage}
@@ -78,7 +78,7 @@ def ask(core: llmcore.Core, way: str, question: str = "q", **more: Any) -> Any:
 def test_a_bill_is_preferred_to_every_price(
     load_core: Any, upstream: Simulator, way: str, model: str, prices: Any
 ) -> None:
-    upstream.replies(completion(model, cost=0.00042))
+    upstream.replies(make_completion(model, cost=0.00042))
     core = load_core(prices=prices)
     reply = ask(core, way)
     assert (reply.saved if reply.cached else reply.cost, reply.cost_source) == (BILL, "server")
@@ -99,7 +99,7 @@ def test_a_bill_is_preferred_to_every_price(
 def test_without_a_bill_the_reply_names_the_source_of_its_price(
     load_core: Any, upstream: Simulator, prices: Any, model: str, expected: tuple[Decimal | None, str | None]
 ) -> None:
-    upstream.replies(completion(model))
+    upstream.replies(make_completion(model))
     core = load_core(prices=prices)
     reply = core.llm.chat("q")
     assert (reply.cost, reply.cost_source) == expected
@@ -108,7 +108,7 @@ def test_without_a_bill_the_reply_names_the_source_of_its_price(
 
 
 def test_a_cached_reply_names_the_source_of_the_saved_cost(load_core: Any, upstream: Simulator) -> None:
-    upstream.replies(completion("acme/unknown-9", cost=0.00042))
+    upstream.replies(make_completion("acme/unknown-9", cost=0.00042))
     core = load_core(cache={"provider": "file"})
     core.llm.chat("q")
     cached = core.llm.chat("q")
@@ -116,7 +116,7 @@ def test_a_cached_reply_names_the_source_of_the_saved_cost(load_core: Any, upstr
 
 
 def test_a_budget_counts_the_bill_of_a_model_without_a_price(load_core: Any, upstream: Simulator) -> None:
-    upstream.replies(*[completion("acme/unknown-9", cost=0.4)] * 3)
+    upstream.replies(*[make_completion("acme/unknown-9", cost=0.4)] * 3)
     core = load_core(budget={"limit": "1.00 USD", "unknown_price": "allow"})
     for number in range(3):
         core.llm.chat(f"q{number}", model="acme/unknown-9", max_tokens=10)
@@ -130,7 +130,7 @@ def test_a_budget_counts_the_bill_of_a_model_without_a_price(load_core: Any, ups
 @pytest.mark.parametrize("cost", [BILL, Decimal(0)])
 def test_a_provider_may_report_a_bill_without_tokens(scripted: Any, tmp_path: Path, cost: Decimal) -> None:
     scripted.script[:] = [Reply("hi", usage=Usage(cost=cost))]
-    core = llmcore.load(config(tmp_path) | {"observers": {"use": ["listener"]}})
+    core = llmcore.load(make_config(tmp_path) | {"observers": {"use": ["listener"]}})
     reply = core.llm.chat("q", **ASK)
     assert (reply.cost, reply.cost_source, reply.usage.estimated) == (cost, "server", True)
     assert core.usage.by("total")[0].cost == cost
@@ -142,7 +142,7 @@ def test_a_provider_may_report_a_bill_without_tokens(scripted: Any, tmp_path: Pa
 @pytest.mark.parametrize("cost", [Decimal("NaN"), Decimal("Infinity"), Decimal(-1), 0.5])
 def test_an_impossible_bill_is_ignored(scripted: Any, tmp_path: Path, cost: Any) -> None:
     scripted.script[:] = [Reply("hi", usage=Usage(input_tokens=10, output_tokens=4, cost=cost))]
-    core = llmcore.load(config(tmp_path))
+    core = llmcore.load(make_config(tmp_path))
     reply = core.llm.chat("q", **ASK)
     assert (reply.cost, reply.cost_source) == (EACH, "config")
     core.close()
@@ -159,7 +159,7 @@ def test_a_ledger_of_the_previous_version_is_migrated(
             " VALUES (1, 1.0, 'c', 1, 'done', 'llm', 'openai', 'gpt-4o', 1000)"
         )
     db.close()
-    upstream.replies(completion("acme/unknown-9", cost=0.00042))
+    upstream.replies(make_completion("acme/unknown-9", cost=0.00042))
     core = load_core()
     core.llm.chat("q")
     rows = [(row["cost"], row["cost_source"]) for row in core.usage.export()]

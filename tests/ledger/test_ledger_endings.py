@@ -63,7 +63,7 @@ class Ending(NamedTuple):
     """Whether the process ends without running our exit handlers: its requests are lost, and booked at their maximum cost."""
 
 
-def _with_tasks(body: str, run: str = "asyncio.run(main())") -> str:
+def _add_tasks(body: str, run: str = "asyncio.run(main())") -> str:
     return WITH_TASKS.format(body=body, run=run)
 
 
@@ -76,11 +76,11 @@ for thread in threads: thread.start()
 ENDINGS: Final = {
     "normal": Ending("asyncio.run(achat(0)); asyncio.run(achat(0)); core.close()", 1, hits=1),
     "normal, with tasks": Ending(
-        _with_tasks("tasks = [asyncio.ensure_future(each) for each in calls]; await wait_for_line()"), 1, 5
+        _add_tasks("tasks = [asyncio.ensure_future(each) for each in calls]; await wait_for_line()"), 1, 5
     ),
     "exception": Ending("chat(0); chat(0); raise RuntimeError", 1, hits=1, code=1),
     "exception in a coroutine": Ending(
-        _with_tasks("tasks = [asyncio.ensure_future(each) for each in calls]; await wait_for_line(); raise RuntimeError"),
+        _add_tasks("tasks = [asyncio.ensure_future(each) for each in calls]; await wait_for_line(); raise RuntimeError"),
         1,
         5,
         code=1,
@@ -90,27 +90,27 @@ ENDINGS: Final = {
 async def fails():
     await wait_for_line(); raise RuntimeError
 """
-        + _with_tasks("await asyncio.gather(*calls, fails())"),
+        + _add_tasks("await asyncio.gather(*calls, fails())"),
         1,
         5,
         code=1,
     ),
     "Ctrl-C": Ending("chat(0); hang(1)", 1, 1, signal=signal.SIGINT, code=-signal.SIGINT),
     "Ctrl-C in a coroutine": Ending(
-        _with_tasks(GATHERED), 1, 5, signal=signal.SIGINT, code=-signal.SIGINT
+        _add_tasks(GATHERED), 1, 5, signal=signal.SIGINT, code=-signal.SIGINT
     ),
     "SIGTERM": Ending(
-        _with_tasks(GATHERED), 1, 5, signal=signal.SIGTERM, code=-signal.SIGTERM, lost=True
+        _add_tasks(GATHERED), 1, 5, signal=signal.SIGTERM, code=-signal.SIGTERM, lost=True
     ),
     "SIGTERM that is handled": Ending(
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))" + _with_tasks(GATHERED),
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))" + _add_tasks(GATHERED),
         1,
         5,
         signal=signal.SIGTERM,
         code=7,
     ),
     "kill": Ending(
-        _with_tasks(GATHERED), 1, 5, signal=signal.SIGKILL, code=-signal.SIGKILL, lost=True
+        _add_tasks(GATHERED), 1, 5, signal=signal.SIGKILL, code=-signal.SIGKILL, lost=True
     ),
     "fork": Ending(
         """
@@ -122,7 +122,7 @@ if child: os.waitpid(child, 0)
         hits=6,
     ),
     "fork while calls are in progress": Ending(
-        _with_tasks(
+        _add_tasks(
             "tasks = [asyncio.ensure_future(each) for each in calls]; globals().update(locals()); await wait_for_line()",
             """
 loop = asyncio.new_event_loop(); loop.run_until_complete(main())
@@ -163,7 +163,7 @@ for n in range(5): threading.Thread(target=work, args=(n,)).start()
     ),
     "daemon threads": Ending("chat(0)" + THREADS.format(daemon=True) + "sys.stdin.readline()", 1, 5),
     "notebook": Ending(
-        _with_tasks(
+        _add_tasks(
             "chat(0); tasks = [asyncio.ensure_future(each) for each in calls]; globals().update(locals()); await wait_for_line()",
             "loop = asyncio.new_event_loop(); loop.run_until_complete(main())",
         ),

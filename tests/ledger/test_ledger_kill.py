@@ -16,7 +16,7 @@ import pytest
 
 import llmcore
 from llmcore_testing import Simulator
-from tests.kits.money import total
+from tests.kits.money import sum_ledger
 
 KILLS = int(os.environ.get("LLMCORE_KILLS", "20"))
 """1,000 in the nightly form."""
@@ -76,7 +76,7 @@ def test_every_call_is_accounted_for(tmp_path: Path) -> None:
         assert parent.returncode == 0
         core = llmcore.load(given)
         (budget,) = core.usage.budgets()
-        row, lost = total(core), core.usage.open()
+        row, lost = sum_ledger(core), core.usage.open()
         assert upstream.counts["chat"] <= row.requests
         assert (
             row.requests - upstream.counts["chat"] <= 4 * KILLS

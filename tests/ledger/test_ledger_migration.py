@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from tests.kits.money import config
+from tests.kits.money import make_config
 
 VERSION_2 = Path(__file__).parents[1] / "fixtures" / "ledgers" / "version_2.sql"
 """A dump of the ledger of two calls and a hit, made by the version before the time to first token."""
@@ -22,7 +22,7 @@ def core(scripted: Any, tmp_path: Path) -> llmcore.Core:
     old = sqlite3.connect(tmp_path / "ledger.sqlite3")
     old.executescript(VERSION_2.read_text())
     old.close()
-    return llmcore.load(config(tmp_path, limit=100))
+    return llmcore.load(make_config(tmp_path, limit=100))
 
 
 def test_the_rows_and_budgets_of_an_older_ledger_stay(core: llmcore.Core) -> None:
@@ -50,6 +50,6 @@ def test_new_calls_are_written_next_to_the_old_ones(core: llmcore.Core) -> None:
 def test_an_older_ledger_is_migrated_once(core: llmcore.Core, tmp_path: Path) -> None:
     core.llm.chat("one", max_tokens=4)
     core.close()
-    again = llmcore.load(config(tmp_path, limit=100))
+    again = llmcore.load(make_config(tmp_path, limit=100))
     again.llm.chat("two", max_tokens=4)
     assert len(list(again.usage.export())) == 5

@@ -17,22 +17,22 @@ import pytest
 import llmcore
 from llmcore.errors import BudgetError, IncompleteReply, LedgerError, RateLimited, Timeout, Unavailable
 from llmcore.types import Delta, Reply, Usage
-from tests.kits.money import ASK, EACH, config, total
+from tests.kits.money import ASK, EACH, make_config, sum_ledger
 
 
 @pytest.fixture
 def core(scripted: Any, tmp_path: Path) -> llmcore.Core:
     del scripted
-    return llmcore.load(config(tmp_path, limit=100))
+    return llmcore.load(make_config(tmp_path, limit=100))
 
 
-def rows(core: llmcore.Core) -> list[dict[str, Any]]:
+def list_rows(core: llmcore.Core) -> list[dict[str, Any]]:
     return list(core.usage.export())
 
 
 def test_an_answered_request_is_a_row_with_all_known_columns(core: llmcore.Core) -> None:
     core.llm.chat("one", user="ann", tags=["x", "y"], **ASK)
-    (row,) = rows(core)
+    (row,) = list_rows(core)
     expected = {
         "state": "done", "kind": "llm", "provider": "scripted", "model": "default", "attempt": 1, "cost": "0.0125",
         "reserved": "0.0125", "input_tokens": 10, "output_tokens": 4, "user": "ann", "tags": ["x", "y"], "error": None,
@@ -48,28 +48,28 @@ def test_each_attempt_is_a_row_of_the_same_call(core: llmcore.Core, scripted: An
         Unavailable("broken", status=503, retry_after=0),
     ]
     core.llm.chat("one", **ASK)
-    attempts = [(row["attempt"], row["state"], row["error"], row["cost"]) for row in rows(core)]
+    attempts = [(row["attempt"], row["state"], row["error"], row["cost"]) for row in list_rows(core)]
     assert attempts == [
         (1, "failed", "LC402 RateLimited", "0"),
         (2, "failed", "LC401 Unavailable", "0"),
         (3, "done", None, "0.0125"),
     ]
-    assert len({row["call"] for row in rows(core)}) == 1
+    assert len({row["call"] for row in list_rows(core)}) == 1
 
 
 def test_a_fallback_shares_the_id_of_its_call(scripted: Any, tmp_path: Path) -> None:
     core = llmcore.load(
         {
-            **config(tmp_path, limit=100),
+            **make_config(tmp_path, limit=100),
             "models": {"safe": ["scripted:a", "scripted:default"]},
             "budget": {"limit": 100, "unknown_price": "allow"},
         }
     )
     scripted.script[:] = [Unavailable("broken", status=500, retry_after=3600)]
     core.llm.chat("one", model="safe", **ASK)
-    attempts = [(row["model"], row["state"]) for row in rows(core)]
+    attempts = [(row["model"], row["state"]) for row in list_rows(core)]
     assert attempts == [("a", "failed"), ("default", "done")]
-    assert len({row["call"] for row in rows(core)}) == 1
+    assert len({row["call"] for row in list_rows(core)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_request_with_an_unknown_outcome_is_booked_at_its_maximum_cost(
     scripted.script[:] = [error] * 4
     with pytest.raises(llmcore.LLMCoreError):
         core.llm.chat("one", timeout=60, **ASK)
-    (row, *_) = rows(core)
+    (row, *_) = list_rows(core)
     assert (row["state"], row["cost"], row["uncertain"]) == ("failed", "0.0125", 1)
     assert core.usage.budgets()[0].spent >= EACH
     assert core.usage.totals().uncertain >= EACH
@@ -92,12 +92,12 @@ def test_a_request_that_was_never_sent_costs_nothing(core: llmcore.Core, scripte
     scripted.script[:] = [Unavailable("refused", sent=False, retry_after=3600)]
     with pytest.raises(Unavailable):
         core.llm.chat("one", **ASK)
-    assert [(row["cost"], row["uncertain"]) for row in rows(core)] == [("0", 0)]
+    assert [(row["cost"], row["uncertain"]) for row in list_rows(core)] == [("0", 0)]
 
 
 def test_a_hundred_cancelled_calls_are_all_booked(scripted: Any, tmp_path: Path) -> None:
     """All requests were sent, so the backend may bill them."""
-    core = llmcore.load(config(tmp_path, limit=2))
+    core = llmcore.load(make_config(tmp_path, limit=2))
     begun: list[Any] = []
     all_begun = asyncio.Event()
 
@@ -121,7 +121,7 @@ def test_a_hundred_cancelled_calls_are_all_booked(scripted: Any, tmp_path: Path)
         assert all(isinstance(each, asyncio.CancelledError) for each in ended)
 
     asyncio.run(main())
-    booked = rows(core)
+    booked = list_rows(core)
     assert len(booked) == 100
     assert {(row["state"], row["cost"], row["uncertain"], row["error"]) for row in booked} == {
         ("failed", "0.0125", 1, "cancelled")
@@ -131,7 +131,7 @@ def test_a_hundred_cancelled_calls_are_all_booked(scripted: Any, tmp_path: Path)
 
 
 def test_a_hundred_abandoned_streams_are_all_booked(scripted: Any, tmp_path: Path) -> None:
-    core = llmcore.load(config(tmp_path, limit=2))
+    core = llmcore.load(make_config(tmp_path, limit=2))
     scripted.script[:] = [
         [Delta(text="one "), Delta(text="two "), Delta(finish_reason="stop", usage=Usage(output_tokens=2))]
         for _ in range(100)
@@ -146,7 +146,7 @@ def test_a_hundred_abandoned_streams_are_all_booked(scripted: Any, tmp_path: Pat
         assert all(isinstance(each, RuntimeError) for each in ended)
 
     asyncio.run(main())
-    assert {(row["cost"], row["uncertain"]) for row in rows(core)} == {("0.0125", 1)}
+    assert {(row["cost"], row["uncertain"]) for row in list_rows(core)} == {("0.0125", 1)}
     (state,) = core.usage.budgets()
     assert (state.spent, state.reserved) == (100 * EACH, Decimal(0))
 
@@ -163,7 +163,7 @@ def test_calls_cancelled_while_reserving_leave_no_reservation(core: llmcore.Core
             await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
-    assert [row for row in rows(core) if row["state"] == "open"] == []
+    assert [row for row in list_rows(core) if row["state"] == "open"] == []
     assert core.usage.budgets()[0].reserved == 0
 
 
@@ -174,7 +174,7 @@ def test_an_abandoned_stream_is_booked_at_its_maximum_cost(core: llmcore.Core, s
     stream = core.llm.stream("one", **ASK)
     next(stream)
     stream.close()
-    (row,) = rows(core)
+    (row,) = list_rows(core)
     assert (row["state"], row["cost"], row["uncertain"]) == ("failed", "0.0125", 1)
 
 
@@ -185,23 +185,23 @@ def test_an_answer_without_usage_is_counted_locally_and_marked_as_estimated(
     reply = core.llm.chat("one", **ASK)
     assert reply.usage.estimated
     assert reply.usage.output_tokens == len("four words of text")
-    assert rows(core)[0]["estimated"] == 1
+    assert list_rows(core)[0]["estimated"] == 1
 
 
 def test_a_hundred_thousand_rows_of_a_ten_millionth_sum_exactly(scripted: Any, tmp_path: Path) -> None:
     del scripted
     prices = {"scripted:default": {"input": 0, "output": "0.025"}}
-    core = llmcore.load({**config(tmp_path), "prices": prices})
+    core = llmcore.load({**make_config(tmp_path), "prices": prices})
     core.llm.chat("one", **ASK)
-    assert rows(core)[0]["cost"] == "0.0000001"
+    assert list_rows(core)[0]["cost"] == "0.0000001"
     copies = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999)"
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as db:  # any SQLite tool can read and write it
         names = [row[1] for row in db.execute("PRAGMA table_info(calls)") if row[1] != "id"]
         listed = ", ".join(names)
         db.execute(f"{copies} INSERT INTO calls ({listed}) SELECT {listed} FROM calls, n")  # noqa: S608 - names of columns
     db.close()
-    assert total(core).requests == 100_000
-    assert total(core).cost == Decimal("0.01")
+    assert sum_ledger(core).requests == 100_000
+    assert sum_ledger(core).cost == Decimal("0.01")
 
 
 def test_only_the_owner_can_read_the_files(core: llmcore.Core, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_damaged_ledger_fails_only_calls_with_a_budget(
 ) -> None:
     del scripted
     (tmp_path / "ledger.sqlite3").write_bytes(b"no database at all" * 1000)
-    settings = config(tmp_path)
+    settings = make_config(tmp_path)
     with pytest.raises(BudgetError) as caught:
         llmcore.load(settings).llm.chat("one", **ASK)
     assert caught.value.code == "LC603"
@@ -243,7 +243,7 @@ def test_a_ledger_of_a_later_version_is_not_changed(core: llmcore.Core, tmp_path
 
 def test_without_a_ledger_calls_work_and_nothing_is_written(scripted: Any, tmp_path: Path) -> None:
     del scripted
-    settings = config(tmp_path)
+    settings = make_config(tmp_path)
     del settings["budget"]
     core = llmcore.load({**settings, "ledger": {**settings["ledger"], "enabled": False}})
     assert core.llm.chat("one", max_tokens=4).cost == EACH
@@ -252,7 +252,7 @@ def test_without_a_ledger_calls_work_and_nothing_is_written(scripted: Any, tmp_p
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(LedgerError, match="the ledger is disabled"):
         core.usage.by("day")
-    budgeted = {**config(tmp_path), "ledger": {"enabled": False}}
+    budgeted = {**make_config(tmp_path), "ledger": {"enabled": False}}
     with pytest.raises(BudgetError, match="enabled is false"):
         llmcore.load(budgeted).llm.chat("two", **ASK)
 
@@ -270,7 +270,7 @@ def test_a_forked_child_and_its_parent_can_both_call(core: llmcore.Core) -> None
     for n in range(20):
         core.llm.chat(f"parent {n}", **ASK)
     assert os.waitpid(child, 0)[1] == 0
-    assert total(core).requests == 41
+    assert sum_ledger(core).requests == 41
     assert core.usage.budgets()[0].spent == 41 * EACH
 
 
@@ -307,9 +307,9 @@ def test_hits_are_written_in_bulk_and_reach_the_ledger(core: llmcore.Core) -> No
     core.llm.chat("one", max_tokens=4)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: core.llm.chat("one", max_tokens=4, tags="again"), range(100)))
-    row = total(core)
+    row = sum_ledger(core)
     assert (row.requests, row.cached, row.saved) == (1, 100, 100 * EACH)
-    assert len([row for row in rows(core) if row["state"] == "hit"]) == 1
+    assert len([row for row in list_rows(core) if row["state"] == "hit"]) == 1
     core.close()
-    again = llmcore.load(config(Path(core.settings.ledger.path or "").parent, limit=100))
-    assert total(again).cached == 100
+    again = llmcore.load(make_config(Path(core.settings.ledger.path or "").parent, limit=100))
+    assert sum_ledger(again).cached == 100

@@ -18,22 +18,22 @@ from llmcore.errors import BadRequest, ConfigError, ProviderError, Timeout, Unav
 from llmcore.support.sending import Sending, mark_sent, track_sending
 from llmcore.types import ChatRequest, Reply
 from llmcore_testing import Simulator
-from tests.kits.money import ASK, EACH, config
+from tests.kits.money import ASK, EACH, make_config
 
 TOKENS: Final[dict[str, Any]] = {"max_tokens": 1000}
 
 
-def rows(core: llmcore.Core) -> list[dict[str, Any]]:
+def list_rows(core: llmcore.Core) -> list[dict[str, Any]]:
     return list(core.usage.export())
 
 
-def reserved_and_spent(core: llmcore.Core) -> list[Decimal]:
+def read_amounts(core: llmcore.Core) -> list[Decimal]:
     (state,) = core.usage.budgets()
     return [state.reserved, state.spent]
 
 
 @contextlib.contextmanager
-def full_server() -> Iterator[str]:
+def serve_full() -> Iterator[str]:
     """Yield the address of a server whose backlog is full, so that connecting to it waits."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -82,7 +82,7 @@ async def drain(stream: Any) -> None:
 
 @pytest.mark.parametrize("voice", ["elevenlabs", "openai"])
 def test_calls_cancelled_while_they_wait_for_a_connection_cost_nothing(tmp_path: Path, voice: str) -> None:
-    with full_server() as url:
+    with serve_full() as url:
         core = openai_core(tmp_path, url, voice)
 
         async def main() -> None:
@@ -96,8 +96,8 @@ def test_calls_cancelled_while_they_wait_for_a_connection_cost_nothing(tmp_path:
             )
 
         asyncio.run(main())
-        assert rows(core) == []
-        assert reserved_and_spent(core) == [0, 0]
+        assert list_rows(core) == []
+        assert read_amounts(core) == [0, 0]
         assert core.usage.totals().uncertain == 0
         core.close()
 
@@ -120,23 +120,25 @@ def test_calls_cancelled_after_they_were_sent_are_booked_at_the_tightest_maximum
         asyncio.run(main())
         count = core.llm.count_tokens([{"role": "user", "content": "Hello"}])
         each = (Decimal("0.15") * int(count) + Decimal("0.60") * 1000) / 1_000_000
-        assert [(row["error"], row["uncertain"], Decimal(row["cost"])) for row in rows(core)] == [
+        assert [(row["error"], row["uncertain"], Decimal(row["cost"])) for row in list_rows(core)] == [
             ("cancelled", 1, each)
         ] * 2
-        assert reserved_and_spent(core) == [0, 2 * each]
+        assert read_amounts(core) == [0, 2 * each]
         upstream.release()
         core.close()
 
 
 def test_a_deadline_that_passes_before_the_connection_is_open_costs_nothing(tmp_path: Path) -> None:
-    with full_server() as url:
+    with serve_full() as url:
         core = openai_core(tmp_path, url)
         with pytest.raises((Timeout, Unavailable)):
             core.llm.chat("one", timeout=0.5, **TOKENS)
         with pytest.raises((Timeout, Unavailable)):
             asyncio.run(core.llm.achat("two", timeout=0.5, **TOKENS))
-        assert {(row["state"], row["cost"], row["uncertain"]) for row in rows(core)} == {("failed", "0", 0)}
-        assert reserved_and_spent(core) == [0, 0]
+        assert {(row["state"], row["cost"], row["uncertain"]) for row in list_rows(core)} == {
+            ("failed", "0", 0)
+        }
+        assert read_amounts(core) == [0, 0]
         core.close()
 
 
@@ -161,7 +163,7 @@ def test_a_call_without_a_key_is_not_a_request(tmp_path: Path, monkeypatch: pyte
         core.voice.synthesize("Four.")
     assert core.usage.by("provider") == []
     assert core.usage.by("error") == []
-    assert reserved_and_spent(core) == [0, 0]
+    assert read_amounts(core) == [0, 0]
     assert core.usage.totals().failures == 0
 
 
@@ -170,7 +172,7 @@ def test_a_call_without_a_key_is_not_a_request(tmp_path: Path, monkeypatch: pyte
 def test_a_bad_request_that_was_not_sent_is_not_a_request(
     scripted: Any, tmp_path: Path, error: ProviderError, *, tracks: bool
 ) -> None:
-    core = llmcore.load(config(tmp_path, limit=100))
+    core = llmcore.load(make_config(tmp_path, limit=100))
 
     class Refuses(scripted.Scripted):  # type: ignore[misc]  # a module made for the test
         def complete(self, _request: ChatRequest) -> Reply:
@@ -182,7 +184,7 @@ def test_a_bad_request_that_was_not_sent_is_not_a_request(
     backend._provider = Refuses(backend.options)
     with pytest.raises(ProviderError):
         core.llm.chat("one", **ASK)
-    assert rows(core) == []
+    assert list_rows(core) == []
     assert core.usage.totals().failures == 0
 
 
@@ -195,7 +197,7 @@ def test_a_request_that_the_server_refuses_is_a_failed_request(tmp_path: Path, s
         upstream.fail(Fault.status(status))
         with pytest.raises(ProviderError):
             core.llm.chat("one", **TOKENS)
-        assert [(row["state"], row["cost"]) for row in rows(core)] == [("failed", "0")]
+        assert [(row["state"], row["cost"]) for row in list_rows(core)] == [("failed", "0")]
         assert core.usage.totals().failures == 1
         core.close()
 
@@ -214,7 +216,7 @@ def test_a_provider_may_report_when_a_request_is_sent(
     scripted: Any, tmp_path: Path, steps: list[Callable[[], None]], cost: Decimal
 ) -> None:
     """The host bridges it to the other variant, so the reports also arrive from a thread."""
-    core = llmcore.load(config(tmp_path, limit=100))
+    core = llmcore.load(make_config(tmp_path, limit=100))
 
     class Interrupted(scripted.Scripted):  # type: ignore[misc]  # a module made for the test
         def complete(self, _request: ChatRequest) -> Reply:
@@ -230,13 +232,13 @@ def test_a_provider_may_report_when_a_request_is_sent(
         core.llm.chat("one", **ASK)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(core.llm.achat("two", **ASK))
-    assert reserved_and_spent(core) == [0, 2 * cost]
-    assert len(rows(core)) == (2 if cost else 0)
+    assert read_amounts(core) == [0, 2 * cost]
+    assert len(list_rows(core)) == (2 if cost else 0)
 
 
 def test_a_request_that_was_booked_as_unsent_cannot_be_sent_later(scripted: Any, tmp_path: Path) -> None:
     """A blocking provider continues in its thread when the task that called it is cancelled."""
-    core = llmcore.load(config(tmp_path, limit=100))
+    core = llmcore.load(make_config(tmp_path, limit=100))
     waits, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
     sent: list[str] = []
 
@@ -262,13 +264,13 @@ def test_a_request_that_was_booked_as_unsent_cannot_be_sent_later(scripted: Any,
         await asyncio.to_thread(waits.wait, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert rows(core) == []
+        assert list_rows(core) == []
         cancelled.set()
 
     asyncio.run(main())
     assert ended.wait(60)
     assert sent == []
-    assert reserved_and_spent(core) == [0, 0]
+    assert read_amounts(core) == [0, 0]
 
 
 def test_a_thousand_races_between_sending_and_withdrawing_have_one_winner() -> None:

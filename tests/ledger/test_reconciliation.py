@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import llmcore
 from llmcore.ledger.reconciliation import Reconciliation
 from llmcore_testing.simulator import Charge, Simulator
-from tests.kits.bills import PRICES, Books, make_books, price
+from tests.kits.bills import PRICES, Books, compute_price, make_books
 from tests.kits.usage_rows import add_rows
 
 VENDORS = ("openai", "anthropic")
@@ -183,7 +183,7 @@ def test_an_uncertain_request_never_explains_more_than_its_maximum(
 ) -> None:
     at = START.timestamp() + 60
     tokens = {"input": 1000, "output": 1000}
-    cost = price("model-b", tokens)
+    cost = compute_price("model-b", tokens)
     books = Books()
     row = {"at": at, "call": "c", "attempt": 1, "kind": "llm", "provider": vendor, "model": "model-b",
            "state": "failed", "uncertain": 1, "cost": 1_000_000}  # fmt: skip
@@ -205,12 +205,12 @@ def test_fees_and_unpriced_models_have_lines_of_their_own(
          "cost": None, "input_tokens": 1000, "output_tokens": 10}
     )  # fmt: skip
     books.charges += [
-        Charge(at=at, model="model-b", tokens=tokens, costs=price("model-b", tokens)),
+        Charge(at=at, model="model-b", tokens=tokens, costs=compute_price("model-b", tokens)),
         Charge(at=at, costs={"Web Search Usage": Decimal("0.25")}),
     ]
     result = compare(folder, upstream, vendor, books, START)
     assert get_amounts(result) == {
-        "unpriced": sum(price("model-b", tokens).values()),
+        "unpriced": sum(compute_price("model-b", tokens).values()),
         "fees": Decimal("0.25"),
     }
     assert [dict(cause.parts) for cause in result.causes if cause.name == "fees"] == [
@@ -221,7 +221,7 @@ def test_fees_and_unpriced_models_have_lines_of_their_own(
 def test_a_request_belongs_to_the_day_on_which_it_ended(folder: Path, upstream: Simulator) -> None:
     midnight = (START + _DAY).timestamp()
     tokens = {"input": 1000}
-    cost = price("model-b", tokens)
+    cost = compute_price("model-b", tokens)
     books = Books()
     books.rows.append(
         {"at": midnight - 5, "latency_ms": 10_000.0, "call": "c", "attempt": 1, "kind": "llm", "provider": "openai",
@@ -236,7 +236,7 @@ def test_a_request_belongs_to_the_day_on_which_it_ended(folder: Path, upstream: 
 
 def make_call(at: float, latency_s: float = 5) -> tuple[dict[str, Any], Decimal]:
     """Return a row of a thousand tokens that ended at *at*, and its cost."""
-    cost = sum(price("model-b", {"input": 1000}).values(), Decimal(0))
+    cost = sum(compute_price("model-b", {"input": 1000}).values(), Decimal(0))
     row = {"at": at - latency_s, "latency_ms": latency_s * 1000, "call": f"c{at}", "attempt": 1, "kind": "llm",
            "provider": "openai", "model": "model-b", "state": "done", "cost": int(cost.scaleb(9)), "input_tokens": 1000}  # fmt: skip
     return row, cost
@@ -325,7 +325,7 @@ def test_tiers_are_compared_apart(vendor: str, folder: Path, upstream: Simulator
     tokens = {"input": 1000, "output": 10}
     books = Books()
     for tier, factor in (("standard", Decimal(1)), ("batch", Decimal("0.5"))):
-        cost = price("model-b", tokens, factor)
+        cost = compute_price("model-b", tokens, factor)
         books.charges.append(Charge(at=at, model="model-b", tokens=tokens, costs=cost, tier=tier))
         books.rows.append(
             {"at": at, "call": tier, "attempt": 1, "kind": "llm", "provider": vendor, "model": "model-b", "state": "done",

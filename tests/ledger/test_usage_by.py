@@ -41,7 +41,7 @@ def add_many(core: llmcore.Core, moments: Sequence[str], costs: Sequence[float],
     db.close()
 
 
-def costs(core: llmcore.Core, group: Any, **arguments: Any) -> dict[Any, int]:
+def read_costs(core: llmcore.Core, group: Any, **arguments: Any) -> dict[Any, int]:
     return {row.key: int(row.cost) for row in core.usage.by(group, **arguments)}
 
 
@@ -49,35 +49,38 @@ def test_several_dimensions_are_in_the_key_of_each_row(core: llmcore.Core) -> No
     add(core, "2026-10-01T10:00", 1, user="ann", tags='["x","y"]')
     add(core, "2026-10-01T11:00", 2, model="b:c")
     add(core, "2026-10-02T10:00", 4)
-    assert costs(core, ("day", "model"), zone="UTC") == {
+    assert read_costs(core, ("day", "model"), zone="UTC") == {
         ("2026-10-01", "echo:a"): 1,
         ("2026-10-01", "echo:b:c"): 2,
         ("2026-10-02", "echo:a"): 4,
     }
-    assert costs(core, ["tag", "user"]) == {("", ""): 6, ("x", "ann"): 1, ("y", "ann"): 1}
-    assert costs(core, "kind") == {("llm",): 7}
+    assert read_costs(core, ["tag", "user"]) == {("", ""): 6, ("x", "ann"): 1, ("y", "ann"): 1}
+    assert read_costs(core, "kind") == {("llm",): 7}
     assert [row.name for row in core.usage.by(("day", "model"), zone="UTC")][1] == "2026-10-01 / echo:b:c"
 
 
 def test_days_weeks_and_months_are_those_of_the_zone(core: llmcore.Core) -> None:
     add(core, "2025-12-31T22:59:59.999999", 1)
     add(core, "2025-12-31T23:00", 2)
-    assert costs(core, "day", zone="Europe/Berlin") == {("2025-12-31",): 1, ("2026-01-01",): 2}
-    assert costs(core, "month", zone="Europe/Berlin") == {("2025-12",): 1, ("2026-01",): 2}
-    assert costs(core, "week", zone="Europe/Berlin") == {("2026-W01",): 3}
-    assert costs(core, "month", zone="UTC") == {("2025-12",): 3}
-    assert costs(core, "day", zone=timezone(timedelta(hours=-23))) == {("2025-12-30",): 1, ("2025-12-31",): 2}
+    assert read_costs(core, "day", zone="Europe/Berlin") == {("2025-12-31",): 1, ("2026-01-01",): 2}
+    assert read_costs(core, "month", zone="Europe/Berlin") == {("2025-12",): 1, ("2026-01",): 2}
+    assert read_costs(core, "week", zone="Europe/Berlin") == {("2026-W01",): 3}
+    assert read_costs(core, "month", zone="UTC") == {("2025-12",): 3}
+    assert read_costs(core, "day", zone=timezone(timedelta(hours=-23))) == {
+        ("2025-12-30",): 1,
+        ("2025-12-31",): 2,
+    }
 
 
 def test_an_hour_that_clocks_repeat_is_two_rows(core: llmcore.Core) -> None:
     for number, moment in enumerate(("2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T02:30")):
         add(core, moment, 10**number)
-    assert list(costs(core, "hour", zone="Europe/Berlin").items()) == [
+    assert list(read_costs(core, "hour", zone="Europe/Berlin").items()) == [
         (("2026-10-25T02:00+02:00",), 1),
         (("2026-10-25T02:00+01:00",), 10),
         (("2026-10-25T03:00+01:00",), 100),
     ]
-    assert list(costs(core, "hour", zone="Asia/Kathmandu")) == [
+    assert list(read_costs(core, "hour", zone="Asia/Kathmandu")) == [
         ("2026-10-25T06:00+05:45",),
         ("2026-10-25T07:00+05:45",),
         ("2026-10-25T08:00+05:45",),
@@ -89,19 +92,21 @@ def test_a_day_on_which_clocks_change_has_23_or_25_hours(core: llmcore.Core) -> 
         begin = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(hours=3)
         moments = [begin + timedelta(hours=hour) for hour in range(30)]
         add_many(core, [moment.replace(tzinfo=None).isoformat() for moment in moments], [1.0] * 30)
-    days = costs(core, "day", zone="Europe/Berlin")
+    days = read_costs(core, "day", zone="Europe/Berlin")
     assert (days["2026-03-29",], days["2026-10-25",]) == (23, 25)
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        assert costs(core, "total", since=day, until=following, zone="Europe/Berlin") == {("all",): hours}
+        assert read_costs(core, "total", since=day, until=following, zone="Europe/Berlin") == {
+            ("all",): hours
+        }
 
 
 def test_a_date_is_local_to_the_zone_and_a_moment_with_an_offset_is_not(core: llmcore.Core) -> None:
     add(core, "2026-06-30T22:30", 1)
-    assert costs(core, "total", since="2026-07-01", zone="Europe/Berlin") == {("all",): 1}
-    assert costs(core, "total", since=date(2026, 7, 1), zone="UTC") == {}
-    assert costs(core, "total", since="2026-06-30T22:31:00+00:00", zone="Europe/Berlin") == {}
-    assert costs(core, "total", until="9999-12-31", zone="Europe/Berlin") == {("all",): 1}
+    assert read_costs(core, "total", since="2026-07-01", zone="Europe/Berlin") == {("all",): 1}
+    assert read_costs(core, "total", since=date(2026, 7, 1), zone="UTC") == {}
+    assert read_costs(core, "total", since="2026-06-30T22:31:00+00:00", zone="Europe/Berlin") == {}
+    assert read_costs(core, "total", until="9999-12-31", zone="Europe/Berlin") == {("all",): 1}
 
 
 def test_filters_select_calls_of_every_report(core: llmcore.Core) -> None:
@@ -115,10 +120,10 @@ def test_filters_select_calls_of_every_report(core: llmcore.Core) -> None:
         ({"error": "LC402 RateLimited"}, 2), ({"user": "ann", "model": "b"}, 0), ({"user": "' OR 1=1 --"}, 0),
     ]  # fmt: skip
     for filters, cost in expected:
-        assert sum(costs(core, "total", **filters).values()) == cost, filters
+        assert sum(read_costs(core, "total", **filters).values()) == cost, filters
         assert sum(Decimal(row["cost"]) for row in core.usage.export(**filters)) == cost, filters
         assert sum(Decimal(row["cost"]) for row in core.usage.latest(**filters)) == cost, filters
-    assert costs(core, "key") == {("ann",): 1, ("",): 6}
+    assert read_costs(core, "key") == {("ann",): 1, ("",): 6}
     assert [row["user"] for row in core.usage.latest(2)] == [None, "ben"]
 
 

@@ -77,7 +77,7 @@ def make_embed(way: str, core: llmcore.Core) -> Embed:
     return lambda *args, **options: asyncio.run(core.llm.aembed(*args, **options))
 
 
-def sent_texts(upstream: Simulator) -> list[list[str]]:
+def list_sent_texts(upstream: Simulator) -> list[list[str]]:
     return [request.body["input"] for request in upstream.requests]
 
 
@@ -91,12 +91,12 @@ def test_each_text_gets_a_vector_with_its_usage_and_cost(embed: Embed, upstream:
     assert result.usage.input_tokens > 0
     assert result.cost == Decimal("0.02") * result.usage.input_tokens / 1_000_000
     assert result.cost_source == "provider"
-    assert sent_texts(upstream) == [["It rains", "Mars is red"]], "a repeated text is sent once"
+    assert list_sent_texts(upstream) == [["It rains", "Mars is red"]], "a repeated text is sent once"
 
 
 def test_one_text_may_be_given_without_a_list(embed: Embed, upstream: Simulator) -> None:
     assert len(embed("It rains").vectors) == 1
-    assert sent_texts(upstream) == [["It rains"]]
+    assert list_sent_texts(upstream) == [["It rains"]]
 
 
 def test_only_new_texts_are_requested(embed: Embed, upstream: Simulator) -> None:
@@ -105,7 +105,7 @@ def test_only_new_texts_are_requested(embed: Embed, upstream: Simulator) -> None
     assert list(second.cached) == [True, False, True]
     assert second.vectors[0] == first.vectors[1]
     assert second.vectors[2] == first.vectors[0]
-    assert sent_texts(upstream) == [["a", "b"], ["c"]]
+    assert list_sent_texts(upstream) == [["a", "b"], ["c"]]
     third = embed(["c", "b", "a"])
     assert all(third.cached)
     assert (third.cost, third.usage.total_tokens) == (Decimal(0), 0)
@@ -133,7 +133,7 @@ def test_refresh_requests_again_and_false_does_not_cache(embed: Embed, upstream:
 def test_texts_are_divided_by_the_limits_of_the_vendor(embed: Embed, upstream: Simulator) -> None:
     texts = [f"text {number}" for number in range(4100)]
     result = embed(texts, dimensions=2)
-    assert sorted(map(len, sent_texts(upstream))) == [4, 2048, 2048]
+    assert sorted(map(len, list_sent_texts(upstream))) == [4, 2048, 2048]
     assert len(result.vectors) == 4100
     upstream.reset()
     assert all(embed(texts, dimensions=2).cached)
@@ -144,7 +144,7 @@ def test_texts_are_divided_by_the_limits_of_the_vendor(embed: Embed, upstream: S
 def test_texts_are_divided_by_their_tokens(embed: Embed, upstream: Simulator) -> None:
     texts = [f"{number} " + "word " * 7_000 for number in range(50)]
     embed(texts, dimensions=2)
-    sizes = sorted(map(len, sent_texts(upstream)))
+    sizes = sorted(map(len, list_sent_texts(upstream)))
     assert sum(sizes) == 50
     assert len(sizes) == 2, "300,000 tokens fit into one request"
 

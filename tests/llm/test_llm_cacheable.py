@@ -48,11 +48,11 @@ def ask(request: pytest.FixtureRequest, core: llmcore.Core) -> Callable[..., Any
     return whole if "chat" in request.param else make_deltas
 
 
-def body(*choices: dict[str, Any]) -> bytes:
+def make_body(*choices: dict[str, Any]) -> bytes:
     return json.dumps({"choices": list(choices)}).encode()
 
 
-def choice(finish: Any = "stop", **message: Any) -> dict[str, Any]:
+def make_choice(finish: Any = "stop", **message: Any) -> dict[str, Any]:
     return {"message": message, "finish_reason": finish}
 
 
@@ -74,9 +74,9 @@ IMAGES = [{"type": "image_url", "image_url": {"url": "data:"}}]
         Reply(text="Rain"),
         Reply(text="", tool_calls=(CALL,), finish_reason="tool_calls"),
         Reply(text="Rain", finish_reason="STOP"),
-        Reply(text="", body=body(choice(audio={"id": "a", "data": "AA=="}))),
-        Reply(text="", body=body(choice(content=None, images=IMAGES))),
-        Reply(text="", body=body(choice(content=IMAGES))),
+        Reply(text="", body=make_body(make_choice(audio={"id": "a", "data": "AA=="}))),
+        Reply(text="", body=make_body(make_choice(content=None, images=IMAGES))),
+        Reply(text="", body=make_body(make_choice(content=IMAGES))),
     ],
 )
 def test_a_complete_answer_with_content_is_cached(
@@ -101,7 +101,7 @@ def test_a_complete_answer_with_content_is_cached(
         Reply(text="Rain", finish_reason="MAX_TOKENS"),
         Reply(text="Rain", finish_reason=""),
         Reply(text="Rain", finish_reason=None),
-        Reply(text="", body=body(choice(content=[{"type": "thinking", "thinking": []}]))),
+        Reply(text="", body=make_body(make_choice(content=[{"type": "thinking", "thinking": []}]))),
         Reply(text="", body=b"[1, 2]"),
     ],
 )
@@ -168,8 +168,8 @@ def test_a_refused_typed_answer_says_so(core: llmcore.Core, scripted: Any) -> No
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(text="a", body=body(choice(content="a"), choice(content=[{"text": "b"}]))),
-        Reply(text="a", body=body(choice(content="a"), choice("eos", tool_calls=[{}]))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice(content=[{"text": "b"}]))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice("eos", tool_calls=[{}]))),
     ],
 )
 def test_several_choices_are_cached_if_all_are_complete(reply: Reply) -> None:
@@ -179,12 +179,12 @@ def test_several_choices_are_cached_if_all_are_complete(reply: Reply) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(text="a", body=body(choice(content="a"), choice("length", content="b"))),
-        Reply(text="a", body=body(choice(content="a"), choice("", content="b"))),
-        Reply(text="a", body=body(choice(content="a"), choice(content=" "))),
-        Reply(text="a", body=body(choice(content="a"), choice(reasoning_content="b"))),
-        Reply(text="a", body=body(choice(content="a"), choice(content="", refusal="No."))),
-        Reply(text="a", body=body(choice(content="a"), {"finish_reason": "stop"})),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice("length", content="b"))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice("", content="b"))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice(content=" "))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice(reasoning_content="b"))),
+        Reply(text="a", body=make_body(make_choice(content="a"), make_choice(content="", refusal="No."))),
+        Reply(text="a", body=make_body(make_choice(content="a"), {"finish_reason": "stop"})),
         Reply(text="a"),
     ],
 )

@@ -43,11 +43,11 @@ def open_core(upstream: Simulator, extra_body: Any = None, **tables: Any) -> llm
     return llmcore.load({"llm": llm, "cache": {"provider": "memory"}, "retry": {"attempts": 1}, **tables})
 
 
-def bodies(upstream: Simulator) -> list[dict[str, Any]]:
+def list_bodies(upstream: Simulator) -> list[dict[str, Any]]:
     return [request.body for request in upstream.requests]
 
 
-async def _aanswer(core: llmcore.Core, way: str, given: Mapping[str, Any]) -> str:
+async def _aask(core: llmcore.Core, way: str, given: Mapping[str, Any]) -> str:
     if way == "achat":
         return (await core.llm.achat("Hello", **given)).text
     return "".join([delta.text async for delta in core.llm.astream("Hello", **given)])
@@ -58,7 +58,7 @@ def answer(core: llmcore.Core, way: str, **given: Any) -> str:
         return core.llm.chat("Hello", **given).text
     if way == "stream":
         return "".join(delta.text for delta in core.llm.stream("Hello", **given))
-    return asyncio.run(_aanswer(core, way, given))
+    return asyncio.run(_aask(core, way, given))
 
 
 @pytest.mark.parametrize("way", ["chat", "achat", "stream", "astream"])
@@ -69,7 +69,7 @@ def test_extra_body_is_sent_and_part_of_the_key(upstream: Simulator, way: str) -
         assert len(upstream.requests) == 1
         answer(core, way, extra_body={**EXTRA, "top_k": 6})
         answer(core, way)
-    sent = bodies(upstream)
+    sent = list_bodies(upstream)
     assert len(sent) == 3
     assert {name: sent[0][name] for name in EXTRA} == EXTRA
     assert sent[1]["top_k"] == 6
@@ -82,7 +82,7 @@ def test_the_call_wins_over_a_parameter_and_that_over_the_table(upstream: Simula
         core.llm.chat("a")
         core.llm.chat("b", temperature=0.2, seed=2, extra_body={"seed": 3, "chat_template_kwargs": {"b": 2}})
         core.llm.chat("c", temperature=None)
-    first, second, third = bodies(upstream)
+    first, second, third = list_bodies(upstream)
     assert {name: first[name] for name in table} == table
     assert (second["top_k"], second["temperature"], second["seed"]) == (1, 0.2, 3)
     assert second["chat_template_kwargs"] == {"b": 2}  # by its name; values are not merged
@@ -265,4 +265,4 @@ def test_the_provider_class_takes_an_extra_body(upstream: Simulator) -> None:
         extra_body={"top_k": 5},
     ) as provider:
         provider.generate_completion("Hello", extra_body={"min_p": 0.1})
-    assert (bodies(upstream)[0]["top_k"], bodies(upstream)[0]["min_p"]) == (5, 0.1)
+    assert (list_bodies(upstream)[0]["top_k"], list_bodies(upstream)[0]["min_p"]) == (5, 0.1)

@@ -254,15 +254,15 @@ def test_an_accepted_value_survives_json(value: Any) -> None:
     plain = normalise(value, "x")
     wire = msgspec.json.Encoder(decimal_format="number").encode(plain)
     back = json.loads(wire, parse_float=Decimal)
-    assert as_decimals(back) == as_decimals(plain)
+    assert convert_to_decimals(back) == convert_to_decimals(plain)
 
 
-def as_decimals(value: Any) -> Any:
+def convert_to_decimals(value: Any) -> Any:
     """Return *value* with every number as the Decimal that its text is, which loses nothing."""
     if isinstance(value, dict):
-        return {name: as_decimals(item) for name, item in value.items()}
+        return {name: convert_to_decimals(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [as_decimals(item) for item in value]
+        return [convert_to_decimals(item) for item in value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return (type(value).__name__, value)
     return ("Decimal", Decimal(repr(value)))
@@ -274,7 +274,7 @@ def test_two_values_share_a_key_only_if_they_are_the_same_json(one: Any, other: 
         return KEYS.make_key(ChatRequest(model="m", messages=[], parameters={"x": normalise(value, "x")}))
 
     assert key(one) == key(normalise(one, "x"))
-    same = as_decimals(normalise(one, "x")) == as_decimals(normalise(other, "x"))
+    same = convert_to_decimals(normalise(one, "x")) == convert_to_decimals(normalise(other, "x"))
     assert (key(one) == key(other)) == same
 
 

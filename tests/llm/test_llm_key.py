@@ -56,12 +56,12 @@ def reorder(value: Any, chance: random.Random) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def normalise(value: Any) -> Any:
     """Return *value* as JSON knows it: 1 and 1.0 are one number, True is none."""
     if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
+        return {name: normalise(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [normalise(item) for item in value]
     if isinstance(value, bool):
         return ("bool", value)
     return value
@@ -88,7 +88,7 @@ def test_order_the_spelling_of_numbers_and_streaming_do_not_matter(
 @pytest.mark.slow
 @given(requests, requests)
 def test_two_requests_share_a_key_only_if_they_are_the_same(one: ChatRequest, other: ChatRequest) -> None:
-    assert (KEYS.make_key(one) == KEYS.make_key(other)) == (plain(one.body()) == plain(other.body()))
+    assert (KEYS.make_key(one) == KEYS.make_key(other)) == (normalise(one.body()) == normalise(other.body()))
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_one_changed_field_is_another_key(request: ChatRequest, data: st.DataObj
     body = request.body()
     body[name] = data.draw(
         (messages if name == "messages" else json_values).filter(
-            lambda new: plain(new) != plain(body.get(name))
+            lambda new: normalise(new) != normalise(body.get(name))
         )
     )
     if name == "a new one" and body[name] is None:

@@ -13,7 +13,7 @@ import pytest
 import llmcore
 from llmcore.errors import RateLimited
 from llmcore_testing import Simulator
-from tests.kits.money import ASK, config
+from tests.kits.money import ASK, make_config
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_no_more_calls_at_once_than_the_limit_says_in_tasks(upstream: Simulator,
 def test_a_turn_beyond_the_deadline_is_refused_unsent_and_costs_nothing(
     scripted: Any, tmp_path: Path
 ) -> None:
-    core = llmcore.load({**config(tmp_path), "limits": {"requests_per_minute": 1}})
+    core = llmcore.load({**make_config(tmp_path), "limits": {"requests_per_minute": 1}})
     core.llm.chat("one", **ASK)
     before = len(scripted.requests)
     with pytest.raises(RateLimited) as caught:
@@ -75,7 +75,7 @@ def test_a_limit_of_one_model_does_not_affect_others(scripted: Any, tmp_path: Pa
     del scripted
     core = llmcore.load(
         {
-            **config(tmp_path, unknown_price="allow"),
+            **make_config(tmp_path, unknown_price="allow"),
             "limits": {"scripted:default": {"requests_per_minute": 1}},
         }
     )
@@ -88,6 +88,6 @@ def test_a_limit_of_one_model_does_not_affect_others(scripted: Any, tmp_path: Pa
 
 def test_a_cached_answer_waits_for_no_limit(scripted: Any, tmp_path: Path) -> None:
     del scripted
-    core = llmcore.load({**config(tmp_path), "limits": {"requests_per_minute": 1}})
+    core = llmcore.load({**make_config(tmp_path), "limits": {"requests_per_minute": 1}})
     core.llm.chat("one", max_tokens=4)
     assert all(core.llm.chat("one", max_tokens=4, timeout=20).cached for _ in range(10))

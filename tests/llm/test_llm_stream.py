@@ -35,7 +35,7 @@ def stream(request: pytest.FixtureRequest, core: llmcore.Core) -> Stream:
     return lambda *args, **given: asyncio.run(collect(*args, **given))
 
 
-def text(deltas: list[Delta]) -> str:
+def join_text(deltas: list[Delta]) -> str:
     return "".join(delta.text for delta in deltas)
 
 
@@ -54,11 +54,11 @@ def test_pieces_come_as_the_backend_gives_them_and_the_last_says_how_it_ended(
 def test_a_streamed_answer_and_a_plain_one_share_their_entry(
     stream: Stream, core: llmcore.Core, scripted: Any
 ) -> None:
-    streamed = text(stream("Hello"))
+    streamed = join_text(stream("Hello"))
     reply = core.llm.chat("Hello")
     assert (reply.cached, reply.text) == (True, streamed)
     other = core.llm.chat("Goodbye")
-    assert text(stream("Goodbye")) == other.text
+    assert join_text(stream("Goodbye")) == other.text
     assert len(scripted.requests) == 2
 
 
@@ -79,7 +79,7 @@ def test_a_failure_before_the_first_piece_is_tried_again(stream: Stream, scripte
         [Unavailable("down", retry_after=0)],
         [Delta(text="a"), END],
     ]
-    assert text(stream("Hello")) == "a"
+    assert join_text(stream("Hello")) == "a"
     assert len(scripted.requests) == 3
 
 

@@ -152,7 +152,7 @@ class Counted(pydantic.BaseModel):
 LOOSE = (Counts, Anything, Tuple, Loose, Counted)
 
 
-def faults(node: Any, path: str = "") -> Iterator[str]:  # noqa: C901 - a list of rules
+def find_faults(node: Any, path: str = "") -> Iterator[str]:  # noqa: C901 - a list of rules
     """Yield what breaks the rules of strict schemas."""
     if not isinstance(node, dict):
         yield f"{path}: no schema: {node!r}"
@@ -171,50 +171,50 @@ def faults(node: Any, path: str = "") -> Iterator[str]:  # noqa: C901 - a list o
             yield f"{path}: not all required"
     for group in ("properties", "$defs"):
         for name, each in node.get(group, {}).items():
-            yield from faults(each, f"{path}/{group}/{name}")
+            yield from find_faults(each, f"{path}/{group}/{name}")
     for index, each in enumerate(node.get("anyOf", ())):
-        yield from faults(each, f"{path}/anyOf/{index}")
+        yield from find_faults(each, f"{path}/anyOf/{index}")
     if node.get("type") == "array":
-        yield from faults(node.get("items"), f"{path}/items")
+        yield from find_faults(node.get("items"), f"{path}/items")
 
 
-def schema_of(kind: type) -> tuple[dict[str, Any], bool]:
+def make_schema(kind: type) -> tuple[dict[str, Any], bool]:
     wire, asked = make_wire_format(kind)
     assert asked is kind
     schema: dict[str, Any] = json.loads(msgspec.json.encode(wire["json_schema"]["schema"]))
     return schema, wire["json_schema"]["strict"]
 
 
-def references(node: Any) -> Iterator[str]:
+def find_references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]
         for each in node.values():
-            yield from references(each)
+            yield from find_references(each)
     elif isinstance(node, list):
         for each in node:
-            yield from references(each)
+            yield from find_references(each)
 
 
 @pytest.mark.parametrize("kind", STRICT)
 def test_a_type_becomes_a_strict_schema(kind: type) -> None:
-    schema, strict = schema_of(kind)
+    schema, strict = make_schema(kind)
     assert strict
     assert schema["type"] == "object"
-    assert list(faults(schema)) == []
-    assert {each.removeprefix("#/$defs/") for each in references(schema)} == {*schema.get("$defs", {})}
+    assert list(find_faults(schema)) == []
+    assert {each.removeprefix("#/$defs/") for each in find_references(schema)} == {*schema.get("$defs", {})}
 
 
 @pytest.mark.parametrize("kind", LOOSE)
 def test_a_type_that_no_strict_schema_can_say_is_sent_as_one_that_is_not_strict(kind: type) -> None:
-    schema, strict = schema_of(kind)
+    schema, strict = make_schema(kind)
     assert not strict
     assert schema["type"] == "object"
 
 
 @pytest.mark.parametrize("kind", STRICT + LOOSE)
 def test_an_answer_that_fits_the_rewritten_schema_is_read_as_the_type(kind: Any) -> None:
-    schema, _ = schema_of(kind)
+    schema, _ = make_schema(kind)
     answer = sample(schema, name="text")
     if kind is Zoo:  # whose pattern is only in the description
         answer["code"] = "abc"
@@ -228,20 +228,20 @@ def test_an_answer_that_fits_the_rewritten_schema_is_read_as_the_type(kind: Any)
 
 
 def test_bounds_outside_of_strict_schemas_are_put_into_the_description() -> None:
-    described = schema_of(Described)[0]
+    described = make_schema(Described)[0]
     assert described["properties"]["inner"]["description"] == "the inner one"
     inner = described["properties"]["inner"]["properties"]["v"]
     assert inner["description"] == "maxLength: 9, minLength: 2"
-    zoo = schema_of(Zoo)[0]["properties"]
+    zoo = make_schema(Zoo)[0]["properties"]
     assert zoo["code"]["description"] == "maxLength: 3, pattern: ^(?!x)"
     assert zoo["unique"]["minItems"] == 1
-    node = schema_of(Node)[0]["properties"]["value"]
+    node = make_schema(Node)[0]["properties"]["value"]
     assert (node["minimum"], node["maximum"], node["multipleOf"]) == (0, 9, 3)
 
 
 def test_the_schema_of_the_caller_is_sent_unchanged_and_strict_only_if_valid() -> None:
     for kind in STRICT:
-        schema = schema_of(kind)[0]
+        schema = make_schema(kind)[0]
         if "required" in schema:
             schema["required"].reverse()
         schema.setdefault("$defs", {})["unused"] = {"type": "string"}

@@ -52,13 +52,13 @@ def send(request: pytest.FixtureRequest, core: llmcore.Core) -> Send:
     return lambda *args, **given: asyncio.run(core.llm.asend(*args, **given))
 
 
-def last_body(upstream: Simulator) -> Any:
+def get_last_body(upstream: Simulator) -> Any:
     return upstream.requests[-1].body
 
 
 def test_the_body_is_sent_and_the_answer_comes_back_in_its_format(send: Send, upstream: Simulator) -> None:
     reply = send(BODY)
-    assert last_body(upstream) == BODY
+    assert get_last_body(upstream) == BODY
     assert reply.raw["choices"][0]["message"]["content"] == reply.text
     assert (reply.raw["object"], reply.provider, reply.cached) == ("chat.completion", "openai", False)
     assert reply.cost is not None
@@ -96,29 +96,29 @@ def test_the_model_is_a_model_or_an_alias_and_the_argument_wins(
 ) -> None:
     body = {"messages": MESSAGES} if model is None else {"model": model, "messages": MESSAGES}
     send(body, **given)
-    assert last_body(upstream)["model"] == asked
+    assert get_last_body(upstream)["model"] == asked
 
 
 def test_stream_in_the_body_is_ignored(send: Send, upstream: Simulator) -> None:
     reply = send({**BODY, "stream": True, "stream_options": {"include_usage": True}})
     assert reply.text
-    assert last_body(upstream) == BODY
+    assert get_last_body(upstream) == BODY
 
 
 def test_user_in_the_body_is_sent_and_only_the_argument_is_recorded(
     send: Send, core: llmcore.Core, upstream: Simulator
 ) -> None:
     send({**BODY, "user": "wire-user"})
-    assert last_body(upstream)["user"] == "wire-user"
+    assert get_last_body(upstream)["user"] == "wire-user"
     send(BODY, user="ann", tags="nightly", cache=False)
-    assert "user" not in last_body(upstream)
+    assert "user" not in get_last_body(upstream)
     rows = list(core.usage.export())
     assert [(row["user"], row["tags"]) for row in rows] == [(None, []), ("ann", ["nightly"])]
 
 
 def test_fields_that_only_some_servers_know_are_sent_and_in_the_key(send: Send, upstream: Simulator) -> None:
     send({**BODY, "top_k": 5})
-    assert last_body(upstream)["top_k"] == 5
+    assert get_last_body(upstream)["top_k"] == 5
     assert not send({**BODY, "top_k": 6}).cached
     assert send({**BODY, "top_k": 6}).cached
 

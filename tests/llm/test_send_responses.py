@@ -35,7 +35,7 @@ def upstream() -> Iterator[Simulator]:
         yield simulator
 
 
-def settings(upstream: Simulator, folder: Path) -> dict[str, Any]:
+def make_settings(upstream: Simulator, folder: Path) -> dict[str, Any]:
     return {
         "llm": {
             "provider": "openai",
@@ -50,7 +50,7 @@ def settings(upstream: Simulator, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def core(upstream: Simulator, tmp_path: Path) -> Iterator[llmcore.Core]:
-    with llmcore.load(settings(upstream, tmp_path)) as made:
+    with llmcore.load(make_settings(upstream, tmp_path)) as made:
         yield made
 
 
@@ -76,7 +76,7 @@ def stream(core: llmcore.Core, way: str) -> Stream:
     return lambda body, **given: asyncio.run(collect(body, **given))
 
 
-def choice_in(events: list[WireEvent]) -> Choice:
+def find_choice(events: list[WireEvent]) -> Choice:
     assembly = Assembly()
     for event in events:
         if event.delta is not None:
@@ -137,12 +137,12 @@ def test_every_event_of_a_stream_comes_out_and_a_replay_has_the_same_content(
     replay = stream(BODY)
     reply = send(BODY)
     assert len(upstream.requests) == 1
-    assert choice_in(live) == choice_in(replay) == reply.choices[0]
+    assert find_choice(live) == find_choice(replay) == reply.choices[0]
     last = json.loads(replay[-1].data)
     assert (last["type"], last["response"]) == ("response.completed", reply.raw)
     texts = [json.loads(event.data) for event in replay if event.name == "response.output_text.delta"]
     assert "".join(each["delta"] for each in texts) == reply.text
-    assert choice_in(live).reasoning
+    assert find_choice(live).reasoning
 
 
 def test_a_follower_of_the_same_flight_receives_every_event(core: llmcore.Core, upstream: Simulator) -> None:
@@ -154,7 +154,7 @@ def test_a_follower_of_the_same_flight_receives_every_event(core: llmcore.Core, 
 
     first, second, reply = asyncio.run(main())
     assert [event.data for event in first] == [event.data for event in second]
-    assert choice_in(second) == reply.choices[0]
+    assert find_choice(second) == reply.choices[0]
     assert len(upstream.requests) == 1
 
 
@@ -164,7 +164,7 @@ def test_calls_come_whole_and_in_pieces(send: Send, stream: Stream) -> None:
     (call,) = reply.tool_calls
     item = next(each for each in reply.raw["output"] if each["type"] == "function_call")
     assert (call.name, call.arguments, call.id) == ("add", item["arguments"], item["call_id"])
-    assert choice_in(live).tool_calls == reply.tool_calls
+    assert find_choice(live).tool_calls == reply.tool_calls
     assert (reply.finish_reason, reply.cached) == ("tool_calls", True)
 
 
@@ -199,7 +199,7 @@ def test_a_refusal_is_not_cached(send: Send, stream: Stream, upstream: Simulator
     upstream.replies({"refusal": "I cannot."}, {"refusal": "I cannot."})
     reply = send(BODY)
     assert (reply.text, reply.refusal) == ("", "I cannot.")
-    assert choice_in(stream(BODY)).refusal == "I cannot."
+    assert find_choice(stream(BODY)).refusal == "I cannot."
     assert len(upstream.requests) == 2
 
 
@@ -253,7 +253,7 @@ def test_missing_usage_is_counted(send: Send, upstream: Simulator) -> None:
 
 
 def test_a_budget_reserves_the_most_that_a_response_can_cost(upstream: Simulator, tmp_path: Path) -> None:
-    core = llmcore.load(settings(upstream, tmp_path) | {"budget": {"limit": "0.000001 USD"}})
+    core = llmcore.load(make_settings(upstream, tmp_path) | {"budget": {"limit": "0.000001 USD"}})
     for body in (BODY, {**BODY, "tools": [{"type": "web_search"}]}):
         with pytest.raises(BudgetError):
             core.llm.send(body, api="responses")

@@ -61,7 +61,7 @@ def stream(request: pytest.FixtureRequest, core: llmcore.Core) -> Stream:
     return lambda *args, **given: asyncio.run(collect(*args, **given))
 
 
-def choices_in(events: list[WireEvent]) -> tuple[Choice, ...]:
+def join_deltas(events: list[WireEvent]) -> tuple[Choice, ...]:
     """Return the choices that the deltas of *events* add up to."""
     assembly = Assembly()
     for event in events:
@@ -70,7 +70,7 @@ def choices_in(events: list[WireEvent]) -> tuple[Choice, ...]:
     return assembly.build_reply().choices
 
 
-def choices_on_the_wire(events: list[WireEvent]) -> tuple[Choice, ...]:
+def join_payloads(events: list[WireEvent]) -> tuple[Choice, ...]:
     """Return the choices that the payloads of *events* add up to, as a client of Chat Completions reads them."""
     assembly = Assembly()
     for event in events[:-1]:
@@ -99,7 +99,7 @@ def choices_on_the_wire(events: list[WireEvent]) -> tuple[Choice, ...]:
     return assembly.build_reply().choices
 
 
-def usage_in(events: list[WireEvent]) -> list[Any]:
+def list_usage(events: list[WireEvent]) -> list[Any]:
     found = [json.loads(event.data).get("usage") for event in events[:-1]]
     return [each["prompt_tokens"] for each in found if each]
 
@@ -124,9 +124,9 @@ def test_a_provider_without_events_streams_chunks_with_every_field_and_choice(
         stream(BODY)
     events = stream(BODY)
     assert len(scripted.requests) == 1
-    assert choices_in(events) == choices_on_the_wire(events) == CHOICES
+    assert join_deltas(events) == join_payloads(events) == CHOICES
     assert events[-1].data == b"[DONE]"
-    assert usage_in(events) == [3]
+    assert list_usage(events) == [3]
     chunks = [json.loads(event.data) for event in events[:-1]]
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert len({chunk["id"] for chunk in chunks}) == 1
@@ -150,7 +150,7 @@ def test_an_upstream_s_events_come_out_as_they_are_and_not_in_a_replay(stream: S
     assert [event.name for event in events] == ["ping", "chunk", None, None]
     assert [event.delta is None for event in events] == [True, False, False, True]
     replay = stream(BODY)
-    assert [choice.text for choice in choices_in(replay)] == ["Rain", "Snow"]
+    assert [choice.text for choice in join_deltas(replay)] == ["Rain", "Snow"]
     assert all(event.delta is None or event.delta.raw is None for event in replay)
 
 
@@ -234,5 +234,5 @@ def test_echo_streams_in_the_format_too() -> None:
     core = llmcore.load({"llm": {"provider": "echo"}, "cache": {"provider": "memory"}})
     body = {"model": "echo:default", "messages": BODY["messages"], "stream": True}
     live, replay = list(core.llm.send_stream(body)), list(core.llm.send_stream(body))
-    assert choices_on_the_wire(live) == choices_on_the_wire(replay) == choices_in(live)
-    assert choices_in(live)[0].text == core.llm.chat("Hello").text
+    assert join_payloads(live) == join_payloads(replay) == join_deltas(live)
+    assert join_deltas(live)[0].text == core.llm.chat("Hello").text

@@ -353,14 +353,14 @@ def test_reasoning_refusals_and_calls_have_their_events(api: Any, deltas: list[D
         elif api == "responses":
             last = json.loads(live[-1].data)["response"]
             drop = {"id", "created_at"}
-            assert _without(last, drop) == _without(document, drop)
+            assert _remove(last, drop) == _remove(document, drop)
             assert [json.loads(event.data)["sequence_number"] for event in live] == list(range(len(live)))
 
 
-def _without(value: Any, names: set[str]) -> Any:
+def _remove(value: Any, names: set[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _without(each, names) for name, each in value.items() if name not in names}
-    return [_without(each, names) for each in value] if isinstance(value, list) else value
+        return {name: _remove(each, names) for name, each in value.items() if name not in names}
+    return [_remove(each, names) for each in value] if isinstance(value, list) else value
 
 
 def test_callers_of_two_apis_share_one_request(core: llmcore.Core, upstream: Simulator) -> None:

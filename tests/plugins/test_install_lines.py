@@ -71,7 +71,7 @@ def test_a_distribution_is_reinstalled_from_its_origin(source: object, line: str
     assert make_reinstall_line("acme-sdk", str(tmp_path), "--upgrade") == line
 
 
-def foreign_wheel(folder: Path) -> Path:
+def make_foreign_wheel(folder: Path) -> Path:
     """Make a wheel of another project that is called llmcore, as a package index has one."""
     wheel = folder / "llmcore-0.0.6-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -100,7 +100,7 @@ def test_wheels_name_their_neighbours_and_a_foreign_llmcore(wheels: list[Path], 
     said = run("ask", "-m", "openai:gpt-4o", "Hello").stderr
     plugin = next(wheel for wheel in wheels if wheel.name.startswith("llmcore_openai_optimized"))
     assert f"fix: pip install {plugin}\n" in said
-    environment.install(foreign_wheel(tmp_path))
+    environment.install(make_foreign_wheel(tmp_path))
     done = run("--version")
     assert done.returncode == 6
     assert "llmcore 0.0.6 is another project" in done.stderr

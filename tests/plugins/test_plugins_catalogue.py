@@ -53,7 +53,7 @@ def catch_refusal(folder: Path, kind: str, name: str, **environ: str) -> PluginE
     return caught.value
 
 
-def states(folder: Path, **environ: str) -> list[tuple[str, str, str]]:
+def list_states(folder: Path, **environ: str) -> list[tuple[str, str, str]]:
     listing = Catalogue(env=environ, path=[folder]).list_plugins()
     return [
         (row.distribution, row.name, row.state) for row in listing if row.module != "llmcore.builtin.plugin"
@@ -208,7 +208,7 @@ def test_the_environment_restricts_the_loadable_plugins(
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", TWO)
     install(tmp_path, "acme-other", "1.0", "[llmcore.voice]\nother = @\n")
-    assert [state for _, _, state in states(tmp_path, LLMCORE_PLUGINS=limit)] == expected
+    assert [state for _, _, state in list_states(tmp_path, LLMCORE_PLUGINS=limit)] == expected
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_a_blocked_plugin_is_not_imported_and_reported_with_the_reason(
 def test_a_blocked_plugin_causes_no_conflict(tmp_path: Path) -> None:
     for name in ("acme-one", "acme-two"):
         install(tmp_path, name, "1.0", "[llmcore.cache]\nredis = @\n")
-    assert states(tmp_path) == [("acme-one", "redis", "conflict"), ("acme-two", "redis", "conflict")]
-    limited = states(tmp_path, LLMCORE_PLUGINS="acme-two")
+    assert list_states(tmp_path) == [("acme-one", "redis", "conflict"), ("acme-two", "redis", "conflict")]
+    limited = list_states(tmp_path, LLMCORE_PLUGINS="acme-two")
     assert limited == [("acme-one", "redis", "blocked"), ("acme-two", "redis", "ready")]
 
 

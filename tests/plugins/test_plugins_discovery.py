@@ -41,16 +41,16 @@ def install(
     return info
 
 
-def rows(*path: Path) -> list[Listed]:
+def list_rows(*path: Path) -> list[Listed]:
     """List what is installed in *path*, without the built-ins."""
     return [row for row in Catalogue(env={}, path=path).list_plugins() if row.distribution != "llmcore-host"]
 
 
-def row(distribution: str, version: str = "1.0", name: str = "redis") -> Listed:
+def make_row(distribution: str, version: str = "1.0", name: str = "redis") -> Listed:
     return Listed("cache", name, distribution, version, "acme_redis.plugin", "ready")
 
 
-def notes(*path: Path) -> list[str]:
+def list_notes(*path: Path) -> list[str]:
     return [f"{note.distribution}: {note.text}" for note in Catalogue(env={}, path=path).get_notes()]
 
 
@@ -60,45 +60,45 @@ def test_an_entry_point_says_kind_name_distribution_version_and_module(tmp_path:
         "Acme.Redis",
         "[console_scripts]\nx = y:z\n\n# ours\n[ llmcore.cache ]\nredis=acme_redis.plugin:x [extra]\n",
     )
-    assert rows(tmp_path) == [row("Acme.Redis")]
-    assert notes(tmp_path) == []
+    assert list_rows(tmp_path) == [make_row("Acme.Redis")]
+    assert list_notes(tmp_path) == []
 
 
 def test_every_kind_has_its_group(tmp_path: Path) -> None:
     kinds = ["llm", "cache", "storage", "voice", "observers", "commands", "tables"]
     install(tmp_path, "acme", "".join(f"[llmcore.{kind}]\nacme = acme:run\n" for kind in reversed(kinds)))
-    assert [found.kind for found in rows(tmp_path)] == kinds
+    assert [found.kind for found in list_rows(tmp_path)] == kinds
 
 
 def test_a_distribution_counts_once_and_the_first_folder_on_the_path_wins(tmp_path: Path) -> None:
     install(tmp_path / "a", "acme-redis", version="2.0")
     install(tmp_path / "b", "Acme_Redis", version="3.0")
-    assert rows(tmp_path / "a", tmp_path / "b") == [row("acme-redis", "2.0")]
-    assert rows(tmp_path / "b", tmp_path / "a") == [row("Acme_Redis", "3.0")]
+    assert list_rows(tmp_path / "a", tmp_path / "b") == [make_row("acme-redis", "2.0")]
+    assert list_rows(tmp_path / "b", tmp_path / "a") == [make_row("Acme_Redis", "3.0")]
 
 
 def test_a_first_copy_without_entries_hides_the_second_one_too(tmp_path: Path) -> None:
     install(tmp_path / "a", "acme-redis", None)
     install(tmp_path / "b", "acme-redis")
-    assert rows(tmp_path / "a", tmp_path / "b") == []
+    assert list_rows(tmp_path / "a", tmp_path / "b") == []
 
 
 def test_a_folder_left_behind_without_metadata_hides_nothing(tmp_path: Path) -> None:
     install(tmp_path / "a", "acme-redis", None, metadata=False)
     install(tmp_path / "a", "~cme-redis", version="0.9")
     install(tmp_path / "b", "acme-redis")
-    assert rows(tmp_path / "a", tmp_path / "b") == [row("acme-redis")]
+    assert list_rows(tmp_path / "a", tmp_path / "b") == [make_row("acme-redis")]
 
 
 def test_of_two_versions_in_one_folder_the_newer_counts(tmp_path: Path) -> None:
     for version in ("0.9", "0.10", "0.2"):
         install(tmp_path, "acme-redis", version=version)
-    assert rows(tmp_path) == [row("acme-redis", "0.10")]
+    assert list_rows(tmp_path) == [make_row("acme-redis", "0.10")]
 
 
 def test_metadata_without_a_header_takes_name_and_version_from_its_folder(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis", version="1.2", metadata=False)
-    assert rows(tmp_path) == [row("acme_redis", "1.2")]
+    assert list_rows(tmp_path) == [make_row("acme_redis", "1.2")]
 
 
 @pytest.mark.parametrize("folder", ["acme_redis.egg-info", "acme_redis-1.0-py3.11.egg-info", "EGG-INFO"])
@@ -108,8 +108,8 @@ def test_the_older_forms_of_metadata_are_read(tmp_path: Path, folder: str) -> No
     (info / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: acme-redis\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(REDIS)
     (tmp_path / "other-1.0-py3.11.egg-info").write_text("Name: other\nVersion: 1.0\n")
-    assert rows(tmp_path) == [row("acme-redis")]
-    assert notes(tmp_path) == []
+    assert list_rows(tmp_path) == [make_row("acme-redis")]
+    assert list_notes(tmp_path) == []
 
 
 def test_an_editable_install_is_found_by_its_metadata_and_loads_from_its_sources(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_an_editable_install_is_found_by_its_metadata_and_loads_from_its_sources
         "from llmcore.plugins import Catalogue\n"
         "print(Catalogue().load_provider('storage', 'edited').name, 'importlib.metadata' in sys.modules)"
     )
-    assert output(program, str(site)) == "edited False"
+    assert run_program(program, str(site)) == "edited False"
 
 
-def output(program: str, *arguments: str, **environ: str) -> str:
+def run_program(program: str, *arguments: str, **environ: str) -> str:
     """Return the output of *program* in a separate process."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LLMCORE")}
     done = subprocess.run(
@@ -155,7 +155,7 @@ def test_listing_imports_no_plugin_and_no_loader(tmp_path: Path) -> None:
         "heavy = {'acme_redis', 'pluggy', 'msgspec', 'importlib.metadata', 'inspect', 'logging', 'asyncio'}\n"
         "print(states, sorted(heavy & set(sys.modules) - before))"
     )
-    assert output(program, str(tmp_path)) == "['ready', 'built in', 'shadowed', 'built in'] []"
+    assert run_program(program, str(tmp_path)) == "['ready', 'built in', 'shadowed', 'built in'] []"
 
 
 def test_a_zip_on_the_path_is_asked_through_importlib_metadata(tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_a_zip_on_the_path_is_asked_through_importlib_metadata(tmp_path: Path) -
     with zipfile.ZipFile(archive, "w") as file:
         for part in info.iterdir():
             file.write(part, f"{info.name}/{part.name}")
-    assert rows(archive) == [row("acme-redis")]
-    assert rows(tmp_path / "unpacked", archive) == [row("acme-redis")]
+    assert list_rows(archive) == [make_row("acme-redis")]
+    assert list_rows(tmp_path / "unpacked", archive) == [make_row("acme-redis")]
 
 
 def test_a_file_on_the_path_that_is_not_a_zip_is_ignored(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis")
     (tmp_path / "torn.zip").write_bytes(b"PK\3\4 torn")
-    assert rows(tmp_path / "torn.zip", tmp_path / "absent.zip", tmp_path) == [row("acme-redis")]
+    assert list_rows(tmp_path / "torn.zip", tmp_path / "absent.zip", tmp_path) == [make_row("acme-redis")]
 
 
 class Finder:
@@ -193,8 +193,8 @@ def test_a_finder_of_another_kind_is_asked_and_may_fail(
 ) -> None:
     info = install(tmp_path / "elsewhere", "acme-redis")
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder(info)])
-    assert rows(tmp_path) == [row("acme-redis")]
-    (note,) = notes(tmp_path)
+    assert list_rows(tmp_path) == [make_row("acme-redis")]
+    (note,) = list_notes(tmp_path)
     assert note.endswith("cannot be searched: RuntimeError: no more")
 
 
@@ -223,18 +223,18 @@ def test_damaged_metadata_is_a_note_and_its_neighbours_are_found(
 ) -> None:
     install(tmp_path, "a-damaged", entries)
     install(tmp_path, "acme-redis")
-    assert row("acme-redis") in rows(tmp_path)
-    assert said in [note.removeprefix("a-damaged: ") for note in notes(tmp_path)]
+    assert make_row("acme-redis") in list_rows(tmp_path)
+    assert said in [note.removeprefix("a-damaged: ") for note in list_notes(tmp_path)]
 
 
 def test_metadata_that_is_a_folder_is_a_note(tmp_path: Path) -> None:
     (install(tmp_path, "acme-redis", None) / "entry_points.txt").mkdir()
-    assert notes(tmp_path) == ["acme-redis: entry_points.txt cannot be read: Is a directory"]
+    assert list_notes(tmp_path) == ["acme-redis: entry_points.txt cannot be read: Is a directory"]
 
 
 def test_an_entry_that_names_no_module_is_listed_as_broken(tmp_path: Path) -> None:
     install(tmp_path, "acme", "[llmcore.cache]\nnone =\nodd = a-b.c\n[llmcore.commands]\nhello = acme\n")
-    assert [(found.name, found.state, found.why) for found in rows(tmp_path)] == [
+    assert [(found.name, found.state, found.why) for found in list_rows(tmp_path)] == [
         ("none", "broken", "its entry point must be `name = module`, got `none =`"),
         ("odd", "broken", "its entry point must be `name = module`, got `odd = a-b.c`"),
         (

@@ -21,7 +21,7 @@ assert first.text == again.text and again.cached and not first.cached, (first, a
 """
 
 
-def _folders() -> Iterator[Path]:
+def _list_folders() -> Iterator[Path]:
     for name in os.environ.get("PATH", "").split(os.pathsep):
         yield Path(name)
         if name.endswith("shims"):  # pyenv's: they lead only to the versions that are switched on
@@ -29,26 +29,26 @@ def _folders() -> Iterator[Path]:
     yield from Path("~/.local/share/uv/python").expanduser().glob("*/bin")
 
 
-def interpreters() -> dict[str, str]:
+def find_interpreters() -> dict[str, str]:
     """Return one interpreter of each minor version, the running one first: version -> path."""
     found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
-    for folder in _folders():
+    for folder in _list_folders():
         for path in sorted(folder.glob("python3.*")):
             version = path.name.removeprefix("python")
             fits = re.fullmatch(r"3\.(\d+)", version)
-            if fits and int(fits[1]) >= 11 and version not in found and _runs(path):
+            if fits and int(fits[1]) >= 11 and version not in found and _can_run(path):
                 found[version] = str(path)
     return found
 
 
-def _runs(path: Path) -> bool:
+def _can_run(path: Path) -> bool:
     probe = "import sys, venv, ssl; sys.exit(sys.implementation.name != 'cpython')"
     return subprocess.run([path, "-c", probe], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("version", "python"),
-    [pytest.param(version, python, id=version) for version, python in interpreters().items()],
+    [pytest.param(version, python, id=version) for version, python in find_interpreters().items()],
 )
 def test_an_interpreter_runs_the_host(version: str, python: str, wheels: list[Path], tmp_path: Path) -> None:
     environment = Environment.make(tmp_path / "venv", python=python)

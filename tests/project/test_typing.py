@@ -15,7 +15,7 @@ FOLDER = ROOT / "tests" / "typing"
 RIGHT, WRONG = FOLDER / "right.py", FOLDER / "wrong.py"
 
 
-def mypy() -> set[tuple[str, int]]:
+def run_mypy() -> set[tuple[str, int]]:
     """Return the files and lines that mypy refuses."""
     command = [sys.executable, "-m", "mypy", "--strict", str(RIGHT), str(WRONG)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
@@ -26,7 +26,7 @@ def mypy() -> set[tuple[str, int]]:
     }
 
 
-def pyright() -> set[tuple[str, int]]:
+def run_pyright() -> set[tuple[str, int]]:
     """Return the files and lines that pyright refuses."""
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
@@ -40,7 +40,7 @@ def pyright() -> set[tuple[str, int]]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("checker", [mypy, pyright])
+@pytest.mark.parametrize("checker", [run_mypy, run_pyright])
 def test_type_checkers_refuse_the_wrong_lines_and_no_other(checker: object) -> None:
     assert callable(checker)
     lines = WRONG.read_text().splitlines()

@@ -95,13 +95,13 @@ def test_a_number_that_json_does_not_have_is_refused_and_never_stored_as_null(nu
             storage.save_json("new", build(number))
         assert caught.value.__context__ is None
         storage.save_json("good", build(1.5))
-        assert storage.load_json("good") == json.loads(json.dumps(build(1.5), default=_as_json))
+        assert storage.load_json("good") == json.loads(json.dumps(build(1.5), default=_convert))
     assert storage.list_files() == ["good"]
     storage.save_json("good", ["null", None, "nan", {"nan": "inf"}])
     assert storage.load_json("good") == ["null", None, "nan", {"nan": "inf"}]
 
 
-def _as_json(value: Any) -> Any:
+def _convert(value: Any) -> Any:
     return list(value) if isinstance(value, set) else dataclasses.asdict(value)
 
 

@@ -109,7 +109,7 @@ def test_the_error_survives_pickle_and_copy() -> None:
         assert (str(again), again.where, again.fix) == (str(error), "a", "list_files()")
 
 
-def _not_found() -> Iterator[bytes]:
+def _raise_not_found() -> Iterator[bytes]:
     yield b"begun"
     raise StorageNotFound("the source's own")
 
@@ -122,9 +122,9 @@ async def _anot_found() -> AsyncIterator[bytes]:
 def test_a_missing_file_is_never_mistaken_for_an_error_of_the_system(storage: StorageClient) -> None:
     storage.save("file", b"before")
     calls: list[Callable[[], object]] = [
-        lambda: storage.save_stream("file", _not_found()),
+        lambda: storage.save_stream("file", _raise_not_found()),
         lambda: asyncio.run(storage.asave_stream("file", _anot_found())),
-        lambda: write_atomically(Path("out.bin"), _not_found()),
+        lambda: write_atomically(Path("out.bin"), _raise_not_found()),
     ]
     for call in calls:
         with pytest.raises(LLMCoreError, match="the source's own") as caught:

@@ -37,7 +37,7 @@ class NoPages(ListsForeignNames):
 
 
 @contextmanager
-def one_warning(caplog: pytest.LogCaptureFixture, *words: str) -> Iterator[None]:
+def expect_one_warning(caplog: pytest.LogCaptureFixture, *words: str) -> Iterator[None]:
     caplog.clear()
     with caplog.at_level(logging.WARNING, "llmcore"):
         yield
@@ -55,7 +55,7 @@ def test_the_client_skips_keys_that_a_backend_must_not_list(
         backend.plant(name, b"1")
     made = Provider(name="odd", create=lambda _: backend)
     storage = StorageClient(lambda: Backend("storage", made, NoOptions()))
-    with one_warning(caplog, "the storage contains 7 names that cannot be a key", "such as '../up'"):
+    with expect_one_warning(caplog, "the storage contains 7 names that cannot be a key", "such as '../up'"):
         assert storage.list_files() == ["a", "notes/b", "notes/c", "z"]
         assert asyncio.run(storage.alist_files("notes/")) == ["notes/b", "notes/c"]
         assert storage.glob("**") == ["a", "notes/b", "notes/c", "z"]
@@ -78,7 +78,7 @@ def test_the_disk_counts_names_that_are_not_utf8(tmp_path: Path, caplog: pytest.
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"foreign")
     (tmp_path / "a:b").mkdir()
     (tmp_path / "a:b" / "below").touch()
-    with one_warning(caplog, f"{tmp_path} contains 5 names", "and are not listed"):
+    with expect_one_warning(caplog, f"{tmp_path} contains 5 names", "and are not listed"):
         assert storage.list_files() == ["a", "folder/b"]
         assert asyncio.run(storage.alist_files()) == ["a", "folder/b"]
         assert [info.key for info in storage.list_page()] == ["a", "folder/b"]

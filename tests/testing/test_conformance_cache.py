@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
+from tests.kits.runner import Outcomes, check_found, count_ended, list_failures, run_kit
 
 FOUND_BY = {
     "AMissIsEmpty": ("test_any_text_of_1_to_512_characters_is_a_key", "assert b'' is None"),
@@ -239,7 +239,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 @pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
 def test_a_correct_cache_passes_sync_and_async(outcomes: Outcomes, backend: str) -> None:
     both = outcomes[backend]
-    assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
+    assert {how for how, _ in both.values()} == {"passed"}, list_failures(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 40
 
 
@@ -249,14 +249,14 @@ def test_a_correct_cache_passes_sync_and_async(outcomes: Outcomes, backend: str)
 def test_one_variant_is_enough_with_and_without_abilities(
     outcomes: Outcomes, backend: str, lacking: str
 ) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         if f"[{lacking}" in name:
             assert how == "skipped", name
             assert f"has no {lacking} variant" in said
         elif how == "skipped":
             assert "does not define" in said
-    assert ended(outcomes[backend], "passed") > 40
+    assert count_ended(outcomes[backend], "passed") > 40
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)
@@ -270,4 +270,4 @@ def test_every_broken_cache_has_an_expected_message(outcomes: Outcomes) -> None:
 
 
 def test_a_cache_may_have_a_limit_that_it_names(outcomes: Outcomes) -> None:
-    assert complaints(outcomes["TakesAMegabyteAtMostAndSaysSo"]) == []
+    assert list_failures(outcomes["TakesAMegabyteAtMostAndSaysSo"]) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 _WHOLE = "test_a_count_of_the_server_covers_the_whole_request"
 _NEAR = "test_a_count_of_the_server_is_near_the_usage_of_the_answer"
@@ -32,7 +32,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 def test_correct_counts_pass(outcomes: Outcomes) -> None:
     counter = outcomes["Counter"]
-    assert {how for how, _ in counter.values()} == {"passed"}, complaints(counter)
+    assert {how for how, _ in counter.values()} == {"passed"}, list_failures(counter)
     assert len(counter) == 4
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 ANSWER = "test_the_deadline_ends_an_answer_that_trickles"
 STREAM = "test_the_deadline_ends_a_stream_that_trickles"
@@ -40,7 +40,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.parametrize("backend", CORRECT)
 def test_calls_that_end_at_their_deadline_pass(outcomes: Outcomes, backend: str) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

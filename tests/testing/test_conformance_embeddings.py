@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
@@ -71,12 +71,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 def test_correct_embeddings_pass_in_sync_and_async(outcomes: Outcomes) -> None:
     full = outcomes["Full"]
-    assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
+    assert {how for how, _ in full.values()} == {"passed"}, list_failures(full)
     assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) >= 10
 
 
 def test_embeddings_without_dimensions_and_limits_are_enough(outcomes: Outcomes) -> None:
-    assert complaints(outcomes["Plain"]) == []
+    assert list_failures(outcomes["Plain"]) == []
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

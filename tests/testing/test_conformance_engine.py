@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "AlwaysLost": (
@@ -75,7 +75,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 def test_a_correct_engine_passes(outcomes: Outcomes) -> None:
     found = {how for how, _ in outcomes["Good"].values()}
-    assert found <= {"passed"}, complaints(outcomes["Good"])
+    assert found <= {"passed"}, list_failures(outcomes["Good"])
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

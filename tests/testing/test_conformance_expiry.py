@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "ClearsAThousandAtMost": (
@@ -49,7 +49,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.timeout(300)
 def test_a_correct_cache_passes(outcomes: Outcomes) -> None:
-    assert complaints(outcomes["Server"]) == []
+    assert list_failures(outcomes["Server"]) == []
     assert any(how == "passed" for how, _ in outcomes["Server"].values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "AlertsEveryone": ("test_an_alert_is_claimed_once", "[True, True] == [True, False]"),
@@ -144,7 +144,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 def test_a_correct_ledger_passes(outcomes: Outcomes) -> None:
     found = {how for how, _ in outcomes["Sync"].values()}
-    assert found <= {"passed", "skipped"}, complaints(outcomes["Sync"])
+    assert found <= {"passed", "skipped"}, list_failures(outcomes["Sync"])
 
 
 @pytest.mark.parametrize("backend", EVERY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
+from tests.kits.runner import Outcomes, check_found, count_ended, list_failures, run_kit
 
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
@@ -138,20 +138,20 @@ def test_a_correct_model_passes_sync_and_async(outcomes: Outcomes) -> None:
         for name, found in outcomes["Full"].items()
         if found[0] != "skipped" or not any(words in found[1] for words in of_batches)
     }
-    assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
+    assert {how for how, _ in full.values()} == {"passed"}, list_failures(full)
     assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) > 40
 
 
 @pytest.mark.parametrize(("backend", "lacking"), [("Plain", "async"), ("AsyncPlain", "sync")])
 def test_one_variant_without_abilities_is_enough(outcomes: Outcomes, backend: str, lacking: str) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         if f"[{lacking}" in name:
             assert how == "skipped", name
             assert f"has no {lacking} variant" in said
         elif how == "skipped":
             assert "does not define" in said
-    assert ended(outcomes[backend], "passed") > 25
+    assert count_ended(outcomes[backend], "passed") > 25
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

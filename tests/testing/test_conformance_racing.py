@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 _FILES = "test_files_saved_by_two_{}_at_once_are_all_kept"
 _VALUES = "test_values_set_by_two_{}_at_once_are_all_kept"
@@ -41,7 +41,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.parametrize("backend", sorted(CORRECT))
 def test_a_lock_of_the_system_passes(outcomes: Outcomes, backend: str) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     assert {test.partition("[")[0] for test, (how, _) in outcomes[backend].items() if how == "passed"} >= {
         name.format(what)
         for what in ("instances", "processes")
@@ -58,7 +58,7 @@ def test_a_lock_that_does_not_hold_is_found(outcomes: Outcomes, backend: str) ->
 def test_a_backend_that_does_not_work_in_a_forked_process_is_skipped(
     outcomes: Outcomes, backend: str
 ) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     (said,) = (said for test, (_, said) in outcomes[backend].items() if "two_processes" in test)
     assert f"does not work in a forked process: {NOT_IN_FORKS[backend]}" in said
 

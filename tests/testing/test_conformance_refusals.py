@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "BatchesAreMisses": (
@@ -86,7 +86,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("backend", ["Server", "FallsBack"])
 def test_a_cache_that_reports_refusals_passes(outcomes: Outcomes, backend: str) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     assert any(how == "passed" for how, _ in outcomes[backend].values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 _GONE = "test_a_server_that_is_gone_is_reported_by_each_operation"
 _SILENT = "test_a_server_that_falls_silent_ends_the_call"
@@ -73,7 +73,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("backend", sorted(CORRECT))
 def test_a_correct_backend_passes(outcomes: Outcomes, backend: str) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     assert {how for how, _ in outcomes[backend].values()} == {"passed"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
+from tests.kits.runner import Outcomes, check_found, count_ended, list_failures, run_kit
 
 pytestmark = pytest.mark.timeout(400)  # the kit runs over every backend in one go
 
@@ -173,13 +173,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 @pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
 def test_a_correct_storage_passes_sync_and_async(outcomes: Outcomes, backend: str) -> None:
     both = outcomes[backend]
-    assert {outcome for outcome, _ in both.values()} == {"passed"}, complaints(both)
+    assert {outcome for outcome, _ in both.values()} == {"passed"}, list_failures(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 60
 
 
 @pytest.mark.parametrize("backend", ["Able", "HoldsNoConditions", "SkipsForeignNames"])
 def test_a_correct_storage_of_one_variant_passes(outcomes: Outcomes, backend: str) -> None:
-    assert {outcome for outcome, _ in outcomes[backend].values()} == {"passed"}, complaints(outcomes[backend])
+    assert {outcome for outcome, _ in outcomes[backend].values()} == {"passed"}, list_failures(
+        outcomes[backend]
+    )
 
 
 @pytest.mark.parametrize(("backend", "lacking"), [("Memory", "async"), ("AsyncMemory", "sync")])
@@ -193,11 +195,11 @@ def test_one_variant_is_enough_and_the_other_is_skipped_with_its_reason(
         elif outcome != "passed":
             assert outcome == "skipped", name
             assert "does not define" in said, "of its own variant only the optional ability may be skipped"
-    assert ended(outcomes[backend], "passed") > 60
+    assert count_ended(outcomes[backend], "passed") > 60
 
 
 def test_a_storage_may_be_built_on_the_event_loop_of_the_test(outcomes: Outcomes) -> None:
-    assert ended(outcomes["BuiltOnTheLoop"], "passed") == ended(outcomes["AsyncMemory"], "passed")
+    assert count_ended(outcomes["BuiltOnTheLoop"], "passed") == count_ended(outcomes["AsyncMemory"], "passed")
 
 
 @pytest.mark.parametrize("backend", ALL_FOUND_BY)

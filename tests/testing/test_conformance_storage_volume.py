@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 _LISTS = "test_each_of_many_files_is_listed_once"
 _SIZE = "test_a_file_of_the_largest_size_is_stored"
@@ -95,7 +95,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.parametrize("backend", sorted(CORRECT))
 def test_a_correct_storage_passes(outcomes: Outcomes, backend: str) -> None:
-    assert {how for how, _ in outcomes[backend].values()} == {"passed"}, complaints(outcomes[backend])
+    assert {how for how, _ in outcomes[backend].values()} == {"passed"}, list_failures(outcomes[backend])
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "AsksTwice": (
@@ -97,7 +97,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 @pytest.mark.timeout(300)
 def test_a_correct_model_passes(outcomes: Outcomes) -> None:
-    assert complaints(outcomes["Model"]) == []
+    assert list_failures(outcomes["Model"]) == []
     assert {how for how, _ in outcomes["Model"].values()} == {"passed"}
 
 

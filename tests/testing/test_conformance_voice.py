@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
+from tests.kits.runner import Outcomes, check_found, count_ended, list_failures, run_kit
 
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
@@ -191,7 +191,7 @@ def abilities(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 def test_a_correct_voice_passes_sync_and_async(outcomes: Outcomes) -> None:
     both = outcomes["Both"]
-    assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
+    assert {how for how, _ in both.values()} == {"passed"}, list_failures(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 20
 
 
@@ -201,11 +201,11 @@ def test_a_correct_voice_passes_sync_and_async(outcomes: Outcomes) -> None:
 def test_one_variant_is_enough_and_the_other_is_skipped(
     outcomes: Outcomes, backend: str, lacking: str
 ) -> None:
-    assert complaints(outcomes[backend]) == []
+    assert list_failures(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         assert (how == "skipped") == (f"[{lacking}" in name), name
         assert how == "passed" or f"has no {lacking} variant" in said
-    assert ended(outcomes[backend], "passed") > 20
+    assert count_ended(outcomes[backend], "passed") > 20
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)
@@ -218,8 +218,8 @@ def test_every_broken_voice_has_an_expected_message(outcomes: Outcomes) -> None:
 
 
 def test_a_voice_with_every_ability_passes_and_nothing_is_skipped(abilities: Outcomes) -> None:
-    assert {how for how, _ in abilities["Able"].values()} == {"passed"}, complaints(abilities["Able"])
-    assert ended(abilities["Able"], "passed") > 70
+    assert {how for how, _ in abilities["Able"].values()} == {"passed"}, list_failures(abilities["Able"])
+    assert count_ended(abilities["Able"], "passed") > 70
 
 
 @pytest.mark.parametrize("backend", ABILITIES_FOUND_BY)
@@ -228,4 +228,4 @@ def test_a_broken_ability_is_found(abilities: Outcomes, backend: str) -> None:
 
 
 def test_a_part_of_an_ability_fails(abilities: Outcomes) -> None:
-    assert any("define also: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))
+    assert any("define also: delete_voice" in said for said in list_failures(abilities["ClonesOnly"]))

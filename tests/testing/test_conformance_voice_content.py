@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+from tests.kits.runner import Outcomes, check_found, list_failures, run_kit
 
 FOUND_BY = {
     "IsSilent": ("test_every_fifth_of_the_audio_has_sound", "Speech.audio is silent"),
@@ -133,7 +133,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 def test_a_correct_voice_passes_and_nothing_is_skipped(outcomes: Outcomes) -> None:
-    assert {how for how, _ in outcomes["Able"].values()} == {"passed"}, complaints(outcomes["Able"])
+    assert {how for how, _ in outcomes["Able"].values()} == {"passed"}, list_failures(outcomes["Able"])
 
 
 @pytest.mark.parametrize("backend", FOUND_BY)

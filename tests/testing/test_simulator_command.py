@@ -18,7 +18,7 @@ CHAT = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def run_simulator(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -39,7 +39,7 @@ def chat(base_url: str, key: str = "k") -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_its_address_first_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     with (
-        running("--fault", "hang:times=always") as (process, base_url),
+        run_simulator("--fault", "hang:times=always") as (process, base_url),
         closing(http.client.HTTPConnection(base_url.split("/")[2], timeout=30)) as connection,
     ):
         connection.request("POST", "/v1/chat/completions", CHAT, {"authorization": "Bearer k"})
@@ -55,7 +55,7 @@ def test_it_says_its_address_first_and_ends_cleanly_on_a_signal(number: signal.S
 
 def test_faults_keys_and_the_answer_are_arguments() -> None:
     arguments = ["--fault", "429:retry_after=1", "--fault", "html", "--api-key", "sk-1", "--reply", "Paris."]
-    with running(*arguments) as (_, base_url):
+    with run_simulator(*arguments) as (_, base_url):
         assert chat(base_url)[0] == 401
         assert chat(base_url, "sk-1")[0] == 429
         assert chat(base_url, "sk-1")[1].startswith("<!doctype html>")

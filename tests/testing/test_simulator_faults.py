@@ -40,7 +40,7 @@ def answer(
         return response.status, dict(response.headers), response.read()
 
 
-def events(raw: bytes) -> list[str]:
+def parse_events(raw: bytes) -> list[str]:
     return [line.removeprefix("data: ") for line in raw.decode().split("\n\n") if line]
 
 
@@ -125,7 +125,7 @@ def test_a_slow_answer_is_right_in_the_end(upstream: Simulator, *, stream: bool)
 
 def test_a_cut_stream_looks_whole_to_http_but_lacks_its_end(upstream: Simulator) -> None:
     upstream.fail(Fault.cut_stream(after=3))
-    got = events(answer(upstream, stream=True)[2])
+    got = parse_events(answer(upstream, stream=True)[2])
     assert len(got) == 3
     assert "[DONE]" not in got
     assert upstream.counts["streams"] == 0
@@ -133,7 +133,7 @@ def test_a_cut_stream_looks_whole_to_http_but_lacks_its_end(upstream: Simulator)
 
 def test_a_stream_is_cut_before_its_finish_reason_at_the_latest(upstream: Simulator) -> None:
     upstream.fail(Fault.cut_stream(after=1000))
-    got = events(answer(upstream, stream=True)[2])
+    got = parse_events(answer(upstream, stream=True)[2])
     assert len(got) > 3
     assert all('"finish_reason":null' in event for event in got)
 
@@ -142,7 +142,7 @@ def test_a_cut_that_is_not_clean_breaks_http_too(upstream: Simulator) -> None:
     upstream.fail(Fault.cut_stream(after=3, clean=False))
     with pytest.raises(http.client.IncompleteRead) as caught:
         answer(upstream, stream=True)
-    assert len(events(caught.value.partial)) == 3
+    assert len(parse_events(caught.value.partial)) == 3
 
 
 def test_a_plain_answer_is_cut_after_so_many_bytes(upstream: Simulator) -> None:
@@ -167,7 +167,7 @@ def test_a_reset_can_come_in_the_middle_of_a_stream(upstream: Simulator) -> None
         with pytest.raises((ConnectionResetError, http.client.IncompleteRead)) as caught:
             response.read()
     if isinstance(caught.value, http.client.IncompleteRead):
-        assert len(events(caught.value.partial)) == 2
+        assert len(parse_events(caught.value.partial)) == 2
 
 
 def test_a_stalled_stream_sends_its_first_events_then_nothing(upstream: Simulator) -> None:
@@ -184,7 +184,7 @@ def test_a_stalled_stream_sends_its_first_events_then_nothing(upstream: Simulato
 def test_an_error_in_a_stream_takes_the_place_of_the_rest(upstream: Simulator) -> None:
     upstream.fail(Fault.error_chunk(after=2, message="Overloaded.", code="overloaded"))
     assert answer(upstream)[0] == 200, "a plain answer is none of its business"
-    got = events(answer(upstream, stream=True)[2])
+    got = parse_events(answer(upstream, stream=True)[2])
     assert json.loads(got[2])["error"] == {
         "message": "Overloaded.", "type": "server_error", "param": None, "code": "overloaded"
     }  # fmt: skip
@@ -193,7 +193,7 @@ def test_an_error_in_a_stream_takes_the_place_of_the_rest(upstream: Simulator) -
 
 def test_a_broken_event_is_between_valid_ones(upstream: Simulator) -> None:
     upstream.fail(Fault.bad_json_chunk(after=2))
-    got = events(answer(upstream, stream=True)[2])
+    got = parse_events(answer(upstream, stream=True)[2])
     json.loads(got[1])
     with pytest.raises(json.JSONDecodeError):
         json.loads(got[2])
@@ -230,7 +230,7 @@ def test_an_answer_can_lack_choices_usage_and_finish_reason(upstream: Simulator)
 def test_a_stream_can_lack_choices_and_finish_reason(upstream: Simulator) -> None:
     for fault in (Fault.no_choices(), Fault.no_finish_reason(), Fault.wrong_schema()):
         upstream.fail(fault)
-    none, unfinished, wrong = (events(answer(upstream, stream=True)[2])[:-1] for _ in range(3))
+    none, unfinished, wrong = (parse_events(answer(upstream, stream=True)[2])[:-1] for _ in range(3))
     assert [json.loads(event)["choices"] for event in none] == [[]]
     assert all(json.loads(event)["choices"][0]["finish_reason"] is None for event in unfinished)
     assert "choices" not in json.loads(wrong[0])
@@ -256,7 +256,7 @@ def test_a_big_answer_is_right_and_as_big_as_asked(upstream: Simulator, *, strea
     upstream.fail(Fault.big_body(3))
     raw = answer(upstream, stream=stream)[2]
     if stream:
-        text = "".join(json.loads(e)["choices"][0]["delta"]["content"] for e in events(raw)[:-1])
+        text = "".join(json.loads(e)["choices"][0]["delta"]["content"] for e in parse_events(raw)[:-1])
     else:
         text = json.loads(raw)["choices"][0]["message"]["content"]
     assert text == "x" * 3_000_000

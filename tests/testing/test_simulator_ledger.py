@@ -32,7 +32,7 @@ def test_the_application(llmcore_simulator):
 """
 
 
-def settings(upstream: Simulator) -> dict[str, Any]:
+def make_settings(upstream: Simulator) -> dict[str, Any]:
     return {
         "llm": {
             "provider": "openai",
@@ -43,28 +43,28 @@ def settings(upstream: Simulator) -> dict[str, Any]:
     }
 
 
-def ledgers(home: Path) -> list[Path]:
+def list_ledgers(home: Path) -> list[Path]:
     return [*home.rglob("ledger.sqlite3*")]
 
 
 def test_a_core_that_calls_a_simulator_uses_a_separate_ledger(empty_home: Path) -> None:
-    with Simulator() as upstream, llmcore.load(settings(upstream)) as core:
+    with Simulator() as upstream, llmcore.load(make_settings(upstream)) as core:
         core.llm.chat("Hello", max_tokens=16)
         assert core.usage.budgets()[0].spent > 0
         child = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(settings(upstream))],
+            [sys.executable, "-c", PROGRAM, json.dumps(make_settings(upstream))],
             capture_output=True,
             text=True,
             check=True,
         )
         assert float(child.stdout) > 0
         folder = Path(os.environ[VARIABLE]).parent
-    assert ledgers(empty_home) == []
+    assert list_ledgers(empty_home) == []
     assert VARIABLE not in os.environ
     assert not folder.exists()
     with llmcore.load({"budget": {"limit": 1}}) as core:
         assert core.usage.budgets()[0].spent == 0
-    assert ledgers(empty_home) != []
+    assert list_ledgers(empty_home) != []
 
 
 def test_simulators_share_one_until_the_last_is_closed() -> None:
@@ -83,8 +83,8 @@ def test_a_ledger_that_is_configured_or_given_is_taken(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "given"))
     with Simulator() as upstream:
-        assert llmcore.load(settings(upstream)).settings.ledger.path == str(tmp_path / "given")
-        own = {**settings(upstream), "ledger": {"path": str(tmp_path / "own")}}
+        assert llmcore.load(make_settings(upstream)).settings.ledger.path == str(tmp_path / "given")
+        own = {**make_settings(upstream), "ledger": {"path": str(tmp_path / "own")}}
         assert llmcore.load(own).settings.ledger.path == str(tmp_path / "own")
     assert os.environ[VARIABLE] == str(tmp_path / "given")
 
@@ -114,4 +114,4 @@ def test_simulated_calls_are_not_in_the_ledger_of_the_user(empty_home: Path, com
         [sys.executable, *command], env=env, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ledgers(empty_home) == []
+    assert list_ledgers(empty_home) == []

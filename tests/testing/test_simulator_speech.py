@@ -53,7 +53,7 @@ def speak_text(client: openai.OpenAI, text: str = TEXT, form: Any = "mp3", **mor
     return answer.content
 
 
-def mp3_frames(audio: bytes) -> list[bytes]:
+def split_mp3(audio: bytes) -> list[bytes]:
     """Return the layer III frames, of which nothing may be left over."""
     frames = []
     while audio:
@@ -72,7 +72,7 @@ def mp3_frames(audio: bytes) -> list[bytes]:
 def test_an_mp3_is_whole_frames_as_long_as_the_text(eleven: ElevenLabs, form: str) -> None:
     audio = b"".join(eleven.text_to_speech.convert(ADAM, text=TEXT * 10, output_format=form))
     _, rate, _ = form.split("_")
-    seconds = len(mp3_frames(audio)) * (1152 if rate == "44100" else 576) / int(rate)
+    seconds = len(split_mp3(audio)) * (1152 if rate == "44100" else 576) / int(rate)
     assert seconds == pytest.approx(len(TEXT) * 10 * 0.02, abs=0.03)
 
 

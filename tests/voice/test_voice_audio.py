@@ -32,11 +32,11 @@ WRITTEN: dict[str, tuple[str, str]] = {
 FORMATS: tuple[AudioFormat, ...] = ("wav", "mp3", "ogg", "opus", "flac", "pcm", "ulaw", "alaw", "aac")
 
 
-def tone(seconds: float, rate: int = RATE, pitch: int = 7) -> bytes:
+def make_tone(seconds: float, rate: int = RATE, pitch: int = 7) -> bytes:
     return b"".join(struct.pack("<h", (at * pitch % 200 - 100) * 80) for at in range(int(seconds * rate)))
 
 
-def wav(data: bytes, rate: int = RATE) -> bytes:
+def make_wav(data: bytes, rate: int = RATE) -> bytes:
     held = io.BytesIO()
     with wave.open(held, "wb") as file:
         file.setnchannels(1)
@@ -51,13 +51,13 @@ def adts(frames: int) -> bytes:
     return frames * (bytes([0xFF, 0xF1, 0x50, 0x40, 64 >> 3, (64 & 7) << 5 | 0x1F, 0xFC]) + body)
 
 
-def file_of(kind: str, seconds: float = 1.0) -> bytes:
+def make_file(kind: str, seconds: float = 1.0) -> bytes:
     rate = 48_000 if kind == "opus" else RATE
-    data = tone(seconds, rate)
+    data = make_tone(seconds, rate)
     if kind in ("pcm", "ulaw", "alaw"):
         return data
     if kind == "wav":
-        return wav(data)
+        return make_wav(data)
     if kind == "aac":
         return adts(round(seconds * 44_100 / 1024))
     container, subtype = WRITTEN[kind]
@@ -71,7 +71,7 @@ def file_of(kind: str, seconds: float = 1.0) -> bytes:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_valid_audio_is_accepted_and_its_duration_is_read(kind: AudioFormat) -> None:
-    found = read_audio(file_of(kind), kind, RATE)
+    found = read_audio(make_file(kind), kind, RATE)
     expected = 2.0 if kind in ("ulaw", "alaw") else 1.0
     assert found.duration_s == pytest.approx(expected, abs=0.12)
     assert found.sample_rate_hz == {"opus": 48_000, "aac": 44_100}.get(kind, RATE)
@@ -93,13 +93,13 @@ def test_the_error_names_the_type_that_was_found(body: bytes, said: str) -> None
 @pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "opus", "flac", "aac"])
 @pytest.mark.parametrize("share", [0.3, 0.95])
 def test_truncated_audio_is_rejected(kind: AudioFormat, share: float) -> None:
-    whole = file_of(kind)
+    whole = make_file(kind)
     cut = whole[: int(len(whole) * share) | 1]
     with pytest.raises(NotAudio):
         read_audio(cut, kind, RATE)
 
 
-def flac_frames(whole: bytes) -> list[int]:
+def find_flac_frames(whole: bytes) -> list[int]:
     """Return where each frame begins, by the numbers that they count up."""
     places: list[int] = []
     at = 4
@@ -111,9 +111,9 @@ def flac_frames(whole: bytes) -> list[int]:
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 3.0])
 def test_a_flac_that_is_cut_between_two_frames_is_found_by_the_number_of_its_samples(seconds: float) -> None:
-    whole = file_of("flac", seconds)
+    whole = make_file("flac", seconds)
     assert read_audio(whole, "flac").duration_s == pytest.approx(seconds, abs=0.001)
-    places = flac_frames(whole)
+    places = find_flac_frames(whole)
     assert len(places) == math.ceil(int(seconds * RATE) / 4096)
     for at in places[1:]:
         with pytest.raises(NotAudio, match=r"truncated: [\d,]+ of [\d,]+ samples"):
@@ -121,7 +121,7 @@ def test_a_flac_that_is_cut_between_two_frames_is_found_by_the_number_of_its_sam
 
 
 def test_a_flac_without_a_length_is_accepted() -> None:
-    whole = bytearray(file_of("flac"))
+    whole = bytearray(make_file("flac"))
     whole[21] &= 0xF0
     whole[22:26] = bytes(4)
     assert read_audio(bytes(whole), "flac").duration_s is None
@@ -130,11 +130,11 @@ def test_a_flac_without_a_length_is_accepted() -> None:
 @pytest.mark.parametrize("kind", ["wav", "ogg", "opus", "flac", "aac"])
 def test_a_cut_of_one_byte_is_refused(kind: AudioFormat) -> None:
     with pytest.raises(NotAudio, match=r"truncated|inside"):
-        read_audio(file_of(kind)[:-1], kind)
+        read_audio(make_file(kind)[:-1], kind)
 
 
 def test_an_mp3_that_is_cut_between_two_frames_is_found_by_the_number_that_it_announces() -> None:
-    whole = file_of("mp3", 3.0)
+    whole = make_file("mp3", 3.0)
     count = struct.unpack_from(
         ">I", whole, whole.index(b"Xing") + 8 if b"Xing" in whole else whole.index(b"Info") + 8
     )[0]
@@ -152,7 +152,7 @@ def test_an_mp3_that_is_cut_between_two_frames_is_found_by_the_number_that_it_an
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])
 def test_an_ogg_that_is_cut_between_two_pages_is_found(kind: AudioFormat) -> None:
-    whole = file_of(kind, 3.0)
+    whole = make_file(kind, 3.0)
     with pytest.raises(NotAudio, match="its last page is missing"):
         read_audio(whole[: whole.rindex(b"OggS")], kind)
 
@@ -163,12 +163,12 @@ def test_one_format_is_not_taken_for_another(kind: str, said: Any) -> None:
     if kind == said:
         return
     with pytest.raises(NotAudio, match=f"expected {said}, got {kind}|not an? {said} file"):
-        read_audio(file_of(kind), said)
+        read_audio(make_file(kind), said)
 
 
 def test_vorbis_is_not_opus() -> None:
     with pytest.raises(NotAudio, match="not an opus file"):
-        read_audio(file_of("ogg"), "opus")
+        read_audio(make_file("ogg"), "opus")
 
 
 UNKNOWN_LENGTHS = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000]
@@ -177,11 +177,11 @@ UNKNOWN_LENGTHS = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000]
 
 def test_mutagen_takes_the_placeholder_for_a_length_and_reads_half_a_file() -> None:
     """docs/decisions/0015-our-own-reader-of-durations.md: if this fails, mutagen can be considered again."""
-    whole = wav(tone(1, 16_000), 16_000)
+    whole = make_wav(make_tone(1, 16_000), 16_000)
     streamed = whole[:4] + b"\xff" * 4 + whole[8:40] + b"\xff" * 4 + whole[44:]
     assert mutagen.File(io.BytesIO(streamed)).info.length == pytest.approx(134_217.7, abs=1)
     assert read_audio(streamed, "wav").duration_s == pytest.approx(1)
-    half = file_of("mp3")[: len(file_of("mp3")) // 2]
+    half = make_file("mp3")[: len(make_file("mp3")) // 2]
     assert mutagen.File(io.BytesIO(half)).info.length > 0
     with pytest.raises(NotAudio, match="truncated"):
         read_audio(half, "mp3")
@@ -191,7 +191,7 @@ def test_mutagen_takes_the_placeholder_for_a_length_and_reads_half_a_file() -> N
 @pytest.mark.parametrize("header", [0, 8, 36, 44])
 @pytest.mark.parametrize("size", UNKNOWN_LENGTHS)
 def test_a_wav_that_did_not_know_its_length_is_mended(size: int, header: int, riff: int | None) -> None:
-    whole = wav(tone(0.1))
+    whole = make_wav(make_tone(0.1))
     streamed = bytearray(whole)
     if riff is not None:
         streamed[4:8] = struct.pack("<I", riff)
@@ -208,7 +208,7 @@ def test_a_wav_that_did_not_know_its_length_is_mended(size: int, header: int, ri
 
 @pytest.mark.parametrize("riff", [0, 0xFFFFFFFF, 0x7FFFF024])
 def test_a_riff_of_unknown_length_around_samples_of_known_length_is_mended(riff: int) -> None:
-    whole = wav(tone(0.1))
+    whole = make_wav(make_tone(0.1))
     streamed = whole[:4] + struct.pack("<I", riff) + whole[8:]
     assert read_audio(streamed, "wav").audio == whole
     with pytest.raises(NotAudio, match="truncated"):
@@ -216,7 +216,7 @@ def test_a_riff_of_unknown_length_around_samples_of_known_length_is_mended(riff:
 
 
 def test_a_wav_of_unknown_length_keeps_its_header_and_drops_half_a_sample() -> None:
-    whole = wav(tone(0.1))
+    whole = make_wav(make_tone(0.1))
     note = b"LIST" + struct.pack("<I", 26) + b"INFOISFT\x0e\0\0\0Lavf61.7.100\0\0"
     noted = b"RIFF" + b"\xff" * 4 + whole[8:36] + note + b"data" + b"\xff" * 4 + whole[44:] + b"\x01"
     found = read_audio(noted, "wav")
@@ -228,7 +228,7 @@ def test_a_wav_of_unknown_length_keeps_its_header_and_drops_half_a_sample() -> N
 
 @pytest.mark.parametrize("declared", [0, 0xFFFFFFFFFFFFFFFF, None])
 def test_the_length_of_an_rf64_is_read_from_its_own_chunk(declared: int | None) -> None:
-    whole = wav(tone(0.1))
+    whole = make_wav(make_tone(0.1))
     size = len(whole) - 44 if declared is None else declared
     chunk = b"ds64" + struct.pack("<IQQQI", 28, declared or len(whole) + 28, size, 0, 0)
     notes = b"LIST" + struct.pack("<I", 4) + b"INFO" if declared is None else b""
@@ -240,7 +240,7 @@ def test_the_length_of_an_rf64_is_read_from_its_own_chunk(declared: int | None) 
 
 
 def test_a_wav_may_have_notes_before_and_behind_its_samples() -> None:
-    whole = wav(tone(0.5))
+    whole = make_wav(make_tone(0.5))
     note = b"LIST" + struct.pack("<I", 5) + b"INFO!\0"
     noted = whole[:12] + note + whole[12:] + note
     found = read_audio(noted, "wav")
@@ -251,12 +251,12 @@ def test_a_wav_may_have_notes_before_and_behind_its_samples() -> None:
 
 def test_a_silent_wav_of_no_samples_is_refused() -> None:
     with pytest.raises(NotAudio, match="no samples"):
-        read_audio(wav(b""), "wav")
+        read_audio(make_wav(b""), "wav")
 
 
 @pytest.mark.parametrize("kind", sorted(JOINABLE))
 def test_joined_pieces_are_one_file_as_long_as_all_of_them(kind: AudioFormat) -> None:
-    pieces = [file_of(kind, seconds) for seconds in (0.5, 1.0, 0.25)]
+    pieces = [make_file(kind, seconds) for seconds in (0.5, 1.0, 0.25)]
     lengths = [read_audio(piece, kind, RATE).duration_s or 0 for piece in pieces]
     found = read_audio(join_audio(kind, pieces), kind, RATE)
     assert found.duration_s == pytest.approx(sum(lengths), abs=0.001)
@@ -264,37 +264,37 @@ def test_joined_pieces_are_one_file_as_long_as_all_of_them(kind: AudioFormat) ->
 
 def test_a_joined_mp3_is_decoded_to_its_end_by_a_library_that_is_not_ours() -> None:
     pieces = [
-        file_of("mp3", 1.0),
-        b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + file_of("mp3", 2.0) + b"TAG" + bytes(125),
+        make_file("mp3", 1.0),
+        b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + make_file("mp3", 2.0) + b"TAG" + bytes(125),
     ]
     with soundfile.SoundFile(io.BytesIO(join_audio("mp3", pieces))) as file:
         assert file.frames / file.samplerate == pytest.approx(3.1, abs=0.2)
         assert len(file.buffer_read(dtype="int16")) / 2 == pytest.approx(file.frames, abs=3000)
 
 
-def odd_wav(data: bytes, size: int | None = None) -> bytes:
+def make_odd_wav(data: bytes, size: int | None = None) -> bytes:
     """Return a wav with a byte too much behind its samples, which its header counts, or does not know of."""
     declared = len(data) + 1 if size is None else size
-    return wav(data)[:40] + struct.pack("<I", declared) + data + b"\x7f" + b"\0" * (size is None)
+    return make_wav(data)[:40] + struct.pack("<I", declared) + data + b"\x7f" + b"\0" * (size is None)
 
 
 @pytest.mark.parametrize("way", ["at once", "streamed"])
 @pytest.mark.parametrize("kind", ["pcm", "wav", "wav of unknown length", "mp3", "aac"])
 def test_a_piece_that_ends_within_a_frame_does_not_shift_the_next(kind: str, way: str) -> None:
-    sounds = [tone(0.2, pitch=7), tone(0.1, pitch=11), tone(0.3, pitch=5)]
+    sounds = [make_tone(0.2, pitch=7), make_tone(0.1, pitch=11), make_tone(0.3, pitch=5)]
     if kind == "pcm":
         form: AudioFormat = "pcm"
         whole, odd = sounds, [sound + b"\x7f" for sound in sounds]
     elif kind in ("mp3", "aac"):
         form = "mp3" if kind == "mp3" else "aac"
-        whole = [file_of(kind, seconds) for seconds in (0.2, 0.1, 0.3)]
+        whole = [make_file(kind, seconds) for seconds in (0.2, 0.1, 0.3)]
         odd = [piece + piece[-30:] if kind == "mp3" else piece + adts(1)[:-3] for piece in whole]
         if kind == "mp3":  # the beginning of one more frame, as a cut leaves it
             odd = [piece + piece[piece.rindex(b"\xff\xf3") :][:20] for piece in whole]
     else:
         form = "wav"
-        whole = [wav(sound) for sound in sounds]
-        odd = [odd_wav(sound, None if kind == "wav" else 0xFFFFFFFF) for sound in sounds]
+        whole = [make_wav(sound) for sound in sounds]
+        odd = [make_odd_wav(sound, None if kind == "wav" else 0xFFFFFFFF) for sound in sounds]
 
     def one_file(pieces: list[bytes]) -> bytes:
         if way == "at once":
@@ -309,7 +309,7 @@ def test_a_piece_that_ends_within_a_frame_does_not_shift_the_next(kind: str, way
 
 
 def test_raw_samples_with_half_a_sample_at_their_end_lose_it() -> None:
-    sound = tone(0.1)
+    sound = make_tone(0.1)
     assert read_audio(sound + b"\x01", "pcm", RATE).audio == sound
     with pytest.raises(NotAudio, match="shorter than one sample"):
         read_audio(b"\x01", "pcm", RATE)
@@ -319,13 +319,13 @@ def test_raw_samples_with_half_a_sample_at_their_end_lose_it() -> None:
 @pytest.mark.parametrize("kind", ["ogg", "opus", "flac"])
 def test_a_format_that_cannot_be_joined_raises(kind: AudioFormat) -> None:
     with pytest.raises(NotAudio, match="cannot be joined"):
-        join_audio(kind, [file_of(kind), file_of(kind)])
-    assert join_audio(kind, [file_of(kind)])
+        join_audio(kind, [make_file(kind), make_file(kind)])
+    assert join_audio(kind, [make_file(kind)])
 
 
 def test_pieces_whose_samples_are_coded_differently_are_not_joined() -> None:
     with pytest.raises(NotAudio, match="different sample formats"):
-        join_audio("wav", [wav(tone(0.1)), wav(tone(0.1), 8000)])
+        join_audio("wav", [make_wav(make_tone(0.1)), make_wav(make_tone(0.1), 8000)])
 
 
 @given(
@@ -345,10 +345,10 @@ def test_a_body_is_the_same_however_its_bytes_are_cut(cuts: list[int], kind: Aud
 
 
 FILES: dict[str, bytes] = {
-    "wav": wav(tone(0.1)) + b"LIST" + struct.pack("<I", 4) + b"INFO",
+    "wav": make_wav(make_tone(0.1)) + b"LIST" + struct.pack("<I", 4) + b"INFO",
     "aac": adts(9),
-    "pcm": tone(0.1) + b"\1",
-    "mp3": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + file_of("mp3", 0.3) + b"TAG" + bytes(125),
+    "pcm": make_tone(0.1) + b"\1",
+    "mp3": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + make_file("mp3", 0.3) + b"TAG" + bytes(125),
 }
 
 

@@ -25,7 +25,7 @@ from llmcore.errors import (
 from llmcore.types import Speech, VoiceInfo
 
 
-def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
+def load_core(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
     voice = {"provider": "speaker", "speaker": options or {}, "fallback": ["second"]}
     return llmcore.load({"voice": voice, "cache": {"provider": "memory"}, **more})
 
@@ -37,7 +37,7 @@ def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
 )
 def test_the_next_provider_speaks_if_the_first_fails(speaker: Any, failure: Any) -> None:
     speaker.script.append(failure)
-    speech = core_of().voice.synthesize("Hello.")
+    speech = load_core().voice.synthesize("Hello.")
     assert speech.provider == "second"
     assert [request.provider for request in speaker.requests] == ["speaker", "second"]
 
@@ -46,13 +46,13 @@ def test_the_next_provider_speaks_if_the_first_fails(speaker: Any, failure: Any)
 def test_an_error_of_the_caller_is_raised_without_fallback(speaker: Any, failure: LLMCoreError) -> None:
     speaker.script.append(failure)
     with pytest.raises(type(failure)):
-        core_of().voice.synthesize("Hello.")
+        load_core().voice.synthesize("Hello.")
     assert len(speaker.requests) == 1
 
 
 def test_the_next_provider_gets_common_settings_and_its_own_voice(speaker: Any) -> None:
     speaker.script.append(ProviderError("broken"))
-    core_of().voice.synthesize(
+    load_core().voice.synthesize(
         "Hello.", "bob", model="m2", speed=1.5, stability=0.3, language="en", format="wav_44100"
     )
     first, second = speaker.requests
@@ -66,9 +66,9 @@ def test_the_next_provider_gets_common_settings_and_its_own_voice(speaker: Any) 
 
 
 def test_a_text_is_spoken_by_one_voice_from_beginning_to_end(speaker: Any) -> None:
-    speaker.script.extend([speaker.wav(bytes(1600)), ProviderError("broken")])
-    speech = core_of().voice.synthesize("One. Two.")
-    assert speech.audio == speaker.wav(speaker.samples("One.") + speaker.samples("Two."))
+    speaker.script.extend([speaker.make_wav(bytes(1600)), ProviderError("broken")])
+    speech = load_core().voice.synthesize("One. Two.")
+    assert speech.audio == speaker.make_wav(speaker.make_samples("One.") + speaker.make_samples("Two."))
     assert [request.provider for request in speaker.requests] == ["speaker", "speaker", "second", "second"]
 
 
@@ -87,7 +87,7 @@ def test_a_fallback_that_cannot_do_it_is_passed_over_for_a_later_one(
 
     speaker.Mute.asynthesize = refuses
     speaker.script.append(QuotaExhausted("empty"))
-    voice = core_of(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
+    voice = load_core(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
     if variant == "sync":
         speech = getattr(voice, method)("Hello.", **given)
     else:
@@ -101,7 +101,7 @@ def test_if_all_providers_fail_the_first_error_names_the_others(speaker: Any) ->
 
     speaker.Mute.asynthesize = refuses
     speaker.script.extend([QuotaExhausted("empty"), AuthenticationFailed("who")])
-    voice = core_of(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
+    voice = load_core(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
     with pytest.raises(QuotaExhausted) as caught:
         voice.synthesize("Hello.", format="wav")
     assert caught.value.notes[0].startswith("speaker:m1, 1 attempt in ")
@@ -112,10 +112,10 @@ def test_if_all_providers_fail_the_first_error_names_the_others(speaker: Any) ->
 
 
 def test_a_started_stream_has_no_fallback(speaker: Any) -> None:
-    whole = speaker.wav(speaker.samples("Hello."))
+    whole = speaker.make_wav(speaker.make_samples("Hello."))
     speaker.script.extend([QuotaExhausted("empty"), [whole[:200], BadRequest("odd")]])
     with pytest.raises(BadRequest, match="odd"):
-        list(core_of().voice.stream("Hello."))
+        list(load_core().voice.stream("Hello."))
 
 
 def test_a_fallback_that_is_not_installed_is_refused_at_once(speaker: Any) -> None:
@@ -132,7 +132,7 @@ def test_a_deadline_holds_for_a_provider_that_hangs(speaker: Any, method: str) -
         await asyncio.sleep(60)
 
     async def hang_too(*_: Any, **__: Any) -> Any:
-        yield speaker.wav(bytes(1600))[:200]
+        yield speaker.make_wav(bytes(1600))[:200]
         await asyncio.sleep(60)
 
     speaker.Speaker.asynthesize = hang
@@ -198,7 +198,7 @@ def test_a_speech_shows_no_audio_in_its_repr() -> None:
 
 def test_voices_of_a_provider_without_search_are_searched_by_the_host(speaker: Any) -> None:
     del speaker
-    voice = core_of().voice
+    voice = load_core().voice
 
     def names(query: str | None = None, **given: Any) -> list[str]:
         return [found.name for found in voice.search_voices(query, **given).voices]
@@ -220,11 +220,11 @@ def test_voices_of_a_provider_without_search_are_searched_by_the_host(speaker: A
 def test_a_page_that_does_not_exist_is_refused(speaker: Any, given: dict[str, Any]) -> None:
     del speaker
     with pytest.raises(BadRequest):
-        core_of().voice.search_voices(**given)
+        load_core().voice.search_voices(**given)
 
 
 def test_a_voice_is_cloned_once_with_consent(speaker: Any) -> None:
-    voice = core_of().voice
+    voice = load_core().voice
     made = voice.clone_voice(
         "Ada", [b"RIFF1"], consent="signed", description="warm", labels={"accent": "none"}
     )
@@ -258,7 +258,7 @@ def test_an_incomplete_clone_request_is_rejected_before_sending(
 ) -> None:
     given = {"name": "Ada", "audio_files": [b"RIFF"], "consent": "signed", **change}
     with pytest.raises(VoiceError, match=said):
-        core_of().voice.clone_voice(**given)
+        load_core().voice.clone_voice(**given)
     assert speaker.clones == []
 
 
@@ -267,7 +267,7 @@ def test_neither_key_nor_text_nor_recording_is_ever_logged(
 ) -> None:
     monkeypatch.setenv("SPEAKER_KEY", "sk-very-secret")
     caplog.set_level(logging.DEBUG)
-    core = core_of({"key": "env:SPEAKER_KEY"})
+    core = load_core({"key": "env:SPEAKER_KEY"})
     speaker.script.append(RuntimeError("sk-very-secret was refused"))
     core.voice.synthesize("A private sentence.")
     speaker.script.append(RuntimeError("sk-very-secret was refused"))

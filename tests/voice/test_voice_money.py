@@ -41,7 +41,7 @@ def test_a_budget_holds_for_characters_too_and_each_piece_is_a_row(speaker: Any,
     assert (row.name, row.requests, row.cached, row.characters) == ("voice", 1, 1, 6)
 
 
-def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000, **more: Any) -> llmcore.Core:
+def _load_core(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000, **more: Any) -> llmcore.Core:
     prices = {} if price is None else {"speaker:m1": {"input": 0, "output": 0, "characters": price}}
     return llmcore.load(
         {
@@ -56,7 +56,7 @@ def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000, 
 
 
 def test_a_budget_may_count_characters_of_any_price(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "20 characters", "per": "month"}, price=None)
+    core = _load_core(tmp_path, {"limit": "20 characters", "per": "month"}, price=None)
     core.voice.synthesize("Hello there.")
     with pytest.raises(BudgetExceeded) as refused:
         core.voice.synthesize("Hello again.")
@@ -84,14 +84,14 @@ def test_a_budget_may_count_characters_of_any_price(speaker: Any, tmp_path: Path
 
 def test_a_new_budget_counts_characters_that_were_spoken_before(speaker: Any, tmp_path: Path) -> None:
     del speaker
-    _speaking(tmp_path, {"limit": "1 USD"}).voice.synthesize("Hello there.")
-    core = _speaking(tmp_path, {"limit": "20 characters"})
+    _load_core(tmp_path, {"limit": "1 USD"}).voice.synthesize("Hello there.")
+    core = _load_core(tmp_path, {"limit": "20 characters"})
     with pytest.raises(BudgetExceeded, match="12 characters spent"):
         core.voice.synthesize("Hello again.")
 
 
 def test_characters_whose_request_was_refused_are_free_again(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "20 characters"})
+    core = _load_core(tmp_path, {"limit": "20 characters"})
     speaker.script.append(AuthenticationFailed("no", status=401))
     with pytest.raises(AuthenticationFailed):
         core.voice.synthesize("Hello there.")
@@ -103,7 +103,7 @@ def test_characters_whose_request_was_refused_are_free_again(speaker: Any, tmp_p
 def test_a_text_that_does_not_fit_is_refused_before_its_first_sentence(
     speaker: Any, tmp_path: Path, limit: str, cache: Any
 ) -> None:
-    core = _speaking(tmp_path, {"limit": limit})
+    core = _load_core(tmp_path, {"limit": limit})
     text = "Hello there. Hello again. Goodbye."
     with pytest.raises(BudgetExceeded) as refused:
         core.voice.synthesize(text, cache=cache)
@@ -115,7 +115,7 @@ def test_a_text_that_does_not_fit_is_refused_before_its_first_sentence(
 
 
 def test_paid_pieces_of_a_failed_text_are_in_the_totals(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "1 USD"})
+    core = _load_core(tmp_path, {"limit": "1 USD"})
     speaker.script += [None, AuthenticationFailed("no", status=401)]
     with pytest.raises(AuthenticationFailed):
         core.voice.synthesize("Hello there. Hello again.")
@@ -124,7 +124,7 @@ def test_paid_pieces_of_a_failed_text_are_in_the_totals(speaker: Any, tmp_path: 
 
 
 def test_characters_with_an_unknown_outcome_stay_spent(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "20 characters"}, retry={"attempts": 1})
+    core = _load_core(tmp_path, {"limit": "20 characters"}, retry={"attempts": 1})
     speaker.script.append(Timeout("no answer", sent=True))
     with pytest.raises(Timeout):
         core.voice.synthesize("Hello there.", cache=False)
@@ -135,7 +135,7 @@ def test_characters_with_an_unknown_outcome_stay_spent(speaker: Any, tmp_path: P
 
 
 def test_characters_of_a_process_that_died_stay_spent(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "20 characters"})
+    core = _load_core(tmp_path, {"limit": "20 characters"})
     child = os.fork()
     if not child:
         speaker.gate.append(threading.Event())

@@ -24,20 +24,20 @@ GERMAN = '{"detail": "Schl\u00fcssel ung\u00fcltig!", "status": "invalid_api_key
 PAGE = "<!-- Gew\u00f6hnlich f\u00e4llt der Regen -->\n<p>Tor zur H\u00f6lle geschlossen</p>" * 9
 
 
-def mp3() -> bytes:
+def make_mp3() -> bytes:
     held = io.BytesIO()
     with soundfile.SoundFile(
         held, "w", samplerate=24_000, channels=1, format="MP3", subtype="MPEG_LAYER_III"
     ) as file:
-        file.buffer_write(array.array("h", tone(1.0)).tobytes(), dtype="int16")
+        file.buffer_write(array.array("h", make_tone(1.0)).tobytes(), dtype="int16")
     return held.getvalue()
 
 
-def tone(seconds: float, loudness: int = 8000) -> list[int]:
+def make_tone(seconds: float, loudness: int = 8000) -> list[int]:
     return [round(loudness * math.sin(at / 9)) for at in range(int(24_000 * seconds))]
 
 
-def samples(levels: list[int]) -> bytes:
+def make_samples(levels: list[int]) -> bytes:
     return struct.pack(f"<{len(levels)}h", *levels)
 
 
@@ -51,7 +51,7 @@ NONE: dict[str, bytes] = {
     "HTML of Latin-1": PAGE.encode("latin-1"),
     "a sentence": "\u00dcber Nacht ist der Dienst nicht zu erreichen.".encode(),
     "a sentence in Japanese": ("\u30b5\u30fc\u30d3\u30b9\u306f\u5229\u7528\u3067\u304d\u307e\u305b\u3093\u3002" * 20).encode(),
-    "mp3": mp3(),
+    "mp3": make_mp3(),
 }  # fmt: skip
 
 
@@ -81,12 +81,12 @@ def test_text_and_other_formats_are_refused_as_raw_samples(name: str, kind: Audi
         b"\x7f" * 4000,
         b"\x55" * 4000,  # silence in A-law
         b"\xd5" * 4000,
-        samples(tone(0.1)),
-        samples(tone(0.1, 3)),
-        samples(tone(0.1, 30_000)),
-        samples([-2, 0, 1, 5, -7, 40, 12, -3] * 200),  # begins like the mark of UTF-16
-        samples([-257, -250, -240, 100, 300, 70] * 200),
-        samples([-1025, 3000, *tone(0.1)]),  # begins like a frame of mp3
+        make_samples(make_tone(0.1)),
+        make_samples(make_tone(0.1, 3)),
+        make_samples(make_tone(0.1, 30_000)),
+        make_samples([-2, 0, 1, 5, -7, 40, 12, -3] * 200),  # begins like the mark of UTF-16
+        make_samples([-257, -250, -240, 100, 300, 70] * 200),
+        make_samples([-1025, 3000, *make_tone(0.1)]),  # begins like a frame of mp3
     ],
 )
 def test_samples_are_passed_on_unchanged(body: bytes, kind: AudioFormat) -> None:
@@ -105,4 +105,4 @@ def test_the_beginning_of_a_text_is_text(text: str, data: Any) -> None:
 @given(st.integers(0, 2**32), st.integers(2, 30_000))
 def test_noise_is_not_text(seed: int, loudness: int) -> None:
     noise = random.Random(seed)  # noqa: S311 - no secret
-    assert not is_text(samples([noise.randint(-loudness, loudness) for _ in range(32)]))
+    assert not is_text(make_samples([noise.randint(-loudness, loudness) for _ in range(32)]))

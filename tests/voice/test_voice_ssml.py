@@ -10,17 +10,17 @@ import llmcore
 from llmcore.errors import TextTooLong
 
 
-def core_of(options: dict[str, Any] | None = None) -> llmcore.Core:
+def load_core(options: dict[str, Any] | None = None) -> llmcore.Core:
     voice = {"provider": "speaker", "speaker": options or {}}
     return llmcore.load({"voice": voice, "cache": {"provider": "memory"}})
 
 
 def test_ssml_is_spoken_in_one_piece(speaker: Any) -> None:
     text = "<speak>One. <break time='1s'/> Two. &lt;Three&gt;.</speak>"
-    core_of().voice.synthesize(text)
+    load_core().voice.synthesize(text)
     assert [request.text for request in speaker.requests] == [text]
     with pytest.raises(TextTooLong, match="SSML cannot be divided"):
-        core_of({"limit": 20}).voice.synthesize(text)
+        load_core({"limit": 20}).voice.synthesize(text)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_ssml_is_spoken_in_one_piece(speaker: Any) -> None:
 )
 def test_ssml_is_found_after_a_prolog_and_sent_without_it(speaker: Any, before: str) -> None:
     text = "<speak version='1.1'>One. Two.</speak>"
-    voice = core_of().voice
+    voice = load_core().voice
     assert voice.synthesize(before + text + "\n").billed_characters == len(text)
     assert [request.text for request in speaker.requests] == [text]
     assert voice.synthesize(text).cached
@@ -44,5 +44,5 @@ def test_ssml_is_found_after_a_prolog_and_sent_without_it(speaker: Any, before: 
 
 @pytest.mark.parametrize("text", ["<speaker>One. Two.", "<!-- One. --> Two.", "a <speak>One. Two."])
 def test_text_that_is_not_ssml_is_spoken_unchanged(speaker: Any, text: str) -> None:
-    core_of().voice.synthesize(text)
+    load_core().voice.synthesize(text)
     assert len(speaker.requests) == 2

@@ -14,7 +14,7 @@ TEXT = "It rains. Take an umbrella! Bye."
 SAID = ["It rains.", "Take an umbrella!", "Bye."]
 
 
-def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
+def load_core(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
     voice = {"provider": "speaker", "speaker": options or {}, **more}
     return llmcore.load({"voice": voice, "cache": {"provider": "memory"}})
 
@@ -35,42 +35,42 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_pieces_joined_are_one_file_whose_length_is_not_known_yet(speaker: Any, variant: str) -> None:
-    pieces = read_stream(core_of(), variant)
+    pieces = read_stream(load_core(), variant)
     audio = b"".join(pieces)
     assert len(pieces) > 10
     assert (audio[:4], audio[4:8], audio[40:44]) == (b"RIFF", b"\xff" * 4, b"\xff" * 4)
-    assert audio[44:] == b"".join(speaker.samples(each) for each in SAID)
+    assert audio[44:] == b"".join(speaker.make_samples(each) for each in SAID)
     assert audio.count(b"RIFF") == 1
 
 
 def test_raw_samples_are_passed_on_as_they_come(speaker: Any, variant: str) -> None:
-    audio = b"".join(read_stream(core_of({"format": "pcm"}), variant))
-    assert audio == b"".join(speaker.samples(each) for each in SAID)
+    audio = b"".join(read_stream(load_core({"format": "pcm"}), variant))
+    assert audio == b"".join(speaker.make_samples(each) for each in SAID)
 
 
 @pytest.mark.parametrize("kind", ["pcm", "wav"])
 def test_half_a_sample_at_the_end_of_a_piece_does_not_shift_the_next(
     speaker: Any, variant: str, kind: str
 ) -> None:
-    wanted = b"".join(speaker.samples(each) for each in SAID)
+    wanted = b"".join(speaker.make_samples(each) for each in SAID)
     for way in ("streamed", "at once"):
         speaker.script[:] = [
-            odd if kind == "pcm" else speaker.wav(odd)
-            for odd in (speaker.samples(each) + b"\x7f" for each in SAID)
+            odd if kind == "pcm" else speaker.make_wav(odd)
+            for odd in (speaker.make_samples(each) + b"\x7f" for each in SAID)
         ]
-        core = core_of({"format": kind})
+        core = load_core({"format": kind})
         streams = way == "streamed"
         audio = b"".join(read_stream(core, variant)) if streams else core.voice.synthesize(TEXT).audio
         assert audio[0 if kind == "pcm" else 44 :] == wanted, way
 
 
 def test_a_text_of_one_piece_is_passed_on_byte_for_byte(speaker: Any, variant: str) -> None:
-    audio = b"".join(read_stream(core_of(), variant, "Hello."))
-    assert audio == speaker.wav(speaker.samples("Hello."))
+    audio = b"".join(read_stream(load_core(), variant, "Hello."))
+    assert audio == speaker.make_wav(speaker.make_samples("Hello."))
 
 
 def test_the_first_bytes_are_given_before_the_rest_is_asked_for(speaker: Any) -> None:
-    stream = core_of().voice.stream(TEXT)
+    stream = load_core().voice.stream(TEXT)
     assert next(stream)
     assert [request.text for request in speaker.requests] == ["It rains."]
     stream.close()
@@ -78,7 +78,7 @@ def test_the_first_bytes_are_given_before_the_rest_is_asked_for(speaker: Any) ->
 
 
 def test_streamed_audio_is_cached_and_cached_audio_is_streamed(speaker: Any, variant: str) -> None:
-    core = core_of()
+    core = load_core()
     first = b"".join(read_stream(core, variant))
     assert core.voice.synthesize(TEXT).cached
     assert b"".join(read_stream(core, variant)) == first
@@ -86,7 +86,7 @@ def test_streamed_audio_is_cached_and_cached_audio_is_streamed(speaker: Any, var
 
 
 def test_a_stream_closed_early_is_not_cached(speaker: Any) -> None:
-    core = core_of()
+    core = load_core()
     stream = core.voice.stream("Hello.")
     next(stream)
     stream.close()
@@ -102,21 +102,21 @@ def test_a_stream_closed_early_is_not_cached(speaker: Any) -> None:
 )
 def test_no_byte_of_invalid_audio_is_yielded(speaker: Any, body: bytes) -> None:
     async def read() -> None:
-        async for piece in core_of().voice.astream("Hello."):
+        async for piece in load_core().voice.astream("Hello."):
             given.append(piece)  # noqa: PERF401 - what came before the error counts
 
     given: list[bytes] = []
     speaker.script.extend([body, body])
     with pytest.raises(NotAudio):
-        given.extend(core_of().voice.stream("Hello."))
+        given.extend(load_core().voice.stream("Hello."))
     with pytest.raises(NotAudio):
         asyncio.run(read())
     assert given == []
 
 
 def test_truncated_audio_is_an_error_at_its_end_and_not_cached(speaker: Any) -> None:
-    core = core_of()
-    speaker.script.append(speaker.wav(bytes(1600))[:-2])
+    core = load_core()
+    speaker.script.append(speaker.make_wav(bytes(1600))[:-2])
     stream = core.voice.stream("Hello.")
     with pytest.raises(NotAudio, match="truncated"):
         b"".join(stream)
@@ -126,22 +126,22 @@ def test_truncated_audio_is_an_error_at_its_end_and_not_cached(speaker: Any) -> 
 def test_an_error_before_the_first_byte_is_tried_again_and_one_after_it_is_not(
     speaker: Any, variant: str
 ) -> None:
-    core = core_of()
+    core = load_core()
     speaker.script.append(RateLimited("later", retry_after=0.0))
     assert read_stream(core, variant, "Hello.")
     assert len(speaker.requests) == 2
-    speaker.script.append([speaker.wav(bytes(1600))[:200], Unavailable("reset")])
+    speaker.script.append([speaker.make_wav(bytes(1600))[:200], Unavailable("reset")])
     with pytest.raises(Unavailable, match="reset"):
         read_stream(core, variant, "Other.")
     assert len(speaker.requests) == 3
 
 
 def test_a_fallback_takes_over_before_the_first_byte_only(speaker: Any) -> None:
-    core = core_of(fallback=["second"])
+    core = load_core(fallback=["second"])
     speaker.script.append(ProviderError("broken"))
     assert b"".join(core.voice.stream("Hello."))
     assert [request.provider for request in speaker.requests] == ["speaker", "second"]
-    speaker.script.append([speaker.wav(bytes(1600))[:200], Unavailable("reset")])
+    speaker.script.append([speaker.make_wav(bytes(1600))[:200], Unavailable("reset")])
     with pytest.raises(Unavailable, match="reset"):
         b"".join(core.voice.stream("Other."))
     assert [request.provider for request in speaker.requests][2:] == ["speaker"]
@@ -149,11 +149,11 @@ def test_a_fallback_takes_over_before_the_first_byte_only(speaker: Any) -> None:
 
 def test_a_provider_that_does_not_stream_is_streamed_whole(speaker: Any, variant: str) -> None:
     core = llmcore.load({"voice": {"provider": "mute"}, "cache": {"provider": "memory"}})
-    assert b"".join(read_stream(core, variant)) == speaker.wav(speaker.samples(TEXT))
+    assert b"".join(read_stream(core, variant)) == speaker.make_wav(speaker.make_samples(TEXT))
 
 
 def test_readers_of_one_text_at_once_share_one_request(speaker: Any) -> None:
-    voice = core_of().voice
+    voice = load_core().voice
     first, second = voice.stream("Hello."), voice.stream("Hello.")
     begun = [next(first), next(second)]
     assert begun[0] == begun[1]
@@ -164,4 +164,4 @@ def test_readers_of_one_text_at_once_share_one_request(speaker: Any) -> None:
 def test_a_piece_that_is_not_bytes_is_reported(speaker: Any) -> None:
     speaker.script.append(["text"])
     with pytest.raises(ProviderError, match="`speaker` streamed a str"):
-        list(core_of().voice.stream("Hello."))
+        list(load_core().voice.stream("Hello."))

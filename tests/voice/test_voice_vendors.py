@@ -112,14 +112,14 @@ def test_the_words_of_the_vendor_are_returned_unchanged(provider: str, form: str
         said = core.voice.synthesize(STORY, format="wav", cache=False)
     if form != "wav":  # whose head does not know its length when it is streamed
         assert streamed == speech.audio
-    expected = loudness(said.audio)
-    got = loudness(speech.audio, raw_hz=speech.sample_rate_hz if form == "pcm" else None)
+    expected = measure_loudness(said.audio)
+    got = measure_loudness(speech.audio, raw_hz=speech.sample_rate_hz if form == "pcm" else None)
     assert speech.duration_s == pytest.approx(said.duration_s, abs=0.12)
     assert len(got) == pytest.approx(len(expected), abs=2)
-    assert likeness(expected, got) > 0.9
+    assert compute_likeness(expected, got) > 0.9
 
 
-def loudness(audio: bytes, raw_hz: int | None = None) -> Any:
+def measure_loudness(audio: bytes, raw_hz: int | None = None) -> Any:
     """Return how loud each twentieth of a second is."""
     raw = {"format": "RAW", "subtype": "PCM_16", "channels": 1, "samplerate": raw_hz} if raw_hz else {}
     samples, rate = soundfile.read(io.BytesIO(audio), **raw)
@@ -127,7 +127,7 @@ def loudness(audio: bytes, raw_hz: int | None = None) -> Any:
     return (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(axis=1) ** 0.5
 
 
-def likeness(one: Any, other: Any) -> float:
+def compute_likeness(one: Any, other: Any) -> float:
     """Return the similarity of two courses, 1.0 for equal ones, at the best of the few shifts that an encoder may add."""
     size = min(len(one), len(other)) - 3
     return max(float(np.corrcoef(one[:size], other[at : at + size])[0, 1]) for at in range(4))

@@ -55,7 +55,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
 
 
-def settings(server: MemcachedServer, **options: Any) -> dict[str, Any]:
+def make_settings(server: MemcachedServer, **options: Any) -> dict[str, Any]:
     table = {"servers": [server.address], "timeout": 10, "connect_timeout": 10, **options}
     return {"cache": {"provider": "memcached", "memcached": table}, "llm": {"provider": "echo"}}
 
@@ -189,7 +189,7 @@ def test_a_generation_that_is_evicted_makes_misses_and_revives_nothing(
 def test_a_value_over_the_limit_is_refused_by_its_size_and_no_outage(
     server: MemcachedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with llmcore.load(settings(server)) as core:
+    with llmcore.load(make_settings(server)) as core:
         assert core.cache.set("key", b"older")
         assert not core.cache.set("key", b"x" * 1_200_000)
         assert core.cache.get("key") is None, "the older value is gone"
@@ -216,7 +216,7 @@ def test_a_limit_of_the_server_below_ours_is_reported(make: Callable[..., Memcac
 def test_one_of_several_processes_makes_the_call(server: MemcachedServer) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
-        replies = pool.map(_chat, [settings(server)] * 3)
+        replies = pool.map(_chat, [make_settings(server)] * 3)
     assert sorted(replies) == [False, True, True]
 
 
@@ -226,7 +226,7 @@ def _chat(configuration: dict[str, Any]) -> bool:
 
 
 def test_sync_and_async_calls_share_entries_and_tags_invalidate(server: MemcachedServer) -> None:
-    with llmcore.load(settings(server)) as core:
+    with llmcore.load(make_settings(server)) as core:
         assert not core.llm.chat("Hello").cached
         assert asyncio.run(core.llm.achat("Hello")).cached
         core.cache.set("user:1", b"Ada", tags="people")
@@ -243,7 +243,7 @@ async def _ask_all(core: llmcore.Core) -> list[bool]:
 
 
 def test_a_hundred_tasks_at_once(server: MemcachedServer) -> None:
-    with llmcore.load(settings(server)) as core:
+    with llmcore.load(make_settings(server)) as core:
         assert asyncio.run(_ask_all(core)) == [False] * 100
         assert asyncio.run(_ask_all(core)) == [True] * 100
 
@@ -251,7 +251,7 @@ def test_a_hundred_tasks_at_once(server: MemcachedServer) -> None:
 def test_a_server_that_is_away_is_a_miss_with_one_warning_and_comes_back(
     server: MemcachedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with llmcore.load(settings(server)) as core:
+    with llmcore.load(make_settings(server)) as core:
         core.llm.chat("Hello")
         server.kill()
         assert not core.llm.chat("Hello").cached

@@ -120,7 +120,7 @@ def test_nothing_foreign_wrong_or_left_open_comes_of_chaos(
             server.plain.ask("CLIENT", "KILL", "TYPE", "normal")
         cache.close()
         end = time.monotonic() + 60
-        while (there := _clients(server)) > 1 and time.monotonic() < end:
+        while (there := _count_clients(server)) > 1 and time.monotonic() < end:
             time.sleep(0.05)
     assert chaos.wrong == []
     assert chaos.done > CALLS / 10, (
@@ -129,7 +129,7 @@ def test_nothing_foreign_wrong_or_left_open_comes_of_chaos(
     assert there == 1, "connections are left behind"
 
 
-def _clients(server: TLSServer) -> int:
+def _count_clients(server: TLSServer) -> int:
     lines = server.plain.ask("INFO", "clients").splitlines()
     return int(next(line.partition(":")[2] for line in lines if line.startswith("connected_clients")))
 

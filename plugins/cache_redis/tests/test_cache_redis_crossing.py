@@ -159,12 +159,12 @@ def test_an_event_loop_that_ends_closes_its_connections(server: RedisServer, *, 
     for _ in range(5):  # of five connections each
         use_pool()
     end = time.monotonic() + 60
-    while (there := _clients(server)) > 6 and time.monotonic() < end:
+    while (there := _count_clients(server)) > 6 and time.monotonic() < end:
         time.sleep(0.01)
     assert there <= 6, "connections are left behind"
     shared.close()
 
 
-def _clients(server: RedisServer) -> int:
+def _count_clients(server: RedisServer) -> int:
     lines = server.ask("INFO", "clients").splitlines()
     return int(next(line.partition(":")[2] for line in lines if line.startswith("connected_clients")))

@@ -140,7 +140,7 @@ def test_a_password_shows_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with RedisServer(tmp_path, password="canary") as server:  # noqa: S106 - of this server
         made = cache(server.url)
         made.set("key", b"value")
-        assert asyncio.run(_got(made)) == b"value"
+        assert asyncio.run(_get_all(made)) == b"value"
         assert made.get("key") == b"value"
         assert [pool for pool in made._blocking._pools.values() if pool._idle]
         shown = [repr(made), str(vars(made)), repr(RedisOptions(url=server.url)), repr(vars(made._blocking))]
@@ -158,7 +158,7 @@ def test_a_password_shows_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert [text for text in shown if "canary" in text] == []
 
 
-async def _got(made: RedisCache) -> bytes | None:
+async def _get_all(made: RedisCache) -> bytes | None:
     found = await made.aget("key")
     await made.aclose()
     return found

@@ -294,7 +294,7 @@ def test_four_processes_make_one_call_without_scripts(
 ) -> None:
     for name in ("CACHE", "STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
-    before = _calls(server)
+    before = _count_calls(server)
     with Simulator() as upstream:
         upstream.hold()
         openai = {"api_key": "sk-test", "base_url": upstream.base_url}
@@ -314,7 +314,7 @@ def test_four_processes_make_one_call_without_scripts(
                 process.stdin.write("go\n")
                 process.stdin.flush()
             upstream.wait_for_requests(1, timeout_s=60)
-            while _calls(server) - before < 40:  # the others ask for the lease again and again
+            while _count_calls(server) - before < 40:  # the others ask for the lease again and again
                 time.sleep(0.01)
             upstream.release()
             ended = [process.communicate(timeout=60) for process in processes]
@@ -335,7 +335,7 @@ def _run_command(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _calls(server: RedisServer) -> int:
+def _count_calls(server: RedisServer) -> int:
     """Return how often SET was run, which acquires leases."""
     for line in server.ask("INFO", "commandstats").splitlines():
         if line.startswith("cmdstat_set:"):

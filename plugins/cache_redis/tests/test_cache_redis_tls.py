@@ -44,7 +44,7 @@ def cache(server: TLSServer, url: str | None = None, **options: Any) -> RedisCac
     return RedisCache(RedisOptions(**given))
 
 
-def through(proxy: DelayingProxy) -> str:
+def make_url(proxy: DelayingProxy) -> str:
     return f"rediss://localhost:{proxy.port}/0"
 
 
@@ -80,14 +80,14 @@ class TestHandshakes(Conformance):
     @pytest.mark.parametrize("slow", [{0}, {1, 3}], ids=["the_first", "two"])
     def test_a_slow_handshake_is_not_a_failing_server(self, server: TLSServer, slow: set[int]) -> None:
         with DelayingProxy(server.port, lambda number: 30.0 if number in slow else 0.0) as proxy:
-            other = self.another(cache(server, through(proxy)))
+            other = self.another(cache(server, make_url(proxy)))
             found = other.together([("get", f"stored {i}") for i in range(CALLERS)], errors=True)
             other.close()
         assert found == [b"value"] * CALLERS
 
     def test_handshakes_at_once_are_bounded_and_fail_together(self, server: TLSServer) -> None:
         with DelayingProxy(server.port, lambda _: 30.0) as proxy:
-            other = self.another(cache(server, through(proxy), timeout=Duration(0.3)))
+            other = self.another(cache(server, make_url(proxy), timeout=Duration(0.3)))
             found = other.together([("get", f"stored {i}") for i in range(CALLERS)], errors=True)
             other.close()
             assert {type(error) for error in found} == {CacheUnavailable}
@@ -96,7 +96,7 @@ class TestHandshakes(Conformance):
 
     def test_a_slow_server_is_used_again_when_it_is_fast(self, server: TLSServer) -> None:
         with DelayingProxy(server.port, lambda number: 30.0 if number < HANDSHAKES else 0.0) as proxy:
-            other = self.another(cache(server, through(proxy)))
+            other = self.another(cache(server, make_url(proxy)))
             for _ in range(HANDSHAKES):
                 with pytest.raises(CacheUnavailable, match="TLS handshake"):
                     other.call("get", "stored 1")
@@ -108,7 +108,7 @@ class TestHandshakes(Conformance):
             return 3.0 if number else 30.0
 
         with DelayingProxy(server.port, delay) as proxy:
-            other = self.another(cache(server, through(proxy), tls_timeout=Duration(4)))
+            other = self.another(cache(server, make_url(proxy), tls_timeout=Duration(4)))
             timer = threading.Timer(1.5, other.provider.get, ["stored 1"])
             if other.variant == "sync":
                 timer.start()
@@ -129,7 +129,7 @@ class TestHandshakes(Conformance):
 
         with redis_over_tls(tmp_path) as server, DelayingProxy(server.port, delay) as proxy:
             limits = {"timeout": Duration(0.3), "tls_timeout": Duration(30)}
-            other = self.another(cache(server, through(proxy), **limits))
+            other = self.another(cache(server, make_url(proxy), **limits))
 
             def ask(key: str) -> None:
                 with suppress(CacheUnavailable):  # some of the threads make the connections that are slow
@@ -157,15 +157,15 @@ class TestHandshakes(Conformance):
     def test_connections_close_without_waiting_for_the_end_of_tls(self, tmp_path: Path) -> None:
         with redis_over_tls(tmp_path) as server:
             self.call("get", "nothing")
-            before = _open_files()
+            before = _count_open_files()
             other = self.another(cache(server))
             other.together([("set", f"key {i}", b"value") for i in range(CALLERS)])
-            assert _open_files() > before
+            assert _count_open_files() > before
             server.plain.pause()
             other.close()
             if self.caller.variant == "async":
                 self.caller.run(asyncio.sleep(0))
-            assert _open_files() == before, "closing waits for the server"
+            assert _count_open_files() == before, "closing waits for the server"
             server.plain.resume()
 
     def test_a_restart_is_not_an_error(self, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ class TestHandshakes(Conformance):
             other.close()
 
 
-def _open_files() -> int:
+def _count_open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
@@ -194,7 +194,7 @@ async def _get_staggered(made: RedisCache) -> list[bytes | None]:
 def test_a_cancelled_caller_does_not_end_the_handshake_that_others_wait_for(server: TLSServer) -> None:
     async def cancel_the_first() -> int:
         with DelayingProxy(server.port, lambda _: 0.2) as proxy:
-            made = cache(server, through(proxy))
+            made = cache(server, make_url(proxy))
             callers = [asyncio.create_task(made.aget("nothing")) for _ in range(HANDSHAKES + 1)]
             await asyncio.sleep(0.05)
             for caller in callers[:HANDSHAKES]:

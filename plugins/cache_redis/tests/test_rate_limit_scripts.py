@@ -25,7 +25,7 @@ from llmcore_cache_redis import rate_limits
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing.redis_server import RedisServer, find_redis_server
-from tests.kits.limits import windows_hold
+from tests.kits.limits import check_windows
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
@@ -160,7 +160,7 @@ def test_no_window_exceeds_the_rate_and_refunds_are_those_of_the_model(
             exact = compute_debt([(at, used) for at, used, *_ in taken], per_s, fleet.now)
             assert exact - 1e-4 <= fleet.read_debt() <= compute_debt(reserved, per_s, fleet.now) + 1e-4
     burst = max(BURST_S * per_s, max((units for _, units in reserved), default=0), 1)
-    windows_hold([(at, units) for at, units, *_ in taken], per_s, burst + 1e-3 * per_s)
+    check_windows([(at, units) for at, units, *_ in taken], per_s, burst + 1e-3 * per_s)
 
 
 def test_a_refund_is_at_most_what_a_younger_call_found(fleet: Fleet) -> None:

@@ -25,8 +25,8 @@ from llmcore.types import Duration
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing.redis_server import RedisServer, find_redis_server
-from tests.kits.limits import windows_hold
-from tests.kits.shared_limits import ECHO, PATIENCE, chat_together, limits_of, make_config, patient
+from tests.kits.limits import check_windows
+from tests.kits.shared_limits import ECHO, PATIENCE, chat_together, make_config, open_limits, patient
 from tests.kits.waiting import await_until, wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
@@ -86,7 +86,7 @@ def test_the_namespace_of_the_cache_does_not_divide_a_limit(server: RedisServer)
 
 
 def test_a_call_that_would_wait_past_its_deadline_fails_at_once(server: RedisServer) -> None:
-    with limits_of(server.url, requests_per_minute=1) as limits:
+    with open_limits(server.url, requests_per_minute=1) as limits:
         run(limits.acquire(*ECHO, 0, patient))
         with pytest.raises(
             RateLimited, match=r"`echo:echo` is in (60\.0|5\d\.\d) s, but the deadline"
@@ -99,8 +99,8 @@ def test_a_call_that_would_wait_past_its_deadline_fails_at_once(server: RedisSer
 
 def test_unused_tokens_are_given_back_to_another_process(server: RedisServer) -> None:
     with (
-        limits_of(server.url, tokens_per_minute=600) as one,
-        limits_of(server.url, tokens_per_minute=600) as two,
+        open_limits(server.url, tokens_per_minute=600) as one,
+        open_limits(server.url, tokens_per_minute=600) as two,
     ):
         permit = run(one.acquire(*ECHO, 20_000, patient))  # half an hour
         with pytest.raises(RateLimited):
@@ -117,7 +117,7 @@ def test_unused_tokens_are_given_back_to_another_process(server: RedisServer) ->
 
 
 def test_slots_are_shared_and_become_free_for_another_process(server: RedisServer) -> None:
-    with limits_of(server.url, concurrency=2) as one, limits_of(server.url, concurrency=2) as two:
+    with open_limits(server.url, concurrency=2) as one, open_limits(server.url, concurrency=2) as two:
         held = [run(limits.acquire(*ECHO, 0, patient)) for limits in (one, two)]
         with pytest.raises(RateLimited, match="is not free yet"):
             run(one.acquire(*ECHO, 0, lambda: 0.0))
@@ -136,7 +136,7 @@ def test_slots_are_shared_and_become_free_for_another_process(server: RedisServe
 
 def test_a_cancelled_task_leaves_the_queue_of_the_server(server: RedisServer) -> None:
     async def main() -> None:
-        with limits_of(server.url, requests_per_minute=1) as limits:
+        with open_limits(server.url, requests_per_minute=1) as limits:
             await arun(limits.acquire(*ECHO, 0, patient))
             waiting = asyncio.ensure_future(arun(limits.acquire(*ECHO, 0, lambda: 600.0)))
             await await_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:queue") == 1)
@@ -218,8 +218,8 @@ def test_processes_never_exceed_a_rate_together(server: RedisServer) -> None:
         for line in process.communicate(timeout=110)[0].split()
     ]
     assert len(tickets) == 120
-    windows_hold([(at, 1) for at, _ in tickets], 50.0, 50.001)
-    windows_hold([(at, tokens) for at, tokens in tickets], 1000.0, 1000.01)
+    check_windows([(at, 1) for at, _ in tickets], 50.0, 50.001)
+    check_windows([(at, tokens) for at, tokens in tickets], 1000.0, 1000.01)
 
 
 def test_the_slot_of_a_killed_process_becomes_free(server: RedisServer) -> None:
@@ -240,7 +240,7 @@ def test_the_slot_of_a_killed_process_becomes_free(server: RedisServer) -> None:
 
 
 def test_a_process_knows_how_many_share_the_limits(server: RedisServer) -> None:
-    with limits_of(server.url, concurrency=9) as one, limits_of(server.url, concurrency=9) as two:
+    with open_limits(server.url, concurrency=9) as one, open_limits(server.url, concurrency=9) as two:
         for limits in (one, two):
             run(limits.acquire(*ECHO, 0, patient))
 
@@ -253,7 +253,7 @@ def test_a_process_knows_how_many_share_the_limits(server: RedisServer) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_has_permits_of_its_own(server: RedisServer) -> None:
-    with limits_of(server.url, concurrency=2) as limits:
+    with open_limits(server.url, concurrency=2) as limits:
         permit = run(limits.acquire(*ECHO, 0, patient))
         pid = os.fork()
         if pid == 0:
@@ -271,7 +271,7 @@ def test_a_forked_child_has_permits_of_its_own(server: RedisServer) -> None:
         wait_until(lambda: server.ask("ZCARD", "llmcore:default:rate:{echo}:slots") == 1)
 
 
-def error_of(make: Callable[[], object]) -> ConfigError:
+def catch_error(make: Callable[[], object]) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         make()
     return caught.value
@@ -279,6 +279,6 @@ def error_of(make: Callable[[], object]) -> ConfigError:
 
 def test_a_cache_that_cannot_share_limits_is_refused() -> None:
     with llmcore.load({"limits": {"shared": "memory", "requests_per_minute": 60}}) as core:
-        error = error_of(lambda: core.llm.chat("hello", cache=False))
+        error = catch_error(lambda: core.llm.chat("hello", cache=False))
         assert "must be a cache that can share rate limits, got `memory`" in error.message
         assert error.suggestion == "redis"

@@ -24,7 +24,7 @@ from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
 from llmcore_testing import TcpProxy
 from llmcore_testing.redis_server import RedisServer, find_redis_server
-from tests.kits.shared_limits import ECHO, chat_together, limits_of, make_config, patient
+from tests.kits.shared_limits import ECHO, chat_together, make_config, open_limits, patient
 from tests.kits.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
@@ -70,7 +70,7 @@ def test_without_redis_no_call_fails_and_each_outage_is_logged_once(
 def test_a_call_that_has_no_time_makes_no_outage(server: RedisServer) -> None:
     with (
         TcpProxy(server.url) as proxy,
-        limits_of(f"redis://{proxy.address}", requests_per_minute=60) as limits,
+        open_limits(f"redis://{proxy.address}", requests_per_minute=60) as limits,
     ):
         proxy.hold()
         with pytest.raises(RateLimited, match="is not free yet"):
@@ -102,7 +102,7 @@ def test_the_share_of_a_process_is_a_part_of_the_rate(
 def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactory) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("restarted")) as server,
-        limits_of(server.url, requests_per_minute=60) as limits,
+        open_limits(server.url, requests_per_minute=60) as limits,
     ):
         run(limits.acquire(*ECHO, 0, patient))
         server.kill()
@@ -116,7 +116,7 @@ def test_a_restarted_redis_is_used_again(tmp_path_factory: pytest.TempPathFactor
 def test_slots_that_a_restarted_redis_has_lost_are_not_granted_again(server: RedisServer) -> None:
     """The leases are long, so that no process reports by itself."""
     slots = "llmcore:default:rate:{echo}:slots"
-    with limits_of(server.url, concurrency=2) as ours, limits_of(server.url, concurrency=2) as theirs:
+    with open_limits(server.url, concurrency=2) as ours, open_limits(server.url, concurrency=2) as theirs:
         held = run(ours.acquire(*ECHO, 0, patient))
         wait_until(lambda: ours._counts == {"echo": 1})
         theirs.release(run(theirs.acquire(*ECHO, 0, patient)), None)
@@ -185,7 +185,7 @@ def test_calls_that_wait_for_a_share_ask_redis_when_it_is_back(server: RedisServ
 def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -> None:
     with (
         TcpProxy(server.url) as proxy,
-        limits_of(f"redis://{proxy.address}", tokens_per_minute=600) as limits,
+        open_limits(f"redis://{proxy.address}", tokens_per_minute=600) as limits,
     ):
         run(limits.acquire(*ECHO, 1, patient))
         proxy.refuse()
@@ -200,7 +200,7 @@ def test_redis_learns_afterwards_what_was_used_without_it(server: RedisServer) -
 def test_the_share_of_each_provider_is_divided_by_its_own_processes(server: RedisServer) -> None:
     with (
         TcpProxy(server.url) as proxy,
-        limits_of(f"redis://{proxy.address}", requests_per_minute=1) as limits,
+        open_limits(f"redis://{proxy.address}", requests_per_minute=1) as limits,
     ):
         for number in range(9):
             report = ProcessReport(f"other {number}", "echo", (), 600.0)
@@ -222,7 +222,7 @@ def test_the_share_of_each_provider_is_divided_by_its_own_processes(server: Redi
 
 def test_slots_that_a_share_granted_are_known_to_redis_afterwards(server: RedisServer) -> None:
     slots = "llmcore:default:rate:{echo}:slots"
-    with TcpProxy(server.url) as proxy, limits_of(f"redis://{proxy.address}", concurrency=2) as limits:
+    with TcpProxy(server.url) as proxy, open_limits(f"redis://{proxy.address}", concurrency=2) as limits:
         proxy.refuse()
         permit = run(limits.acquire(*ECHO, 0, patient))
         assert permit.share is not None
@@ -233,7 +233,7 @@ def test_slots_that_a_share_granted_are_known_to_redis_afterwards(server: RedisS
 
 
 def test_calls_in_flight_use_a_share_after_close(server: RedisServer) -> None:
-    with TcpProxy(server.url) as proxy, limits_of(f"redis://{proxy.address}", concurrency=2) as limits:
+    with TcpProxy(server.url) as proxy, open_limits(f"redis://{proxy.address}", concurrency=2) as limits:
         run(limits.acquire(*ECHO, 0, patient))
         run(limits.shut_down())
         proxy.refuse()

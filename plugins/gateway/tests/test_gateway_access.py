@@ -27,7 +27,7 @@ def gateway(upstream: Simulator, tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
-def bearer(key: str) -> dict[str, str]:
+def make_headers(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
@@ -36,8 +36,8 @@ def test_once_a_key_exists_every_request_needs_one(gateway: Served, upstream: Si
     _, key = gateway.core.keys.create("ann")
     for headers in (
         {},
-        bearer(key[:-1]),
-        bearer("-"),
+        make_headers(key[:-1]),
+        make_headers("-"),
         {"authorization": key},
         {"authorization": f"Basic {key}"},
     ):
@@ -45,7 +45,7 @@ def test_once_a_key_exists_every_request_needs_one(gateway: Served, upstream: Si
         assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error")
         assert answer.headers["www-authenticate"] == "Bearer"
     assert upstream.counts["requests"] == 1
-    for headers in (bearer(key), {"authorization": f"bearer {key}"}, {"x-api-key": key}):
+    for headers in (make_headers(key), {"authorization": f"bearer {key}"}, {"x-api-key": key}):
         assert gateway.chat("Hi", headers=headers).status_code == 200
 
 
@@ -73,15 +73,15 @@ def test_every_route_but_the_health_needs_a_key(gateway: Served, method: str, pa
 
 def test_a_revoked_key_is_refused(gateway: Served) -> None:
     _, key = gateway.core.keys.create("ann")
-    assert gateway.chat(headers=bearer(key)).status_code == 200
+    assert gateway.chat(headers=make_headers(key)).status_code == 200
     gateway.core.keys.revoke("ann")
-    wait_until(lambda: gateway.chat(headers=bearer(key)).status_code == 401)
+    wait_until(lambda: gateway.chat(headers=make_headers(key)).status_code == 401)
     assert gateway.chat().status_code == 401, "a gateway that had a key stays closed"
 
 
 def test_the_name_of_the_key_is_the_user_whatever_the_body_says(gateway: Served, upstream: Simulator) -> None:
     _, key = gateway.core.keys.create("ann")
-    gateway.chat(headers=bearer(key), user="bob")
+    gateway.chat(headers=make_headers(key), user="bob")
     assert [row.name for row in gateway.core.usage.by("user")] == ["ann"]
     assert upstream.requests[-1].body["user"] == "bob"
 
@@ -89,19 +89,19 @@ def test_the_name_of_the_key_is_the_user_whatever_the_body_says(gateway: Served,
 def test_the_budget_of_a_key_refuses_its_calls_alone(gateway: Served) -> None:
     _, poor = gateway.core.keys.create("ann", budget=Decimal("0.0000001"), per="day")
     _, rich = gateway.core.keys.create("bob")
-    answer = gateway.chat("One", headers=bearer(poor))
+    answer = gateway.chat("One", headers=make_headers(poor))
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "budget_exceeded")
     assert answer.json()["error"]["message"].endswith("(max_tokens= limits the answer), or the next period")
-    assert gateway.chat("One", headers=bearer(rich)).status_code == 200
+    assert gateway.chat("One", headers=make_headers(rich)).status_code == 200
 
 
 def test_a_key_has_its_models_and_its_rate(gateway: Served) -> None:
     _, key = gateway.core.keys.create("ann", models=["fast"], requests_per_minute=3)
-    assert gateway.chat(model="fast", headers=bearer(key)).status_code == 200
-    assert gateway.chat(model=MODEL, headers=bearer(key)).status_code == 404
-    listed = gateway.http.get("/v1/models", headers=bearer(key)).json()["data"]
+    assert gateway.chat(model="fast", headers=make_headers(key)).status_code == 200
+    assert gateway.chat(model=MODEL, headers=make_headers(key)).status_code == 404
+    listed = gateway.http.get("/v1/models", headers=make_headers(key)).json()["data"]
     assert [model["id"] for model in listed] == ["fast"]
-    limited = gateway.chat(model="fast", headers=bearer(key))
+    limited = gateway.chat(model="fast", headers=make_headers(key))
     assert limited.status_code == 429
     assert 0 < int(limited.headers["retry-after"]) <= 20
 
@@ -115,7 +115,7 @@ def test_speech_obeys_the_models_and_the_cache_of_a_key(upstream: Simulator, tmp
         body = {"model": "default", "voice": "alloy", "input": "Hello."}
 
         def speak(key: str, **fields: str) -> httpx2.Response:
-            return gateway.http.post("/v1/audio/speech", json={**body, **fields}, headers=bearer(key))
+            return gateway.http.post("/v1/audio/speech", json={**body, **fields}, headers=make_headers(key))
 
         refused = speak(chats)
         assert (refused.status_code, refused.json()["error"]["param"]) == (404, "model")
@@ -128,7 +128,9 @@ def test_speech_obeys_the_models_and_the_cache_of_a_key(upstream: Simulator, tmp
 def test_tenants_may_have_caches_of_their_own(upstream: Simulator, tmp_path: Path) -> None:
     with serving(make_config(upstream, tmp_path), cache="per-key") as gateway:
         keys = [gateway.core.keys.create(name)[1] for name in ("ann", "bob")]
-        cached = [gateway.chat(headers=bearer(key)).headers["x-llmcore-cached"] for key in (*keys, *keys)]
+        cached = [
+            gateway.chat(headers=make_headers(key)).headers["x-llmcore-cached"] for key in (*keys, *keys)
+        ]
         assert cached == ["false", "false", "true", "true"]
 
 
@@ -235,8 +237,8 @@ def test_a_key_is_never_part_of_a_statement(gateway: Served, key: str) -> None:
 def test_keys_that_begin_alike_are_different_keys(gateway: Served) -> None:
     """CVE-2026-35030: a cache of identities was keyed by the first twenty characters of the token."""
     _, key = gateway.core.keys.create("ann")
-    assert gateway.chat(headers=bearer(key)).status_code == 200
-    assert gateway.chat(headers=bearer(key[:40] + "x" * (len(key) - 40))).status_code == 401
+    assert gateway.chat(headers=make_headers(key)).status_code == 200
+    assert gateway.chat(headers=make_headers(key[:40] + "x" * (len(key) - 40))).status_code == 401
 
 
 def test_there_is_no_administration_over_http(gateway: Served) -> None:
@@ -245,7 +247,9 @@ def test_there_is_no_administration_over_http(gateway: Served) -> None:
     for path in ("/keys", "/key/update", "/user/update", "/v1/keys", "/config", "/mcp/test", "/llmcore/keys"):
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             assert (
-                gateway.http.request(method, path, headers=bearer(key), json={"models": ["*"]}).status_code
+                gateway.http.request(
+                    method, path, headers=make_headers(key), json={"models": ["*"]}
+                ).status_code
                 == 404
             )
     assert gateway.core.keys.list_keys()[0].models == ("fast",)
@@ -278,8 +282,8 @@ def test_slow_heads_and_bodies_are_ended(upstream: Simulator, tmp_path: Path) ->
 def test_neither_key_nor_content_is_logged(gateway: Served, caplog: pytest.LogCaptureFixture) -> None:
     _, key = gateway.core.keys.create("ann")
     with caplog.at_level("DEBUG", logger="llmcore_gateway"):
-        gateway.chat("a secret question", headers=bearer(key))
-        gateway.chat("a secret question", headers=bearer(key + "x"))
+        gateway.chat("a secret question", headers=make_headers(key))
+        gateway.chat("a secret question", headers=make_headers(key + "x"))
         wait_until(lambda: caplog.text.count("/v1/chat/completions") == 2)
     assert '"user":"ann"' in caplog.text
     assert "secret" not in caplog.text

@@ -141,7 +141,7 @@ class Replicas:
         """Create a key and return its text once every replica has accepted it."""
         _, key = self.core.keys.create(name, **options)
         for command in self.commands.values():
-            wait_until(lambda: command.http.get("/v1/models", headers=bearer(key)).status_code == 200)  # noqa: B023
+            wait_until(lambda: command.http.get("/v1/models", headers=make_headers(key)).status_code == 200)  # noqa: B023
         return key
 
     def ask(self, text: str, key: str = "", *, url: str = "", model: str = MODEL) -> httpx2.Response:
@@ -149,7 +149,7 @@ class Replicas:
         body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 20}
         with httpx2.Client(base_url=url or self.balancer.url, timeout=PATIENCE_S, verify=TLS) as http:
             while True:
-                answer = http.post("/v1/chat/completions", json=body, headers=bearer(key or self.key))
+                answer = http.post("/v1/chat/completions", json=body, headers=make_headers(key or self.key))
                 if not is_ledger_late(answer):
                     return answer
 
@@ -162,7 +162,7 @@ class Replicas:
         """Return the number of chats in progress in all replicas."""
         found = 0
         for command in self.commands.values():
-            for line in command.http.get("/metrics", headers=bearer(self.key)).text.splitlines():
+            for line in command.http.get("/metrics", headers=make_headers(self.key)).text.splitlines():
                 if line.startswith("llmcore_requests_in_progress "):
                     found += int(line.split()[-1]) - 1  # this one
         return found
@@ -187,14 +187,14 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         yield made
 
 
-def bearer(key: str) -> dict[str, str]:
+def make_headers(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
 def test_a_key_is_accepted_by_all_until_it_is_revoked(replicas: Replicas) -> None:
     def get_statuses(key: str) -> set[int]:
         return {
-            command.http.get("/v1/models", headers=bearer(key)).status_code
+            command.http.get("/v1/models", headers=make_headers(key)).status_code
             for command in replicas.commands.values()
         }
 
@@ -301,7 +301,7 @@ def test_identical_requests_at_once_are_one_request_upstream(replicas: Replicas)
 
 def test_a_rolling_restart_fails_no_request(replicas: Replicas) -> None:
     """Each replica streams a long answer when it receives the signal to stop, and ends after it."""
-    load = Load(lambda: replicas.balancer.url, 50, bearer(replicas.key))
+    load = Load(lambda: replicas.balancer.url, 50, make_headers(replicas.key))
     try:
         for number, port in enumerate(replicas.ports):
             load.wait_for(5)

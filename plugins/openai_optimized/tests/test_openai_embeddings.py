@@ -145,17 +145,17 @@ def compatible() -> Iterator[Upstream]:
     server.server_close()
 
 
-def item(*numbers: float, **fields: Any) -> dict[str, Any]:
+def make_item(*numbers: float, **fields: Any) -> dict[str, Any]:
     return {"object": "embedding", "embedding": list(numbers), **fields}
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        [item(1, 0, index=0), item(0, 1, index=1)],
-        [item(0, 1, index=1), item(1, 0, index=0)],
-        [item(1, 0), item(0, 1)],
-        [item(1, 0, index=None), item(0, 1, index=None)],
+        [make_item(1, 0, index=0), make_item(0, 1, index=1)],
+        [make_item(0, 1, index=1), make_item(1, 0, index=0)],
+        [make_item(1, 0), make_item(0, 1)],
+        [make_item(1, 0, index=None), make_item(0, 1, index=None)],
     ],
     ids=["in order", "reversed", "without index", "null index"],
 )
@@ -171,11 +171,11 @@ def test_plain_numbers_are_read_in_the_order_of_the_texts(
 @pytest.mark.parametrize(
     ("document", "kind", "text"),
     [
-        ({"data": [item(1)]}, MalformedReply, "1 embeddings for 2 texts"),
-        ({"data": [item(1), {"embedding": "?"}]}, MalformedReply, "an embedding that cannot be read"),
-        ({"data": [item(1), {"embedding": ["a"]}]}, MalformedReply, "an embedding that cannot be read"),
-        ({"data": [item(1), {}]}, MalformedReply, "an embedding that cannot be read"),
-        ({"data": [item(1), 7]}, MalformedReply, "an embedding"),
+        ({"data": [make_item(1)]}, MalformedReply, "1 embeddings for 2 texts"),
+        ({"data": [make_item(1), {"embedding": "?"}]}, MalformedReply, "an embedding that cannot be read"),
+        ({"data": [make_item(1), {"embedding": ["a"]}]}, MalformedReply, "an embedding that cannot be read"),
+        ({"data": [make_item(1), {}]}, MalformedReply, "an embedding that cannot be read"),
+        ({"data": [make_item(1), 7]}, MalformedReply, "an embedding"),
         ({"data": None}, MalformedReply, "not a list of embeddings"),
         ([], MalformedReply, "not a list of embeddings"),
         ({"error": {"message": "no such model", "code": "model_not_found"}}, LLMCoreError, "no such model"),
@@ -192,7 +192,7 @@ def test_an_unreadable_answer_is_an_error(
 
 def test_a_reported_cost_is_read(embed: Embed, compatible: Upstream) -> None:
     usage = {"prompt_tokens": 8, "total_tokens": 8, "cost": 0.0000002}
-    compatible.document = {"data": [item(1), item(0)], "model": "tiny", "usage": usage}
+    compatible.document = {"data": [make_item(1), make_item(0)], "model": "tiny", "usage": usage}
     result = embed(f"http://127.0.0.1:{compatible.server_port}/v1", request())
     assert (result.usage.input_tokens, result.usage.cost) == (8, Decimal("2e-7"))
 

@@ -83,7 +83,7 @@ CHATS = st.fixed_dictionaries(
 )
 
 
-def as_responses(chat: dict[str, Any]) -> dict[str, Any]:
+def convert_to_responses(chat: dict[str, Any]) -> dict[str, Any]:
     """Return the same request in the shape of Responses."""
     items: list[dict[str, Any]] = []
     for message in chat["messages"]:
@@ -118,7 +118,7 @@ def count_body(body: dict[str, Any]) -> int:
 @settings(deadline=None)  # the first count of a process loads a table
 @given(CHATS)
 def test_the_bound_is_never_below_the_count(chat: dict[str, Any]) -> None:
-    for body in (chat, as_responses(chat)):
+    for body in (chat, convert_to_responses(chat)):
         most = bound(body)
         assert most is not None
         assert most >= count_body(body)

@@ -23,7 +23,7 @@ def make_request(content: Any = "Hello", model: str = "gpt-5.6-luna", **paramete
     return ChatRequest(model=model, messages=[{"role": "user", "content": content}], parameters=parameters)
 
 
-def most(request: ChatRequest, *, exact: bool = False) -> Usage:
+def compute_maximum(request: ChatRequest, *, exact: bool = False) -> Usage:
     usage = Offline().most_usage(request, exact=exact)
     assert usage is not None
     return usage
@@ -47,13 +47,13 @@ def most(request: ChatRequest, *, exact: bool = False) -> Usage:
 def test_the_answer_is_bounded_by_the_request_or_else_by_the_model(
     parameters: dict[str, Any], output: int
 ) -> None:
-    assert most(make_request(**parameters)).output_tokens == output
+    assert compute_maximum(make_request(**parameters)).output_tokens == output
 
 
 def test_an_unknown_model_is_bounded_only_by_the_request() -> None:
     assert Offline().most_usage(make_request(model="my-deployment")) is None
     assert Offline().most_usage(make_request(FILE, "my-deployment", max_tokens=5)) is None
-    assert most(make_request(model="my-deployment", max_tokens=5)).output_tokens == 5
+    assert compute_maximum(make_request(model="my-deployment", max_tokens=5)).output_tokens == 5
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_an_unknown_model_is_bounded_only_by_the_request() -> None:
 def test_no_prompt_is_beyond_the_models_window(model: str) -> None:
     window = find_window(model)
     assert window is not None
-    assert most(make_request("word " * 1_000_000, model)).input_tokens == window.context
-    assert most(make_request(FILE, model)).input_tokens == window.context
-    assert most(make_request(web_search_options={}, model=model)).input_tokens == window.context
+    assert compute_maximum(make_request("word " * 1_000_000, model)).input_tokens == window.context
+    assert compute_maximum(make_request(FILE, model)).input_tokens == window.context
+    assert compute_maximum(make_request(web_search_options={}, model=model)).input_tokens == window.context
 
 
 @settings(deadline=None)  # the first example loads the tables
@@ -73,33 +73,33 @@ def test_no_prompt_is_beyond_the_models_window(model: str) -> None:
 )
 def test_the_bound_of_a_prompt_is_never_below_its_count(text: str, exact: bool, model: str) -> None:  # noqa: FBT001
     request = make_request(text, model, max_tokens=1)
-    assert most(request, exact=exact).input_tokens >= tokens.count(request)
+    assert compute_maximum(request, exact=exact).input_tokens >= tokens.count(request)
 
 
 def test_near_the_limit_the_exact_count_of_the_prompt_is_used() -> None:
     question = make_request("What is the capital of France?", "gpt-4o-mini")
-    assert most(question, exact=True).input_tokens == 14  # as OpenAI counted it
+    assert compute_maximum(question, exact=True).input_tokens == 14  # as OpenAI counted it
     guessed = make_request("What is the capital of France?", "my-deployment", max_tokens=1)
-    assert most(guessed, exact=True) == most(guessed)
+    assert compute_maximum(guessed, exact=True) == compute_maximum(guessed)
 
 
 def test_stored_audio_is_bounded_by_the_context_window() -> None:
     spoken: Any = [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "And?"}]
-    usage = most(ChatRequest(model="gpt-audio", messages=spoken))
+    usage = compute_maximum(ChatRequest(model="gpt-audio", messages=spoken))
     assert usage.audio_input_tokens == usage.input_tokens == 128_000
 
 
 def test_possible_12_hour_cache_writes_are_reserved_at_their_price() -> None:
-    usage = most(make_request(prompt_cache_options={"ttl": "12h"}))
+    usage = compute_maximum(make_request(prompt_cache_options={"ttl": "12h"}))
     assert usage.cache_write_12h_tokens == usage.cache_write_tokens == usage.input_tokens
-    assert most(make_request()).cache_write_12h_tokens == 0
+    assert compute_maximum(make_request()).cache_write_12h_tokens == 0
 
 
 def test_every_token_is_bounded_at_its_highest_price() -> None:
     written, plain, heard = (
-        most(make_request()),
-        most(make_request(model="gpt-5.5")),
-        most(make_request(SOUND, "gpt-audio", modalities=["text", "audio"])),
+        compute_maximum(make_request()),
+        compute_maximum(make_request(model="gpt-5.5")),
+        compute_maximum(make_request(SOUND, "gpt-audio", modalities=["text", "audio"])),
     )
     assert written.cache_write_tokens == written.input_tokens
     assert (plain.cache_write_tokens, plain.audio_input_tokens, plain.audio_output_tokens) == (0, 0, 0)
@@ -118,7 +118,7 @@ def test_every_token_is_bounded_at_its_highest_price() -> None:
 def test_no_answer_within_the_bounds_costs_more(
     model: str, tier: str | None, shares: tuple[float, ...], length: int
 ) -> None:
-    bound = most(make_request("é" * length, model, max_completion_tokens=10_000))
+    bound = compute_maximum(make_request("é" * length, model, max_completion_tokens=10_000))
     used = int(bound.input_tokens * shares[0])
     cached = int(used * shares[1])
     usage = Usage(

@@ -60,7 +60,7 @@ def complete(provider: OpenAIProvider, variant: str, request: ChatRequest) -> Re
     return asyncio.run(provider.acomplete(request))
 
 
-def completion(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+def make_completion(message: dict[str, Any], **more: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
     return {"choices": [choice | {k: more.pop(k) for k in ("finish_reason",) if k in more}], **more}
 
@@ -116,7 +116,7 @@ def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvid
         "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 2},
     }  # fmt: skip
     upstream.replies(
-        completion(
+        make_completion(
             {"content": "Rain falls"}, finish_reason="length", usage=usage, service_tier="priority",
             model="gpt-5.6-luna-2026-07-30",
         )
@@ -140,7 +140,7 @@ def test_tool_calls_come_back_custom_ones_too(
         {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}},
         {"id": "c2", "type": "custom", "custom": {"name": "sql", "input": "select 1"}},
     ]
-    upstream.replies(completion({"content": None, "tool_calls": calls}, finish_reason="tool_calls"))
+    upstream.replies(make_completion({"content": None, "tool_calls": calls}, finish_reason="tool_calls"))
     reply = complete(
         provider, variant, make_request(tools=[{"type": "function", "function": {"name": "add"}}])
     )
@@ -157,7 +157,7 @@ def test_content_in_parts_is_joined(upstream: Simulator, provider: OpenAIProvide
         {"type": "text", "text": "Rain"},
         {"type": "text", "text": "."},
     ]
-    upstream.replies(completion({"content": parts}))
+    upstream.replies(make_completion({"content": parts}))
     assert provider.complete(make_request()).text == "Rain."
 
 

@@ -21,20 +21,20 @@ from llmcore_openai_optimized.errors import Errors
 KEY = "not-a-usual-key"
 
 
-def errors(url: str = "http://localhost/v1", **options: Any) -> Errors:
+def make_errors(url: str = "http://localhost/v1", **options: Any) -> Errors:
     return Errors(Account.from_options(OpenAIOptions(api_key=Secret(KEY), base_url=url, **options)))
 
 
 def make_reported(document: Any) -> ProviderError:
-    return errors().from_document(document, httpx2.Headers(), "gpt-6-sol", partial="Rain")
+    return make_errors().from_document(document, httpx2.Headers(), "gpt-6-sol", partial="Rain")
 
 
 def make_error(status: int, body: Any, url: str = "http://localhost/v1", **headers: str) -> ProviderError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return errors(url).from_status(status, httpx2.Headers(headers), raw, "gpt-6-sol")
+    return make_errors(url).from_status(status, httpx2.Headers(headers), raw, "gpt-6-sol")
 
 
-def choice(**more: Any) -> dict[str, Any]:
+def make_choice(**more: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": "Half of"}
     return {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": None, **more}]}
 
@@ -43,13 +43,13 @@ RAW = '{"error": {"message": "Too long for me", "code": "context_length_exceeded
 
 REPORTS: list[tuple[Any, str, str]] = [
     # inside a choice, or next to the choices
-    (choice(error={"code": 502, "message": "the upstream died"}), "Unavailable", "the upstream died"),
-    (choice(error={"code": 429, "message": "slow down"}), "RateLimited", "slow down"),
-    (choice(error="out of memory"), "Unavailable", "out of memory"),
-    (choice(finish_reason="error"), "Unavailable", "without a message"),
-    (choice(finish_reason="ERROR", error={"code": "402", "message": "pay"}), "QuotaExhausted", "pay"),
-    (choice(finish_reason="insufficient_system_resource"), "Unavailable", "without a message"),
-    ({**choice(), "error": {"code": 401, "message": "who?"}}, "AuthenticationFailed", "who?"),
+    (make_choice(error={"code": 502, "message": "the upstream died"}), "Unavailable", "the upstream died"),
+    (make_choice(error={"code": 429, "message": "slow down"}), "RateLimited", "slow down"),
+    (make_choice(error="out of memory"), "Unavailable", "out of memory"),
+    (make_choice(finish_reason="error"), "Unavailable", "without a message"),
+    (make_choice(finish_reason="ERROR", error={"code": "402", "message": "pay"}), "QuotaExhausted", "pay"),
+    (make_choice(finish_reason="insufficient_system_resource"), "Unavailable", "without a message"),
+    ({**make_choice(), "error": {"code": 401, "message": "who?"}}, "AuthenticationFailed", "who?"),
     ({"choices": [], "error": {"code": 400, "message": "bad"}}, "BadRequest", "bad"),
     ({"choices": None, "error_type": "BadRequestError", "error_message": "bad"}, "BadRequest", "bad"),
     # without a choice
@@ -128,16 +128,16 @@ def test_an_error_in_an_answer_is_found_and_has_its_class(document: Any, kind: s
 @pytest.mark.parametrize(
     "document",
     [
-        choice(finish_reason="stop"),
-        choice(finish_reason="stop", error=None),
-        {**choice(finish_reason="stop"), "error": None},
-        {**choice(finish_reason="stop"), "error": {}},
-        {**choice(finish_reason="stop"), "error": ""},
-        {**choice(finish_reason="stop"), "error": {"code": 0, "message": "success"}},
-        {**choice(finish_reason="stop"), "error": {"code": None, "message": None}},
-        {**choice(finish_reason="stop"), "base_resp": {"status_code": 0, "status_msg": "ok"}},
-        {**choice(finish_reason="stop"), "code": 200, "message": "OK"},
-        {**choice(finish_reason="stop"), "detail": "warm"},
+        make_choice(finish_reason="stop"),
+        make_choice(finish_reason="stop", error=None),
+        {**make_choice(finish_reason="stop"), "error": None},
+        {**make_choice(finish_reason="stop"), "error": {}},
+        {**make_choice(finish_reason="stop"), "error": ""},
+        {**make_choice(finish_reason="stop"), "error": {"code": 0, "message": "success"}},
+        {**make_choice(finish_reason="stop"), "error": {"code": None, "message": None}},
+        {**make_choice(finish_reason="stop"), "base_resp": {"status_code": 0, "status_msg": "ok"}},
+        {**make_choice(finish_reason="stop"), "code": 200, "message": "OK"},
+        {**make_choice(finish_reason="stop"), "detail": "warm"},
         {"choices": [], "usage": {"prompt_tokens": 1}},
         {"object": "chat.completion.chunk", "choices": []},
         {},
@@ -350,7 +350,7 @@ def test_an_azure_endpoint_has_no_path() -> None:
 
 
 def test_a_page_in_place_of_an_answer_mends_the_address() -> None:
-    error = errors("http://h:1").make_malformed(
+    error = make_errors("http://h:1").make_malformed(
         "a page", httpx2.Headers({"content-type": "text/html; charset=utf-8"})
     )
     assert error.fix == "llmcore config set llm.openai.base_url http://h:1/v1"
@@ -363,6 +363,6 @@ def test_a_redirect_error_shows_its_target() -> None:
 
 def test_an_unknown_endpoint_in_an_answer_with_status_200_is_a_wrong_address() -> None:
     document = {"error": "Unexpected endpoint or method. (POST /chat/completions)"}  # LM Studio
-    error = errors("http://h:1").from_document(document, httpx2.Headers(), "m")
+    error = make_errors("http://h:1").from_document(document, httpx2.Headers(), "m")
     assert type(error) is ours.NotFound
     assert error.fix == "llmcore config set llm.openai.base_url http://h:1/v1"

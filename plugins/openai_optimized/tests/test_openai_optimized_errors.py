@@ -29,43 +29,47 @@ def make_error(status: int, body: Any = b"", **headers: str) -> ProviderError:
     return ERRORS.from_status(status, httpx2.Headers(named), raw, "gpt-6-sol")
 
 
-def error(message: str = "No.", **more: Any) -> dict[str, Any]:
+def make_error_body(message: str = "No.", **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, **more}}
 
 
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (400, error(type="invalid_request_error", param="temperature"), "BadRequest"),
-        (400, error(code="model_not_found"), "NotFound"),
-        (400, error(code="context_length_exceeded"), "BadRequest"),
+        (400, make_error_body(type="invalid_request_error", param="temperature"), "BadRequest"),
+        (400, make_error_body(code="model_not_found"), "NotFound"),
+        (400, make_error_body(code="context_length_exceeded"), "BadRequest"),
         (
             400,
-            error(code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
+            make_error_body(code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
             "ContentFiltered",
         ),
-        (400, error(code="content_policy_violation"), "ContentFiltered"),
-        (400, error(code="400", innererror={"code": "ResponsibleAIPolicyViolation"}), "ContentFiltered"),
-        (401, error(code="invalid_api_key", type="invalid_request_error"), "AuthenticationFailed"),
+        (400, make_error_body(code="content_policy_violation"), "ContentFiltered"),
+        (
+            400,
+            make_error_body(code="400", innererror={"code": "ResponsibleAIPolicyViolation"}),
+            "ContentFiltered",
+        ),
+        (401, make_error_body(code="invalid_api_key", type="invalid_request_error"), "AuthenticationFailed"),
         (401, {"statusCode": 401, "message": "Unauthorized"}, "AuthenticationFailed"),
         (401, {"detail": "Could not parse your token"}, "AuthenticationFailed"),
-        (402, error(), "QuotaExhausted"),
-        (403, error(type="invalid_request_error"), "AuthenticationFailed"),
-        (404, error(code="404"), "NotFound"),
-        (404, error(code="DeploymentNotFound"), "NotFound"),
+        (402, make_error_body(), "QuotaExhausted"),
+        (403, make_error_body(type="invalid_request_error"), "AuthenticationFailed"),
+        (404, make_error_body(code="404"), "NotFound"),
+        (404, make_error_body(code="DeploymentNotFound"), "NotFound"),
         (404, {"error": "Specified model not found"}, "NotFound"),
         (408, b"", "Timeout"),
-        (409, error(), "Unavailable"),
+        (409, make_error_body(), "Unavailable"),
         (413, b"<html>too large</html>", "BadRequest"),
         (422, {"message": ["one", "two"]}, "BadRequest"),
-        (429, error(code="rate_limit_exceeded"), "RateLimited"),
-        (429, error(type="insufficient_quota", code=None), "QuotaExhausted"),
-        (429, error(code="insufficient_quota", type="insufficient_quota"), "QuotaExhausted"),
-        (429, error(code=429), "RateLimited"),
-        (500, error(type="server_error"), "Unavailable"),
-        (501, error(type="not_supported_error"), "BadRequest"),
+        (429, make_error_body(code="rate_limit_exceeded"), "RateLimited"),
+        (429, make_error_body(type="insufficient_quota", code=None), "QuotaExhausted"),
+        (429, make_error_body(code="insufficient_quota", type="insufficient_quota"), "QuotaExhausted"),
+        (429, make_error_body(code=429), "RateLimited"),
+        (500, make_error_body(type="server_error"), "Unavailable"),
+        (501, make_error_body(type="not_supported_error"), "BadRequest"),
         (503, b"\xff\xfe", "Unavailable"),
-        (529, error(type="overloaded_error"), "Unavailable"),
+        (529, make_error_body(type="overloaded_error"), "Unavailable"),
         (418, b"null", "BadRequest"),
         (500, b"[1]", "Unavailable"),
     ],
@@ -78,18 +82,18 @@ def test_every_refusal_has_its_kind(status: int, body: Any, kind: str) -> None:
 
 
 def test_errors_have_the_message_and_the_request_id_of_the_server() -> None:
-    converted = make_error(400, error("Invalid 'temperature'."), x_request_id="req_7")
+    converted = make_error(400, make_error_body("Invalid 'temperature'."), x_request_id="req_7")
     assert "Invalid 'temperature'." in converted.message
     assert converted.request_id == "req_7"
 
 
 def test_a_refused_key_names_its_source() -> None:
-    assert "[llm.openai] api_key was rejected" in make_error(401, error("Wrong key.")).message
-    assert "[llm.openai] api_key lacks the permission" in make_error(403, error("Not you.")).message
+    assert "[llm.openai] api_key was rejected" in make_error(401, make_error_body("Wrong key.")).message
+    assert "[llm.openai] api_key lacks the permission" in make_error(403, make_error_body("Not you.")).message
 
 
 def test_a_missing_model_is_named() -> None:
-    assert "gpt-6-sol" in str(make_error(404, error("It does not exist.")))
+    assert "gpt-6-sol" in str(make_error(404, make_error_body("It does not exist.")))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_a_missing_model_is_named() -> None:
     ],
 )
 def test_a_key_that_the_server_repeats_is_not_repeated(echo: str) -> None:
-    text = str(make_error(401, error(echo)))
+    text = str(make_error(401, make_error_body(echo)))
     assert "…" in text
     for part in ("not-a-u", "sk-", "wxyz", "abcdef", "ABCDEFGH"):
         assert part not in text
@@ -149,17 +153,17 @@ def test_the_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: flo
 
 
 def test_a_rate_limit_error_has_retry_after() -> None:
-    assert make_error(429, error(), retry_after="7").retry_after == 7
+    assert make_error(429, make_error_body(), retry_after="7").retry_after == 7
     assert make_error(503, b"", retry_after="7").retry_after == 7
 
 
 @pytest.mark.parametrize(
     ("document", "kind", "status"),
     [
-        (error(code=429), "RateLimited", 429),
-        (error(code=502), "Unavailable", 502),
-        (error(type="server_error"), "Unavailable", None),
-        (error(type="invalid_request_error"), "BadRequest", None),
+        (make_error_body(code=429), "RateLimited", 429),
+        (make_error_body(code=502), "Unavailable", 502),
+        (make_error_body(type="server_error"), "Unavailable", None),
+        (make_error_body(type="invalid_request_error"), "BadRequest", None),
         ({"error": "out of memory"}, "Unavailable", None),
         (7, "Unavailable", None),
     ],
@@ -179,10 +183,10 @@ def test_an_unexpected_exception_becomes_an_llmcore_error() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (498, error("Flex tier capacity exceeded"), "Unavailable"),
+        (498, make_error_body("Flex tier capacity exceeded"), "Unavailable"),
         (400, {"code": "invalid-argument", "error": "Incorrect API key provided."}, "AuthenticationFailed"),
-        (400, error("The field `api key` is invalid"), "BadRequest"),
-        (400, [error("No."), error("No.")], "BadRequest"),
+        (400, make_error_body("The field `api key` is invalid"), "BadRequest"),
+        (400, [make_error_body("No."), make_error_body("No.")], "BadRequest"),
     ],
 )
 def test_other_servers_ways_to_refuse_are_known(status: int, body: Any, kind: str) -> None:

@@ -47,7 +47,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def failure(
+def catch_error(
     provider: OpenAIProvider, way: str, *, timeout_s: float = 30.0, idle_s: float = 30.0
 ) -> ProviderError:
     """Ask in one of four ways; return the error that must come."""
@@ -109,7 +109,7 @@ def test_every_fault_is_a_typed_error(
     streams_partial: bool,
 ) -> None:
     upstream.fail(fault)
-    error = failure(provider, way)
+    error = catch_error(provider, way)
     assert type(error) is kind
     assert error.sent
     if streams_partial and "stream" in way:
@@ -133,7 +133,7 @@ def test_a_fault_inside_a_stream_keeps_the_partial_text(
     upstream: Simulator, provider: OpenAIProvider, way: str, fault: Fault, kind: type[ProviderError]
 ) -> None:
     upstream.fail(fault)
-    error = failure(provider, way)
+    error = catch_error(provider, way)
     assert type(error) is kind
     assert error.partial
     assert error.partial.startswith("This")
@@ -144,7 +144,7 @@ def test_a_redirect_is_refused_and_the_key_stays(
 ) -> None:
     with Simulator() as elsewhere:
         upstream.fail(Fault.redirect(elsewhere.base_url + "/chat/completions"))
-        error = failure(provider, way)
+        error = catch_error(provider, way)
         assert error.status == 307
         assert not error.retryable
         assert elsewhere.requests == []
@@ -155,7 +155,7 @@ def test_silence_ends_at_the_deadline(
     upstream: Simulator, provider: OpenAIProvider, way: str, fault: Fault
 ) -> None:
     upstream.fail(fault)
-    assert type(failure(provider, way, timeout_s=0.3)) is Timeout
+    assert type(catch_error(provider, way, timeout_s=0.3)) is Timeout
 
 
 def test_silence_inside_an_answer_ends_at_the_idle_limit(
@@ -163,7 +163,7 @@ def test_silence_inside_an_answer_ends_at_the_idle_limit(
 ) -> None:
     for idle_s in (0.3, 3.0, 30.0):  # on a busy machine the answer may begin later than the first
         upstream.fail(Fault.stall())
-        error = failure(provider, way, timeout_s=3600, idle_s=idle_s)
+        error = catch_error(provider, way, timeout_s=3600, idle_s=idle_s)
         assert type(error) is Timeout
         if "stopped sending" in error.message:
             break
@@ -172,7 +172,7 @@ def test_silence_inside_an_answer_ends_at_the_idle_limit(
 
 def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
     upstream.fail(Fault.slow(bytes_per_second=200))
-    assert type(failure(provider, way, timeout_s=0.4)) is Timeout
+    assert type(catch_error(provider, way, timeout_s=0.4)) is Timeout
 
 
 def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
@@ -182,7 +182,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
         provider = OpenAIProvider(
             OpenAIOptions(api_key=Secret("sk-test"), base_url=f"http://127.0.0.1:{port}/v1")
         )
-        error = failure(provider, way)
+        error = catch_error(provider, way)
         provider.close()
     assert type(error) is Unavailable
     assert not error.sent, "nothing can have been billed"
@@ -191,7 +191,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
 
 def test_an_html_page_is_reported_as_one(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
     upstream.fail(Fault.html())
-    assert "base_url" in str(failure(provider, way))
+    assert "base_url" in str(catch_error(provider, way))
 
 
 def test_the_next_call_after_a_fault_succeeds(
@@ -199,7 +199,7 @@ def test_the_next_call_after_a_fault_succeeds(
 ) -> None:
     for fault in (Fault.reset(after=3), Fault.cut_stream(), Fault.stall(), Fault.empty_body()):
         upstream.fail(fault)
-        failure(provider, way, idle_s=1.0 if fault == Fault.stall() else 60.0)
+        catch_error(provider, way, idle_s=1.0 if fault == Fault.stall() else 60.0)
     assert provider.complete(ChatRequest(model="gpt-6-sol", messages=MESSAGES)).text.startswith(START)
 
 

@@ -26,7 +26,7 @@ def ask(way: str, **options: Any) -> str:
         provider.close()
 
 
-def refusal(way: str, **options: Any) -> ConfigError:
+def catch_refusal(way: str, **options: Any) -> ConfigError:
     """Ask; return the error that must come before anything is sent."""
     with pytest.raises(ConfigError) as caught:
         ask(way, **options)
@@ -62,7 +62,7 @@ def refusal(way: str, **options: Any) -> ConfigError:
 )
 @pytest.mark.parametrize("way", ["complete", "acomplete"])
 def test_an_unsendable_option_is_named(way: str, options: dict[str, Any], where: str) -> None:
-    error = refusal(way, **{"base_url": "http://127.0.0.1:1/v1", **options})
+    error = catch_refusal(way, **{"base_url": "http://127.0.0.1:1/v1", **options})
     assert error.where == f"[llm.openai] {where}"
 
 
@@ -74,7 +74,7 @@ def test_an_unusable_proxy_names_its_variable(
     way: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)
-    error = refusal(way, base_url="https://llm.invalid/v1")
+    error = catch_refusal(way, base_url="https://llm.invalid/v1")
     assert error.where == "HTTPS_PROXY"
 
 
@@ -87,7 +87,7 @@ def test_unusable_certificates_name_their_variable(
     if content is not None:
         file.write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    error = refusal(way, base_url="https://127.0.0.1:1/v1")
+    error = catch_refusal(way, base_url="https://127.0.0.1:1/v1")
     assert error.where == "SSL_CERT_FILE"
     assert str(file) in str(error)
 

@@ -39,7 +39,7 @@ def provider(upstream: Simulator) -> Iterator[OpenAIProvider]:
     made.close()
 
 
-def failure(provider: OpenAIProvider, way: str) -> ProviderError:
+def catch_error(provider: OpenAIProvider, way: str) -> ProviderError:
     async def drain() -> None:
         async for _ in provider.astream(REQUEST):
             pass
@@ -60,7 +60,7 @@ def failure(provider: OpenAIProvider, way: str) -> ProviderError:
     return caught.value
 
 
-def words(body: dict[str, Any]) -> str:
+def read_message(body: dict[str, Any]) -> str:
     """Return the beginning of the server's message, on one line."""
     inner = body.get("error", body)
     said = inner if isinstance(inner, str) else inner.get("message") or inner.get("detail")
@@ -74,11 +74,11 @@ def test_a_recorded_refusal_has_its_kind(
     upstream: Simulator, provider: OpenAIProvider, way: str, case: dict[str, Any]
 ) -> None:
     upstream.fail(Fault.status(case["status"], body=case["body"]))
-    error = failure(provider, way)
+    error = catch_error(provider, way)
     assert type(error) is getattr(ours, case["kind"])
     assert error.status == case["status"]
     assert error.request_id
-    assert words(case["body"]) in error.message
+    assert read_message(case["body"]) in error.message
     assert error.__cause__ is None
     assert error.__context__ is None
 
@@ -86,6 +86,6 @@ def test_a_recorded_refusal_has_its_kind(
 def test_a_refusal_in_a_list_is_read_like_any_other(upstream: Simulator, provider: OpenAIProvider) -> None:
     inner = {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}
     upstream.fail(Fault.status(400, body=[{"error": inner}]))
-    error = failure(provider, "complete")
+    error = catch_error(provider, "complete")
     assert type(error) is ours.AuthenticationFailed
     assert "api_key was rejected" in error.message

@@ -64,7 +64,7 @@ def provider(upstream: Upstream) -> Iterator[OpenAIProvider]:
     made.close()
 
 
-def failure(provider: OpenAIProvider, way: str) -> ProviderError:
+def catch_error(provider: OpenAIProvider, way: str) -> ProviderError:
     async def drain() -> None:
         async for _ in provider.astream(REQUEST):
             pass
@@ -87,7 +87,7 @@ def failure(provider: OpenAIProvider, way: str) -> ProviderError:
     return caught.value
 
 
-def completion(content: str = "Half of", **choice: Any) -> dict[str, Any]:
+def make_completion(content: str = "Half of", **choice: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": content}
     return {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
 
@@ -96,11 +96,11 @@ def completion(content: str = "Half of", **choice: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        (completion(error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
-        (completion("", error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
-        (completion(error={"code": "429", "message": "slow"}), ("RateLimited", "slow")),
-        (completion(finish_reason="error"), ("Unavailable", "without a message")),
-        ({**completion(), "error": DIED}, ("Unavailable", "the upstream died")),
+        (make_completion(error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
+        (make_completion("", error=DIED, finish_reason="error"), ("Unavailable", "the upstream died")),
+        (make_completion(error={"code": "429", "message": "slow"}), ("RateLimited", "slow")),
+        (make_completion(finish_reason="error"), ("Unavailable", "without a message")),
+        ({**make_completion(), "error": DIED}, ("Unavailable", "the upstream died")),
         ({"object": "error", "message": "bad", "code": 400}, ("BadRequest", "bad")),
         ({"detail": "Too many", "status": 429}, ("RateLimited", "Too many")),
         ({"errors": [{"message": "Wrong", "code": 401}]}, ("AuthenticationFailed", "Wrong")),
@@ -113,7 +113,7 @@ def test_an_error_in_a_complete_answer_is_raised(
     upstream: Upstream, provider: OpenAIProvider, way: str, document: Any, expected: tuple[str, str]
 ) -> None:
     upstream.kind, upstream.body = "application/json", json.dumps(document).encode()
-    error = failure(provider, way)
+    error = catch_error(provider, way)
     assert type(error) is getattr(ours, expected[0])
     assert expected[1] in error.message
 
@@ -155,7 +155,7 @@ def test_an_error_in_a_stream_has_the_partial_text(
 ) -> None:
     upstream.kind = "text/event-stream"
     upstream.body = FIRST + event.encode() + b"\n\ndata: [DONE]\n\n"
-    error = failure(provider, way)
+    error = catch_error(provider, way)
     assert type(error) is getattr(ours, expected[0])
     assert expected[1] in error.message
     assert error.partial == "Half of"

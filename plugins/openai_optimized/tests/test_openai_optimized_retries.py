@@ -58,7 +58,7 @@ def ask(base_url: str, way: str, **retry: Any) -> str:
                 return asyncio.run(drain(core.llm))
 
 
-def failure(base_url: str, way: str, **retry: Any) -> LLMCoreError:
+def catch_error(base_url: str, way: str, **retry: Any) -> LLMCoreError:
     with pytest.raises(LLMCoreError) as caught:
         ask(base_url, way, **retry)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -124,7 +124,7 @@ class Server:
 
 
 @contextmanager
-def serving(*parts: Part) -> Iterator[Server]:
+def serve(*parts: Part) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(listener, lambda: parts)
         try:
@@ -133,11 +133,11 @@ def serving(*parts: Part) -> Iterator[Server]:
             server.close()
 
 
-def chunk(data: bytes) -> bytes:
+def make_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
+def make_event(delta: dict[str, Any], finish: str | None = None) -> bytes:
     document = {
         "id": "c1",
         "object": "chat.completion.chunk",
@@ -152,7 +152,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 OPEN_ENDED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST = b"0\r\n\r\n"
-ANSWER = chunk(event({"content": "Rain"})) + chunk(event({}, "stop")) + chunk(DONE) + LAST
+ANSWER = (
+    make_chunk(make_event({"content": "Rain"})) + make_chunk(make_event({}, "stop")) + make_chunk(DONE) + LAST
+)
 WHOLE = json.dumps(
     {
         "id": "c1",
@@ -170,8 +172,8 @@ WHOLE = json.dumps(
 
 SIGNS_OF_LIFE = {
     "comments": b": keep-alive\n\n",
-    "reasoning": event({"content": None, "reasoning_content": "hm "}),
-    "role": event({"role": "assistant", "content": ""}),
+    "reasoning": make_event({"content": None, "reasoning_content": "hm "}),
+    "role": make_event({"role": "assistant", "content": ""}),
     "ping": b"event: ping\ndata: {}\n\n",
     "half of a line": b":",
 }
@@ -180,8 +182,8 @@ SIGNS_OF_LIFE = {
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("sign", SIGNS_OF_LIFE.values(), ids=SIGNS_OF_LIFE)
 def test_a_stream_that_sends_anything_is_not_silent(way: str, sign: bytes) -> None:
-    thinking: list[Part] = [chunk(sign), IDLE_S / 2] * 5
-    with serving(HEAD, *thinking, chunk(b"\n\n"), ANSWER) as server:
+    thinking: list[Part] = [make_chunk(sign), IDLE_S / 2] * 5
+    with serve(HEAD, *thinking, make_chunk(b"\n\n"), ANSWER) as server:
         assert ask(server.base_url, way, idle=IDLE_S) == "Rain"
         assert server.requests == 1
 
@@ -189,8 +191,8 @@ def test_a_stream_that_sends_anything_is_not_silent(way: str, sign: bytes) -> No
 @pytest.mark.parametrize("way", ["chat", "achat"])
 def test_a_whole_answer_that_sends_blanks_beforehand_is_not_silent(way: str) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-    blanks: list[Part] = [chunk(b"\n"), IDLE_S / 2] * 5
-    with serving(head, *blanks, chunk(WHOLE), LAST) as server:
+    blanks: list[Part] = [make_chunk(b"\n"), IDLE_S / 2] * 5
+    with serve(head, *blanks, make_chunk(WHOLE), LAST) as server:
         assert ask(server.base_url, way, idle=IDLE_S) == "Rain"
         assert server.requests == 1
 
@@ -198,27 +200,29 @@ def test_a_whole_answer_that_sends_blanks_beforehand_is_not_silent(way: str) -> 
 @pytest.mark.parametrize("way", ["chat", "achat"])
 def test_a_whole_answer_may_take_longer_than_the_silence_until_it_begins(way: str) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(WHOLE)
-    with serving(IDLE_S * 2, head, WHOLE) as server:
+    with serve(IDLE_S * 2, head, WHOLE) as server:
         assert ask(server.base_url, way, idle=IDLE_S) == "Rain"
         assert server.requests == 1
 
 
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize(
-    "begun", [b"", chunk(b": hello\n\n"), chunk(event({"content": "Rain"}))], ids=["head", "comment", "word"]
+    "begun",
+    [b"", make_chunk(b": hello\n\n"), make_chunk(make_event({"content": "Rain"}))],
+    ids=["head", "comment", "word"],
 )
 def test_a_stream_that_sends_nothing_for_too_long_is_a_timeout(way: str, begun: bytes) -> None:
-    with serving(HEAD, begun, 30.0) as server:
-        error = failure(server.base_url, way, idle="150ms", attempts=1)
+    with serve(HEAD, begun, 30.0) as server:
+        error = catch_error(server.base_url, way, idle="150ms", attempts=1)
     assert type(error) is Timeout
     assert "stopped sending" in error.message
 
 
 def test_the_deadline_holds_against_a_server_that_is_never_silent() -> None:
-    thinking: list[Part] = [chunk(b": keep-alive\n\n"), 0.02] * 1500
+    thinking: list[Part] = [make_chunk(b": keep-alive\n\n"), 0.02] * 1500
     for way in STREAMS:
-        with serving(HEAD, *thinking) as server:
-            assert type(failure(server.base_url, way, deadline="1s", idle="30s")) is Timeout
+        with serve(HEAD, *thinking) as server:
+            assert type(catch_error(server.base_url, way, deadline="1s", idle="30s")) is Timeout
             assert server.requests == 1
 
 
@@ -243,13 +247,13 @@ def upstream() -> Iterator[Simulator]:
 @pytest.mark.parametrize("fault", COMPLETE.values(), ids=COMPLETE)
 def test_a_complete_200_is_never_retried(upstream: Simulator, way: str, fault: Fault) -> None:
     upstream.fail(fault, times=None)
-    error = failure(upstream.base_url, way)
+    error = catch_error(upstream.base_url, way)
     assert type(error) is MalformedReply
     assert error.answered
     assert upstream.counts["requests"] == 1
 
 
-def json_answer(document: dict[str, Any]) -> bytes:
+def make_json_answer(document: dict[str, Any]) -> bytes:
     body = json.dumps(document).encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     return head % len(body) + body
@@ -260,11 +264,11 @@ def test_an_error_inside_a_choice_is_requested_once_and_one_in_its_place_again(w
     error = {"code": 502, "message": "the model broke off"}
     message = {"role": "assistant", "content": "Ra"}
     choice = {"index": 0, "message": message, "finish_reason": "error", "error": error}
-    with serving(json_answer({"id": "c1", "model": "gpt-6-sol", "choices": [choice]})) as server:
-        failed = failure(server.base_url, way, attempts=2)
+    with serve(make_json_answer({"id": "c1", "model": "gpt-6-sol", "choices": [choice]})) as server:
+        failed = catch_error(server.base_url, way, attempts=2)
         assert (type(failed), failed.answered, server.requests) == (Unavailable, True, 1)
-    with serving(json_answer({"error": error, "choices": []})) as server:
-        failed = failure(server.base_url, way, attempts=2)
+    with serve(make_json_answer({"error": error, "choices": []})) as server:
+        failed = catch_error(server.base_url, way, attempts=2)
         assert (type(failed), failed.answered, server.requests) == (Unavailable, False, 2)
 
 
@@ -272,18 +276,24 @@ def test_an_error_inside_a_choice_is_requested_once_and_one_in_its_place_again(w
 @pytest.mark.parametrize(
     "parts",
     [
-        (HEAD, chunk(event({"role": "assistant", "content": ""})), LAST),
-        (HEAD, chunk(event({"reasoning_content": "hm"})), chunk(DONE), LAST),
-        (OPEN_ENDED, event({"reasoning_content": "hm"}), DONE),
-        (HEAD, chunk(event({"role": "assistant"})), chunk(b"data: {broken\n\n"), chunk(DONE), LAST),
+        (HEAD, make_chunk(make_event({"role": "assistant", "content": ""})), LAST),
+        (HEAD, make_chunk(make_event({"reasoning_content": "hm"})), make_chunk(DONE), LAST),
+        (OPEN_ENDED, make_event({"reasoning_content": "hm"}), DONE),
+        (
+            HEAD,
+            make_chunk(make_event({"role": "assistant"})),
+            make_chunk(b"data: {broken\n\n"),
+            make_chunk(DONE),
+            LAST,
+        ),
     ],
     ids=["no_done", "no_finish_reason", "open_ended", "broken_chunk"],
 )
 def test_a_stream_that_ends_in_order_without_an_answer_is_requested_once(
     way: str, parts: tuple[bytes, ...]
 ) -> None:
-    with serving(*parts) as server:
-        error = failure(server.base_url, way)
+    with serve(*parts) as server:
+        error = catch_error(server.base_url, way)
         assert isinstance(error, IncompleteReply | MalformedReply)
         assert error.answered
         assert server.requests == 1
@@ -292,9 +302,9 @@ def test_a_stream_that_ends_in_order_without_an_answer_is_requested_once(
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("head", [HEAD, OPEN_ENDED], ids=["chunked", "open_ended"])
 def test_a_stream_that_is_cut_before_its_first_word_is_requested_again(way: str, head: bytes) -> None:
-    begun = event({"role": "assistant", "content": ""})
-    with serving(head, chunk(begun) if head is HEAD else begun) as server:
-        error = failure(server.base_url, way, attempts=2)
+    begun = make_event({"role": "assistant", "content": ""})
+    with serve(head, make_chunk(begun) if head is HEAD else begun) as server:
+        error = catch_error(server.base_url, way, attempts=2)
         assert type(error) is IncompleteReply
         assert not error.answered
         assert server.requests == 2
@@ -303,8 +313,8 @@ def test_a_stream_that_is_cut_before_its_first_word_is_requested_again(way: str,
 @pytest.mark.parametrize("way", ["chat", "achat"])
 def test_a_whole_answer_that_is_cut_is_requested_again(way: str) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(WHOLE)
-    with serving(head, WHOLE[:-9]) as server:
-        error = failure(server.base_url, way, attempts=2)
+    with serve(head, WHOLE[:-9]) as server:
+        error = catch_error(server.base_url, way, attempts=2)
         assert type(error) is IncompleteReply
         assert server.requests == 2
 
@@ -324,7 +334,7 @@ def test_a_retry_after_of_0_does_not_change_the_backoff(
 ) -> None:
     """The first two pauses of the backoff do not both fit into the deadline; pauses of 0 would."""
     upstream.fail(Fault.status(429, headers=headers), times=None)
-    error = failure(upstream.base_url, way, attempts=6, deadline="1s")
+    error = catch_error(upstream.base_url, way, attempts=6, deadline="1s")
     assert isinstance(error, RateLimited | Timeout)  # a busy machine may pass the deadline earlier
     assert isinstance(error, Timeout) or "would pass the deadline of the call" in str(error)
     assert upstream.counts["requests"] <= 2

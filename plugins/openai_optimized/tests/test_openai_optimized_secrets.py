@@ -41,7 +41,7 @@ def provider(request: pytest.FixtureRequest, upstream: Simulator) -> Iterator[Op
     made.close()
 
 
-def leaks(root: object) -> list[str]:
+def find_leaks(root: object) -> list[str]:
     """Return the paths from *root*, through attributes and containers, to a text that holds the canary."""
     found: list[str] = []
     seen: set[int] = set()
@@ -54,11 +54,11 @@ def leaks(root: object) -> list[str]:
         elif id(value) not in seen and depth < 12 and not isinstance(value, ModuleType | FunctionType | type):
             seen.add(id(value))
             found += [f"repr {path}"] if CANARY in repr(value) else []
-            pending += [(f"{path}{step}", each, depth + 1) for step, each in _inside(value)]
+            pending += [(f"{path}{step}", each, depth + 1) for step, each in _list_members(value)]
     return found
 
 
-def _inside(value: Any) -> Iterator[tuple[str, object]]:
+def _list_members(value: Any) -> Iterator[tuple[str, object]]:
     if isinstance(value, Secret):
         return
     if isinstance(value, dict):
@@ -73,7 +73,7 @@ def _inside(value: Any) -> Iterator[tuple[str, object]]:
             continue
 
 
-def everything_about(error: BaseException) -> list[Any]:
+def list_contents(error: BaseException) -> list[Any]:
     """Return the error, its words, and the local variables of every frame that it passed."""
     frames = [
         (frame.f_code.co_name, dict(frame.f_locals))
@@ -104,7 +104,7 @@ def test_the_search_finds_a_key_that_lies_open() -> None:
         def __init__(self) -> None:
             self.inner = {"deep": [CANARY]}
 
-    assert leaks([Holder()])
+    assert find_leaks([Holder()])
 
 
 def test_the_key_reaches_the_server_and_nothing_else(upstream: Simulator, provider: OpenAIProvider) -> None:
@@ -113,7 +113,7 @@ def test_the_key_reaches_the_server_and_nothing_else(upstream: Simulator, provid
     assert all(CANARY in repr(sorted(request.headers.items())) for request in upstream.requests)
     assert CANARY not in f"{provider!r} {provider!s} {vars(provider)!r}"
     shown = [vars(provider)[name] for name in ("_errors", "_templates", "_tier")]
-    assert leaks(shown) == []
+    assert find_leaks(shown) == []
 
 
 @pytest.mark.slow
@@ -144,9 +144,9 @@ def test_no_error_holds_the_key_anywhere(
     with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError) as caught:
         ask(provider, way)
     assert CANARY not in caplog.text
-    texts = everything_about(caught.value)
+    texts = list_contents(caught.value)
     assert texts[-1], "the error passed our frames"
-    assert leaks(texts) == []
+    assert find_leaks(texts) == []
 
 
 def test_the_compatible_provider_keeps_the_key_to_itself(upstream: Simulator, tmp_path: Any) -> None:
@@ -164,4 +164,4 @@ def test_the_compatible_provider_keeps_the_key_to_itself(upstream: Simulator, tm
 def test_a_face_that_cannot_be_built_keeps_the_key_too() -> None:
     with pytest.raises(ConfigError) as caught:
         OptimizedOpenAIProvider(api_key=f"{CANARY}\x00")
-    assert leaks(everything_about(caught.value)) == []
+    assert find_leaks(list_contents(caught.value)) == []

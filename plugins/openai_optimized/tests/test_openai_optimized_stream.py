@@ -63,35 +63,35 @@ def read_content(pieces: Sequence[bytes]) -> list[Delta]:
     return [delta for delta in read(pieces) if delta.has_content]
 
 
-def failure_of(*pieces: bytes) -> ProviderError:
+def catch_error(*pieces: bytes) -> ProviderError:
     with pytest.raises(AnswerError) as caught:
         read(pieces)
     return caught.value.error
 
 
-def event(value: Any) -> bytes:
+def make_event(value: Any) -> bytes:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return b"data: " + text.encode() + b"\n\n"
 
 
-def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+def make_chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
     choice = {"index": more.pop("index", 0), "delta": delta or {}, "finish_reason": finish}
     choice |= {name: more.pop(name) for name in ("logprobs",) if name in more}
-    return event({"id": "c1", "created": 7, "model": "m", "choices": [choice], **more})
+    return make_event({"id": "c1", "created": 7, "model": "m", "choices": [choice], **more})
 
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 WHOLE = b"".join(
     [
         b": a comment\r\n\r\n",
-        chunk({"role": "assistant", "content": ""}),
-        chunk({"content": "Grüße, "}),
-        chunk({"content": "Regen \U0001f327"}).replace(b"\n", b"\r\n"),
-        chunk(finish="stop", system_fingerprint="fp"),
-        event(
+        make_chunk({"role": "assistant", "content": ""}),
+        make_chunk({"content": "Grüße, "}),
+        make_chunk({"content": "Regen \U0001f327"}).replace(b"\n", b"\r\n"),
+        make_chunk(finish="stop", system_fingerprint="fp"),
+        make_event(
             {"id": "c1", "created": 7, "model": "m", "choices": [], "usage": USAGE, "service_tier": "flex"}
         ),
-        event("[DONE]"),
+        make_event("[DONE]"),
     ]
 )
 
@@ -200,31 +200,31 @@ def test_a_stream_is_read_alike_however_the_network_splits_it(cuts: list[int]) -
 
 @given(st.integers(0, WHOLE.index(b'"stop"')))
 def test_a_stream_cut_before_its_end_is_never_a_short_success(end: int) -> None:
-    failure = failure_of(WHOLE[:end])
+    failure = catch_error(WHOLE[:end])
     assert isinstance(failure, IncompleteReply | MalformedReply)
     assert "Grüße, Regen \U0001f327".startswith(failure.partial or "")
 
 
 def test_a_stream_with_a_finish_reason_is_complete_without_done() -> None:
-    *_, last = read([chunk({"content": "Rain"}), chunk(finish="stop").rstrip(b"\n")])
+    *_, last = read([make_chunk({"content": "Rain"}), make_chunk(finish="stop").rstrip(b"\n")])
     assert last.finish_reason == "stop"
     assert last.usage == Usage(input_tokens=10, output_tokens=1, estimated=True)
 
 
 def test_bytes_after_the_end_are_ignored() -> None:
-    assert read([WHOLE, chunk({"content": "more"}), b"data: {no json}\n\n"]) == read([WHOLE])
+    assert read([WHOLE, make_chunk({"content": "more"}), b"data: {no json}\n\n"]) == read([WHOLE])
 
 
 def test_done_without_a_reason_is_incomplete() -> None:
-    failure = failure_of(chunk({"content": "Rain"}), event("[DONE]"))
+    failure = catch_error(make_chunk({"content": "Rain"}), make_event("[DONE]"))
     assert isinstance(failure, IncompleteReply)
     assert failure.partial == "Rain"
 
 
 def test_every_choice_must_end() -> None:
-    both = chunk({"content": "a"}) + chunk({"content": "b"}, index=1) + chunk(finish="stop")
-    assert isinstance(failure_of(both), IncompleteReply)
-    *deltas, last = read([both, chunk(finish="length", index=1)])
+    both = make_chunk({"content": "a"}) + make_chunk({"content": "b"}, index=1) + make_chunk(finish="stop")
+    assert isinstance(catch_error(both), IncompleteReply)
+    *deltas, last = read([both, make_chunk(finish="length", index=1)])
     assert [(delta.choice, delta.text, delta.finish_reason) for delta in (*deltas, last)] == [
         (0, "a", None),
         (1, "b", None),
@@ -241,10 +241,10 @@ def test_every_choice_must_end() -> None:
 
 def test_fields_of_a_vendors_own_are_joined_into_the_body() -> None:
     pieces = [
-        chunk({"role": "assistant", "reasoning_content": "Hm"}, logprobs={"content": [{"token": "a"}]}),
-        chunk({"role": "assistant", "reasoning_content": "m."}, logprobs={"content": [{"token": "b"}]}),
-        chunk({"refusal": "No", "audio": {"id": "x", "transcript": "la"}}),
-        chunk({"refusal": ".", "audio": {"id": "x", "transcript": "la"}}, "stop"),
+        make_chunk({"role": "assistant", "reasoning_content": "Hm"}, logprobs={"content": [{"token": "a"}]}),
+        make_chunk({"role": "assistant", "reasoning_content": "m."}, logprobs={"content": [{"token": "b"}]}),
+        make_chunk({"refusal": "No", "audio": {"id": "x", "transcript": "la"}}),
+        make_chunk({"refusal": ".", "audio": {"id": "x", "transcript": "la"}}, "stop"),
     ]
     choice = json.loads(read(pieces)[-1].body)["choices"][0]
     assert choice["message"] == {
@@ -255,13 +255,13 @@ def test_fields_of_a_vendors_own_are_joined_into_the_body() -> None:
 
 
 def test_an_event_of_several_lines_is_one() -> None:
-    spread = chunk({"content": "Rain"}, "stop").replace(b', "created"', b',\ndata: "created"')
+    spread = make_chunk({"content": "Rain"}, "stop").replace(b', "created"', b',\ndata: "created"')
     assert spread.count(b"data:") == 2
     (delta,) = read([spread])
     assert (delta.text, delta.finish_reason) == ("Rain", "stop")
 
 
-def events_in(sent: bytes) -> list[bytes]:
+def parse_events(sent: bytes) -> list[bytes]:
     """Return the data of the events in *sent*, whose lines end with a line feed."""
     blocks = [block for block in sent.replace(b"\r\n", b"\n").split(b"\n\n") if b"data: " in block]
     return [block.partition(b"data: ")[2] for block in blocks]
@@ -269,7 +269,7 @@ def events_in(sent: bytes) -> list[bytes]:
 
 def test_each_event_is_in_one_delta_as_it_was_sent() -> None:
     deltas = read([WHOLE])
-    assert [delta.raw for delta in deltas] == events_in(WHOLE)
+    assert [delta.raw for delta in deltas] == parse_events(WHOLE)
     (end,) = [delta for delta in deltas if delta.finish_reason]
     assert (end.raw or b"").count(b'"finish_reason": "stop"') == 1
     assert [delta.has_content for delta in deltas] == [False, True, True, True, False, False]
@@ -279,14 +279,14 @@ def test_each_event_is_in_one_delta_as_it_was_sent() -> None:
 def test_no_event_is_lost_or_repeated_with_several_choices(indexes: list[int], ends: str) -> None:
     sent: list[bytes] = []
     for at, index in enumerate(indexes):
-        sent.append(chunk({"content": f"{at} "}, index=index))
+        sent.append(make_chunk({"content": f"{at} "}, index=index))
         if ends == "soon" and index not in indexes[at + 1 :]:
-            sent.append(chunk(finish="stop", index=index))
+            sent.append(make_chunk(finish="stop", index=index))
     if ends == "late":
-        sent += [chunk(finish="stop", index=index) for index in sorted(set(indexes))]
-    whole = b"".join(sent) + event("[DONE]")
+        sent += [make_chunk(finish="stop", index=index) for index in sorted(set(indexes))]
+    whole = b"".join(sent) + make_event("[DONE]")
     deltas = read([whole])
-    assert [delta.raw for delta in deltas if delta.raw] == events_in(whole)
+    assert [delta.raw for delta in deltas if delta.raw] == parse_events(whole)
     texts: dict[int, str] = {}
     for delta in deltas:
         texts[delta.choice] = texts.get(delta.choice, "") + delta.text
@@ -297,7 +297,12 @@ def test_no_event_is_lost_or_repeated_with_several_choices(indexes: list[int], e
 
 
 def test_named_events_and_those_that_only_keep_alive_are_passed_on() -> None:
-    sent = b"event: ping\ndata: {}\n\n" + chunk({"content": "Rain"}) + chunk(finish="stop") + event("[DONE]")
+    sent = (
+        b"event: ping\ndata: {}\n\n"
+        + make_chunk({"content": "Rain"})
+        + make_chunk(finish="stop")
+        + make_event("[DONE]")
+    )
     deltas = read([sent])
     assert (deltas[0].raw, deltas[0].event_name) == (b"{}", "ping")
     assert [delta.event_name for delta in deltas[1:]] == [None] * 3
@@ -306,9 +311,9 @@ def test_named_events_and_those_that_only_keep_alive_are_passed_on() -> None:
 def test_log_probabilities_come_with_their_pieces() -> None:
     tokens = [{"content": [{"token": text, "logprob": -0.1}]} for text in ("Rain", " falls")]
     sent = [
-        chunk({"content": "Rain"}, logprobs=tokens[0]),
-        chunk({"content": " falls"}, logprobs=tokens[1]),
-        chunk(finish="stop"),
+        make_chunk({"content": "Rain"}, logprobs=tokens[0]),
+        make_chunk({"content": " falls"}, logprobs=tokens[1]),
+        make_chunk(finish="stop"),
     ]
     assert [delta.logprobs for delta in read(sent)] == [*tokens, None]
 
@@ -317,7 +322,7 @@ def test_a_finish_reason_that_is_not_the_end_holds_nothing_back() -> None:
     errors = Errors(Account.from_options(OpenAIOptions(api_key=Secret("k"))))
     reader = AnswerReader(REQUEST, {}, errors)
     texts = [
-        [delta.text for delta in reader.feed(chunk({"content": text}, "stop"))]
+        [delta.text for delta in reader.feed(make_chunk({"content": text}, "stop"))]
         for text in ("Rain", " falls", " down")
     ]
     assert texts == [[], ["Rain"], [" falls"]]
@@ -329,27 +334,27 @@ def test_a_finish_reason_that_is_not_the_end_holds_nothing_back() -> None:
     [
         (b"", "an empty body"),
         (b"Hello\n\n", "not a chat completion: Hello"),
-        (event({"hello": 1}), 'not a chat completion: data: {"hello"'),
-        (event({"choices": []}) + event("[DONE]"), "without a choice"),
-        (event('{"choices": [{"delta": 7}]}'), "`delta` of an unknown shape: 7"),
-        (event("{cut"), "cannot be read"),
+        (make_event({"hello": 1}), 'not a chat completion: data: {"hello"'),
+        (make_event({"choices": []}) + make_event("[DONE]"), "without a choice"),
+        (make_event('{"choices": [{"delta": 7}]}'), "`delta` of an unknown shape: 7"),
+        (make_event("{cut"), "cannot be read"),
     ],
 )
 def test_a_stream_without_chunks_is_malformed(sent: bytes, said: str) -> None:
-    failure = failure_of(sent)
+    failure = catch_error(sent)
     assert isinstance(failure, MalformedReply)
     assert said in failure.message
 
 
 def test_an_error_event_ends_the_stream_with_the_partial_text() -> None:
-    sent = chunk({"content": "Rain"}) + event({"error": {"message": "Overloaded", "code": 529}})
-    failure = failure_of(sent)
+    sent = make_chunk({"content": "Rain"}) + make_event({"error": {"message": "Overloaded", "code": 529}})
+    failure = catch_error(sent)
     assert (type(failure).__name__, failure.status, failure.partial) == ("Unavailable", 529, "Rain")
-    named = failure_of(b"event: error\n" + event({"message": "quota", "code": "insufficient_quota"}))
+    named = catch_error(b"event: error\n" + make_event({"message": "quota", "code": "insufficient_quota"}))
     assert type(named).__name__ == "QuotaExhausted"
 
 
 def test_a_stream_without_an_end_is_not_read_on_for_ever() -> None:
-    failure = failure_of(chunk({"content": "Rain"}), b"x" * 32_000_001)
+    failure = catch_error(make_chunk({"content": "Rain"}), b"x" * 32_000_001)
     assert isinstance(failure, MalformedReply)
     assert failure.partial == "Rain"

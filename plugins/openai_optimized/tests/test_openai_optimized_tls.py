@@ -83,7 +83,7 @@ def ask(way: str, url: str) -> str:
         provider.close()
 
 
-def failure(way: str, url: str) -> ProviderError:
+def catch_error(way: str, url: str) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         ask(way, url)
     assert caught.value.__cause__ is None
@@ -92,7 +92,7 @@ def failure(way: str, url: str) -> ProviderError:
 
 
 def test_a_certificate_that_is_not_trusted_names_the_variable(way: str, port: int) -> None:
-    error = failure(way, f"https://localhost:{port}/v1")
+    error = catch_error(way, f"https://localhost:{port}/v1")
     assert type(error) is Unavailable
     assert "SSL_CERT_FILE" in str(error)
     assert not error.sent
@@ -103,10 +103,10 @@ def test_a_certificate_in_ssl_cert_file_is_trusted(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
     assert ask(way, f"https://localhost:{port}/v1") == "hi"
-    assert type(failure(way, f"https://127.0.0.1:{port}/v1")) is Unavailable, "the name must fit"
+    assert type(catch_error(way, f"https://127.0.0.1:{port}/v1")) is Unavailable, "the name must fit"
 
 
 def test_a_plain_request_to_a_tls_port_fails_alike(way: str, port: int) -> None:
-    error = failure(way, f"http://localhost:{port}/v1")
+    error = catch_error(way, f"http://localhost:{port}/v1")
     assert type(error) is Unavailable
     assert error.sent

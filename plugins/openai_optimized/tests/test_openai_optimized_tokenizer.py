@@ -67,7 +67,7 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=60) | st.lists(
 
 
 @functools.cache
-def official(name: str) -> tiktoken.Encoding:
+def load_encoding(name: str) -> tiktoken.Encoding:
     """Return the encoding with tiktoken's own pattern."""
     from llmcore_openai_optimized.tokenizer.patterns import STOCK
 
@@ -88,7 +88,7 @@ class Subject(Counter):
 SUBJECTS = {name: Subject(name) for name in NAMES}
 
 
-def both_agree(text: str) -> None:
+def check_that_both_agree(text: str) -> None:
     for name in NAMES:
         SUBJECTS[name]._left = 1_000_000
         assert SUBJECTS[name].count(text) == len(REFERENCES[name].encode_ordinary(text)), (name, text)
@@ -126,13 +126,13 @@ def test_installed_engines_split_texts_alike(name: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(MIXED)
 def test_any_text_has_as_many_tokens_as_tiktoken_finds(text: str) -> None:
-    both_agree(text)
+    check_that_both_agree(text)
 
 
 @settings(deadline=None, max_examples=300)
 @given(ASCII)
 def test_ascii_texts_have_as_many_tokens_as_tiktoken_finds(text: str) -> None:
-    both_agree(text)
+    check_that_both_agree(text)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_ascii_texts_have_as_many_tokens_as_tiktoken_finds(text: str) -> None:
     ids=lambda text: f"{text[:8]!a} x {len(text)}",
 )  # fmt: skip
 def test_long_odd_and_new_texts_are_counted_too(text: str) -> None:
-    both_agree(text)
+    check_that_both_agree(text)
 
 
 def test_a_process_that_counts_much_switches_to_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def test_a_million_blanks_are_counted_exactly_and_tiktoken_does_not_panic(
 ) -> None:
     """Of a run of *n* blanks, tokens grow by the same number for each further part of it: see the shorter ones."""
     subject = Counter(name)
-    reference = official(name)
+    reference = load_encoding(name)
 
     def tokens(number: int) -> int:
         return len(reference.encode_ordinary(before + blank * number + after))
@@ -252,7 +252,7 @@ def test_a_text_that_is_split_around_runs_has_as_many_tokens_as_the_whole(text: 
         parts = stock.split(text, 4)
         assert "".join(parts) == text
         counted = sum(len(REFERENCES[name].encode_ordinary(part)) for part in parts)
-        assert counted == len(official(name).encode_ordinary(text)), (name, text)
+        assert counted == len(load_encoding(name).encode_ordinary(text)), (name, text)
 
 
 def test_a_panic_of_tiktoken_is_an_llmcore_error_and_the_bound_is_used(

@@ -35,16 +35,16 @@ def user(content: Any) -> dict[str, Any]:
     return {"role": "user", "content": content}
 
 
-def tool(of: dict[str, Any]) -> dict[str, Any]:
+def make_tool(of: dict[str, Any]) -> dict[str, Any]:
     parameters = {"type": "object", "properties": {"value": of}}
     return {"type": "function", "function": {"name": "add", "description": "Adds", "parameters": parameters}}
 
 
-def within(of: dict[str, Any]) -> dict[str, Any]:
+def nest(of: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"inner": of}}
 
 
-def form(schema: dict[str, Any]) -> dict[str, Any]:
+def make_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
@@ -109,25 +109,25 @@ def test_plain_messages_are_counted_as_the_server_counts(
         request([{"role": "tool", "content": "7", "tool_call_id": "c"}]),
         request([{"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}]),
         request([user("Hello")], tools=[{"type": "custom", "custom": {"name": "add"}}]),
-        request([user("Hello")], tools=[tool({"type": "string", "pattern": "a+"})]),
+        request([user("Hello")], tools=[make_tool({"type": "string", "pattern": "a+"})]),
         request([{"role": "nobody", "content": "Hello"}]),
         request([{**user("Hello"), "thoughts": "none"}]),
         request([user("Hello")], prediction={"type": "content", "content": "Hi"}),
-        request([user("Hello")], "gpt-5", response_format=form({"type": "object"})),
-        request([user("Hello")], response_format=form({"type": "object", "description": "a " * 2000})),
-        request([user("Hello")], tools=[tool({"anyOf": [{"type": "string"}, {"type": "null"}]})]),
-        request([user("Hello")], tools=[tool({"type": "string", "default": None})]),
-        request([user("Hello")], tools=[tool({"type": "integer", "enum": [1, 2]})]),
-        request([user("Hello")], tools=[tool({"type": ["string", "null"]})]),
-        request([user("Hello")], tools=[tool(within(within({"type": "string"})))]),
-        request([user("Hello")], tools=[tool({"type": "object", "additionalProperties": {"type": "string"}})]),
-        request([user("Hello")], tools=[tool({"type": "string", "nullable": True})]),
-        request([user("Hello")], "gpt-5.4", tools=[tool({"type": "string"})]),
+        request([user("Hello")], "gpt-5", response_format=make_format({"type": "object"})),
+        request([user("Hello")], response_format=make_format({"type": "object", "description": "a " * 2000})),
+        request([user("Hello")], tools=[make_tool({"anyOf": [{"type": "string"}, {"type": "null"}]})]),
+        request([user("Hello")], tools=[make_tool({"type": "string", "default": None})]),
+        request([user("Hello")], tools=[make_tool({"type": "integer", "enum": [1, 2]})]),
+        request([user("Hello")], tools=[make_tool({"type": ["string", "null"]})]),
+        request([user("Hello")], tools=[make_tool(nest(nest({"type": "string"})))]),
+        request([user("Hello")], tools=[make_tool({"type": "object", "additionalProperties": {"type": "string"}})]),
+        request([user("Hello")], tools=[make_tool({"type": "string", "nullable": True})]),
+        request([user("Hello")], "gpt-5.4", tools=[make_tool({"type": "string"})]),
         request([user("Hello"), {"role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]}]),
         request([user("Hello"), {"role": "assistant", "content": "Hi"}, user("Hello")], "o3-mini"),
-        request([user("Hello")], tools=[tool({"type": "object", "properties": {"a": TEXT, "b": TEXT}})]),
-        request([user("Hello")], "openai/gpt-4o", tools=[tool({"type": "string"})]),
-        request([user("Hello")], "openai/gpt-4o", response_format=form({"type": "object"})),
+        request([user("Hello")], tools=[make_tool({"type": "object", "properties": {"a": TEXT, "b": TEXT}})]),
+        request([user("Hello")], "openai/gpt-4o", tools=[make_tool({"type": "string"})]),
+        request([user("Hello")], "openai/gpt-4o", response_format=make_format({"type": "object"})),
         {"model": "o3", "input": "Hello", "tools": [{"type": "function", "name": "add"}]},
     ],
     ids=[
@@ -164,7 +164,7 @@ def test_a_name_costs_its_own_tokens() -> None:
 
 
 def test_a_body_of_responses_is_counted_by_its_own_rules() -> None:
-    chat: Any = {"model": "gpt-4o", "messages": [user("Hello")], "tools": [tool({"type": "string"})]}
+    chat: Any = {"model": "gpt-4o", "messages": [user("Hello")], "tools": [make_tool({"type": "string"})]}
     body = {
         "model": "gpt-4o",
         "input": [user("Hello")],

@@ -85,7 +85,7 @@ class Server:
                     return
 
 
-def once(raw: bytes) -> Callable[[socket.socket, bytes], object]:
+def answer_once(raw: bytes) -> Callable[[socket.socket, bytes], object]:
     """Answer *raw*, and close the connection."""
     return lambda connection, _: connection.sendall(raw)
 
@@ -149,7 +149,7 @@ def ask(url: str, way: str, **options: Any) -> str:
         provider.close()
 
 
-def failure(url: str, way: str, **options: Any) -> LLMCoreError:
+def catch_error(url: str, way: str, **options: Any) -> LLMCoreError:
     with pytest.raises(LLMCoreError) as caught:
         ask(url, way, **options)
     error = caught.value
@@ -174,7 +174,7 @@ def failure(url: str, way: str, **options: Any) -> LLMCoreError:
     ids=["60 KB", "100 KB", "300 headers", "no reason", "utf-8", "bare LF", "early hints", "HTTP/1.0"],
 )
 def test_an_odd_head_is_read(serve: Callable[..., Server], way: str, raw: bytes) -> None:
-    assert ask(serve(once(raw)).url, way) == "hi"
+    assert ask(serve(answer_once(raw)).url, way) == "hi"
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_an_odd_head_is_read(serve: Callable[..., Server], way: str, raw: bytes)
 def test_a_broken_answer_has_one_class(
     serve: Callable[..., Server], way: str, raw: bytes, kind: type[ProviderError], words: str
 ) -> None:
-    server = serve(once(raw))
-    error = failure(server.url, way)
+    server = serve(answer_once(raw))
+    error = catch_error(server.url, way)
     assert type(error) is kind
     assert words in str(error)
     assert error.sent
@@ -223,7 +223,7 @@ def test_a_broken_answer_has_one_class(
     ids=["refused", "DNS", "IDNA"],
 )
 def test_without_a_connection_nothing_is_marked_as_sent(way: str, url: str, words: str) -> None:
-    error = failure(url, way)
+    error = catch_error(url, way)
     assert type(error) is Unavailable
     assert not error.sent
     assert words in str(error)
@@ -231,7 +231,7 @@ def test_without_a_connection_nothing_is_marked_as_sent(way: str, url: str, word
 
 def test_a_reset_in_place_of_an_answer_counts_as_sent(serve: Callable[..., Server], way: str) -> None:
     server = serve(reset)
-    error = failure(server.url, way)
+    error = catch_error(server.url, way)
     assert (type(error), isinstance(error, ProviderError) and error.sent) == (Unavailable, True)
     assert len(server.heads) == 1
 
@@ -248,7 +248,7 @@ def test_tls_to_a_plain_port_says_so(way: str) -> None:
                         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=refuse, daemon=True).start()
-        error = failure(f"https://127.0.0.1:{plain.getsockname()[1]}/v1", way)
+        error = catch_error(f"https://127.0.0.1:{plain.getsockname()[1]}/v1", way)
     assert type(error) is Unavailable
     assert "does not use TLS" in str(error)
     assert not error.sent
@@ -256,7 +256,7 @@ def test_tls_to_a_plain_port_says_so(way: str) -> None:
 
 def test_an_ipv6_address_is_reached(serve: Callable[..., Server], way: str) -> None:
     try:
-        server = serve(once(answer()), host="::1")
+        server = serve(answer_once(answer()), host="::1")
     except OSError:
         pytest.skip("this machine has no IPv6")
     assert ask(server.url, way) == "hi"
@@ -305,7 +305,7 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(
 # -- proxies
 
 
-def proxy_answer(connection: socket.socket, head: bytes) -> None:
+def answer_as_proxy(connection: socket.socket, head: bytes) -> None:
     """Answer for the server that the request names; tunnel nothing."""
     status = b"HTTP/1.1 407 Proxy Authentication Required"
     connection.sendall(answer() if b"proxy-authorization" in head.lower() else answer(line=status, body=b""))
@@ -315,7 +315,7 @@ def proxy_answer(connection: socket.socket, head: bytes) -> None:
 def test_a_proxy_of_the_environment_is_used(
     serve: Callable[..., Server], way: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy = serve(proxy_answer)
+    proxy = serve(answer_as_proxy)
     monkeypatch.setenv(variable, f"http://ann:secret-word@{proxy.address}")
     assert ask("http://llm.invalid/v1", way) == "hi"
     assert proxy.heads[0].startswith(b"POST http://llm.invalid/v1/chat/completions HTTP/1.1")
@@ -325,9 +325,9 @@ def test_a_proxy_of_the_environment_is_used(
 def test_a_proxy_that_asks_for_credentials_is_named(
     serve: Callable[..., Server], way: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy = serve(proxy_answer)
+    proxy = serve(answer_as_proxy)
     monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
-    error = failure(url, way)
+    error = catch_error(url, way)
     assert type(error) is Unavailable
     assert f"http://{proxy.address} (from ALL_PROXY)" in str(error)
     assert "407" in str(error) or "credentials" in str(error)
@@ -339,7 +339,7 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
 ) -> None:
     pytest.importorskip("socksio")
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://ann:secret-word@127.0.0.1:1")
-    error = failure("http://llm.invalid/v1", way)
+    error = catch_error("http://llm.invalid/v1", way)
     assert type(error) is Unavailable
     assert "127.0.0.1:1 (from ALL_PROXY)" in str(error)
     assert "secret-word" not in str(error)
@@ -352,7 +352,7 @@ def test_a_host_in_no_proxy_is_reached_directly(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", listed)
-    assert ask(serve(once(answer())).url, way) == "hi"
+    assert ask(serve(answer_once(answer())).url, way) == "hi"
 
 
 def test_a_socks_proxy_carries_the_request(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,7 @@ def test_a_socks_proxy_carries_the_request(way: str, monkeypatch: pytest.MonkeyP
 def test_a_socks_proxy_without_its_package_names_both(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)  # as if it were not installed
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    error = failure("http://llm.invalid/v1", way)
+    error = catch_error("http://llm.invalid/v1", way)
     assert type(error) is ConfigError
     assert "ALL_PROXY names a SOCKS proxy" in error.message
     assert "socksio" in error.message
@@ -394,4 +394,4 @@ def test_a_server_without_tls_needs_no_certificates(
     serve: Callable[..., Server], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
-    assert ask(serve(once(answer())).url, way) == "hi"
+    assert ask(serve(answer_once(answer())).url, way) == "hi"

@@ -51,7 +51,7 @@ def voice(upstream: Simulator) -> Iterator[OpenAIVoice]:
     made.close()
 
 
-def body(upstream: Simulator) -> Mapping[str, Any]:
+def get_body(upstream: Simulator) -> Mapping[str, Any]:
     sent: Mapping[str, Any] = upstream.requests[-1].body
     return sent
 
@@ -76,9 +76,9 @@ def test_every_ability_of_a_voice_is_there_sync_and_async(voice: OpenAIVoice) ->
 
 def test_settings_are_sent_as_the_vendor_wants_them(upstream: Simulator, voice: OpenAIVoice) -> None:
     voice.synthesize(TEXT)
-    assert body(upstream) == {"model": "tts-1", "input": TEXT, "voice": "alloy", "response_format": "mp3"}
+    assert get_body(upstream) == {"model": "tts-1", "input": TEXT, "voice": "alloy", "response_format": "mp3"}
     voice.synthesize(TEXT, "marin", model="gpt-4o-mini-tts", format="opus", speed=2, instructions="Whisper.")
-    assert body(upstream) == {
+    assert get_body(upstream) == {
         "model": "gpt-4o-mini-tts",
         "input": TEXT,
         "voice": "marin",
@@ -87,7 +87,7 @@ def test_settings_are_sent_as_the_vendor_wants_them(upstream: Simulator, voice: 
         "instructions": "Whisper.",
     }
     voice.synthesize(TEXT, "voice_1234")  # one of the caller's own
-    assert body(upstream)["voice"] == {"id": "voice_1234"}
+    assert get_body(upstream)["voice"] == {"id": "voice_1234"}
 
 
 def test_options_are_defaults_for_calls(upstream: Simulator) -> None:
@@ -98,7 +98,7 @@ def test_options_are_defaults_for_calls(upstream: Simulator) -> None:
     voice = OpenAIVoice(options)
     speech = voice.synthesize(TEXT, speed=3)
     assert (speech.voice, speech.format, speech.sample_rate_hz) == ("nova", "pcm", 24_000)
-    assert (body(upstream)["speed"], body(upstream)["instructions"]) == (3.0, "Gently.")
+    assert (get_body(upstream)["speed"], get_body(upstream)["instructions"]) == (3.0, "Gently.")
     assert speech.duration_s == pytest.approx(len(TEXT) * 0.02 / 3, abs=0.001)
     voice.close()
 
@@ -216,7 +216,7 @@ def test_a_compatible_server_may_have_other_voices(upstream: Simulator, voice: O
     upstream.fail(Fault.status(400, message="voice 'af_x' does not exist"))
     with pytest.raises(VoiceNotFound):
         voice.synthesize(TEXT, "af_x")
-    assert body(upstream)["voice"] == "af_x"
+    assert get_body(upstream)["voice"] == "af_x"
 
 
 def test_azure_is_asked_for_the_deployment(upstream: Simulator) -> None:

@@ -65,7 +65,7 @@ def ask(voice: OpenAIVoice, way: str, **settings: Any) -> None:
     calls[way]()
 
 
-def failure(voice: OpenAIVoice, way: str, **settings: Any) -> LLMCoreError:
+def catch_error(voice: OpenAIVoice, way: str, **settings: Any) -> LLMCoreError:
     with pytest.raises(LLMCoreError) as caught:
         ask(voice, way, **settings)
     assert caught.value.__cause__ is None
@@ -112,7 +112,7 @@ def test_every_fault_is_a_typed_error_after_one_request(
     upstream: Simulator, voice: OpenAIVoice, way: str, fault: Fault, kind: type[LLMCoreError]
 ) -> None:
     upstream.fail(fault)
-    assert type(failure(voice, way)) is kind
+    assert type(catch_error(voice, way)) is kind
     assert upstream.counts["requests"] == 1  # retries are the host's
     ask(voice, way)  # and the next call is served
 
@@ -122,25 +122,25 @@ def test_silence_ends_at_the_deadline(
     upstream: Simulator, voice: OpenAIVoice, way: str, fault: Fault
 ) -> None:
     upstream.fail(fault)
-    assert type(failure(voice, way, timeout_s=0.3, idle_s=60.0)) is Timeout
+    assert type(catch_error(voice, way, timeout_s=0.3, idle_s=60.0)) is Timeout
 
 
 def test_silence_within_the_audio_ends_at_the_idle_limit(
     upstream: Simulator, voice: OpenAIVoice, way: str
 ) -> None:
     upstream.fail(Fault.stall(after=1))
-    assert type(failure(voice, way, timeout_s=3600.0, idle_s=0.2)) is Timeout
+    assert type(catch_error(voice, way, timeout_s=3600.0, idle_s=0.2)) is Timeout
 
 
 def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, voice: OpenAIVoice, way: str) -> None:
     upstream.fail(Fault.slow(bytes_per_second=200))
-    assert type(failure(voice, way, timeout_s=0.4, idle_s=60.0)) is Timeout
+    assert type(catch_error(voice, way, timeout_s=0.4, idle_s=60.0)) is Timeout
 
 
 def test_a_redirect_is_refused_and_the_key_stays(upstream: Simulator, voice: OpenAIVoice, way: str) -> None:
     with Simulator() as elsewhere:
         upstream.fail(Fault.redirect(f"{elsewhere.base_url}/audio/speech"))
-        error = failure(voice, way)
+        error = catch_error(voice, way)
         assert isinstance(error, ProviderError)
         assert error.status == 307
         assert elsewhere.requests == []
@@ -180,7 +180,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
 def test_audio_that_ends_early_is_an_error(way: str, head: str, audio: bytes, kind: Any) -> None:
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + audio) as address:
         voice = OpenAIVoice(SpeechOptions(api_key=Secret("k"), base_url=address))
-        assert type(failure(voice, way)) is kind
+        assert type(catch_error(voice, way)) is kind
         voice.close()
 
 
@@ -206,7 +206,7 @@ def test_no_error_holds_the_key_anywhere(
             5.0,
             50.0,
         ):  # on a busy machine the first may be over before the request is sent
-            error = failure(voice, way, timeout_s=timeout_s)
+            error = catch_error(voice, way, timeout_s=timeout_s)
             if upstream.requests:
                 break
     frames = [dict(frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)

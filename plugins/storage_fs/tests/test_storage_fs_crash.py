@@ -50,14 +50,14 @@ for n in range(40):
 """
 
 
-def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+def start_child(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", START + code, *map(str, arguments)]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def leftovers(root: Path) -> list[Path]:
+def find_leftovers(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.name.startswith(keys.TEMPORARY)]
 
 
@@ -65,7 +65,7 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
     acknowledged: dict[str, int] = {}
     n, chance = 0, random.Random(7)  # noqa: S311 - when to kill
     for _ in range(30):
-        with child(WRITE_AND_REPORT, tmp_path, n) as writer:
+        with start_child(WRITE_AND_REPORT, tmp_path, n) as writer:
             assert writer.stdout
             assert writer.stdin
             for _ in range(chance.randrange(1, 9)):
@@ -76,7 +76,7 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
                 n = int(line)
                 acknowledged[f"folder/{n % 3}"] = n
         storage = FsStorage(tmp_path)
-        assert leftovers(tmp_path) == []
+        assert find_leftovers(tmp_path) == []
         storage.delete("spare/file")
         for key in storage.list_files():
             data = storage.load(key)
@@ -90,15 +90,15 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
 
 
 def test_a_temporary_file_is_deleted_only_after_its_writer_died(tmp_path: Path) -> None:
-    with child(HOLD_A_TEMPORARY_FILE, tmp_path) as writer:
+    with start_child(HOLD_A_TEMPORARY_FILE, tmp_path) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == "ready\n"
         storage = FsStorage(tmp_path)
-        assert len(leftovers(tmp_path)) == 1
+        assert len(find_leftovers(tmp_path)) == 1
         assert storage.list_files() == [], "an unfinished file must not be listed"
         writer.kill()
     FsStorage(tmp_path)
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 def test_the_sweep_deletes_only_temporary_files(tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_the_sweep_deletes_only_temporary_files(tmp_path: Path) -> None:
     os.mkfifo(root / "a" / f"{name}1")
     (root / "a" / f"{name}2").write_bytes(b"dead")
     FsStorage(root)
-    assert [path.name for path in leftovers(root / "a")] == [name, f"{name}1"]
+    assert [path.name for path in find_leftovers(root / "a")] == [name, f"{name}1"]
     assert (root / name).is_dir()
     assert (tmp_path / "outside" / name).read_bytes() == b"not yours"
 
 
 def test_readers_see_complete_files_while_processes_write(tmp_path: Path) -> None:
-    writers = [child(WRITE_MUCH, tmp_path, n) for n in range(1, 9)]
+    writers = [start_child(WRITE_MUCH, tmp_path, n) for n in range(1, 9)]
     whole = {bytes([n]) * 200_000 for n in range(1, 9)}
     seen = 0
     while any(writer.poll() is None for writer in writers):
@@ -132,7 +132,7 @@ def test_readers_see_complete_files_while_processes_write(tmp_path: Path) -> Non
         assert writer.returncode == 0, errors
     assert seen > 0
     assert storage.list_files() == ["folder/0", "folder/1", "folder/2"]
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 COUNT = """
@@ -149,12 +149,14 @@ for _ in range(int(sys.argv[2])):
 
 def test_eight_processes_count_together_without_lost_updates(tmp_path: Path) -> None:
     FsStorage(tmp_path).save("counter", b"0")
-    counters = [child("from llmcore.errors import StorageChanged\n" + COUNT, tmp_path, 25) for _ in range(8)]
+    counters = [
+        start_child("from llmcore.errors import StorageChanged\n" + COUNT, tmp_path, 25) for _ in range(8)
+    ]
     for counter in counters:
         _, errors = counter.communicate()
         assert counter.returncode == 0, errors
     assert FsStorage(tmp_path).load("counter") == b"200"
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 def test_a_conditional_save_never_overwrites_a_later_plain_save(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_a_lock_that_is_never_released_is_a_timeout(tmp_path: Path, monkeypatch:
         os.close(fd)
     storage.save("file", b"new")
     assert storage.load("file") == b"new"
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 def test_a_file_system_without_locks_refuses_conditional_saves_only(
@@ -255,7 +257,7 @@ def test_the_old_or_the_new_file_is_complete_after_any_failure(
             if calls < turn:
                 break
             assert storage.load("folder/file") in (b"old", b"new")
-            assert leftovers(root) == []
+            assert find_leftovers(root) == []
             if failed is not None:
                 assert failed.__context__ is None
                 assert failed.expected
@@ -310,6 +312,6 @@ print(storage.load("folder/file"), storage.list_files())
 
 
 def test_a_full_disk_does_not_change_the_existing_file(tmp_path: Path) -> None:
-    out, errors = child(FILL, tmp_path).communicate()
+    out, errors = start_child(FILL, tmp_path).communicate()
     assert out.splitlines() == ["StorageFull None True True", "b'old' ['folder/file']"], errors
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []

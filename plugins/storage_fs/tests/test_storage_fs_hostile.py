@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kits.storage_hostile import hostile_keys
+from tests.kits.storage_hostile import list_hostile_keys
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,7 +48,7 @@ pytestmark = [
 ]
 
 
-def apart(what: str, scratch: Path, *, size: str = "1g", after: str = "true") -> dict[str, int]:
+def run_apart(what: str, scratch: Path, *, size: str = "1g", after: str = "true") -> dict[str, int]:
     """Run a program of kits/storage_hostile.py in the namespace."""
     assert UNSHARE is not None
     program = [sys.executable, "-B", "-m", "tests.kits.storage_hostile", what, str(scratch)]
@@ -61,28 +61,28 @@ def apart(what: str, scratch: Path, *, size: str = "1g", after: str = "true") ->
 
 
 def test_no_key_escapes_or_shares_a_file(tmp_path: Path) -> None:
-    report = apart("keys", tmp_path)
-    assert report["corpus"] == len(hostile_keys()) >= 5_502
+    report = run_apart("keys", tmp_path)
+    assert report["corpus"] == len(list_hostile_keys()) >= 5_502
     assert report["generated"] == 100_000
     assert 10_000 < report["accepted"] < 60_000
 
 
 def test_no_replaced_link_leads_outside(tmp_path: Path) -> None:
-    report = apart("races", tmp_path)
+    report = run_apart("races", tmp_path)
     assert report["flips"] == 10_000
     assert report["rounds"] > 0
 
 
 def test_a_full_disk_keeps_its_files(tmp_path: Path) -> None:
-    report = apart("full", tmp_path, size="3m")
+    report = run_apart("full", tmp_path, size="3m")
     assert report["refused"] == 20
     assert 10 < report["kept"] < 31
 
 
 def test_a_disk_mounted_read_only_is_read(tmp_path: Path) -> None:
     after = 'mkdir -m 700 "$scratch/root"; printf old > "$scratch/root/file"; mount -o remount,ro "$scratch"'
-    assert apart("readonly", tmp_path, after=after) == {"refused": 9}
+    assert run_apart("readonly", tmp_path, after=after) == {"refused": 9}
 
 
 def test_every_method_refuses_a_path_that_is_not_a_file(tmp_path: Path) -> None:
-    assert apart("files", tmp_path)["tried"] >= 2 * 3 * 12
+    assert run_apart("files", tmp_path)["tried"] >= 2 * 3 * 12

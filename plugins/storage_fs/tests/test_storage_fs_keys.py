@@ -14,7 +14,7 @@ from llmcore.errors import ConfigError, StorageError, StorageKeyError
 from llmcore.support import storage_keys as keys
 from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
-from tests.kits.storage_hostile import PIECES, Trap, hostile_keys, save_or_refuse
+from tests.kits.storage_hostile import PIECES, Trap, list_hostile_keys, save_or_refuse
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ from tests.kits.storage_hostile import PIECES, Trap, hostile_keys, save_or_refus
 def test_hostile_keys_never_leave_the_root_and_never_collide(tmp_path: Path, ways: object) -> None:
     trap = Trap(tmp_path)
     storage = FsStorage(trap.root, open_root=ways.open_root)  # type: ignore[attr-defined]
-    accepted = sorted({key for key in hostile_keys() if save_or_refuse(storage, key)})
+    accepted = sorted({key for key in list_hostile_keys() if save_or_refuse(storage, key)})
     assert 100 < len(accepted) < 1000
     assert [key for key in accepted if storage.load(key) != key.encode()] == []
     assert storage.list_files() == accepted

@@ -16,7 +16,7 @@ from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
 
 
-def leftovers(root: Path) -> list[Path]:
+def find_leftovers(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.name.startswith(keys.TEMPORARY)]
 
 
@@ -68,7 +68,7 @@ def test_the_loser_of_a_race_for_a_file_gets_not_found(tmp_path: Path, ways: Any
     with pytest.raises(StorageNotFound, match="nothing is stored under 'a/source'"):
         getattr(storage, method)("a/source", "b/target")
     assert storage.list_files() == []
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 def test_one_of_many_concurrent_moves_succeeds_and_the_others_get_not_found(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_file_can_replace_a_folder_without_files(tmp_path: Path, ways: Any) ->
         assert storage.load("f") == b"1"
         assert storage.delete("f")
     assert storage.list_files() == []
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
@@ -155,7 +155,7 @@ def test_a_folder_with_a_writer_or_a_new_file_is_not_removed(tmp_path: Path, way
 
     storage.save_stream("g/a/file", pieces())
     assert storage.load("g/a/file") == b"half and whole"
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -182,4 +182,4 @@ def test_a_race_between_a_folder_and_a_file_of_the_same_name_ends(tmp_path: Path
     assert set(outcomes) <= {"saved", "StorageKeyError"}
     assert len(outcomes) == 600
     assert FsStorage(tmp_path).list_files() == []
-    assert leftovers(tmp_path) == []
+    assert find_leftovers(tmp_path) == []

@@ -43,7 +43,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
@@ -79,7 +79,7 @@ def test_a_cancelled_stream_keeps_the_existing_file_and_ends_its_thread(tmp_path
                 await task
             await source.aclose()  # type: ignore[attr-defined]  # it is a generator
             assert await storage.aload("file") == b"old"
-            assert names(tmp_path) == ["file"], "the thread has cleared up before we go on"
+            assert list_names(tmp_path) == ["file"], "the thread has cleared up before we go on"
 
     asyncio.run(cancel_reads())
     assert closed

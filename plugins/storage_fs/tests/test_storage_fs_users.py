@@ -16,7 +16,7 @@ from llmcore_storage_fs.provider import FsStorage
 START = "import sys\nfrom llmcore_storage_fs.provider import FsStorage\nstorage = FsStorage(sys.argv[1])\n"
 
 
-def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+def start_child(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", START + code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -60,7 +60,7 @@ def test_a_folder_without_write_permission_is_read_only(place: Path) -> None:
     for folder in (place / "root", place / "root" / "folder"):
         folder.chmod(0o555)
     try:
-        out, errors = child(become + LOCKED, place / "root").communicate()
+        out, errors = start_child(become + LOCKED, place / "root").communicate()
     finally:
         for folder in (place / "root", place / "root" / "folder"):
             folder.chmod(0o700)
@@ -99,12 +99,12 @@ def test_an_unreadable_folder_is_skipped_if_it_is_another_user_s_and_an_error_ot
         become = BECOME_NOBODY
         root.chmod(0o777)
         (root / "lost+found").chmod(mode)
-        out, errors = child(become + LISTS, root).communicate()
+        out, errors = start_child(become + LISTS, root).communicate()
         assert out.splitlines()[:2] == ["['a', 'z']"] * 2, errors
         explicit = out.splitlines()[2]
         assert "StorageError reading from the storage is not permitted" in explicit or mode == 0o744
         assert "lost+found" in explicit
-    out, errors = child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
+    out, errors = start_child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
     fault = (
         f"StorageError reading from the storage is not permitted: Permission denied (EACCES) {root}/mine None"
     )

@@ -22,14 +22,14 @@ def server() -> Iterator[Keeping]:
         yield server
 
 
-def storage(endpoint: str, **options: Any) -> SigningStorage:
+def make_storage(endpoint: str, **options: Any) -> SigningStorage:
     known = {"access_key_id": Secret("any"), "secret_access_key": Secret("thing"), "timeout": Duration(20)}
     return stores.s3(S3Options(**{"bucket": "b", "endpoint": endpoint, "retries": 3, **known, **options}))
 
 
 @pytest.mark.parametrize("answer", ["drop after", AFTER + 500, AFTER + 503])
 def test_a_save_whose_answer_is_lost_succeeds(server: Keeping, answer: str | int) -> None:
-    kept = storage(server.endpoint)
+    kept = make_storage(server.endpoint)
     with meddled(server, answer):
         first = kept.save_if_absent("mine", b"one")
     assert kept.load_with_etag("mine") == (b"one", first)
@@ -43,7 +43,7 @@ def test_a_save_whose_answer_is_lost_succeeds(server: Keeping, answer: str | int
 
 @pytest.mark.parametrize("answer", ["drop", 500, 503, 429])
 def test_a_request_that_was_not_executed_is_retried(server: Keeping, answer: str | int) -> None:
-    kept = storage(server.endpoint)
+    kept = make_storage(server.endpoint)
     with meddled(server, answer, answer) as seen:
         etag = kept.save_if_absent("mine", b"one")
     assert seen.count("PUT /b/mine") == 3
@@ -51,7 +51,7 @@ def test_a_request_that_was_not_executed_is_retried(server: Keeping, answer: str
 
 
 def test_a_false_condition_is_reported_after_one_request(server: Keeping) -> None:
-    kept = storage(server.endpoint)
+    kept = make_storage(server.endpoint)
     kept.save("mine", b"theirs")
     kept.save_if_absent("other", b"")
     with meddled(server) as seen:
@@ -68,7 +68,7 @@ def test_a_false_condition_is_reported_after_one_request(server: Keeping) -> Non
 def test_a_refused_retry_does_not_hide_that_the_first_request_was_executed(
     server: Keeping,
 ) -> None:
-    kept = storage(server.endpoint)
+    kept = make_storage(server.endpoint)
     with meddled(server, AFTER + 500, 403):
         etag = kept.save_if_absent("mine", b"one")
     assert kept.load_with_etag("mine") == (b"one", etag)
@@ -79,7 +79,7 @@ def test_a_refused_retry_does_not_hide_that_the_first_request_was_executed(
 
 
 def test_an_unknown_outcome_is_reported(server: Keeping) -> None:
-    kept = storage(server.endpoint, retries=1)
+    kept = make_storage(server.endpoint, retries=1)
     kept.save_if_absent("other", b"")
     with meddled(server, "drop", "drop"), pytest.raises(StorageError, match="is unknown") as caught:
         kept.save_if_absent("mine", b"ours")
@@ -106,7 +106,7 @@ def test_an_unknown_outcome_is_reported(server: Keeping) -> None:
 @pytest.mark.parametrize("answer", [500, 502, 429, 503])
 def test_a_temporary_failure_is_not_mistaken_for_folders(server: Keeping, answer: int) -> None:
     fails = answer in (429, 503)
-    kept = storage(server.endpoint, retries=0)
+    kept = make_storage(server.endpoint, retries=0)
     with meddled(server, answer, ending="/file"):
         if fails:
             with pytest.raises(StorageUnavailable):
@@ -121,7 +121,7 @@ def test_a_temporary_failure_is_not_mistaken_for_folders(server: Keeping, answer
 
 
 def test_a_server_that_fails_is_probed_again_later(server: Keeping) -> None:
-    kept = storage(server.endpoint, retries=0)
+    kept = make_storage(server.endpoint, retries=0)
 
     def unwell(asked: Asked) -> int | None:
         return 500 if asked.command == "PUT" and asked.key.endswith(("/file", "-beside")) else None

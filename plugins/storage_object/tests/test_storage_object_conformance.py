@@ -31,7 +31,7 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def storage(server: Server, prefix: str = "", **options: Any) -> ObjectStorage:
+def make_storage(server: Server, prefix: str = "", **options: Any) -> ObjectStorage:
     options = {"endpoint": server.endpoint, "retries": 1, **options}
     return stores.s3(
         S3Options(
@@ -67,13 +67,13 @@ class TestOnMoto(StorageConformance):
 
     @pytest.fixture
     def provider(self, on_moto: Server) -> ObjectStorage:
-        self.server, kept = on_moto, storage(on_moto)
+        self.server, kept = on_moto, make_storage(on_moto)
         self.base = kept._bucket.base
         return kept
 
     @pytest.fixture
     def twin(self, provider: ObjectStorage, on_moto: Server) -> ObjectStorage:  # noqa: ARG002 - the fixture `provider` must run first
-        return storage(on_moto, self.base)
+        return make_storage(on_moto, self.base)
 
     @pytest.fixture
     def upstream(self, on_moto: Server) -> Iterator[TcpProxy]:
@@ -82,7 +82,7 @@ class TestOnMoto(StorageConformance):
 
     @pytest.fixture
     def broken(self, upstream: TcpProxy, on_moto: Server) -> ObjectStorage:
-        return storage(on_moto, endpoint=upstream.url, timeout=Duration(1.5), retries=0)
+        return make_storage(on_moto, endpoint=upstream.url, timeout=Duration(1.5), retries=0)
 
     def plant(self, name: str, data: bytes) -> bool:
         return put_raw(self.server, self.base + name, data)
@@ -97,11 +97,11 @@ class TestOnRclone(StorageConformance):
 
     @pytest.fixture
     def provider(self, on_rclone: Server) -> ObjectStorage:
-        return storage(on_rclone)
+        return make_storage(on_rclone)
 
     @pytest.fixture
     def denied(self, on_rclone: Server) -> ObjectStorage:
-        return storage(on_rclone, secret="wrong-canary")  # noqa: S106 - that it is wrong is tested
+        return make_storage(on_rclone, secret="wrong-canary")  # noqa: S106 - that it is wrong is tested
 
     @pytest.fixture
     def canary(self) -> str:

@@ -51,7 +51,7 @@ class Listed:
 
 
 @contextmanager
-def serving() -> Iterator[Listed]:
+def serve() -> Iterator[Listed]:
     list_server = Listed()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,11 +94,11 @@ def serving() -> Iterator[Listed]:
 
 @pytest.fixture
 def list_server() -> Iterator[Listed]:
-    with serving() as found:
+    with serve() as found:
         yield found
 
 
-def s3(list_server: Listed, **options: Any) -> ObjectStorage:
+def make_storage(list_server: Listed, **options: Any) -> ObjectStorage:
     return stores.s3(
         S3Options(
             **{
@@ -130,7 +130,7 @@ def azure(list_server: Listed) -> ObjectStorage:
 ODD = ["../up", "/leading", "notes//double", "notes/./here", "bad\x01control", "n" * 256]
 
 
-@pytest.mark.parametrize("make", [s3, gcs])
+@pytest.mark.parametrize("make", [make_storage, gcs])
 def test_odd_names_are_counted_with_one_warning(
     make: Callable[[Listed], ObjectStorage], list_server: Listed, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,7 +151,7 @@ def test_folder_markers_and_temporary_files_cause_no_warning(
 ) -> None:
     list_server.names = ["a", "folder/", "notes/deep/", ".llmcore-tmp-1", "notes/.llmcore-tmp-2"]
     with caplog.at_level(logging.WARNING, "llmcore"):
-        assert s3(list_server).list_files() == ["a"]
+        assert make_storage(list_server).list_files() == ["a"]
     assert caplog.records == []
 
 
@@ -160,7 +160,7 @@ def test_all_pages_of_the_server_are_read(prefix: str, list_server: Listed) -> N
     base = f"{prefix}/" if prefix else ""
     list_server.names = sorted([*(f"{base}{number:03}" for number in range(25)), f"{base}00//odd", "beside"])
     list_server.page = 4
-    kept = s3(list_server, prefix=prefix)
+    kept = make_storage(list_server, prefix=prefix)
     expected = [f"{number:03}" for number in range(25)] + ([] if prefix else ["beside"])
     assert kept.list_files() == expected
     assert [info.key for info in kept.list_page("", 7, "004")] == [f"{number:03}" for number in range(5, 12)]
@@ -169,10 +169,10 @@ def test_all_pages_of_the_server_are_read(prefix: str, list_server: Listed) -> N
 def test_a_list_is_retried_after_a_server_error(list_server: Listed) -> None:
     list_server.names = ["a"]
     list_server.failures = [(503, "slow down"), (500, "")]
-    assert s3(list_server, retries=2).list_files() == ["a"]
+    assert make_storage(list_server, retries=2).list_files() == ["a"]
     list_server.failures = [(503, "slow down")] * 2
     with pytest.raises(StorageUnavailable) as caught:
-        s3(list_server, retries=1).list_files()
+        make_storage(list_server, retries=1).list_files()
     assert "503" in caught.value.message
 
 
@@ -201,7 +201,7 @@ def test_the_error_of_a_list_has_the_reason(
 ) -> None:
     list_server.failures = [failure] * 2
     monkeypatch.setattr(Listed, "list_s3", lambda *_: failure[1])
-    kept = s3(list_server)
+    kept = make_storage(list_server)
     for call in (kept.list_files, lambda: asyncio.run(kept.alist_page())):
         with pytest.raises(kind, match=words) as caught:
             call()
@@ -215,14 +215,14 @@ def test_a_list_is_signed_with_the_keys_of_the_sdk(
     list_server.names = ["a"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "CANARY")
-    assert s3(list_server, access_key_id=None, secret_access_key=None).list_files() == ["a"]
+    assert make_storage(list_server, access_key_id=None, secret_access_key=None).list_files() == ["a"]
     assert "X-Amz-Credential=of-the-environment" in list_server.requests[-1][1]
-    assert s3(list_server, anonymous=True).list_files() == ["a"]
+    assert make_storage(list_server, anonymous=True).list_files() == ["a"]
     assert "X-Amz" not in list_server.requests[-1][1]
 
 
 def test_an_anonymous_store_signs_nothing_and_requests_no_token(list_server: Listed) -> None:
-    for kept in (gcs(list_server), s3(list_server, anonymous=True), azure(list_server)):
+    for kept in (gcs(list_server), make_storage(list_server, anonymous=True), azure(list_server)):
         list_server.requests.clear()
         kept.save("a.txt", b"1")
         asyncio.run(kept.asave("a.txt", b"1"))

@@ -17,7 +17,7 @@ from llmcore.types import Secret
 from llmcore_storage_object import feeding, stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import SigningStorage
-from tests.kits.cli import CommandLine, as_at_a_terminal, press_ctrl_c
+from tests.kits.cli import CommandLine, press_ctrl_c, restore_ctrl_c
 from tests.kits.object_meddling import Asked, Keeping, keeping
 from tests.kits.object_servers import BUCKET, Server, moto, needs_moto
 
@@ -37,7 +37,7 @@ def server() -> Iterator[Keeping]:
         yield server
 
 
-def storage(endpoint: str, bucket: str = "b") -> SigningStorage:
+def make_storage(endpoint: str, bucket: str = "b") -> SigningStorage:
     return stores.s3(
         S3Options(
             bucket=bucket, endpoint=endpoint, access_key_id=Secret("any"), secret_access_key=Secret("thing")
@@ -45,7 +45,7 @@ def storage(endpoint: str, bucket: str = "b") -> SigningStorage:
     )
 
 
-def uploads(server: Server) -> int:
+def count_uploads(server: Server) -> int:
     """Return the number of uploads in progress."""
     with urllib.request.urlopen(f"{server.endpoint}/{BUCKET}?uploads") as answer:  # noqa: S310 - our own server
         return len(re.findall("<UploadId>", answer.read().decode()))
@@ -84,7 +84,7 @@ def start_command(
         [*cli.command, "store", *arguments],
         cwd=cli.folder, env=cli.env | {"ID": "any", "KEY": "thing"}, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        preexec_fn=restore_ctrl_c,  # noqa: PLW1509 - nothing is locked here
     )  # fmt: skip
 
 
@@ -111,18 +111,18 @@ def test_ctrl_c_ends_a_command_while_the_server_hangs(
 
 @needs_moto
 def test_ctrl_c_aborts_the_upload_of_a_command(on_moto: Server, tmp_path: Path) -> None:
-    kept = storage(on_moto.endpoint, BUCKET)
+    kept = make_storage(on_moto.endpoint, BUCKET)
     kept.save("large", b"before")
     with start_command(CommandLine(tmp_path), on_moto.endpoint, BUCKET, ["put", "large"]) as process:
         assert process.stdin is not None
         process.stdin.write(SIX_MB)
         process.stdin.flush()
-        while not uploads(on_moto):
+        while not count_uploads(on_moto):
             assert process.poll() is None
         press_ctrl_c(process)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert (uploads(on_moto), kept.load("large")) == (0, b"before")
+    assert (count_uploads(on_moto), kept.load("large")) == (0, b"before")
 
 
 class Interrupt(KeyboardInterrupt):
@@ -132,11 +132,11 @@ class Interrupt(KeyboardInterrupt):
 @needs_moto
 @pytest.mark.parametrize("error", [Interrupt, ZeroDivisionError])
 def test_a_source_that_fails_aborts_the_upload(on_moto: Server, error: type[BaseException]) -> None:
-    kept = storage(on_moto.endpoint, BUCKET)
+    kept = make_storage(on_moto.endpoint, BUCKET)
 
     def pieces() -> Iterator[bytes]:
         yield SIX_MB
-        while not uploads(on_moto):
+        while not count_uploads(on_moto):
             yield b""
         raise error
 
@@ -149,18 +149,18 @@ def test_a_source_that_fails_aborts_the_upload(on_moto: Server, error: type[Base
     if error is not Interrupt:  # it would end the loop
         with pytest.raises(error):
             asyncio.run(kept.asave_stream("fails", apieces()))
-    assert (uploads(on_moto), kept.exists("fails")) == (0, False)
+    assert (count_uploads(on_moto), kept.exists("fails")) == (0, False)
 
 
 @needs_moto
 def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
-    kept = storage(on_moto.endpoint, BUCKET)
+    kept = make_storage(on_moto.endpoint, BUCKET)
 
     async def main(*, waiting: bool) -> None:
         sent = asyncio.Event()
 
         async def pieces() -> AsyncIterator[bytes]:
-            while not await asyncio.to_thread(uploads, on_moto):
+            while not await asyncio.to_thread(count_uploads, on_moto):
                 yield SIX_MB
             sent.set()
             if waiting:
@@ -174,7 +174,7 @@ def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await saving
-        assert uploads(on_moto) == 0, "the parts must be deleted when the call ends"
+        assert count_uploads(on_moto) == 0, "the parts must be deleted when the call ends"
 
     asyncio.run(main(waiting=True))
     asyncio.run(main(waiting=False))
@@ -183,7 +183,7 @@ def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
 
 def test_a_cancelled_save_does_not_wait_for_ever(server: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "GRACE_S", 0.1)
-    kept = storage(server.endpoint)
+    kept = make_storage(server.endpoint)
     kept.save("other", b"")
 
     async def pieces() -> AsyncIterator[bytes]:

@@ -26,7 +26,7 @@ from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import AzureOptions, GcsOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage, SigningStorage
 from tests.kits.object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
-from tests.kits.storage_hostile import hostile_keys
+from tests.kits.storage_hostile import list_hostile_keys
 
 CANARY = "CANARY-c0ffee"
 
@@ -43,7 +43,7 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def storage(server: Server, **options: Any) -> SigningStorage:
+def make_storage(server: Server, **options: Any) -> SigningStorage:
     return stores.s3(
         S3Options(
             **{
@@ -58,7 +58,7 @@ def storage(server: Server, **options: Any) -> SigningStorage:
     )
 
 
-def raw(server: Server) -> list[str]:
+def list_objects(server: Server) -> list[str]:
     """Return the names of all objects."""
     store = S3Store(
         BUCKET, endpoint=server.endpoint, access_key_id=server.access_key_id, region="us-east-1",
@@ -69,7 +69,7 @@ def raw(server: Server) -> list[str]:
 
 @needs_moto
 def test_a_signed_url_permits_get_and_put_of_that_file(on_moto: Server) -> None:
-    kept = storage(on_moto, prefix="signed")
+    kept = make_storage(on_moto, prefix="signed")
     kept.save("a.txt", b"secret")
     with urllib.request.urlopen(kept.sign_url("a.txt", 60)) as answer:  # noqa: S310 - our own server
         assert answer.read() == b"secret"
@@ -101,7 +101,7 @@ def test_a_signed_url_permits_get_and_put_of_that_file(on_moto: Server) -> None:
 
 @needs_moto
 def test_a_large_file_is_a_multipart_upload(on_moto: Server) -> None:
-    kept = storage(on_moto, prefix="parts")
+    kept = make_storage(on_moto, prefix="parts")
     kept.save_stream("large.bin", (bytes([number]) * 1_000_000 for number in range(17)))
     info = kept.get_file_info("large.bin")
     assert info.size_bytes == 17_000_000
@@ -114,19 +114,19 @@ def test_a_large_file_is_a_multipart_upload(on_moto: Server) -> None:
 
 @needs_moto
 def test_the_prefix_separates_applications_and_probes_are_deleted(on_moto: Server) -> None:
-    one, other = storage(on_moto, prefix="/apart/one/"), storage(on_moto, prefix="apart/one-more")
+    one, other = make_storage(on_moto, prefix="/apart/one/"), make_storage(on_moto, prefix="apart/one-more")
     one.save("a", b"1")
     other.save("a", b"2")
     one.save_if_absent("b", b"1")
     assert (one.load("a"), other.load("a")) == (b"1", b"2")
     assert (one.list_files(), other.list_files()) == (["a", "b"], ["a"])
-    ours = [name for name in raw(on_moto) if name.startswith("apart/")]
+    ours = [name for name in list_objects(on_moto) if name.startswith("apart/")]
     assert ours == ["apart/one-more/a", "apart/one/a", "apart/one/b"]
 
 
 @needs_rclone
 def test_a_server_that_ignores_conditions_and_has_folders_is_detected(on_rclone: Server) -> None:
-    kept = storage(on_rclone, prefix="found-out")
+    kept = make_storage(on_rclone, prefix="found-out")
     kept.save("under/file", b"1")
     calls: list[Callable[[], Any]] = [
         lambda: kept.save("under", b"2"),
@@ -142,16 +142,18 @@ def test_a_server_that_ignores_conditions_and_has_folders_is_detected(on_rclone:
     with pytest.raises(StorageError, match="ignores the conditions") as caught:
         kept.save_if_match("under/file", b"2", "etag")
     assert caught.value.fix
-    assert [name for name in raw(on_rclone) if name.startswith("found-out/")] == ["found-out/under/file"]
+    assert [name for name in list_objects(on_rclone) if name.startswith("found-out/")] == [
+        "found-out/under/file"
+    ]
 
 
 @needs_moto
 def test_no_hostile_key_leaves_the_prefix_or_shares_an_object(on_moto: Server) -> None:
-    kept, beside = storage(on_moto, prefix="hostile/inside"), storage(on_moto, prefix="hostile")
+    kept, beside = make_storage(on_moto, prefix="hostile/inside"), make_storage(on_moto, prefix="hostile")
     beside.save("secret", b"not yours")
-    before = set(raw(on_moto))
+    before = set(list_objects(on_moto))
     accepted = []
-    for key in hostile_keys():
+    for key in list_hostile_keys():
         try:
             kept.save(key, key.encode("utf-8", "surrogatepass"))
         except StorageKeyError:
@@ -163,11 +165,11 @@ def test_no_hostile_key_leaves_the_prefix_or_shares_an_object(on_moto: Server) -
     assert 100 < len(accepted) < 1500
     assert kept.list_files() == sorted(accepted)
     assert all(kept.load(key) == key.encode() for key in accepted[::7])
-    new = set(raw(on_moto)) - before
+    new = set(list_objects(on_moto)) - before
     assert new == {f"hostile/inside/{key}" for key in accepted}
 
 
-def _failures(kept: ObjectStorage) -> Iterator[StorageError]:
+def _check_failures(kept: ObjectStorage) -> Iterator[StorageError]:
     calls: list[Callable[[], Any]] = [
         lambda: kept.save("a", b"1"),
         lambda: kept.load("a"),
@@ -190,10 +192,10 @@ def _failures(kept: ObjectStorage) -> Iterator[StorageError]:
 
 @needs_rclone
 def test_refused_credentials_are_an_error_that_does_not_contain_them(on_rclone: Server) -> None:
-    kept = storage(
+    kept = make_storage(
         on_rclone, access_key_id=Secret(CANARY + "-id"), secret_access_key=Secret(CANARY + "-secret")
     )
-    for error in _failures(kept):
+    for error in _check_failures(kept):
         assert isinstance(error, StorageDenied)
         assert "rejects these credentials" in error.message
         assert CANARY not in str(error)
@@ -204,8 +206,8 @@ def test_refused_credentials_are_an_error_that_does_not_contain_them(on_rclone: 
 @needs_rclone
 def test_a_missing_bucket_is_an_error(on_moto: Server, on_rclone: Server) -> None:
     for server in (on_moto, on_rclone):
-        kept = storage(server, bucket="no-such-bucket")
-        for call in _all_calls(kept):
+        kept = make_storage(server, bucket="no-such-bucket")
+        for call in _list_calls(kept):
             with pytest.raises(
                 StorageError, match="the bucket or container s3://no-such-bucket does not exist"
             ) as caught:
@@ -214,7 +216,7 @@ def test_a_missing_bucket_is_an_error(on_moto: Server, on_rclone: Server) -> Non
             assert caught.value.__context__ is None
 
 
-def _all_calls(kept: ObjectStorage) -> list[Callable[[], Any]]:
+def _list_calls(kept: ObjectStorage) -> list[Callable[[], Any]]:
     return [
         lambda: kept.exists("a"),
         lambda: kept.get_file_info("a"),
@@ -234,7 +236,7 @@ def test_an_unreachable_server_is_an_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server = Server(f"http://127.0.0.1:{free.getsockname()[1]}", "any", CANARY)
-    for error in _failures(storage(server, retries=0)):
+    for error in _check_failures(make_storage(server, retries=0)):
         assert isinstance(error, StorageUnavailable)
         assert "the object store failed" in error.message
         assert error.fix
@@ -243,7 +245,7 @@ def test_an_unreachable_server_is_an_error() -> None:
 
 def test_a_server_that_does_not_answer_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        kept = storage(
+        kept = make_storage(
             Server(f"http://127.0.0.1:{silent.getsockname()[1]}", "any", "thing"),
             retries=0,
             timeout=Duration(0.3),
@@ -256,7 +258,7 @@ def test_a_server_that_does_not_answer_is_a_timeout() -> None:
 
 @needs_moto
 def test_the_event_loop_runs_while_a_call_waits(on_moto: Server) -> None:
-    kept = storage(on_moto, prefix="loop")
+    kept = make_storage(on_moto, prefix="loop")
     before = threading.active_count()
 
     async def main() -> int:

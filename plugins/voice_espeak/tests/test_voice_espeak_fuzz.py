@@ -35,23 +35,23 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
-def random_text(source: random.Random) -> str:
+def make_random_text(source: random.Random) -> str:
     """Return digits, letters of one script or of all, a very long word, or SSML."""
     kind = source.randrange(6)
     size = source.choice((1, 5, 40, 400))
     if kind == 0:
         return "".join(source.choices("0123456789 .,:-+%", (6,) * 10 + (1,) * 7, k=size))
     if kind == 1:
-        return "".join(letters(source, *source.choice(SCRIPTS), size))
+        return "".join(draw_letters(source, *source.choice(SCRIPTS), size))
     if kind == 2:
-        return "".join(next(letters(source, *source.choice(SCRIPTS), 1)) for _ in range(size))
+        return "".join(next(draw_letters(source, *source.choice(SCRIPTS), 1)) for _ in range(size))
     if kind == 3:
         return source.choice(("a", "ab1", "[[h@'loU", "\ud800", "word ", ".,;", "\0x", "ы")) * size
     inside = "".join(source.choices(FRAGMENTS, k=min(size, 60)))
     return f"<speak xmlns:tts='t'>{inside} {source.randrange(10**12)}</speak>"
 
 
-def letters(source: random.Random, first: int, last: int, size: int) -> Iterator[str]:
+def draw_letters(source: random.Random, first: int, last: int, size: int) -> Iterator[str]:
     return (chr(source.randint(first, last)) for _ in range(size))
 
 
@@ -63,7 +63,7 @@ def test_no_text_harms_this_process() -> None:
     outcomes: Counter[str] = Counter()
     for number in range(TEXTS):
         for voice_id in ids:
-            text = random_text(source)
+            text = make_random_text(source)
             settings = {"speed": source.choice((0.5, 1.0, 2.5)), "pitch": source.randrange(100)}
             try:
                 speech = voice.synthesize(text, voice_id, timeout_s=LONGEST_S, format="pcm", **settings)

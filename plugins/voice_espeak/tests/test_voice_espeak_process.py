@@ -17,13 +17,13 @@ from llmcore_voice_espeak.pool import LIMIT, get_shared_pool
 from llmcore_voice_espeak.provider import EspeakVoice
 from tests.kits.espeak import (
     SPEAKER,
-    descriptors,
+    count_descriptors,
+    find_workers,
     has_ended,
     linux,
     no_workers,  # noqa: F401 - a fixture
     posix,
-    python,
-    workers,
+    run_python,
 )
 from tests.kits.waiting import wait_until
 
@@ -37,7 +37,7 @@ def test_a_worker_ends_with_its_parent(ending: str) -> None:
         "stream = voice.stream_speech('It rains. ' * 50_000, format='pcm')\nnext(stream)\n"
         "print(*pids(), flush=True)\n" + ending
     )
-    done = python(code)
+    done = run_python(code)
     assert done.stdout.split(), done.stderr
     for pid in done.stdout.split():
         wait_until(functools.partial(has_ended, int(pid)))
@@ -78,13 +78,13 @@ def test_a_stream_is_not_read_on_in_a_child() -> None:
         "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
         "assert first + b''.join(stream) == voice.synthesize('It rains. ' * 500, format='pcm').audio\n"
     )
-    done = python(code)
+    done = run_python(code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @linux
 def test_nothing_is_printed_and_closed_standard_streams_do_no_harm() -> None:
-    done = python(SPEAKER + "voice.synthesize('a b c', 'kaa')")
+    done = run_python(SPEAKER + "voice.synthesize('a b c', 'kaa')")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     code = SPEAKER + "sys.exit(0 if voice.synthesize('Hello.').audio else 1)"
     command = f'exec {sys.executable} -c "$1" <&- >&- 2>&-'
@@ -97,7 +97,7 @@ def test_a_worker_knows_no_keys_and_takes_no_module_of_the_user(tmp_path: Path) 
     env = {**os.environ, "OPENAI_API_KEY": "sk-secret", "PYTHONPATH": "", "PYTHONSTARTUP": "x"}
     code = SPEAKER + "print(open(f'/proc/{pids()[0]}/environ').read(), os.readlink(f'/proc/{pids()[0]}/cwd'))"
     (tmp_path / "sub").mkdir()
-    done = python("import os, sys; sys.path.remove('')\n" + code, cwd=tmp_path, env=env)
+    done = run_python("import os, sys; sys.path.remove('')\n" + code, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert "sk-secret" not in done.stdout
     assert done.stdout.endswith(" /\n")
@@ -128,7 +128,7 @@ def test_without_descriptors_it_is_a_voice_error_and_nothing_stays_open() -> Non
         "    assert count() == before and not pids(), (count(), before)\n"
         "assert voice.synthesize('Hello.').audio\n"
     )
-    done = python(code)
+    done = run_python(code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -137,13 +137,13 @@ def test_without_processes_it_is_a_voice_error(monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    before = descriptors()
+    before = count_descriptors()
     with monkeypatch.context() as patch:
         patch.setattr("subprocess._fork_exec", refuse)
         for _ in range(LIMIT + 1):
             with pytest.raises(VoiceError, match=os.strerror(errno.EAGAIN)):
                 EspeakVoice().synthesize("Hello.")
-    assert descriptors() == before
+    assert count_descriptors() == before
     assert EspeakVoice().synthesize("Hello.").audio
 
 
@@ -154,16 +154,16 @@ def test_without_threads_it_speaks_or_it_is_a_voice_error(monkeypatch: pytest.Mo
 
     wait_until(lambda: get_shared_pool()._reaper is None)
     voice = EspeakVoice()
-    before = descriptors()
+    before = count_descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         assert voice.synthesize("Hello.").audio
-        assert not workers(), "nothing would end it"
+        assert not find_workers(), "nothing would end it"
         for call in (
             lambda: voice.synthesize("Hello.", format="mp3"),
             lambda: list(voice.stream_speech("Hello.")),
         ):
             with pytest.raises(VoiceError, match="cannot start a thread"):
                 call()
-    assert descriptors() == before
+    assert count_descriptors() == before
     assert list(voice.stream_speech("Hello."))

@@ -32,7 +32,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def frames(audio: bytes) -> bytes:
+def read_frames(audio: bytes) -> bytes:
     with wave.open(io.BytesIO(audio)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (22_050, 1, 2)
         return bytes(file.readframes(file.getnframes()))
@@ -203,7 +203,7 @@ def test_with_nothing_configured_it_speaks_sync_and_async_at_no_cost() -> None:
         Decimal(0),
         False,
     )
-    assert frames(speech.audio)
+    assert read_frames(speech.audio)
     assert (again.audio, again.cached) == (speech.audio, True)
 
 

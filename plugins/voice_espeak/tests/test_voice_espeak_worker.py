@@ -17,12 +17,12 @@ from llmcore_voice_espeak.deadline import Deadline
 from llmcore_voice_espeak.pool import LIMIT, WorkerPool, get_shared_pool
 from llmcore_voice_espeak.provider import EspeakVoice
 from tests.kits.espeak import (
-    children,
-    descriptors,
+    count_descriptors,
+    find_workers,
     linux,
+    list_children,
     no_workers,  # noqa: F401 - a fixture
     posix,
-    workers,
 )
 from tests.kits.waiting import wait_until
 
@@ -65,32 +65,32 @@ def test_a_crash_ends_a_stream_and_an_async_call() -> None:
 def test_a_worker_that_is_killed_while_it_speaks_is_reported() -> None:
     stream = EspeakVoice().stream_speech(ENDLESS * 5, format="pcm")
     next(stream)
-    for worker in workers():
+    for worker in find_workers():
         os.kill(worker, signal.SIGKILL)
     with pytest.raises(VoiceError, match="was ended by SIGKILL"):
         list(stream)
-    assert not workers()
+    assert not find_workers()
 
 
 @posix
 def test_a_worker_that_was_killed_while_it_was_idle_is_replaced() -> None:
     voice = EspeakVoice()
     voice.synthesize("Hello.")
-    before = workers()
+    before = find_workers()
     assert len(before) == 1
     for worker in before:
         os.kill(worker, signal.SIGKILL)
     assert voice.synthesize("Hello.").audio
-    assert len(workers() - before) == 1
+    assert len(find_workers() - before) == 1
 
 
 def test_a_worker_is_used_again() -> None:
     voice = EspeakVoice()
     voice.synthesize("Hello.")
-    before = workers()
+    before = find_workers()
     for number in range(5):
         voice.synthesize(f"Number {number}.")
-    assert workers() == before
+    assert find_workers() == before
 
 
 # -- refused before anything is sent
@@ -122,7 +122,7 @@ def test_ssml_that_names_a_file_is_not_sent(inside: str) -> None:
     assert caught.value.code == "LC905"
     with pytest.raises(VoiceError, match="does not support SSML with"):
         list(voice.stream_speech(text))
-    assert not workers()
+    assert not find_workers()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_text_that_cannot_be_spoken_is_not_sent(text: str) -> None:
     with pytest.raises(VoiceError) as caught:
         EspeakVoice().synthesize(text)
     assert (caught.value.code, caught.value.__context__) == ("LC905", None)
-    assert not workers()
+    assert not find_workers()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def time_out_in_the_worker(voice: EspeakVoice, text: str, **options: Any) -> Non
     for _ in range(50):
         with pytest.raises(Timeout):
             voice.synthesize(text, **options)
-        if not workers():
+        if not find_workers():
             return
     pytest.fail("the deadline does not end the worker")
 
@@ -168,14 +168,14 @@ def test_a_deadline_ends_the_worker(kind: str) -> None:
     voice = EspeakVoice()
     voice.list_voices()
     time_out_in_the_worker(voice, ENDLESS, format=kind, timeout_s=0.05)
-    assert "Z" not in children(os.getpid()).values()
+    assert "Z" not in list_children(os.getpid()).values()
 
 
 @posix
 def test_a_deadline_ends_a_worker_that_does_not_answer() -> None:
     voice = EspeakVoice()
     voice.synthesize("Hello.")
-    for worker in workers():
+    for worker in find_workers():
         os.kill(worker, signal.SIGSTOP)
     time_out_in_the_worker(voice, ENDLESS * 5, timeout_s=0.2)
     assert voice.synthesize("Hello.", timeout_s=60).audio
@@ -229,12 +229,12 @@ def test_nothing_is_left_open() -> None:
         voice.close()
 
     once()
-    before = descriptors()
+    before = count_descriptors()
     for _ in range(5):
         once()
-    assert descriptors() == before
-    assert not workers()
-    assert "Z" not in children(os.getpid()).values()
+    assert count_descriptors() == before
+    assert not find_workers()
+    assert "Z" not in list_children(os.getpid()).values()
 
 
 @linux
@@ -243,7 +243,7 @@ def test_idle_workers_end_and_so_does_the_thread_that_ends_them() -> None:
     with pool.worker(Deadline({})), pool.worker(Deadline({})):
         assert len(pool._workers) == 2
     wait_until(lambda: not pool._workers and pool._reaper is None)
-    assert "Z" not in children(os.getpid()).values()
+    assert "Z" not in list_children(os.getpid()).values()
 
 
 def test_a_closed_core_leaves_no_worker() -> None:
@@ -251,8 +251,8 @@ def test_a_closed_core_leaves_no_worker() -> None:
         with llmcore.load({"voice": {"provider": "espeak"}}) as other:
             one.voice.synthesize("Hello.", cache=False)
             other.voice.synthesize("Hello.", cache=False)
-        assert workers()
-    assert not workers()
+        assert find_workers()
+    assert not find_workers()
 
 
 # -- several callers

@@ -39,7 +39,7 @@ def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
     made.close()
 
 
-def failure(voice: ElevenLabsVoice, upstream: Simulator, fault: Fault) -> LLMCoreError:
+def catch_error(voice: ElevenLabsVoice, upstream: Simulator, fault: Fault) -> LLMCoreError:
     upstream.fail(fault)
     with pytest.raises(LLMCoreError) as caught:
         voice.synthesize("Hello")
@@ -73,7 +73,7 @@ def failure(voice: ElevenLabsVoice, upstream: Simulator, fault: Fault) -> LLMCor
 def test_a_refusal_is_of_the_kind_that_its_words_say(
     upstream: Simulator, voice: ElevenLabsVoice, status: int, code: str, kind: type[LLMCoreError]
 ) -> None:
-    error = failure(voice, upstream, Fault.status(status, code=code))
+    error = catch_error(voice, upstream, Fault.status(status, code=code))
     assert type(error) is kind
     if isinstance(error, ProviderError):
         assert (error.status, error.provider) == (status, "elevenlabs")
@@ -83,9 +83,9 @@ def test_a_refusal_is_of_the_kind_that_its_words_say(
 def test_quota_and_key_have_different_classes_though_both_are_401(
     upstream: Simulator, voice: ElevenLabsVoice
 ) -> None:
-    quota = failure(voice, upstream, Fault.status(401, code="quota_exceeded"))
+    quota = catch_error(voice, upstream, Fault.status(401, code="quota_exceeded"))
     assert "a retry does not help" in str(quota)
-    key = failure(voice, upstream, Fault.status(401, code="invalid_api_key"))
+    key = catch_error(voice, upstream, Fault.status(401, code="invalid_api_key"))
     assert "[voice.elevenlabs] api_key" in key.message
 
 
@@ -109,7 +109,7 @@ def test_quota_and_key_have_different_classes_though_both_are_401(
 def test_every_shape_of_a_refusal_is_read(
     upstream: Simulator, voice: ElevenLabsVoice, body: Any, kind: type[LLMCoreError], said: str
 ) -> None:
-    error = failure(voice, upstream, Fault.status(401, body=body))
+    error = catch_error(voice, upstream, Fault.status(401, body=body))
     assert type(error) is kind
     assert said in error.message
 
@@ -123,7 +123,7 @@ def test_a_validation_error_names_the_field_but_not_its_value(
         "msg": "Field required",
         "input": "the caller's text",
     }
-    error = failure(voice, upstream, Fault.status(422, body={"detail": [fault]}))
+    error = catch_error(voice, upstream, Fault.status(422, body={"detail": [fault]}))
     assert type(error) is BadRequest
     assert "body.text: Field required" in error.message
     assert "caller" not in str(error)
@@ -151,6 +151,6 @@ def test_a_validation_error_names_the_field_but_not_its_value(
 def test_the_pause_that_the_server_asks_for_is_read(
     upstream: Simulator, voice: ElevenLabsVoice, headers: dict[str, str], seconds: float | None
 ) -> None:
-    error = failure(voice, upstream, Fault.status(429, headers=headers))
+    error = catch_error(voice, upstream, Fault.status(429, headers=headers))
     assert isinstance(error, RateLimited)
     assert error.retry_after == seconds

@@ -66,7 +66,7 @@ def ask(voice: ElevenLabsVoice, way: str, **settings: Any) -> None:
     calls[way]()
 
 
-def failure(voice: ElevenLabsVoice, way: str, **settings: Any) -> LLMCoreError:
+def catch_error(voice: ElevenLabsVoice, way: str, **settings: Any) -> LLMCoreError:
     with pytest.raises(LLMCoreError) as caught:
         ask(voice, way, **settings)
     assert caught.value.__cause__ is None
@@ -97,7 +97,7 @@ def test_every_fault_is_a_typed_error_after_one_request(
     upstream: Simulator, voice: ElevenLabsVoice, way: str, fault: Fault, kinds: Kinds
 ) -> None:
     upstream.fail(fault)
-    error = failure(voice, way)
+    error = catch_error(voice, way)
     assert isinstance(error, kinds), repr(error)
     assert upstream.counts["requests"] == 1  # retries are the host's
     if isinstance(error, RateLimited) and error.status == 429:
@@ -110,7 +110,7 @@ def test_an_error_arrives_once_and_the_next_call_succeeds(
 ) -> None:
     for fault in (Fault.status(429), Fault.status(500), Fault.reset(after=1)):
         upstream.fail(fault)
-        failure(voice, way)
+        catch_error(voice, way)
         ask(voice, way)
 
 
@@ -119,21 +119,21 @@ def test_silence_ends_at_the_deadline(
     upstream: Simulator, voice: ElevenLabsVoice, way: str, fault: Fault
 ) -> None:
     upstream.fail(fault)
-    assert type(failure(voice, way, timeout_s=0.3, idle_s=60.0)) is Timeout
+    assert type(catch_error(voice, way, timeout_s=0.3, idle_s=60.0)) is Timeout
 
 
 def test_silence_within_the_audio_ends_at_the_idle_limit(
     upstream: Simulator, voice: ElevenLabsVoice, way: str
 ) -> None:
     upstream.fail(Fault.stall(after=1))
-    error = failure(voice, way, timeout_s=3600.0, idle_s=0.2)
+    error = catch_error(voice, way, timeout_s=3600.0, idle_s=0.2)
     assert type(error) is Timeout
     assert "stopped sending in the middle" in error.message
 
 
 def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, voice: ElevenLabsVoice, way: str) -> None:
     upstream.fail(Fault.slow(bytes_per_second=200))
-    assert type(failure(voice, way, timeout_s=0.4, idle_s=60.0)) is Timeout
+    assert type(catch_error(voice, way, timeout_s=0.4, idle_s=60.0)) is Timeout
 
 
 def test_a_list_that_hangs_has_an_end() -> None:
@@ -147,7 +147,7 @@ def test_a_redirect_is_refused_and_the_key_stays(
 ) -> None:
     with Simulator() as elsewhere:
         upstream.fail(Fault.redirect(f"{elsewhere.url}/v1/text-to-speech/x"))
-        error = failure(voice, way)
+        error = catch_error(voice, way)
         assert isinstance(error, ProviderError)
         assert error.status == 307
         assert elsewhere.requests == []
@@ -158,7 +158,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address))
-        error = failure(voice, way)
+        error = catch_error(voice, way)
         voice.close()
     assert type(error) is Unavailable
     assert address in error.message
@@ -219,7 +219,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
 def test_audio_that_ends_early_is_an_error(way: str, head: str, audio: bytes, kind: Any) -> None:
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + audio) as address:
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address))
-        assert type(failure(voice, way)) is kind
+        assert type(catch_error(voice, way)) is kind
         voice.close()
 
 
@@ -239,7 +239,7 @@ def test_raw_samples_are_distinguished_from_text_and_other_formats(body: bytes) 
     head = f"content-length: {len(body)}\r\ncontent-type: audio/pcm"
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body) as address:
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address, format="pcm"))
-        assert isinstance(failure(voice, "whole"), NotAudio | IncompleteReply)
+        assert isinstance(catch_error(voice, "whole"), NotAudio | IncompleteReply)
         voice.close()
 
 
@@ -249,5 +249,5 @@ def test_a_wav_that_is_shorter_than_it_says_is_incomplete(voice: ElevenLabsVoice
         b"HTTP/1.1 200 OK\r\ncontent-type: audio/wav\r\ncontent-length: 4000\r\n\r\n" + audio[:4000]
     ) as address:
         other = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address, format="wav"))
-        assert type(failure(other, "whole")) is IncompleteReply
+        assert type(catch_error(other, "whole")) is IncompleteReply
         other.close()

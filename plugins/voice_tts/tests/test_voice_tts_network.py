@@ -37,7 +37,7 @@ def say(way: str, url: str, key: str = "sk_test_0123456789") -> Any:
         voice.close()
 
 
-def failure(way: str, url: str, key: str = "sk_test_0123456789") -> LLMCoreError:
+def catch_error(way: str, url: str, key: str = "sk_test_0123456789") -> LLMCoreError:
     with pytest.raises(LLMCoreError) as caught:
         say(way, url, key)
     assert caught.value.__cause__ is None
@@ -56,7 +56,7 @@ def test_a_proxy_that_is_not_there_is_named(way: str, scheme: str, monkeypatch: 
     if scheme == "socks5":
         pytest.importorskip("socksio")
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://ann:secret-word@127.0.0.1:{find_closed_port()}")
-    error = failure(way, "http://voice.invalid")
+    error = catch_error(way, "http://voice.invalid")
     assert isinstance(error, Unavailable)
     assert "(from ALL_PROXY)" in error.message
     assert not error.sent
@@ -73,7 +73,7 @@ def test_a_host_in_no_proxy_is_reached_directly(way: str, monkeypatch: pytest.Mo
 def test_a_socks_proxy_without_its_package_names_both(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    error = failure(way, "http://voice.invalid")
+    error = catch_error(way, "http://voice.invalid")
     assert isinstance(error, ConfigError)
     assert "ALL_PROXY names a SOCKS proxy" in error.message
     assert "socksio" in error.message
@@ -83,7 +83,7 @@ def test_missing_certificates_name_their_variable(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    error = failure(way, "https://127.0.0.1:1")
+    error = catch_error(way, "https://127.0.0.1:1")
     assert isinstance(error, ConfigError)
     assert error.where == "SSL_CERT_FILE"
     with Simulator() as upstream:
@@ -91,7 +91,7 @@ def test_missing_certificates_name_their_variable(
 
 
 def test_without_a_connection_nothing_is_marked_as_sent(way: str) -> None:
-    error = failure(way, f"http://127.0.0.1:{find_closed_port()}")
+    error = catch_error(way, f"http://127.0.0.1:{find_closed_port()}")
     assert isinstance(error, Unavailable)
     assert not error.sent
 
@@ -107,7 +107,7 @@ def test_without_a_connection_nothing_is_marked_as_sent(way: str) -> None:
     ],
 )
 def test_unsendable_arguments_are_named(way: str, url: str, key: str, words: str) -> None:
-    error = failure(way, url, key)
+    error = catch_error(way, url, key)
     assert isinstance(error, ConfigError)
     assert words in error.message
 
@@ -116,7 +116,7 @@ def test_unsendable_arguments_are_named(way: str, url: str, key: str, words: str
 def test_a_wrong_address_says_so_and_is_corrected(way: str, status: int) -> None:
     with Simulator() as upstream:
         upstream.fail(Fault.status(status, body={"detail": "Not Found"}))
-        error = failure(way, f"{upstream.url}/v1")
+        error = catch_error(way, f"{upstream.url}/v1")
         assert isinstance(error, NotFound)
         assert "base_url" in str(error)
         assert error.fix == f"llmcore config set voice.elevenlabs.base_url {upstream.url}"

@@ -36,7 +36,7 @@ def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
     made.close()
 
 
-def leaks(root: object) -> list[str]:
+def find_leaks(root: object) -> list[str]:
     """Return the paths from *root*, through attributes and containers, to a text that holds a canary."""
     found: list[str] = []
     seen: set[int] = set()
@@ -49,11 +49,11 @@ def leaks(root: object) -> list[str]:
         elif id(value) not in seen and depth < 12 and not isinstance(value, ModuleType | FunctionType | type):
             seen.add(id(value))
             found += [f"repr {path}"] if any(canary in repr(value) for canary in CANARIES) else []
-            pending += [(f"{path}{step}", each, depth + 1) for step, each in _inside(value)]
+            pending += [(f"{path}{step}", each, depth + 1) for step, each in _list_members(value)]
     return found
 
 
-def _inside(value: Any) -> Iterator[tuple[str, object]]:
+def _list_members(value: Any) -> Iterator[tuple[str, object]]:
     if isinstance(value, Secret):
         return
     if isinstance(value, dict):
@@ -68,7 +68,7 @@ def _inside(value: Any) -> Iterator[tuple[str, object]]:
             continue
 
 
-def everything_about(error: BaseException) -> list[Any]:
+def list_contents(error: BaseException) -> list[Any]:
     """Return the error, its words, and the local variables of every frame of ours that it passed."""
     frames = [
         (frame.f_code.co_name, dict(frame.f_locals))
@@ -106,8 +106,8 @@ def test_the_search_for_secrets_finds_an_open_key() -> None:
         def __init__(self) -> None:
             self.inner = {"deep": [KEY]}
 
-    assert leaks([Holder()])
-    assert leaks([{"samples": [RECORDING]}])
+    assert find_leaks([Holder()])
+    assert find_leaks([{"samples": [RECORDING]}])
 
 
 def test_the_key_reaches_the_server_and_nothing_else(
@@ -120,7 +120,7 @@ def test_the_key_reaches_the_server_and_nothing_else(
     assert not any(canary in caplog.text for canary in CANARIES)
     assert caplog.text  # the HTTP client did log
     shown = {name: value for name, value in vars(voice).items() if name != "_options"}
-    assert leaks([shown, repr(voice), repr(voice._options), str(voice._account)]) == []
+    assert find_leaks([shown, repr(voice), repr(voice._options), str(voice._account)]) == []
 
 
 @pytest.mark.slow
@@ -148,13 +148,13 @@ def test_no_error_holds_the_key_or_a_recording_anywhere(
     with caplog.at_level(logging.DEBUG), pytest.raises(LLMCoreError) as caught:
         ask(voice, way, timeout_s=0.3 if fault.kind == "hang" else 60.0)
     assert not any(canary in caplog.text for canary in CANARIES)
-    texts = everything_about(caught.value)
+    texts = list_contents(caught.value)
     assert texts[-1], "the error passed our frames"
-    assert leaks(texts) == []
+    assert find_leaks(texts) == []
 
 
 @pytest.mark.parametrize("consent", ["", "yes"])
 def test_recordings_that_are_refused_here_show_nowhere_either(voice: ElevenLabsVoice, consent: str) -> None:
     with pytest.raises(LLMCoreError) as caught:
         voice.clone_voice("Ann", [RECORDING[4:]], consent=consent)
-    assert leaks(everything_about(caught.value)) == []
+    assert find_leaks(list_contents(caught.value)) == []

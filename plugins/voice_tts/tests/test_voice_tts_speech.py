@@ -45,7 +45,7 @@ def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
     made.close()
 
 
-def body(upstream: Simulator) -> Mapping[str, Any]:
+def get_body(upstream: Simulator) -> Mapping[str, Any]:
     sent: Mapping[str, Any] = upstream.requests[-1].body
     return sent
 
@@ -54,7 +54,7 @@ def test_a_call_without_settings_sends_only_text_and_model(
     upstream: Simulator, voice: ElevenLabsVoice
 ) -> None:
     voice.synthesize(TEXT)
-    assert body(upstream) == {"text": TEXT, "model_id": "eleven_multilingual_v2"}
+    assert get_body(upstream) == {"text": TEXT, "model_id": "eleven_multilingual_v2"}
     assert upstream.requests[-1].path == "/v1/text-to-speech/JBFqnCBsd6RMkjVDRZzb"
     assert upstream.requests[-1].query == {"output_format": "mp3_44100_128"}
 
@@ -67,7 +67,7 @@ def test_settings_are_sent_in_the_fields_of_the_vendor(upstream: Simulator, voic
             speed=1.1, use_speaker_boost=True, seed=7, language="de-AT", apply_text_normalization="off",
             pronunciation_dictionaries=["D1", "D2:V9"], next_text="And then.",
         )  # fmt: skip
-    assert body(upstream) == {
+    assert get_body(upstream) == {
         "text": TEXT,
         "model_id": "eleven_v4",
         "language_code": "de",
@@ -95,8 +95,8 @@ def test_options_are_defaults_for_calls(upstream: Simulator) -> None:
     )
     speech = voice.synthesize(TEXT, speed=1.2)
     assert speech.voice == ADAM
-    assert body(upstream)["voice_settings"] == {"stability": 0.2, "speed": 1.2}
-    assert (body(upstream)["seed"], body(upstream)["model_id"]) == (3, "eleven_v4")
+    assert get_body(upstream)["voice_settings"] == {"stability": 0.2, "speed": 1.2}
+    assert (get_body(upstream)["seed"], get_body(upstream)["model_id"]) == (3, "eleven_v4")
     voice.close()
 
 
@@ -286,14 +286,14 @@ def test_pieces_are_joined_as_the_model_can(upstream: Simulator, voice: ElevenLa
         "previous_request_ids": ["1", "2", "3", "4"],
     }
     voice.synthesize(TEXT, **around)
-    assert body(upstream)["previous_request_ids"] == ["2", "3", "4"]
-    assert "previous_text" not in body(upstream)
-    assert body(upstream)["next_text"] == "After."
+    assert get_body(upstream)["previous_request_ids"] == ["2", "3", "4"]
+    assert "previous_text" not in get_body(upstream)
+    assert get_body(upstream)["next_text"] == "After."
     voice.synthesize(TEXT, model="eleven_v4", **around)
-    assert body(upstream)["previous_text"] == "Before."
-    assert "previous_request_ids" not in body(upstream)
+    assert get_body(upstream)["previous_text"] == "Before."
+    assert "previous_request_ids" not in get_body(upstream)
     voice.synthesize(TEXT, model="eleven_v3", **around)
-    assert set(body(upstream)) == {"text", "model_id"}
+    assert set(get_body(upstream)) == {"text", "model_id"}
     stitches = {
         name: voice.voice_traits(None, {"model": name}).stitches
         for name in ("eleven_multilingual_v2", "eleven_v4", "eleven_v3", "eleven_v9")
