@@ -43,7 +43,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for page in (folder / "pages").rglob("*.md"):
         if str(page.relative_to(folder / "pages").with_suffix("")) not in PAGES:
             page.unlink()
-    done = subprocess.run([Path(sys.executable).with_name("zensical"), "build"], cwd=folder, capture_output=True, text=True, timeout=250, check=False)  # fmt: skip
+    done = subprocess.run([Path(sys.executable).with_name("zensical"), "build"], cwd=folder, capture_output=True, text=True, timeout=500, check=False)  # fmt: skip
     assert (folder / "site/reference/types.html").exists(), done.stdout + done.stderr
     return folder / "site"
 
@@ -77,6 +77,7 @@ def find_fault(page: str, name: str, field: str) -> str | None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_built_reference_is_complete(site: Path) -> None:
     pages = {path.stem: path.read_text() for path in (site / "reference").glob("*.html")}
     types = [name for name in llmcore.types.__all__ if "<p>" not in (get_part(pages["types"], f"llmcore.types.{name}") or "")]  # fmt: skip
@@ -136,6 +137,7 @@ def url(site: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 def test_search_and_the_picture_work_in_a_browser(url: str) -> None:
     requests: list[str] = []
