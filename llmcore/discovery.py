@@ -22,7 +22,7 @@ __all__ = [
     "HOST",
     "Claim",
     "Distribution",
-    "Found",
+    "InstalledPlugins",
     "Note",
     "discover",
     "normalise_name",
@@ -105,7 +105,7 @@ class Note(NamedTuple):
     text: str
 
 
-class Found(NamedTuple):
+class InstalledPlugins(NamedTuple):
     """The metadata of all installed distributions."""
 
     claims: tuple[Claim, ...]
@@ -114,7 +114,7 @@ class Found(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def discover(path: Sequence[str]) -> Found:
+def discover(path: Sequence[str]) -> InstalledPlugins:
     """Read the metadata of the distributions on *path*.
 
     If *path* has two copies of a distribution, use the first.
@@ -127,7 +127,7 @@ def discover(path: Sequence[str]) -> Found:
         find = getattr(finder, "find_distributions", None)
         if find is not None and _get_module(finder) not in _OWN_FINDERS:
             search.read_finder(f"the finder {finder!r}", find, path)
-    return Found(tuple(search.claims), search.distributions, tuple(search.notes))
+    return InstalledPlugins(tuple(search.claims), search.distributions, tuple(search.notes))
 
 
 def normalise_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalise_name
+from llmcore.discovery import BUILTIN, GROUPS, Claim, InstalledPlugins, normalise_name
 from llmcore.errors import PluginConflict, PluginNotFound
 from llmcore.install_lines import FOLDERS, is_on_index, make_install_line, make_reinstall_line
 from llmcore.support.text import describe_invisible
@@ -74,7 +74,13 @@ def get_noun(kind: str) -> str:
 
 
 def make_not_found_error(
-    kind: str, name: str, *, names: Sequence[str], found: Found, blocked: Sequence[Claim], limit: str
+    kind: str,
+    name: str,
+    *,
+    names: Sequence[str],
+    found: InstalledPlugins,
+    blocked: Sequence[Claim],
+    limit: str,
 ) -> PluginNotFound:
     """Return the error for a name that no plugin offers, or that is offered only by plugins that `LLMCORE_PLUGINS` excludes.
 
@@ -207,7 +213,7 @@ def _describe_source(package: str) -> str:
     return f"it is in {FOLDERS[package]} of the repository of llmcore, not on a package index"
 
 
-def _make_notes(kind: str, distribution: str, short: str, found: Found) -> list[str]:
+def _make_notes(kind: str, distribution: str, short: str, found: InstalledPlugins) -> list[str]:
     notes = []
     if distribution:
         there = found.distributions.get(normalise_name(distribution))
@@ -229,7 +235,7 @@ def _make_notes(kind: str, distribution: str, short: str, found: Found) -> list[
     return notes
 
 
-def _find_nearest(kind: str, name: str, names: Sequence[str], found: Found) -> str | None:
+def _find_nearest(kind: str, name: str, names: Sequence[str], found: InstalledPlugins) -> str | None:
     from difflib import get_close_matches
 
     distribution, _, short = name.rpartition(":")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks
-from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, Found, Note, discover, normalise_name
+from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, InstalledPlugins, Note, discover, normalise_name
 from llmcore.errors import PluginConflict, PluginError, PluginNotFound
 from llmcore.missing_plugin import (
     format_selector,
@@ -68,7 +68,7 @@ class Catalogue(ProcessBound):
         self._reserved = {(claim.kind, claim.name) for claim in BUILTIN}
         self._reserved.update(("commands", name) for name in commands)
         self._allowed = _parse_limit(self._limit)
-        self._found: Found | None = None
+        self._found: InstalledPlugins | None = None
         self._loader: Loader | None = None
         self._lock = forks.lock()
 
@@ -196,7 +196,7 @@ class Catalogue(ProcessBound):
         """Return the faults in the metadata of installed distributions."""
         return self._read_metadata().notes
 
-    def _read_metadata(self) -> Found:
+    def _read_metadata(self) -> InstalledPlugins:
         if self._found is None:
             self._found = discover(self._path)
         return self._found

@@ -31,10 +31,10 @@ OURS = f"""
 {TIMED}
 from llmcore.calls.drivers import run
 from llmcore.calls.limits import Limits
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 
 rule = {{name: int(number) for name, number in (word.split("=") for word in sys.argv[1:])}}
-limits = Limits({{"openai" if rule else "anthropic": Limit(**rule)}})
+limits = Limits({{"openai" if rule else "anthropic": LimitRule(**rule)}})
 
 def one():
     turn = yield from limits.acquire("openai", "gpt-6-sol", 1000, lambda: 600.0)
@@ -86,7 +86,7 @@ asyncio.run(main())
 """
 LIMITS = {
     "imports": "from llmcore.calls.drivers import arun; from llmcore.calls.limits import Limits\n"
-    "from llmcore.config import Limit; limits = Limits({'': Limit(requests_per_minute=60 * RATE)})",
+    "from llmcore.config import LimitRule; limits = Limits({'': LimitRule(requests_per_minute=60 * RATE)})",
     "turn": "limits.release(await arun(limits.acquire('openai', 'm', 0, lambda: 60.0)), 0)",
 }
 AIO = {

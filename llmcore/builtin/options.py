@@ -9,7 +9,7 @@ from llmcore.hookspecs import Options
 from llmcore.types import Duration, Secret, Size
 
 __all__ = [
-    "ChatOptions",
+    "ChatTableOptions",
     "EchoOptions",
     "FileOptions",
     "LocalOptions",
@@ -72,7 +72,7 @@ class LocalOptions(Options):
     """The number of worker processes on this machine. With 0, batches run in the process that reads their results."""
 
 
-class ChatOptions(Options):
+class ChatTableOptions(Options):
     """`[chat]`, for the command `llmcore chat`."""
 
     keep: bool = True

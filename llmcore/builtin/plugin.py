@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmcore.builtin.options import (
-    ChatOptions,
+    ChatTableOptions,
     EchoOptions,
     FileOptions,
     LocalOptions,
@@ -92,6 +92,6 @@ def llmcore_engine_providers() -> Iterator[Provider]:
 @hookimpl
 def llmcore_tables() -> Iterator[Table]:
     """Declare `[chat]`, `[log]` and `[smtp]`."""
-    yield Table(name="chat", options=ChatOptions)
+    yield Table(name="chat", options=ChatTableOptions)
     yield Table(name="log", options=LogOptions)
     yield Table(name="smtp", options=SmtpOptions)

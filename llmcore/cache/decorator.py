@@ -11,21 +11,21 @@ from types import FunctionType
 from typing import Any
 
 from llmcore.cache.decorator_types import Decorator
-from llmcore.cache.function import CachedFunction, Call, Options, Outcome, run_function
-from llmcore.cache.pieces import Pieces
+from llmcore.cache.function import CachedFunction, CachedOptions, FunctionCall, FunctionResult, run_function
+from llmcore.cache.pieces import CachedPieces
 from llmcore.cache.recent_hits import MISSED, RecentHits
 from llmcore.cache.values import Values
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
 
-__all__ = ["Options", "make_decorator"]
+__all__ = ["CachedOptions", "make_decorator"]
 
 Wrappers = tuple[Callable[..., Any], Callable[..., Any]]
 """The wrapper that replaces the cached function, and the function to set as the wrapper's attribute `refresh`."""
 
 
-def make_decorator(values: Values, options: Options) -> Decorator:
+def make_decorator(values: Values, options: CachedOptions) -> Decorator:
     """Return the decorator of `CacheManager.cached`."""
 
     def decorate(function: Any) -> Any:
@@ -66,7 +66,7 @@ def _add_methods(wrapper: Any, refresh: Callable[..., Any], cached: CachedFuncti
 
 
 def _wrap_function(cached: CachedFunction) -> Wrappers:
-    def run_once(call: Call) -> Act[Outcome]:
+    def run_once(call: FunctionCall) -> Act[FunctionResult]:
         return run_function(cached.function, call, awaits=False)
 
     recent_hits = RecentHits(cached.values.store)
@@ -93,18 +93,18 @@ def _wrap_function(cached: CachedFunction) -> Wrappers:
                 return value
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
-        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        call = FunctionCall(cached.make_key(*args, **kwargs), args, kwargs)
         return _unwrap(run(_get_or_make(cached, call, run_once, recent_hits)))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        call = FunctionCall(cached.make_key(*args, **kwargs), args, kwargs)
         return _unwrap(run(cached.make(call, lambda: run_once(call), reads=False)))
 
     return wrapper, refresh
 
 
 def _wrap_coroutine_function(cached: CachedFunction) -> Wrappers:
-    def run_once(call: Call) -> Act[Outcome]:
+    def run_once(call: FunctionCall) -> Act[FunctionResult]:
         return run_function(cached.function, call, awaits=True)
 
     recent_hits = RecentHits(cached.values.store)
@@ -131,40 +131,40 @@ def _wrap_coroutine_function(cached: CachedFunction) -> Wrappers:
                 return value
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
-        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        call = FunctionCall(cached.make_key(*args, **kwargs), args, kwargs)
         return _unwrap(await arun(_get_or_make(cached, call, run_once, recent_hits)))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        call = FunctionCall(cached.make_key(*args, **kwargs), args, kwargs)
         return _unwrap(await arun(cached.make(call, lambda: run_once(call), reads=False)))
 
     return wrapper, refresh
 
 
 def _wrap_generator_function(cached: CachedFunction) -> Wrappers:
-    pieces = Pieces(cached, awaits=False)
+    pieces = CachedPieces(cached, awaits=False)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        yield from pieces.iterate(Call(cached.make_key(*args, **kwargs), args, kwargs))
+        yield from pieces.iterate(FunctionCall(cached.make_key(*args, **kwargs), args, kwargs))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        yield from pieces.iterate(Call(cached.make_key(*args, **kwargs), args, kwargs), reads=False)
+        yield from pieces.iterate(FunctionCall(cached.make_key(*args, **kwargs), args, kwargs), reads=False)
 
     return wrapper, refresh
 
 
 def _wrap_async_generator_function(cached: CachedFunction) -> Wrappers:
-    pieces = Pieces(cached, awaits=True)
+    pieces = CachedPieces(cached, awaits=True)
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         async with contextlib.aclosing(
-            pieces.aiterate(Call(cached.make_key(*args, **kwargs), args, kwargs))
+            pieces.aiterate(FunctionCall(cached.make_key(*args, **kwargs), args, kwargs))
         ) as stream:
             async for piece in stream:
                 yield piece
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        call = FunctionCall(cached.make_key(*args, **kwargs), args, kwargs)
         async with contextlib.aclosing(pieces.aiterate(call, reads=False)) as stream:
             async for piece in stream:
                 yield piece
@@ -173,8 +173,11 @@ def _wrap_async_generator_function(cached: CachedFunction) -> Wrappers:
 
 
 def _get_or_make(
-    cached: CachedFunction, call: Call, run_once: Callable[[Call], Act[Outcome]], recent_hits: RecentHits
-) -> Act[Outcome]:
+    cached: CachedFunction,
+    call: FunctionCall,
+    run_once: Callable[[FunctionCall], Act[FunctionResult]],
+    recent_hits: RecentHits,
+) -> Act[FunctionResult]:
     """Return the cached result, or run the function and cache the result."""
     found = yield from cached.look_up(call)
     if not found.hit:
@@ -183,10 +186,10 @@ def _get_or_make(
         yield cached.values.refresher.make_step(cached.make_renewal(call, lambda: run_once(call)))
     else:
         recent_hits.learn(call.args, call.kwargs, call.key, found)
-    return Outcome(found.value)
+    return FunctionResult(found.value)
 
 
-def _unwrap(outcome: Outcome) -> Any:
+def _unwrap(outcome: FunctionResult) -> Any:
     if outcome.error is not None:
         outcome.raise_()
     return outcome.value

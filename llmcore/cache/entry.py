@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-__all__ = ["Entry", "Found", "pack", "unpack"]
+__all__ = ["Entry", "LookUp", "pack", "unpack"]
 
 _MAGIC: Final = b"e1\x00"
 
@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     data: bytes = b""
 
 
-class Found(NamedTuple):
+class LookUp(NamedTuple):
     """The result of a look-up."""
 
     hit: bool

@@ -14,7 +14,7 @@ import msgspec
 
 from llmcore.cache.arguments import make_key_function
 from llmcore.cache.codec import IMMUTABLE, Codec
-from llmcore.cache.entry import Entry, Found, pack
+from llmcore.cache.entry import Entry, LookUp, pack
 from llmcore.cache.function_names import make_name
 from llmcore.cache.keys import make_backend_key
 from llmcore.cache.refresh import Renewal
@@ -24,7 +24,14 @@ from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError
 from llmcore.units import is_part
 
-__all__ = ["CachedFunction", "Call", "Options", "Outcome", "run_function", "running_keys"]
+__all__ = [
+    "CachedFunction",
+    "CachedOptions",
+    "FunctionCall",
+    "FunctionResult",
+    "run_function",
+    "running_keys",
+]
 
 running_keys: Final[ContextVar[frozenset[str]]] = ContextVar("llmcore_cached_within", default=frozenset())
 """The keys of the cached calls in which this code runs.
@@ -33,7 +40,7 @@ Waiting for one of these calls would be a deadlock.
 """
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class CachedOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments of `CacheManager.cached`."""
 
     ttl: float | None
@@ -44,7 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
 
 
-class Call(typing.NamedTuple):
+class FunctionCall(typing.NamedTuple):
     """One call of a cached function."""
 
     key: str
@@ -52,7 +59,7 @@ class Call(typing.NamedTuple):
     kwargs: dict[str, Any]
 
 
-class Outcome(typing.NamedTuple):
+class FunctionResult(typing.NamedTuple):
     """The result of one run. For a generator function, *value* is the list of yielded values."""
 
     value: Any = None
@@ -74,7 +81,7 @@ class CachedFunction:
     """A cached function."""
 
     def __init__(
-        self, function: Callable[..., Any], values: Values, options: Options, *, yields: bool
+        self, function: Callable[..., Any], values: Values, options: CachedOptions, *, yields: bool
     ) -> None:
         self.function = function
         self.values = values
@@ -109,7 +116,7 @@ class CachedFunction:
 
     # -- look up and make
 
-    def look_up(self, call: Call) -> Act[Found]:
+    def look_up(self, call: FunctionCall) -> Act[LookUp]:
         """Look up the result.
 
         Unusable data is removed from the cache. Otherwise, another process that waits for the result would mistake
@@ -120,11 +127,13 @@ class CachedFunction:
             yield from self.values.forget(call.key)
         return found
 
-    def is_due(self, found: Found) -> bool:
+    def is_due(self, found: LookUp) -> bool:
         """Return whether the result is due for a refresh."""
         return found.hit and bool(found.due) and found.due <= time.time()
 
-    def make_renewal(self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]) -> Renewal:
+    def make_renewal(
+        self, call: FunctionCall, run: Callable[[], Generator[Any, Any, FunctionResult]]
+    ) -> Renewal:
         """Return the `Renewal` that refreshes the result; *run* runs the function."""
 
         def is_due(kept: bytes) -> Act[bool]:
@@ -138,8 +147,8 @@ class CachedFunction:
         return Renewal(make_backend_key(call.key), f"a result of {self.function.__qualname__}", is_due, make)
 
     def make(
-        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
-    ) -> Act[Outcome]:
+        self, call: FunctionCall, run: Callable[[], Generator[Any, Any, FunctionResult]], *, reads: bool
+    ) -> Act[FunctionResult]:
         """Make the result once for all concurrent callers (single-flight); *run* runs the function.
 
         If the run fails, the callers that waited for it share one further run.
@@ -152,7 +161,7 @@ class CachedFunction:
                 call.key if reads else call.key + " refresh",
                 lambda: self.run_and_store(call, run, reads=reads),
             )
-            outcome: Outcome = shared.value
+            outcome: FunctionResult = shared.value
             if shared.led:
                 return outcome
             if outcome.error is None:
@@ -162,8 +171,8 @@ class CachedFunction:
             again = False
 
     def run_and_store(
-        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
-    ) -> Generator[Any, Any, Outcome]:
+        self, call: FunctionCall, run: Callable[[], Generator[Any, Any, FunctionResult]], *, reads: bool
+    ) -> Generator[Any, Any, FunctionResult]:
         """Run the function and cache the result. If another process has the lease, wait for its result."""
         key, held = make_backend_key(call.key), False
         if reads:
@@ -171,7 +180,7 @@ class CachedFunction:
             if kept is not None:
                 found = yield from self.values.evaluate(kept, self.codec)
                 if found.hit:
-                    return Outcome(found.value, self.codec.encode(found.value))
+                    return FunctionResult(found.value, self.codec.encode(found.value))
         return (
             yield from self.values.leases.hold(
                 key if held else None, self._catch_errors(call, run, replaces=not reads)
@@ -179,19 +188,19 @@ class CachedFunction:
         )
 
     def _catch_errors(
-        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, replaces: bool
-    ) -> Generator[Any, Any, Outcome]:
+        self, call: FunctionCall, run: Callable[[], Generator[Any, Any, FunctionResult]], *, replaces: bool
+    ) -> Generator[Any, Any, FunctionResult]:
         try:
             return (yield from self._run_now(call, run, replaces=replaces))
         except Exception as error:  # noqa: BLE001 - an error of the condition or the codec is raised to every caller
-            return Outcome(error=error)
+            return FunctionResult(error=error)
 
     def _run_now(
-        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, replaces: bool
-    ) -> Generator[Any, Any, Outcome]:
+        self, call: FunctionCall, run: Callable[[], Generator[Any, Any, FunctionResult]], *, replaces: bool
+    ) -> Generator[Any, Any, FunctionResult]:
         seen = self._count_invalidations()
         stamps = yield from self.values.tags.get_or_make_stamps(self._list_tags(call))
-        outcome: Outcome = yield from run()
+        outcome: FunctionResult = yield from run()
         if outcome.error is not None:
             return outcome
         wanted = self.options.condition is None or self.options.condition(outcome.value)
@@ -213,13 +222,13 @@ class CachedFunction:
             )
         return outcome._replace(data=data)
 
-    def _copy_value(self, outcome: Outcome) -> Outcome:
+    def _copy_value(self, outcome: FunctionResult) -> FunctionResult:
         """Return *outcome* with a copy of the value for this caller."""
         if outcome.data is None or type(outcome.value) in IMMUTABLE:
             return outcome
         return outcome._replace(value=self.codec.decode(outcome.data)[1])
 
-    def _list_tags(self, call: Call) -> tuple[str, ...]:
+    def _list_tags(self, call: FunctionCall) -> tuple[str, ...]:
         tags = self.options.tags
         return normalise_tags(tags(*call.args, **call.kwargs) if callable(tags) else tags)
 
@@ -236,7 +245,7 @@ class CachedFunction:
         return (yield from self.values.forget_matching(self.prefix + "*"))
 
 
-def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> Act[Outcome]:
+def run_function(function: Callable[..., Any], call: FunctionCall, *, awaits: bool) -> Act[FunctionResult]:
     """Run a function or a coroutine function; return its outcome."""
 
     def blocking() -> Any:
@@ -254,9 +263,9 @@ def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> A
             running_keys.reset(token)
 
     try:
-        return Outcome((yield Step(blocking, awaiting if awaits else None)))
+        return FunctionResult((yield Step(blocking, awaiting if awaits else None)))
     except Exception as error:  # noqa: BLE001 - the error is raised to the caller later
-        return Outcome(error=error)
+        return FunctionResult(error=error)
 
 
 def _copy_error(error: Exception) -> Exception:
@@ -287,7 +296,7 @@ def _make_codec(kind: Any) -> Codec:
         return Codec()
 
 
-def _check_options(options: Options, ttl: float | None) -> None:
+def _check_options(options: CachedOptions, ttl: float | None) -> None:
     if not callable(options.tags):
         normalise_tags(options.tags)
     if options.refresh is None:

@@ -218,11 +218,13 @@ class CacheManager(ProcessBound):
         Raises:
             CacheError: An argument or the function is invalid.
         """
-        from llmcore.cache.decorator import Options, make_decorator
+        from llmcore.cache.decorator import CachedOptions, make_decorator
 
         return make_decorator(
             self._values,
-            Options(ttl=parse_ttl(ttl), key=key, tags=tags, condition=condition, refresh=refresh, name=name),
+            CachedOptions(
+                ttl=parse_ttl(ttl), key=key, tags=tags, condition=condition, refresh=refresh, name=name
+            ),
         )
 
     # -- statistics and closing

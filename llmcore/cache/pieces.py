@@ -10,12 +10,12 @@ from contextlib import aclosing, closing
 from typing import Any
 
 from llmcore.cache.codec import IMMUTABLE
-from llmcore.cache.function import CachedFunction, Call, Outcome, running_keys
+from llmcore.cache.function import CachedFunction, FunctionCall, FunctionResult, running_keys
 from llmcore.calls.bridges import END, is_closed
 from llmcore.calls.drivers import aiterate, iterate
 from llmcore.calls.steps import Step
 
-__all__ = ["Pieces"]
+__all__ = ["CachedPieces"]
 
 
 class _EncodedPiece:
@@ -27,7 +27,7 @@ class _EncodedPiece:
         self.data = data
 
 
-class Pieces:
+class CachedPieces:
     """The calls of one cached generator function or async generator function."""
 
     def __init__(self, cached: CachedFunction, *, awaits: bool) -> None:
@@ -35,19 +35,19 @@ class Pieces:
         self._awaits = awaits
         self._codec = cached.piece_codec
 
-    def iterate(self, call: Call, *, reads: bool = True) -> Generator[Any, None, None]:
+    def iterate(self, call: FunctionCall, *, reads: bool = True) -> Generator[Any, None, None]:
         """Yield the pieces of the function, from the cache or from a run."""
         with closing(iterate(self._get_or_make(call, reads=reads))) as pieces:
             for piece in pieces:
                 yield self._decode(piece)
 
-    async def aiterate(self, call: Call, *, reads: bool = True) -> AsyncGenerator[Any, None]:
+    async def aiterate(self, call: FunctionCall, *, reads: bool = True) -> AsyncGenerator[Any, None]:
         """See `iterate`."""
         async with aclosing(aiterate(self._get_or_make(call, reads=reads))) as pieces:
             async for piece in pieces:
                 yield self._decode(piece)
 
-    def _get_or_make(self, call: Call, *, reads: bool) -> Generator[Any, Any, None]:
+    def _get_or_make(self, call: FunctionCall, *, reads: bool) -> Generator[Any, Any, None]:
         cached = self._cached
         if reads:
             found = yield from cached.look_up(call)
@@ -67,7 +67,7 @@ class Pieces:
                 lambda: cached.run_and_store(call, lambda: self._run(call), reads=reads),
                 emit=lambda: None,
             )
-            outcome: Outcome = shared.value
+            outcome: FunctionResult = shared.value
             if outcome.error is None:
                 if not shared.pieces:  # another process ran the function
                     yield from outcome.value
@@ -76,7 +76,7 @@ class Pieces:
                 outcome.raise_()
             again = False
 
-    def _run(self, call: Call) -> Generator[Any, Any, Outcome]:
+    def _run(self, call: FunctionCall) -> Generator[Any, Any, FunctionResult]:
         """Run the function and yield its pieces."""
         source = _Source(self._cached.function, call)
         step = Step(source.next, source.anext if self._awaits else None)
@@ -95,15 +95,15 @@ class Pieces:
                     yield piece
         except Exception as error:  # noqa: BLE001 - the error is raised to the callers later
             yield source.make_close_step(awaits=self._awaits)
-            return Outcome(error=error)
+            return FunctionResult(error=error)
         except GeneratorExit:
             raise
         except BaseException:
             yield source.make_close_step(awaits=self._awaits)
             raise
-        return Outcome(values)
+        return FunctionResult(values)
 
-    def _run_to_end(self, call: Call) -> Generator[Any, Any, Outcome]:
+    def _run_to_end(self, call: FunctionCall) -> Generator[Any, Any, FunctionResult]:
         """Run the function to its end, only to cache the pieces; no caller receives them."""
         run = self._run(call)
         value: Any = None
@@ -112,7 +112,7 @@ class Pieces:
             try:
                 item = run.send(value) if failure is None else run.throw(failure)
             except StopIteration as stop:
-                outcome: Outcome = stop.value
+                outcome: FunctionResult = stop.value
                 return outcome
             value = failure = None
             if type(item) is Step:
@@ -128,7 +128,7 @@ class Pieces:
 class _Source:
     """The generator of one call, started at the first piece."""
 
-    def __init__(self, function: Callable[..., Any], call: Call) -> None:
+    def __init__(self, function: Callable[..., Any], call: FunctionCall) -> None:
         self._function = function
         self._call = call
         self._pieces: Any = None

@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from llmcore.cache.codec import IMMUTABLE
-from llmcore.cache.entry import Found
+from llmcore.cache.entry import LookUp
 from llmcore.cache.keys import make_backend_key
 from llmcore.cache.store import CacheStore
 
@@ -55,7 +55,7 @@ class RecentHits:
         self._store.stats.record_hit()
         return value
 
-    def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, found: Found) -> None:
+    def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, found: LookUp) -> None:
         """Remember a hit."""
         kinds = (*map(type, args), *map(type, kwargs.values()))
         if not (found.plain and type(found.value) in IMMUTABLE and _ARGUMENT_TYPES.issuperset(kinds)):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmcore.cache.codec import Codec
-from llmcore.cache.entry import Entry, Found, pack, unpack
+from llmcore.cache.entry import Entry, LookUp, pack, unpack
 from llmcore.cache.invalidation import EVERYTHING, Invalidation
 from llmcore.cache.keys import PREFIX, Ttl, make_backend_key, make_stamp_key, parse_ttl
 from llmcore.cache.lease import Leases
@@ -20,7 +20,7 @@ from llmcore.log import get_logger
 
 __all__ = ["Values"]
 
-_MISS = Found(hit=False)
+_MISS = LookUp(hit=False)
 
 
 class Values:
@@ -38,7 +38,7 @@ class Values:
         If this number changes during a run, the result of the run is not cached.
         """
 
-    def look_up(self, key: str, codec: Codec) -> Act[Found]:
+    def look_up(self, key: str, codec: Codec) -> Act[LookUp]:
         """Look up *key* and count the hit or miss."""
         kept = yield from self.store.lookup(make_backend_key(key))
         if kept is None:
@@ -69,7 +69,7 @@ class Values:
                 self.store.stats.record_unusable()
         return values
 
-    def evaluate(self, kept: bytes, codec: Codec) -> Act[Found]:
+    def evaluate(self, kept: bytes, codec: Codec) -> Act[LookUp]:
         """Decode the cached bytes *kept*; check their tags."""
         entry = unpack(kept)
         stamps = (yield from self.tags.get_stamps(entry.stamps)) if entry is not None and entry.stamps else {}
@@ -118,9 +118,9 @@ class Values:
         return (yield from self.store.invalidate(Invalidation("pattern", PREFIX + pattern)))
 
 
-def _evaluate(entry: Entry | None, stamps: Mapping[str, bytes], codec: Codec) -> Found:
+def _evaluate(entry: Entry | None, stamps: Mapping[str, bytes], codec: Codec) -> LookUp:
     """Decode *entry*; *stamps* are the current stamps of its tags."""
     if entry is None or any(stamps.get(tag) != stamp for tag, stamp in entry.stamps.items()):
-        return Found(hit=False, unusable=True)
+        return LookUp(hit=False, unusable=True)
     hit, value = codec.decode(entry.data)
-    return Found(hit, value, entry.due, plain=not entry.stamps, unusable=not hit)
+    return LookUp(hit, value, entry.due, plain=not entry.stamps, unusable=not hit)

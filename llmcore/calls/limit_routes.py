@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from llmcore.calls.limits import find_rules
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.support.limit_values import REMEMBERED_S, LimitScope, ScopeReport
 
 __all__ = ["Route", "Routes", "ScopeState", "divide", "keep_concurrency", "make_reports"]
@@ -72,7 +72,7 @@ class Route(msgspec.Struct, frozen=True):
 class Routes:
     """The routes of all models that this process has called."""
 
-    def __init__(self, rules: Mapping[str, Limit]) -> None:
+    def __init__(self, rules: Mapping[str, LimitRule]) -> None:
         self._rules = rules
         self._lock = threading.Lock()
         self._scopes: dict[str, ScopeState] = {}
@@ -99,7 +99,7 @@ class Routes:
             if provider is None or name.partition(":")[0] == provider
         ]
 
-    def _get_scope(self, name: str, rule: Limit) -> ScopeState:
+    def _get_scope(self, name: str, rule: LimitRule) -> ScopeState:
         if name not in self._scopes:
             self._scopes[name] = ScopeState(LimitScope(name, *msgspec.structs.astuple(rule)))
         return self._scopes[name]
@@ -117,19 +117,19 @@ def _make_route(provider: str, model: str, states: tuple[ScopeState, ...]) -> Ro
     )
 
 
-def keep_concurrency(rule: Limit, processes: int) -> Limit:
+def keep_concurrency(rule: LimitRule, processes: int) -> LimitRule:
     """Return a rule that limits only concurrent calls: the slots of *rule*, divided by *processes*.
 
     If *processes* is 0, return a rule without limits.
     """
     if processes and rule.concurrency:
-        return Limit(concurrency=max(1, rule.concurrency // processes))
-    return Limit()
+        return LimitRule(concurrency=max(1, rule.concurrency // processes))
+    return LimitRule()
 
 
-def divide(rule: Limit, processes: int) -> Limit:
+def divide(rule: LimitRule, processes: int) -> LimitRule:
     """Return a rule that limits only the rates: those of *rule*, divided by *processes*."""
-    return Limit(
+    return LimitRule(
         requests_per_minute=rule.requests_per_minute and rule.requests_per_minute / processes,
         tokens_per_minute=rule.tokens_per_minute and rule.tokens_per_minute / processes,
     )

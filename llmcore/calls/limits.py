@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from llmcore import forks
 from llmcore.calls.permits import NEVER, ModelQueue, Permit, ProviderQueue
 from llmcore.calls.steps import Act
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.errors import RateLimited
 from llmcore.types import RateLimits
 
@@ -56,11 +56,11 @@ class Limits:
 
     def __init__(
         self,
-        rules: Mapping[str, Limit],
+        rules: Mapping[str, LimitRule],
         *,
         clock: Callable[[], float] = time.monotonic,
         empty_since: float | None = None,
-        adapt: Callable[[str, Limit], Limit] | None = None,
+        adapt: Callable[[str, LimitRule], LimitRule] | None = None,
     ) -> None:
         """Use *rules*.
 
@@ -242,11 +242,11 @@ class Limits:
             return None
         shared_queue = self._providers.get(provider)
         if shared_queue is None:
-            shared_queue = ProviderQueue(provider, shared or Limit(), self._empty_since)
+            shared_queue = ProviderQueue(provider, shared or LimitRule(), self._empty_since)
             self._providers[provider] = shared_queue
-        return ModelQueue(shared_queue, model, own or Limit(), self._empty_since)
+        return ModelQueue(shared_queue, model, own or LimitRule(), self._empty_since)
 
-    def _find_rules(self, provider: str, model: str) -> tuple[Limit | None, Limit | None]:
+    def _find_rules(self, provider: str, model: str) -> tuple[LimitRule | None, LimitRule | None]:
         own, shared = find_rules(self._rules, provider, model)
         if self._adapt is not None:
             own, shared = own and self._adapt(provider, own), shared and self._adapt(provider, shared)
@@ -263,7 +263,7 @@ class Limits:
 
 
 def compute_duration(
-    rules: Mapping[str, Limit], loads: Mapping[tuple[str, str], tuple[int, int]]
+    rules: Mapping[str, LimitRule], loads: Mapping[tuple[str, str], tuple[int, int]]
 ) -> float | None:
     """Return the minimum seconds that *loads* take under the rate limits; None if no limit applies.
 
@@ -287,19 +287,21 @@ def compute_duration(
     return 60.0 * max(minutes) if minutes else None
 
 
-def find_rules(rules: Mapping[str, Limit], provider: str, model: str) -> tuple[Limit | None, Limit | None]:
+def find_rules(
+    rules: Mapping[str, LimitRule], provider: str, model: str
+) -> tuple[LimitRule | None, LimitRule | None]:
     """Return the rule of the model, and the rule that all models of the provider share. A missing rule is None."""
     shared = [rule for name in ("", provider) if (rule := rules.get(name)) is not None]
     return rules.get(f"{provider}:{model}"), _combine(shared) if shared else None
 
 
-def _combine(rules: list[Limit]) -> Limit:
+def _combine(rules: list[LimitRule]) -> LimitRule:
     """Combine *rules*: the strictest value of each limit applies."""
     values_by_name = {
         key: [value for rule in rules if (value := getattr(rule, key)) is not None]
-        for key in Limit.__struct_fields__
+        for key in LimitRule.__struct_fields__
     }
-    return Limit(**{key: min(values) for key, values in values_by_name.items() if values})
+    return LimitRule(**{key: min(values) for key, values in values_by_name.items() if values})
 
 
 def _check(queue: ModelQueue, seconds: float, left: float, *, late: bool) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.calls.bucket import Bucket
 from llmcore.calls.steps import Step
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.support.limit_values import BURST_S
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ The wake-up itself takes longer than this.
 class Capacity:
     """The token buckets and slots of one set of rules."""
 
-    def __init__(self, limit: Limit, empty_since: float | None = None) -> None:
+    def __init__(self, limit: LimitRule, empty_since: float | None = None) -> None:
         """Use *limit*. The buckets are full; with *empty_since*, they start as if they had been empty then."""
         self.buckets: list[Bucket] = []
         for rate, of_tokens in ((limit.requests_per_minute, False), (limit.tokens_per_minute, True)):
@@ -79,7 +79,7 @@ class ModelQueue:
     """The waiting calls of one model."""
 
     def __init__(
-        self, provider: ProviderQueue, model: str, limit: Limit, empty_since: float | None = None
+        self, provider: ProviderQueue, model: str, limit: LimitRule, empty_since: float | None = None
     ) -> None:
         self.provider = provider
         self.model = model
@@ -199,7 +199,7 @@ class ProviderQueue:
     applies the change later: `drain` runs after each release.
     """
 
-    def __init__(self, name: str, limit: Limit, empty_since: float | None = None) -> None:
+    def __init__(self, name: str, limit: LimitRule, empty_since: float | None = None) -> None:
         self.name = name
         self.shared = Capacity(limit, empty_since)
         self.busy: dict[ModelQueue, None] = {}

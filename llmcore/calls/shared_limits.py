@@ -30,7 +30,7 @@ from llmcore.calls.limit_routes import Route, Routes, divide, keep_concurrency, 
 from llmcore.calls.limits import Limits, Permit, compute_duration, make_refusal
 from llmcore.calls.permits import NEVER
 from llmcore.calls.steps import Act, Step, sleep
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.errors import LLMCoreError, RateLimited
 from llmcore.interrupts import must_propagate
 from llmcore.log import get_logger
@@ -75,7 +75,7 @@ class SharedLimits:
     """The rate limits of one Core, shared by all processes that use the same store; see `RateLimiter`."""
 
     def __init__(
-        self, rules: Mapping[str, Limit], backend: Backend, *, processes: int, lease_s: float
+        self, rules: Mapping[str, LimitRule], backend: Backend, *, processes: int, lease_s: float
     ) -> None:
         """Use *rules*, as in `Limits`.
 
@@ -347,10 +347,10 @@ class SharedLimits:
         """Return the number for `PermitRequest.processes`: 0 if the store may have forgotten this process."""
         return self._counts.get(provider, 0) if now < self._known_until.get(provider, 0.0) else 0
 
-    def _divide(self, provider: str, rule: Limit) -> Limit:
+    def _divide(self, provider: str, rule: LimitRule) -> LimitRule:
         return divide(rule, self._count(provider))
 
-    def _keep_concurrency(self, provider: str, rule: Limit) -> Limit:
+    def _keep_concurrency(self, provider: str, rule: LimitRule) -> LimitRule:
         return keep_concurrency(rule, 0 if self._share is None else self._count(provider))
 
     # -- in the reporter's thread

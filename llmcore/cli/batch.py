@@ -17,7 +17,7 @@ from llmcore.cli.batch_engine import ENGINE, check_engine, make_engine_settings
 from llmcore.cli.batch_estimate import Forecast, show_estimate
 from llmcore.cli.batch_feed import Feed
 from llmcore.cli.batch_files import count_rows, find_format
-from llmcore.cli.batch_output import Errors, Writer, check_paths, lock_output, make_error_line
+from llmcore.cli.batch_output import Errors, OutputWriter, check_paths, lock_output, make_error_line
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import begin_again, cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.batch_say import check_options, find_index, make_measure, make_sender, save_audio
@@ -236,7 +236,7 @@ def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progre
     results = run.results()
     first = next(results, None)  # this locks the run, so open the output only afterwards
     target = find_index(args) if args.say else args.output
-    writer = Writer(target, find_format(target), args.input)
+    writer = OutputWriter(target, find_format(target), args.input)
     names: set[str] = set()
     errors = Errors(None if args.output == "-" else _get_errors_path(args))
     try:

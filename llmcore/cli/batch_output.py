@@ -22,7 +22,7 @@ from llmcore.llm.batch.run import find_runs_folder
 from llmcore.support.errors import raise_unchained
 from llmcore.types import Reply
 
-__all__ = ["Errors", "Writer", "check_paths", "lock_output", "make_error_line"]
+__all__ = ["Errors", "OutputWriter", "check_paths", "lock_output", "make_error_line"]
 
 _ADDED: Final = ("answer", "error", "cost")
 """The fields that an output row has in addition to the input fields."""
@@ -134,7 +134,7 @@ class Errors:
             self._path.unlink(missing_ok=True)
 
 
-class Writer:
+class OutputWriter:
     """Writes the output rows in input order, with the added fields `answer`, `error` and `cost`.
 
     For a line of OpenAI's batch files, the output has a line of OpenAI's result files.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from llmcore.config.load import load_settings
-from llmcore.config.money import Budget, LedgerSettings, Limit, SharedLimitsSettings
+from llmcore.config.money import Budget, LedgerSettings, LimitRule, SharedLimitsSettings
 from llmcore.config.sections import Cache, Llm, Price, Retry, Selected
 from llmcore.config.settings import Explained, Item, Settings
 from llmcore.config.sources import find_project_file, get_user_file, is_present
@@ -17,7 +17,7 @@ __all__ = [
     "Explained",
     "Item",
     "LedgerSettings",
-    "Limit",
+    "LimitRule",
     "Llm",
     "Price",
     "Retry",

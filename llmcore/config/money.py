@@ -24,7 +24,7 @@ __all__ = [
     "Budget",
     "BudgetPlace",
     "LedgerSettings",
-    "Limit",
+    "LimitRule",
     "SharedLimitsSettings",
     "check_budgets",
     "read_budgets",
@@ -103,7 +103,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         return " ".join(parts)
 
 
-class Limit(msgspec.Struct, frozen=True):
+class LimitRule(msgspec.Struct, frozen=True):
     """[limits], or [limits.NAME] for one provider or model; None means unlimited."""
 
     requests_per_minute: float | None = None
@@ -282,16 +282,16 @@ def _read_address(
     return None
 
 
-def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
+def read_limits(tree: Mapping[str, Any]) -> dict[str, LimitRule]:
     """Return the rate limits by "provider" or "provider:model". The key "" has the default for every provider."""
     given = tree.get("limits", {})
     tables = {name: table for name, table in given.items() if name not in SECTIONS["limits"]}
     common = {name: value for name, value in given.items() if name in LIMIT_KEYS}
     limits = {
-        name: Limit(**{key: LIMIT_KEYS[key].read(value) for key, value in table.items()})
+        name: LimitRule(**{key: LIMIT_KEYS[key].read(value) for key, value in table.items()})
         for name, table in {"": common, **tables}.items()
     }
-    return {name: limit for name, limit in limits.items() if limit != Limit()}
+    return {name: limit for name, limit in limits.items() if limit != LimitRule()}
 
 
 def read_shared_limits(tree: Mapping[str, Any]) -> SharedLimitsSettings | None:

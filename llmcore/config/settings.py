@@ -15,7 +15,7 @@ from llmcore.config.mask import format_value, is_secret_name
 from llmcore.config.money import (
     Budget,
     LedgerSettings,
-    Limit,
+    LimitRule,
     SharedLimitsSettings,
     read_budgets,
     read_ledger,
@@ -78,7 +78,7 @@ class Settings(ProcessBound):
     retry: Retry
     prices: Mapping[str, Price]
     """The prices by "provider:model", or by "provider" for all models of a provider."""
-    limits: Mapping[str, Limit]
+    limits: Mapping[str, LimitRule]
     """The rate limits by "provider" or "provider:model". The key "" has the default for every provider."""
     shared_limits: SharedLimitsSettings | None
     """The store that shares the rate limits among processes; None if each process counts for itself."""

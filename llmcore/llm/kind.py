@@ -17,7 +17,7 @@ from llmcore.llm.assembly import split_reply
 from llmcore.llm.cacheable import is_cacheable
 from llmcore.llm.call import ChatCall, get_facts, make_event, make_start
 from llmcore.llm.reply_entry import pack, read_due, unpack
-from llmcore.pipeline import Answer, Entry, Services, carry_out
+from llmcore.pipeline import Answer, CachedAnswer, Services, carry_out
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Reply
@@ -49,10 +49,10 @@ class ChatKind:
         """See `RequestKind.decode`."""
         return unpack(call.key or "", data)
 
-    def make_entries(self, call: ChatCall, result: Reply, due: float) -> Iterable[Entry]:
+    def make_entries(self, call: ChatCall, result: Reply, due: float) -> Iterable[CachedAnswer]:
         """See `RequestKind.make_entries`."""
         key = call.key or ""
-        return (Entry(key, pack(key, result, due)),)
+        return (CachedAnswer(key, pack(key, result, due)),)
 
     def get_refresh_time(self, call: ChatCall, data: bytes) -> float:
         """See `RequestKind.get_refresh_time`."""

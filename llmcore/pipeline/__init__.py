@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from llmcore.pipeline.cache import look_up
-from llmcore.pipeline.call import Answer, Call, Entry, RequestKind, Services, Stage
+from llmcore.pipeline.call import Answer, CachedAnswer, Call, RequestKind, Services, Stage
 
-__all__ = ["Answer", "Call", "Entry", "RequestKind", "Services", "carry_out"]
+__all__ = ["Answer", "CachedAnswer", "Call", "RequestKind", "Services", "carry_out"]
 
 
 def carry_out(call: Call, services: Services, *, after: Stage | None = None) -> Generator[Any, Any, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmcore.ledger.spending import Spending
     from llmcore.support.sending import Sending
 
-__all__ = ["Answer", "Call", "Entry", "Proceed", "RequestKind", "Services", "Stage"]
+__all__ = ["Answer", "CachedAnswer", "Call", "Proceed", "RequestKind", "Services", "Stage"]
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
     """The outcome of the request, for the ledger."""
 
 
-class Entry(NamedTuple):
+class CachedAnswer(NamedTuple):
     """A cache entry with an answer or a part of an answer."""
 
     key: str
@@ -102,7 +102,7 @@ class RequestKind(Protocol):
     def decode(self, call: Any, data: bytes) -> Any | None:
         """Decode the cache entry *data*. Return None if the entry is damaged or belongs to another call."""
 
-    def make_entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
+    def make_entries(self, call: Any, result: Any, due: float) -> Iterable[CachedAnswer]:
         """Return the cache entries of *result*.
 
         *due* is the time to refresh the answer, in seconds since 1970; 0 for never.

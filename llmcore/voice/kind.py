@@ -10,7 +10,7 @@ import msgspec
 from llmcore.calls.steps import Act
 from llmcore.errors import ProviderError
 from llmcore.ledger.prices import find_price
-from llmcore.pipeline import Answer, Entry, Services, carry_out
+from llmcore.pipeline import Answer, CachedAnswer, Services, carry_out
 from llmcore.pipeline.budget import check_budget
 from llmcore.pipeline.cache import look_up
 from llmcore.support.ledger_values import Charge, Outcome
@@ -45,10 +45,10 @@ class SpeechKind:
         """See `RequestKind.decode`."""
         return unpack(call.key or "", data)
 
-    def make_entries(self, call: SpeechCall, result: Speech, due: float) -> Iterable[Entry]:  # noqa: ARG002 - speech is not refreshed
+    def make_entries(self, call: SpeechCall, result: Speech, due: float) -> Iterable[CachedAnswer]:  # noqa: ARG002 - speech is not refreshed
         """See `RequestKind.make_entries`."""
         key = call.key or ""
-        return (Entry(key, pack(key, result)),)
+        return (CachedAnswer(key, pack(key, result)),)
 
     def get_refresh_time(self, call: SpeechCall, data: bytes) -> float:  # noqa: ARG002 - speech is not refreshed
         """See `RequestKind.get_refresh_time`."""

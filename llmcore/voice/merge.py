@@ -11,14 +11,14 @@ import msgspec
 
 from llmcore.types import Speech
 from llmcore.voice.audio.concatenation import check_same_format, join_audio
-from llmcore.voice.pieces import Pieces
+from llmcore.voice.pieces import DividedText
 
 __all__ = ["merge_speeches", "sum_costs"]
 
 _NOTHING: Final = Decimal(0)
 
 
-def merge_speeches(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
+def merge_speeches(pieces: DividedText, speeches: Sequence[Speech]) -> Speech:
     """Merge *speeches* into one speech. The speeches belong to *pieces*, in the same order.
 
     Raises:
@@ -44,7 +44,7 @@ def merge_speeches(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
 
 
 def _merge_alignments(
-    pieces: Pieces, speeches: Sequence[Speech], duration_s: float | None
+    pieces: DividedText, speeches: Sequence[Speech], duration_s: float | None
 ) -> tuple[tuple[str, float, float], ...]:
     """Return the start and end of each character of the text. A character between two pieces has no duration.
 

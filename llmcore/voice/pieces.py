@@ -21,13 +21,13 @@ from llmcore.voice.failures import complete_setting_error
 from llmcore.voice.key import SpeechKeyMaker
 from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_limit
 
-__all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
+__all__ = ["DividedText", "divide_text", "get_traits", "make_calls"]
 
 _AROUND_CHARACTERS: Final = 300
 """A provider that stitches pieces together gets at most this many characters before each piece, and as many after it."""
 
 
-class Pieces:
+class DividedText:
     """A divided text.
 
     The joined `parts` are the text; `texts` are the spoken parts, without surrounding white space and SSML prologue.
@@ -67,7 +67,7 @@ def get_traits(backend: Backend, voice: str | None, settings: Mapping[str, Any])
     )
 
 
-def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> Pieces:
+def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> DividedText:
     """Divide *text* into pieces. The pieces can be requested separately, and their audio can be joined.
 
     Args:
@@ -81,7 +81,7 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
         TextTooLong: *text* exceeds the limit of one request and cannot be divided.
     """
     ssml = find_ssml(text)
-    whole = Pieces([text], ssml)
+    whole = DividedText([text], ssml)
     if traits is None:
         return whole
     limit = traits.max_characters
@@ -92,10 +92,10 @@ def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> 
     parts = split_sentences(text)
     if limit is not None:
         parts = [piece for part in parts for piece in split_to_limit(part, limit)]
-    return Pieces(_merge_blank(parts if by_sentence else merge_to_limit(parts, limit)))
+    return DividedText(_merge_blank(parts if by_sentence else merge_to_limit(parts, limit)))
 
 
-def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: bool) -> list[SpeechCall]:
+def make_calls(pieces: DividedText, template: SpeechCall, namespace: str, *, cache: bool) -> list[SpeechCall]:
     """Return the call of each piece: a copy of *template* with the text, the key and the context of the piece."""
     traits, keys, timed = template.traits, None, None
     if cache:

@@ -28,7 +28,7 @@ from llmcore.voice.call import SpeechCall
 from llmcore.voice.failures import complete_unknown_voice
 from llmcore.voice.kind import SPEECH, check_budget_of, find_kept
 from llmcore.voice.merge import merge_speeches, sum_costs
-from llmcore.voice.pieces import Pieces, divide_text, get_traits, make_calls
+from llmcore.voice.pieces import DividedText, divide_text, get_traits, make_calls
 from llmcore.voice.request import Ask
 from llmcore.voice.result import mark_cached
 
@@ -127,7 +127,7 @@ def speak(text: TextCall, services: Services) -> Speaking:
     return speech
 
 
-def divide(text: TextCall, group: str = "", starts: Starts = ()) -> Act[Pieces]:
+def divide(text: TextCall, group: str = "", starts: Starts = ()) -> Act[DividedText]:
     """Divide *text* into pieces, and make the calls of the pieces."""
     traits = yield from get_traits(text.backend, text.voice, text.settings)
     pieces = divide_text(text.ask.text, traits, by_sentence=bool(text.ask.cache))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.calls.limits import Limits, Permit
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.errors import RateLimited
 from llmcore.types import RateLimits
 from tests.kits.limits import MODEL, World, check_windows
@@ -21,7 +21,7 @@ from tests.kits.limits import MODEL, World, check_windows
 def test_many_waiters_get_the_rate_within_one_percent_though_they_wake_late(
     waiters: int, per_minute: int
 ) -> None:
-    world = World({"": Limit(requests_per_minute=per_minute)}, late_s=0.01)
+    world = World({"": LimitRule(requests_per_minute=per_minute)}, late_s=0.01)
     rate = per_minute / 60
     burst = max(1.0, rate)
     for _ in range(waiters + int(burst)):
@@ -36,7 +36,7 @@ def test_many_waiters_get_the_rate_within_one_percent_though_they_wake_late(
 
 
 def test_a_waiting_call_sleeps_once() -> None:
-    world = World({"": Limit(requests_per_minute=60)})
+    world = World({"": LimitRule(requests_per_minute=60)})
     for _ in range(200):
         world.call()
     assert len(world.run().sent) == 200
@@ -63,13 +63,13 @@ rates = st.none() | st.integers(1, 100_000)
 @pytest.mark.slow
 @given(
     calls,
-    st.builds(Limit, rates, rates, st.none() | st.integers(1, 5)),
-    st.builds(Limit, rates, rates, st.none() | st.integers(1, 3)),
+    st.builds(LimitRule, rates, rates, st.none() | st.integers(1, 5)),
+    st.builds(LimitRule, rates, rates, st.none() | st.integers(1, 3)),
     st.sampled_from([0.0, 0.3]),
 )
 @settings(deadline=None, max_examples=200)
 def test_no_window_exceeds_rate_and_burst_after_refunds_and_cancellations(
-    calls: list[dict[str, Any]], common: Limit, own: Limit, late_s: float
+    calls: list[dict[str, Any]], common: LimitRule, own: LimitRule, late_s: float
 ) -> None:
     world = World({"": common, "openai:a": own}, late_s=late_s)
     for call in calls:
@@ -104,7 +104,7 @@ def test_no_window_exceeds_rate_and_burst_after_refunds_and_cancellations(
 
 
 def test_a_call_without_a_rule_does_not_wait() -> None:
-    world = World({"anthropic": Limit(requests_per_minute=1), "openai:other": Limit(concurrency=1)})
+    world = World({"anthropic": LimitRule(requests_per_minute=1), "openai:other": LimitRule(concurrency=1)})
     for _ in range(100):
         world.call(tokens=10**9)
     world.run()
@@ -112,28 +112,30 @@ def test_a_call_without_a_rule_does_not_wait() -> None:
 
 
 def test_the_common_rule_holds_for_every_provider_by_itself() -> None:
-    limits = Limits({"": Limit(requests_per_minute=1)}, clock=lambda: 0.0)
+    limits = Limits({"": LimitRule(requests_per_minute=1)}, clock=lambda: 0.0)
     for provider in ("openai", "anthropic"):
         with pytest.raises(StopIteration):
             next(limits.acquire(provider, "m", 0, lambda: 0.0))
 
 
 def test_of_two_rules_for_the_same_calls_the_stricter_one_holds() -> None:
-    world = World({"": Limit(requests_per_minute=60, concurrency=9), "openai": Limit(requests_per_minute=6)})
+    world = World(
+        {"": LimitRule(requests_per_minute=60, concurrency=9), "openai": LimitRule(requests_per_minute=6)}
+    )
     for _ in range(3):
         world.call()
     assert [sent.at for sent in world.run().sent] == [1000.0, 1010.0, 1020.0]
 
 
 def test_a_request_larger_than_the_burst_goes_when_all_before_it_is_paid_for() -> None:
-    world = World({"": Limit(tokens_per_minute=60_000)})
+    world = World({"": LimitRule(tokens_per_minute=60_000)})
     for tokens in (10_000, 500, 500, 500):
         world.call(tokens=tokens)
     assert [sent.at for sent in world.run().sent] == [1000.0, 1009.5, 1010.0, 1010.5]
 
 
 def test_a_large_request_is_not_starved_by_small_ones_to_other_models() -> None:
-    world = World({"": Limit(tokens_per_minute=60_000)})
+    world = World({"": LimitRule(tokens_per_minute=60_000)})
     world.call(tokens=1000)
     large = world.call(tokens=30_000, model="large")
     for number in range(100):
@@ -144,7 +146,7 @@ def test_a_large_request_is_not_starved_by_small_ones_to_other_models() -> None:
 
 
 def test_a_slow_model_does_not_hold_back_the_others() -> None:
-    world = World({"": Limit(requests_per_minute=600), "openai:slow": Limit(requests_per_minute=1)})
+    world = World({"": LimitRule(requests_per_minute=600), "openai:slow": LimitRule(requests_per_minute=1)})
     for _ in range(50):
         world.call(model="slow")
     for _ in range(15):
@@ -157,7 +159,7 @@ def test_a_slow_model_does_not_hold_back_the_others() -> None:
 
 
 def test_refunded_tokens_wake_waiting_calls() -> None:
-    world = World({"": Limit(tokens_per_minute=60_000)})
+    world = World({"": LimitRule(tokens_per_minute=60_000)})
     for _ in range(20):
         world.call(tokens=4000, used=400, lasts=0.5)
     world.run()
@@ -166,7 +168,7 @@ def test_refunded_tokens_wake_waiting_calls() -> None:
 
 
 def test_usage_above_the_booking_is_booked_afterwards() -> None:
-    world = World({"": Limit(tokens_per_minute=60_000)})
+    world = World({"": LimitRule(tokens_per_minute=60_000)})
     world.call(tokens=1000, used=6000, lasts=1.0)
     world.call(tokens=1000, after=2.0)
     assert [sent.at for sent in world.run().sent] == [1000.0, pytest.approx(1006.0)]
@@ -181,7 +183,7 @@ def take(limits: Limits, tokens: int) -> Permit:
 
 
 def test_a_call_with_unknown_usage_stays_booked() -> None:
-    limits = Limits({"": Limit(tokens_per_minute=60)}, clock=lambda: 0.0)
+    limits = Limits({"": LimitRule(tokens_per_minute=60)}, clock=lambda: 0.0)
     limits.release(take(limits, 30), None)
     with pytest.raises(RateLimited) as caught:
         next(limits.acquire(*MODEL, 1, lambda: 0.0))
@@ -189,7 +191,7 @@ def test_a_call_with_unknown_usage_stays_booked() -> None:
 
 
 def test_a_turn_is_done_once() -> None:
-    limits = Limits({"": Limit(tokens_per_minute=60, concurrency=2)}, clock=lambda: 0.0)
+    limits = Limits({"": LimitRule(tokens_per_minute=60, concurrency=2)}, clock=lambda: 0.0)
     first, second = take(limits, 1), take(limits, 0)
     for _ in range(3):
         limits.release(first, 0)
@@ -199,7 +201,7 @@ def test_a_turn_is_done_once() -> None:
 
 
 def test_a_turn_that_is_done_while_others_are_held_off_is_done_when_they_are_let_in() -> None:
-    limits = Limits({"": Limit(concurrency=1)})
+    limits = Limits({"": LimitRule(concurrency=1)})
     permit = take(limits, 0)
     queue = limits._providers[MODEL[0]]
     with queue.lock:  # as when the garbage collector closes a call in the middle of another
@@ -211,7 +213,7 @@ def test_a_turn_that_is_done_while_others_are_held_off_is_done_when_they_are_let
 
 
 def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() -> None:
-    world = World({"": Limit(requests_per_minute=6)})
+    world = World({"": LimitRule(requests_per_minute=6)})
     world.call()
     world.call(timeout=60)
     for _ in range(10):
@@ -228,7 +230,7 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() 
 
 
 def test_a_call_that_waits_for_concurrency_fails_at_its_deadline() -> None:
-    world = World({"": Limit(concurrency=1)})
+    world = World({"": LimitRule(concurrency=1)})
     world.call(lasts=10)
     world.call(timeout=3)
     world.call(timeout=30)
@@ -240,7 +242,7 @@ def test_a_call_that_waits_for_concurrency_fails_at_its_deadline() -> None:
 
 
 def test_places_are_given_in_the_order_in_which_callers_came() -> None:
-    world = World({"": Limit(concurrency=3), "openai:b": Limit(concurrency=1)})
+    world = World({"": LimitRule(concurrency=3), "openai:b": LimitRule(concurrency=1)})
     for _ in range(30):
         world.call(lasts=1.0, model="a")
     world.call(lasts=100.0, model="b")
@@ -256,7 +258,7 @@ def test_places_are_given_in_the_order_in_which_callers_came() -> None:
 
 
 def test_a_cancelled_call_leaves_the_queue() -> None:
-    world = World({"": Limit(requests_per_minute=60)})
+    world = World({"": LimitRule(requests_per_minute=60)})
     numbers = [world.call() for _ in range(100)]
     for number in numbers[1:50]:
         world.cancel(number, after=0.5)
@@ -267,7 +269,7 @@ def test_a_cancelled_call_leaves_the_queue() -> None:
 
 
 def test_limits_of_the_server_slow_only_their_model_down() -> None:
-    world = World({"": Limit(requests_per_minute=6000)})
+    world = World({"": LimitRule(requests_per_minute=6000)})
     said = RateLimits(requests_limit=60, requests_remaining=2, requests_reset_s=58.0)
     world.call()
     world.do(lambda: world.limits.learn(*MODEL, said), after=0.0)
@@ -282,7 +284,7 @@ def test_limits_of_the_server_slow_only_their_model_down() -> None:
 
 
 def test_high_limits_of_the_server_slow_no_call_down() -> None:
-    world = World({"": Limit(requests_per_minute=600, tokens_per_minute=600_000)})
+    world = World({"": LimitRule(requests_per_minute=600, tokens_per_minute=600_000)})
     world.call()
     said = RateLimits(
         requests_limit=10_000, requests_remaining=9999, requests_reset_s=8.64,
@@ -307,7 +309,7 @@ def test_high_limits_of_the_server_slow_no_call_down() -> None:
     ],
 )
 def test_no_word_of_a_server_stops_a_call_for_longer_than_a_day(said: RateLimits) -> None:
-    world = World({"": Limit(requests_per_minute=6000)})
+    world = World({"": LimitRule(requests_per_minute=6000)})
     world.call()
     world.do(lambda: world.limits.learn(*MODEL, said), after=0.0)
     world.call(after=1.0, tokens=1000)
@@ -315,7 +317,7 @@ def test_no_word_of_a_server_stops_a_call_for_longer_than_a_day(said: RateLimits
 
 
 def test_the_wall_clock_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = Limits({"": Limit(requests_per_minute=1)})
+    limits = Limits({"": LimitRule(requests_per_minute=1)})
     day = 86_400.0
     with pytest.raises(StopIteration):
         next(limits.acquire("openai", "m", 0, lambda: 0.0))

@@ -15,7 +15,7 @@ import pytest
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.limits import Limits
 from llmcore.calls.steps import Step
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from tests.kits.limits import MODEL
 from tests.kits.waiting import await_until, wait_until
 
@@ -70,7 +70,7 @@ def start_loop(upstream: Upstream, names: list[str]) -> threading.Thread:
 
 
 def test_threads_and_tasks_of_two_loops_share_the_places() -> None:
-    upstream = Upstream(Limits({"": Limit(concurrency=5)}))
+    upstream = Upstream(Limits({"": LimitRule(concurrency=5)}))
     threads = start_threads(upstream, [f"thread {number}" for number in range(40)])
     threads += [start_loop(upstream, [f"task {loop}.{number}" for number in range(40)]) for loop in (1, 2)]
     wait_until(lambda: upstream.waiting() == 115)
@@ -84,7 +84,7 @@ def test_threads_and_tasks_of_two_loops_share_the_places() -> None:
 
 
 def test_threads_and_tasks_share_the_rate() -> None:
-    upstream = Upstream(Limits({"": Limit(requests_per_minute=6000)}))  # 100 at once, then 100 a second
+    upstream = Upstream(Limits({"": LimitRule(requests_per_minute=6000)}))  # 100 at once, then 100 a second
     upstream.open.set()
     began = time.monotonic()
     threads = start_threads(upstream, [f"thread {number}" for number in range(60)])
@@ -96,7 +96,7 @@ def test_threads_and_tasks_share_the_rate() -> None:
 
 
 def test_places_are_given_to_threads_and_tasks_in_the_order_in_which_they_came() -> None:
-    upstream = Upstream(Limits({"": Limit(concurrency=1)}))
+    upstream = Upstream(Limits({"": LimitRule(concurrency=1)}))
     threads = start_threads(upstream, ["first"])
     wait_until(lambda: upstream.inside == 1)
     for number in range(6):
@@ -111,7 +111,7 @@ def test_places_are_given_to_threads_and_tasks_in_the_order_in_which_they_came()
 
 def test_a_cancelled_task_leaves_the_queue_and_the_next_one_moves_up() -> None:
     async def main() -> None:
-        upstream = Upstream(Limits({"": Limit(concurrency=1)}))
+        upstream = Upstream(Limits({"": LimitRule(concurrency=1)}))
         first = asyncio.ensure_future(arun(upstream.call("first")))
         await await_until(lambda: upstream.inside == 1)
         others = [asyncio.ensure_future(arun(upstream.call(f"{number}"))) for number in range(10)]
@@ -128,7 +128,7 @@ def test_a_cancelled_task_leaves_the_queue_and_the_next_one_moves_up() -> None:
 
 def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_gives_it_to_the_next() -> None:
     async def main() -> None:
-        upstream = Upstream(Limits({"": Limit(concurrency=1, requests_per_minute=60_000)}))
+        upstream = Upstream(Limits({"": LimitRule(concurrency=1, requests_per_minute=60_000)}))
         held = upstream.call("held")
         next(held)
         tasks = [asyncio.ensure_future(arun(upstream.call(f"{number}"))) for number in range(2)]
@@ -146,7 +146,7 @@ def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_gives_it_to_the_next
 
 
 def test_a_call_that_is_collected_gives_its_place_back() -> None:
-    upstream = Upstream(Limits({"": Limit(concurrency=1)}))
+    upstream = Upstream(Limits({"": LimitRule(concurrency=1)}))
     call = upstream.call("lost")
     next(call)
     waiting = upstream.call("waits")
@@ -161,7 +161,7 @@ def test_a_call_that_is_collected_gives_its_place_back() -> None:
 
 
 def test_a_loop_that_is_gone_does_not_hold_the_others_up() -> None:
-    upstream = Upstream(Limits({"": Limit(concurrency=1)}))
+    upstream = Upstream(Limits({"": LimitRule(concurrency=1)}))
     threads = start_threads(upstream, ["first"])
     wait_until(lambda: upstream.inside == 1)
     loop = asyncio.new_event_loop()
@@ -180,7 +180,7 @@ def test_a_loop_that_is_gone_does_not_hold_the_others_up() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_does_not_wait_for_its_parents_calls() -> None:
-    upstream = Upstream(Limits({"": Limit(concurrency=1)}))
+    upstream = Upstream(Limits({"": LimitRule(concurrency=1)}))
     held = upstream.call("held")
     next(held)
     pid = os.fork()

@@ -10,7 +10,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-from llmcore.config import Limit, Settings, load_settings, set_value, unset
+from llmcore.config import LimitRule, Settings, load_settings, set_value, unset
 from llmcore.errors import ConfigError
 from llmcore.types import Secret
 from tests.kits.cli import CommandLine
@@ -214,9 +214,9 @@ def test_limits_are_of_all_of_one_provider_or_of_one_model(tmp_path: Path) -> No
         LLMCORE__LIMITS__CONCURRENCY="32",
     )
     assert dict(settings.limits) == {
-        "": Limit(500, 200_000, 32),
-        "openai": Limit(concurrency=8),
-        "openai:gpt-6-sol": Limit(requests_per_minute=5),
+        "": LimitRule(500, 200_000, 32),
+        "openai": LimitRule(concurrency=8),
+        "openai:gpt-6-sol": LimitRule(requests_per_minute=5),
     }
 
 

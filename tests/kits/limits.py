@@ -11,7 +11,7 @@ from typing import Any
 
 from llmcore.calls.limits import Limits, Permit
 from llmcore.calls.steps import Step, sleep
-from llmcore.config import Limit
+from llmcore.config import LimitRule
 from llmcore.errors import RateLimited
 
 MODEL = ("openai", "gpt-6-sol")
@@ -32,7 +32,7 @@ class Sent:
 class World:
     """Drives callers as the blocking driver does, each in its own thread, but for the clock."""
 
-    rules: dict[str, Limit]
+    rules: dict[str, LimitRule]
     late_s: float = 0.0
     """By how much a sleeper may wake up late, by chance."""
     now: float = 1000.0

@@ -20,7 +20,7 @@ from llmcore.errors import (
 )
 from llmcore.llm.batch.adaptive_concurrency import ConcurrencyController
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
-from llmcore.llm.batch.source import WAITING, Source
+from llmcore.llm.batch.source import WAITING, ItemSource
 from llmcore.llm.batch.store import Answer, RunStore, share
 from llmcore.llm.batch.stored_items import StoredItems
 from llmcore.llm.batch.typed_answers import check_answer
@@ -95,7 +95,7 @@ class LiveLane:
     ) -> None:
         import asyncio
 
-        self._source = Source(items, self._wake)
+        self._source = ItemSource(items, self._wake)
         self._store = store
         self._stored_items = StoredItems(store)
         self._send = send

@@ -15,7 +15,7 @@ from llmcore.llm.batch.queue_booking import Booking
 from llmcore.llm.batch.queue_chunks import Chunks
 from llmcore.llm.batch.queue_settlement import ChunkWork
 from llmcore.llm.batch.queue_store import QueueStore
-from llmcore.llm.batch.source import WAITING, Source
+from llmcore.llm.batch.source import WAITING, ItemSource
 from llmcore.llm.batch.store import Answer, RunStore, share
 from llmcore.llm.batch.stored_items import StoredItems
 from llmcore.llm.batch.typed_answers import check_answer
@@ -75,7 +75,7 @@ class QueueLane:
         report: Callable[[str], None] | None = None,
         answer_type: Any = None,
     ) -> None:
-        self._source = Source(items)
+        self._source = ItemSource(items)
         self._store = store
         self._stored_items = StoredItems(store)
         self._queue = QueueStore(store)

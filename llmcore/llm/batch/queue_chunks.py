@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from llmcore.errors import BadRequest, LLMCoreError, ProviderError
 from llmcore.llm.batch.live_lane import STOPPING
 from llmcore.llm.batch.queue_plan import ChunkPlan
-from llmcore.llm.batch.queue_settlement import ChunkWork, OpenRequests, Settlement
-from llmcore.llm.batch.queue_store import Chunk
+from llmcore.llm.batch.queue_settlement import ChunkWork, OpenRequests, QueueSettlement
+from llmcore.llm.batch.queue_store import QueueChunk
 from llmcore.llm.batch.vendor import Unconfirmed, Vendor
 from llmcore.types import BatchFault, BatchRequest, BatchStatus
 
@@ -57,7 +57,7 @@ class Chunks:
         self._queue = queue
         self._booking = booking
         self._work = work
-        self._settlement = Settlement(queue, booking, work, limits_tries=not (moves_tail or drains))
+        self._settlement = QueueSettlement(queue, booking, work, limits_tries=not (moves_tail or drains))
         self._run_id = run_id
         self._report = report or (lambda _: None)
         self._moves_tail = moves_tail
@@ -141,7 +141,7 @@ class Chunks:
         self._open.append(chunk)
         await self._create(chunk)
 
-    async def _create(self, chunk: Chunk) -> bool:
+    async def _create(self, chunk: QueueChunk) -> bool:
         metadata = {"llmcore_run": self._run_id, "llmcore_chunk": self._make_label(chunk)}
         try:
             requests = await self._collect(chunk)
@@ -172,7 +172,7 @@ class Chunks:
         self._adopt(chunk, status)
         return True
 
-    async def _collect(self, chunk: Chunk) -> list[BatchRequest]:
+    async def _collect(self, chunk: QueueChunk) -> list[BatchRequest]:
         """Return the requests of *chunk*, each with a reservation.
 
         Raises:
@@ -188,7 +188,7 @@ class Chunks:
                 requests.append(BatchRequest(id=each.name, request=call.request))
         return requests
 
-    def _adopt(self, chunk: Chunk, status: BatchStatus) -> None:
+    def _adopt(self, chunk: QueueChunk, status: BatchStatus) -> None:
         self._unconfirmed.pop(chunk.id, None)
         found = self._queue.mark_created(chunk, status.id, status.expires_at)
         due = (
@@ -199,7 +199,7 @@ class Chunks:
         self._report(f"{chunk.size:,} requests are in the queue of {chunk.model} as {status.id}{due}")
         self._open[self._open.index(chunk)] = found
 
-    async def _divide(self, chunk: Chunk, error: LLMCoreError) -> None:
+    async def _divide(self, chunk: QueueChunk, error: LLMCoreError) -> None:
         """Send the requests of a rejected chunk again in smaller chunks, until only the faulty request fails."""
         requests = self._queue.list_requests(chunk)
         if len(requests) == 1:
@@ -209,7 +209,7 @@ class Chunks:
         self._most_size = max(1, len(requests) // 2)
         await self._return(chunk)
 
-    async def _confirm(self, chunk: Chunk, vendor: Vendor) -> bool:
+    async def _confirm(self, chunk: QueueChunk, vendor: Vendor) -> bool:
         """Find out whether the batch of *chunk* was created. Return False if that cannot be decided yet."""
         asked_at = time.monotonic()
         found = await vendor.list_batches(chunk.created - _CLOCKS_S)
@@ -235,7 +235,7 @@ class Chunks:
         del self._unconfirmed[chunk.id]
         return True
 
-    async def _is_ours(self, chunk: Chunk, status: BatchStatus, vendor: Vendor) -> bool | None:
+    async def _is_ours(self, chunk: QueueChunk, status: BatchStatus, vendor: Vendor) -> bool | None:
         """Return whether the results of a batch without metadata belong to *chunk*; None if there are no results yet."""
         if status.state == "running":
             return None
@@ -254,7 +254,7 @@ class Chunks:
             has_changed |= await self._advance(chunk)
         return has_changed
 
-    async def _advance(self, chunk: Chunk) -> bool:
+    async def _advance(self, chunk: QueueChunk) -> bool:
         # If no request is left, an earlier process settled all of them, but ended before it marked the chunk as done.
         if not self._queue.has_requests(chunk):
             self._end(chunk)
@@ -274,7 +274,7 @@ class Chunks:
                 raise
             return False  # the next call of this method asks again
 
-    async def _resolve_intent(self, chunk: Chunk, vendor: Vendor) -> bool:
+    async def _resolve_intent(self, chunk: QueueChunk, vendor: Vendor) -> bool:
         """Create the batch of *chunk*, or find out whether an earlier attempt has created it."""
         if chunk.id in self._unconfirmed:
             return await self._confirm(chunk, vendor)
@@ -283,7 +283,7 @@ class Chunks:
             return True
         return False if self.is_waiting else await self._create(chunk)
 
-    async def _hurry(self, chunk: Chunk, batch: str, vendor: Vendor) -> bool:
+    async def _hurry(self, chunk: QueueChunk, batch: str, vendor: Vendor) -> bool:
         """Cancel *batch* if the lane drains, or if the batch is near its end and the lane `now` takes the remaining requests."""
         if chunk.id in self._cancelled or not (
             self._drains or (self._moves_tail and time.time() >= _get_tail(chunk))
@@ -297,7 +297,7 @@ class Chunks:
         await vendor.cancel(batch)
         return True
 
-    async def _handle_refusal(self, chunk: Chunk, status: BatchStatus) -> bool:
+    async def _handle_refusal(self, chunk: QueueChunk, status: BatchStatus) -> bool:
         """Put the requests of a batch that the vendor rejected after its creation back into the pool. Faulty requests fail."""
         faults: dict[int, BatchFault] = {each.index: each for each in status.faults if each.index is not None}
         if any(each.is_temporary for each in status.faults):
@@ -322,7 +322,7 @@ class Chunks:
         self._end(chunk)
         return True
 
-    async def _settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
+    async def _settle(self, chunk: QueueChunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
         try:
             if not await self._settlement.settle(chunk, batch, vendor, status):
                 return False
@@ -333,13 +333,13 @@ class Chunks:
                 self._end(chunk)
         return True
 
-    async def _return(self, chunk: Chunk) -> None:
+    async def _return(self, chunk: QueueChunk) -> None:
         """Put the remaining requests of *chunk* back into the pool, because the vendor did not execute them."""
         for each in reversed(self._queue.list_requests(chunk)):
             await self._settlement.give_back(each)
         self._end(chunk)
 
-    def _end(self, chunk: Chunk) -> None:
+    def _end(self, chunk: QueueChunk) -> None:
         self._work.save()
         self._queue.mark_done(chunk)
         if chunk.batch is not None:
@@ -349,10 +349,10 @@ class Chunks:
 
     # -- helpers
 
-    def _make_label(self, chunk: Chunk) -> str:
+    def _make_label(self, chunk: QueueChunk) -> str:
         return self._queue.make_name(chunk.id, 0).rpartition("-")[0]
 
-    def _get_vendor(self, chunk: Chunk) -> Vendor:
+    def _get_vendor(self, chunk: QueueChunk) -> Vendor:
         if chunk.model not in self._vendors:
             requests = self._queue.list_requests(chunk)
             call = self._work.find_call(requests[0].key) if requests else None
@@ -367,7 +367,7 @@ class Chunks:
         return self._vendors[model]
 
 
-def _get_tail(chunk: Chunk) -> float:
+def _get_tail(chunk: QueueChunk) -> float:
     """Return the time, in seconds since 1970, when the last 1/24 of the time window of *chunk* begins."""
     expires = chunk.created + _DAY_S if chunk.expires is None else chunk.expires
     return expires - (expires - chunk.created) / _TAIL

@@ -12,7 +12,7 @@ from llmcore.llm.batch.estimate import count_input
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.queue_booking import Booking
-    from llmcore.llm.batch.queue_store import Chunk, QueueStore
+    from llmcore.llm.batch.queue_store import QueueChunk, QueueStore
     from llmcore.llm.batch.vendor import Vendor
     from llmcore.llm.call import ChatCall
 
@@ -102,6 +102,6 @@ class ChunkPlan:
         self._tokens += tokens
         return True
 
-    def store(self) -> Chunk:
+    def store(self) -> QueueChunk:
         """Record the intent to create the batch."""
         return self._queue.add(self._model, self._requests, self._tokens)

@@ -11,12 +11,12 @@ from llmcore.types import ChatRequest
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.queue_booking import Booking
-    from llmcore.llm.batch.queue_store import Chunk, Queued, QueueStore
+    from llmcore.llm.batch.queue_store import QueueChunk, Queued, QueueStore
     from llmcore.llm.batch.vendor import Vendor
     from llmcore.llm.call import ChatCall
     from llmcore.types import BatchResult, BatchStatus, Reply
 
-__all__ = ["ChunkWork", "OpenRequests", "Settlement"]
+__all__ = ["ChunkWork", "OpenRequests", "QueueSettlement"]
 
 _MOST_TRIES: Final = 4
 """If the number of tries is limited, a request fails after this many batches in which the vendor did not execute it."""
@@ -34,7 +34,7 @@ class ChunkWork(NamedTuple):
     save: Callable[[], None]
 
 
-class Settlement:
+class QueueSettlement:
     """Settles the requests of one run.
 
     Each result is written to the ledger first, then to the file of the run. After a crash in between, the result is
@@ -50,7 +50,7 @@ class Settlement:
         self.has_retries = False
         """True if there is a request that the vendor did not execute."""
 
-    async def settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
+    async def settle(self, chunk: QueueChunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
         """Settle the requests of the finished batch *batch*. Return False if the results are not complete yet.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from llmcore.llm.batch.store import RunStore
 
-__all__ = ["Chunk", "QueueStore", "Queued", "has_open_chunks"]
+__all__ = ["QueueChunk", "QueueStore", "Queued", "has_open_chunks"]
 
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS chunks (
@@ -41,7 +41,7 @@ _SCHEMA: Final = """
 _PAGE: Final = 1000
 
 
-class Chunk(NamedTuple):
+class QueueChunk(NamedTuple):
     """A part of the run that becomes one batch of the vendor."""
 
     id: int
@@ -81,11 +81,11 @@ class QueueStore:
         """Return the id of the request at the position *number* of *chunk*."""
         return f"llmcore-{self.token}-{chunk}-{number}"
 
-    def add(self, model: str, requests: list[tuple[bytes, int]], tokens: int) -> Chunk:
+    def add(self, model: str, requests: list[tuple[bytes, int]], tokens: int) -> QueueChunk:
         """Record the intent to create a batch of *requests*, given as keys and item positions."""
         with self._store.write() as db, db:
             chunk: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
-            found = Chunk(chunk, model, "intent", None, len(requests), tokens, time.time(), None)
+            found = QueueChunk(chunk, model, "intent", None, len(requests), tokens, time.time(), None)
             db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", found)
             db.executemany(
                 "INSERT INTO queued VALUES (?, ?, ?, ?, (SELECT body FROM items WHERE position = ?))",
@@ -102,7 +102,7 @@ class QueueStore:
             found: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
         return int(found)
 
-    def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
+    def mark_created(self, chunk: QueueChunk, batch: str, expires: float | None) -> QueueChunk:
         """Record that the vendor has created *batch* from the requests that the chunk has now."""
         size = len(self.list_requests(chunk))
         self._execute(
@@ -114,17 +114,17 @@ class QueueStore:
         )
         return chunk._replace(state="created", batch=batch, expires=expires, size=size)
 
-    def mark_done(self, chunk: Chunk) -> None:
+    def mark_done(self, chunk: QueueChunk) -> None:
         """Record that all requests of the chunk are settled or returned."""
         with self._store.write() as db, db:
             db.execute("UPDATE chunks SET state = 'done' WHERE id = ?", (chunk.id,))
             db.execute("DELETE FROM billed WHERE chunk = ?", (chunk.id,))
 
-    def list_open(self) -> list[Chunk]:
+    def list_open(self) -> list[QueueChunk]:
         """Return the chunks that are not done."""
         with self._store.write() as db:
             rows: list[Any] = db.execute("SELECT * FROM chunks WHERE state != 'done' ORDER BY id").fetchall()
-        return [Chunk(*row) for row in rows]
+        return [QueueChunk(*row) for row in rows]
 
     def has_batch(self, batch: str) -> bool:
         """Return whether the vendor's batch belongs to a chunk of this run."""
@@ -139,7 +139,7 @@ class QueueStore:
             ).fetchall()
         return Queued(*rows[0]) if rows else None
 
-    def list_requests(self, chunk: Chunk) -> list[Queued]:
+    def list_requests(self, chunk: QueueChunk) -> list[Queued]:
         """Return the unsettled requests of *chunk* in the order of sending."""
         with self._store.write() as db:
             rows: list[Any] = db.execute(
@@ -147,12 +147,12 @@ class QueueStore:
             ).fetchall()
         return sorted((Queued(*row) for row in rows), key=lambda each: int(each.name.rpartition("-")[2]))
 
-    def has_requests(self, chunk: Chunk) -> bool:
+    def has_requests(self, chunk: QueueChunk) -> bool:
         """Return whether *chunk* has requests that are not settled."""
         with self._store.write() as db:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE chunk = ?)", (chunk.id,)).get)
 
-    def count_billed(self, chunk: Chunk) -> int:
+    def count_billed(self, chunk: QueueChunk) -> int:
         """Return the number of settled requests of *chunk* that the vendor has answered."""
         with self._store.write() as db:
             found: Any = db.execute("SELECT count(*) FROM billed WHERE chunk = ?", (chunk.id,)).get

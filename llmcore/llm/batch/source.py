@@ -10,13 +10,13 @@ from llmcore.llm.batch.items import Prepared
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["WAITING", "Source"]
+__all__ = ["WAITING", "ItemSource"]
 
 WAITING: Final = Prepared(-1, None, None)
 """The value that `Source.read` returns if the source does not have the next item yet."""
 
 
-class Source:
+class ItemSource:
     """Reads items from any kind of source, without blocking the event loop.
 
     If `read` returned `WAITING`, *on_item* is called when the next item is ready.

@@ -14,7 +14,7 @@ from llmcore.errors import ProviderError
 from llmcore.llm.embedding.call import EmbeddingCall, get_facts
 from llmcore.llm.embedding.quote import EmbeddingQuote, count_usage
 from llmcore.llm.embedding.vector_entry import pack, unpack
-from llmcore.pipeline import Answer, Entry, Services, carry_out
+from llmcore.pipeline import Answer, CachedAnswer, Services, carry_out
 from llmcore.pipeline.cache import look_up
 from llmcore.pipeline.send import get_time_left, make_contract_error
 from llmcore.support.ledger_values import Charge, Outcome
@@ -44,16 +44,16 @@ class EmbeddingKind:
         found = unpack(call.key or "", data)
         return found if found is not None and len(found.vectors) == len(call.request.texts) else None
 
-    def make_entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[Entry]:  # noqa: ARG002 - vectors are not refreshed
+    def make_entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[CachedAnswer]:  # noqa: ARG002 - vectors are not refreshed
         """See `RequestKind.make_entries`.
 
         Each text has a separate cache entry, so another call with the same text is a hit.
         """
         for key, text, vector in zip(call.keys, call.request.texts, result.vectors, strict=True):
             cost = _divide_cost(result.cost, text, call.request.texts)
-            yield Entry(key, pack(key, [vector], result.model, cost))
+            yield CachedAnswer(key, pack(key, [vector], result.model, cost))
         if call.is_leased and call.key is not None and call.key not in call.keys:
-            yield Entry(call.key, pack(call.key, result.vectors, result.model, result.cost), _SHARED_S)
+            yield CachedAnswer(call.key, pack(call.key, result.vectors, result.model, result.cost), _SHARED_S)
 
     def get_refresh_time(self, call: EmbeddingCall, data: bytes) -> float:  # noqa: ARG002 - vectors are not refreshed
         """See `RequestKind.get_refresh_time`."""
