@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.builtin.change_log import ALL, record_changes
-from llmcore.builtin.file_entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
+from llmcore.builtin.file_entry import MAX_VALUE_BYTES, make_prefix, pack, read_head, read_write_time, unpack
 from llmcore.builtin.lease_slots import make_acquire, make_lease_slot, make_release
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
@@ -63,7 +63,7 @@ class FileCache:
         self._clock = clock
         self._max_size = int(options.max_size)
         self._namespace = options.namespace
-        self._name = name_prefix(options.namespace)
+        self._name = make_prefix(options.namespace)
         self._range = options.namespace.encode() + b"\0"
         self._plain = self._range + b"k"
         self._hashed = self._range + b"h"

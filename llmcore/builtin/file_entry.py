@@ -23,7 +23,7 @@ __all__ = [
     "MAX_VALUE_BYTES",
     "is_expired",
     "is_garbage",
-    "name_prefix",
+    "make_prefix",
     "pack",
     "read_head",
     "read_write_time",
@@ -42,7 +42,7 @@ _CLOCK_SLACK_NS: Final = 10**9
 """Nanoseconds. An entry is valid if its write time is at most this long after now: the clock may have been set back."""
 
 
-def name_prefix(namespace: str) -> bytes:
+def make_prefix(namespace: str) -> bytes:
     """Return the prefix of the names in *namespace*. In a name, the bytes of the key follow the prefix."""
     return _MAGIC + namespace.encode() + b"\0"
 

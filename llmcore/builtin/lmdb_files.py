@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
-from llmcore.builtin.crashmark import CrashMark, get_boot_id, lock_folder
-from llmcore.builtin.datafile import DATA, find_fault, set_aside
+from llmcore.builtin.crash_mark import CrashMark, get_boot_id, lock_folder
+from llmcore.builtin.data_file import DATA, find_fault, set_aside
 from llmcore.errors import CacheError
 from llmcore.log import get_logger
 

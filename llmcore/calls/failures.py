@@ -154,7 +154,7 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
         return f"core.llm.{_WHOLE[facts.method]}(...)"
     if isinstance(error, Unavailable | IncompleteReply | MalformedReply):
         made = max(facts.attempts, _read_number(backend.get_written(_ATTEMPTS)))
-        outlast = error.retryable and not _was_refused(error) and made < _MOST_ATTEMPTS
+        outlast = error.retryable and not _is_refused(error) and made < _MOST_ATTEMPTS
         return (
             backend.format_set_line(_ATTEMPTS, str(_MOST_ATTEMPTS))
             if outlast
@@ -181,7 +181,7 @@ def _read_number(written: Any) -> int:
     return int(written) if isinstance(written, int | float) or str(written).isdecimal() else 0
 
 
-def _was_refused(error: ProviderError) -> bool:
+def _is_refused(error: ProviderError) -> bool:
     """Return whether the connection was refused, so that further attempts would not help."""
     return isinstance(error, Unavailable) and error.status is None and not error.sent
 

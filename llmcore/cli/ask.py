@@ -131,7 +131,7 @@ def _read_question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def _ask(question: Question, message: str | list[Message], args: argparse.Namespace) -> None:
     """Print the answer. With `--schema`, check that the answer fits the schema."""
-    if _should_stream(args):
+    if _is_stream_wanted(args):
         question.stream(message)
         return
     reply = question.ask(message)
@@ -165,7 +165,7 @@ def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:
     return [{"role": "user", "content": [{"type": "text", "text": prompt}, *parts]}]
 
 
-def _should_stream(args: argparse.Namespace) -> bool:
+def _is_stream_wanted(args: argparse.Namespace) -> bool:
     if args.json or args.schema:
         return False
     return get_stdout().isatty() if args.stream is None else bool(args.stream)

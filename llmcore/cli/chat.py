@@ -114,7 +114,7 @@ class _Session:
         self._given = given
         self._whole = args.stream is False
         self._no_color = args.no_color
-        self._paint = Paint.of(sys.stderr, no_color=args.no_color)
+        self._paint = Paint.for_stream(sys.stderr, no_color=args.no_color)
         self._recorder: ConversationRecorder = open_conversation(
             core, given, name=args.name, again=args.again, new_name=args.new_name, keep=not args.no_keep
         )

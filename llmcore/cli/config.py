@@ -62,7 +62,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(settings=[item._asdict() | {"value": _parse_value(item.value)} for item in items])
         return 0
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     width = max(len(f"{item.key} = {item.value}") for item in items)
     for item in items:
         text = f"{item.key} = {item.value}"
@@ -131,7 +131,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.json:
         print_json(ok=not faults, faults=[get_parts(fault) for fault in faults], warnings=warnings)
     elif faults:
-        paint = Paint.of(sys.stderr, no_color=args.no_color)
+        paint = Paint.for_stream(sys.stderr, no_color=args.no_color)
         note("\n\n".join(render_error(fault, paint) for fault in faults))
     else:
         read = list_files(args.config)

@@ -89,7 +89,7 @@ class ConversationRecorder:
         if not self.is_continued or not sys.stderr.isatty():
             return
         messages, width = self.conversation.messages, get_terminal_width(sys.stderr) or 80
-        paint = Paint.of(sys.stderr, no_color=no_color)
+        paint = Paint.for_stream(sys.stderr, no_color=no_color)
         note(
             f"continuing {self.conversation.name}: {len(messages)} messages, last used {self.conversation.updated}"
         )

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for kind, name in (("llm", "openai"), ("storage", "fs")):
         catalogue.load_provider(kind, name)  # raises an error if LLMCORE_PLUGINS excludes it
     with _isolate_environment() as folder, Simulator() as upstream:
-        _Demo(folder, upstream, Paint.of(get_stdout(), no_color=args.no_color)).run()
+        _Demo(folder, upstream, Paint.for_stream(get_stdout(), no_color=args.no_color)).run()
     return 0
 
 

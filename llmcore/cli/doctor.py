@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks. Print each finding at once."""
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     findings: list[_Finding] = []
     for finding in _find_all(args):
         findings.append(finding)

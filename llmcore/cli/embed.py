@@ -144,7 +144,7 @@ def _print_footer(result: Embeddings, args: argparse.Namespace, took_s: float) -
             cost=result.cost,
             cached=all(result.cached),
             took_s=took_s,
-            paint=Paint.of(sys.stderr, no_color=args.no_color),
+            paint=Paint.for_stream(sys.stderr, no_color=args.no_color),
         )
     )
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(codes=[{"code": code, **each._asdict()} for code, each in codes.items()])
         return 0
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     if args.code is None:
         for code, each in codes.items():
             put(f"{paint('bold', code)}  {each.summary}")

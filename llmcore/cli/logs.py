@@ -197,4 +197,4 @@ def _format_line(text: str) -> str:
 
 
 def _get_paint(args: argparse.Namespace) -> Paint:
-    return Paint.of(get_stdout(), no_color=args.no_color)
+    return Paint.for_stream(get_stdout(), no_color=args.no_color)

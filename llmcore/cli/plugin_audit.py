@@ -45,7 +45,7 @@ class Audit:
         self._phase = ""
         self._allowed = ""
         self._found: dict[str, None] = {}
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._record_event)
 
     @property
     def findings(self) -> list[str]:
@@ -69,7 +69,7 @@ class Audit:
             if text := " ".join(shown.getvalue().split()):
                 self._add(phase, f"prints {text[:80]!r}")
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+    def _record_event(self, event: str, args: tuple[Any, ...]) -> None:
         phase = self._phase
         if not phase:
             return

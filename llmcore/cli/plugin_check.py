@@ -158,7 +158,7 @@ def _print_results(
     if args.json:
         print_json(provider=title, ok=good, **count, warnings=warnings, not_run=not_run, tests=results)
         return 0 if good else _FAILED
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     _print_failures(results, paint)
     if not results:
         put(output)

@@ -46,7 +46,7 @@ def show(which: tuple[str, str], args: argparse.Namespace) -> int:
     if args.json:
         print_json(**report)
     else:
-        _print(report, Paint.of(get_stdout(), no_color=args.no_color))
+        _print(report, Paint.for_stream(get_stdout(), no_color=args.no_color))
     return 0
 
 
@@ -65,7 +65,7 @@ def show_table(name: str, args: argparse.Namespace, catalogue: Catalogue) -> int
     if args.json:
         print_json(**report)
     else:
-        paint = Paint.of(get_stdout(), no_color=args.no_color)
+        paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
         put(paint("bold", f"[{table.name}], table of {row.distribution} {row.version}".rstrip()) + "\n")
         _print_options(report["options"], paint)
     return 0
@@ -128,10 +128,10 @@ def _list_options(entry: Provider | Table) -> list[dict[str, Any]]:
 def _to_plain(value: Any) -> Any:
     """Return a default as a JSON value."""
 
-    def plain(item: Any) -> Any:
+    def convert(item: Any) -> Any:
         return next((kind(item) for kind in (int, float, str) if isinstance(item, kind)), str(item))
 
-    return msgspec.to_builtins(value, enc_hook=plain)
+    return msgspec.to_builtins(value, enc_hook=convert)
 
 
 def _find_default(structure: type, name: str) -> Any:

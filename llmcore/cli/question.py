@@ -156,7 +156,7 @@ class Question:
                 cost=None if unknown else now.cost - before.cost,
                 cached=now.cached > before.cached,
                 took_s=time.perf_counter() - self._began,
-                paint=Paint.of(sys.stderr, no_color=self._no_color),
+                paint=Paint.for_stream(sys.stderr, no_color=self._no_color),
             )
         )
         if self._provider == "echo" and not before.calls + before.cached:

@@ -58,7 +58,7 @@ def report(error: Exception, *, json: bool, no_color: bool) -> int:
     if json:
         note(_render_json(reported))
     else:
-        note(render_error(reported, Paint.of(sys.stderr, no_color=no_color)))
+        note(render_error(reported, Paint.for_stream(sys.stderr, no_color=no_color)))
     return _get_exit_code(reported)
 
 

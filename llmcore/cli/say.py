@@ -96,7 +96,11 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     with open_core(args) as core:
         given = _read_options(args, core)
-        bar = _ProgressBar(Paint.of(sys.stderr, no_color=args.no_color)) if _has_progress(args) else None
+        bar = (
+            _ProgressBar(Paint.for_stream(sys.stderr, no_color=args.no_color))
+            if _has_progress(args)
+            else None
+        )
         try:
             speech = core.voice.synthesize(text, progress=bar, **given)
         except LLMCoreError as error:
@@ -228,7 +232,11 @@ def _print_summary(speech: Speech, args: argparse.Namespace, took_s: float) -> N
             "from the cache" if speech.cached else "",
             format_seconds(took_s),
         ]
-        note(Paint.of(sys.stderr, no_color=args.no_color)("dim", " · ".join(part for part in parts if part)))
+        note(
+            Paint.for_stream(sys.stderr, no_color=args.no_color)(
+                "dim", " · ".join(part for part in parts if part)
+            )
+        )
 
 
 def _has_progress(args: argparse.Namespace) -> bool:

@@ -45,7 +45,7 @@ class Paint:
         self.on = on
 
     @classmethod
-    def of(cls, stream: TextIO, *, no_color: bool = False) -> Self:
+    def for_stream(cls, stream: TextIO, *, no_color: bool = False) -> Self:
         """Return the paint for *stream*.
 
         NO_COLOR, FORCE_COLOR and TERM=dumb take precedence over the check for a terminal.

@@ -42,7 +42,7 @@ def print_table(
         wrapped: Headers of columns whose long texts continue on further lines.
     """
     left_out: list[str] = []
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     put(
         render_table(headers, rows, paint, whole=whole, optional=optional, wrapped=wrapped, left_out=left_out)
     )

@@ -234,7 +234,7 @@ def _make_command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _print_table(core: Core, names: list[str], rows: Any, args: argparse.Namespace) -> None:
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     total: Sequence[str] = ()
     if len(rows) > 1 and "tag" not in names:  # a call with two tags would count twice
         total = ("total", *("" for _ in names[1:]), *render_row(core.usage.sum(rows))[1:])

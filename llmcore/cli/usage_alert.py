@@ -39,7 +39,7 @@ def _send_tests(core: Core, args: argparse.Namespace) -> int:
     if args.json:
         print_json(deliveries=[each._asdict() for each in deliveries])
     else:
-        paint = Paint.of(get_stdout(), no_color=args.no_color)
+        paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
         for each in deliveries:
             mark = paint("green", "sent  ") if each.error is None else paint("red", "failed")
             put(

@@ -51,7 +51,7 @@ def print_reconciliation(
 
     *format_set_line* returns the command that sets a key of the configuration; see `Settings.format_set_line`.
     """
-    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    paint = Paint.for_stream(get_stdout(), no_color=args.no_color)
     if not is_first:
         put()
     last = result.until - timedelta(days=1)
@@ -150,7 +150,7 @@ def to_document(name: str, result: Reconciliation, *, is_reconciled: bool) -> di
             }
             for each in result.prices
         ],
-        "rows": [_row_to_document(row) for row in result.rows],
+        "rows": [_make_row_document(row) for row in result.rows],
         "keys": [
             {"key": total.key, "group": total.group, "own": total.own, "billed": _to_text(total.billed)}
             for total in result.keys
@@ -158,7 +158,7 @@ def to_document(name: str, result: Reconciliation, *, is_reconciled: bool) -> di
     }
 
 
-def _row_to_document(row: Row) -> dict[str, Any]:
+def _make_row_document(row: Row) -> dict[str, Any]:
     return {
         "day": str(row.day),
         "model": row.model or None,

@@ -64,7 +64,7 @@ def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, An
         return
     blocks: list[str] = []
     if any(row.requests or row.cached for row in overview.days):
-        blocks = _render_blocks(overview, Paint.of(get_stdout(), no_color=args.no_color))
+        blocks = _render_blocks(overview, Paint.for_stream(get_stdout(), no_color=args.no_color))
     else:
         note("the ledger has no calls in this period")
     if blocks:

@@ -32,7 +32,7 @@ class WaitIndicator(logging.Handler):
         super().__init__(logging.INFO)
         self._name = name
         self._to = stream or sys.stderr
-        self._paint = Paint.of(self._to, no_color=no_color)
+        self._paint = Paint.for_stream(self._to, no_color=no_color)
         self._shown = 0
         self._retry = ""
         self._ended = threading.Event()

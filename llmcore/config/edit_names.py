@@ -45,10 +45,10 @@ def _find_faults(document: Document, profile: str | None) -> list[LLMCoreError]:
         merge_lists(below, tree)
     tree.pop("profiles", None)
 
-    def owner(path: Path) -> Layer:
+    def find_owner(path: Path) -> Layer:
         return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
 
-    models, _ = resolve(tree.get("models", {}), owner, str(tree["llm"].get("provider")))
+    models, _ = resolve(tree.get("models", {}), find_owner, str(tree["llm"].get("provider")))
     settings = Settings(layers, tree, models, os.environ)
     catalogue = Catalogue()
     return [

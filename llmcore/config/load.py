@@ -120,14 +120,14 @@ class _Loader:
         return ConfigError.of(self.faults)
 
     def _make_settings(self, layers: tuple[Layer, ...], tree: dict[str, Any]) -> Settings | None:
-        def owner(path: tuple[str, ...]) -> Layer:
+        def find_owner(path: tuple[str, ...]) -> Layer:
             return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
 
-        self.faults += check_budgets(tree, owner)
+        self.faults += check_budgets(tree, find_owner)
         models: dict[str, tuple[str, ...]] = {}
         if isinstance(tree.get("models", {}), Mapping):
             provider = lookup(tree, ("llm", "provider"))
-            models, faults = resolve(tree.get("models", {}), owner, str(provider))
+            models, faults = resolve(tree.get("models", {}), find_owner, str(provider))
             self.faults += faults
         if self.faults:
             return None

@@ -56,7 +56,7 @@ def migrate(source: Operations, target: Operations) -> Migrated:
         [counter, counter.spent] for counter in source.run("read_budgets", [], time.time(), LOCK_TIMEOUT_S)
     ]
     rows = 0
-    for batch in _iter_batches(_iter_missing(source, target, left)):
+    for batch in _iterate_batches(_iterate_missing(source, target, left)):
         # A sum keeps its id when its count grows, so the id alone does not identify its content.
         ids = [(row.id, row.count) if row.attempt == SUM_ATTEMPT else row.id for row in batch]
         numbers = hashlib.sha256(repr(ids).encode()).hexdigest()
@@ -89,7 +89,9 @@ def _move_deferred(source: Operations, target: Operations) -> int:
     return len(opened)
 
 
-def _iter_missing(source: Operations, target: Operations, left: Sequence[list[Any]]) -> Iterator[LedgerRow]:
+def _iterate_missing(
+    source: Operations, target: Operations, left: Sequence[list[Any]]
+) -> Iterator[LedgerRow]:
     """Yield the rows of *source* that *target* lacks. Subtract each row of *source* from the counters in *left*."""
     query = RowQuery(states=_CLOSED)
     claim = Claims(source.provider.location, target)
@@ -143,7 +145,7 @@ def _subtract(row: LedgerRow, left: Sequence[list[Any]]) -> None:
             entry[1] -= amount.get_amount(scope.unit)
 
 
-def _iter_batches(rows: Iterable[LedgerRow]) -> Iterator[Sequence[LedgerRow]]:
+def _iterate_batches(rows: Iterable[LedgerRow]) -> Iterator[Sequence[LedgerRow]]:
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH)):
         yield batch

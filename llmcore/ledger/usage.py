@@ -183,7 +183,7 @@ class UsageBook(ProcessBound):
 
     def budgets(self) -> list[BudgetState]:
         """Return the state of each budget of the ledger in its current period."""
-        spending = self._spending()
+        spending = self._open_spending()
 
         def read() -> list[BudgetState]:
             spending.refresh()
@@ -197,14 +197,14 @@ class UsageBook(ProcessBound):
 
     def alerts(self) -> list[ConfiguredAlert]:
         """Return the budgets with alerts, each with its receivers."""
-        return self._spending().alerts.list_configured()
+        return self._open_spending().alerts.list_configured()
 
     def test_alerts(self) -> list[Delivery]:
         """Send a test alert to the observers and receivers of each budget with alerts, and wait for the results.
 
         A test does not use up an alert: each real alert is still sent.
         """
-        spending = self._spending()
+        spending = self._open_spending()
 
         def send() -> list[Delivery]:
             spending.refresh()
@@ -249,7 +249,7 @@ class UsageBook(ProcessBound):
             yield make_record(row)
 
     def _iterate(self, query: RowQuery) -> Iterator[LedgerRow]:
-        spending = self._spending()
+        spending = self._open_spending()
         spending.refresh()
         rows: Iterator[LedgerRow] = spending.operations.run("iterate_rows", query, LOCK_TIMEOUT_S)
         return rows
@@ -285,7 +285,7 @@ class UsageBook(ProcessBound):
         moment = found.to_timestamp(before) or 0.0
 
         def replace() -> int:
-            spending = self._spending()
+            spending = self._open_spending()
             spending.refresh()
             return prune(spending.operations, moment, found)
 
@@ -301,7 +301,7 @@ class UsageBook(ProcessBound):
         """
         from llmcore.ledger.migration import migrate
 
-        spending = self._spending()
+        spending = self._open_spending()
 
         def copy() -> Migrated:
             spending.refresh()
@@ -313,7 +313,7 @@ class UsageBook(ProcessBound):
         """Return the API keys that the ledger stores; see `Core.keys`."""
         from llmcore.ledger.api_keys import ApiKeys
 
-        return ApiKeys(self._spending, self._run)
+        return ApiKeys(self._open_spending, self._run)
 
     def _aggregate(self, query: UsageQuery) -> list[Any]:
         self._run(lambda: self._check(query))
@@ -323,13 +323,13 @@ class UsageBook(ProcessBound):
         """Raise LedgerError if *query* divides a pruned day."""
         from llmcore.ledger.pruning import check_answerable
 
-        check_answerable(query, self._spending().operations.run("read_pruned", LOCK_TIMEOUT_S))
+        check_answerable(query, self._open_spending().operations.run("read_pruned", LOCK_TIMEOUT_S))
 
     def _read(self, operation: str, query: Any) -> list[Any]:
         """Bring the ledger up to date, and return what *operation* reads."""
 
         def read() -> list[Any]:
-            spending = self._spending()
+            spending = self._open_spending()
             spending.refresh()
             return list(spending.operations.run(operation, query, LOCK_TIMEOUT_S))
 
@@ -347,10 +347,10 @@ class UsageBook(ProcessBound):
             failure = make_unavailable(error)
         from llmcore.ledger.refusals import make_unusable_error
 
-        spending = self._spending()
+        spending = self._open_spending()
         raise make_unusable_error(failure.message, spending.location, spending.settings, verb)
 
-    def _spending(self) -> Spending:
+    def _open_spending(self) -> Spending:
         spending = self._opener()
         if spending.lacks_home:
             raise LedgerError(

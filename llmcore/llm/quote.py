@@ -67,7 +67,7 @@ class ChatQuote:
             return compute_max_cost(own, usage)
         cost = get_provider_cost(provider, request.model, usage, _get_tier(request))
         if cost is None:
-            raise self._price_unknown(f"{self._backend.name}:{request.model}")
+            raise self._make_price_error(f"{self._backend.name}:{request.model}")
         return cost
 
     def find_fix(self, left: Decimal) -> str | None:
@@ -101,7 +101,7 @@ class ChatQuote:
     def _limit_name(self) -> str:
         return next((name for name in OUTPUT_LIMITS if name in self._request.parameters), "max_tokens")
 
-    def _price_unknown(self, name: str) -> PriceUnknown:
+    def _make_price_error(self, name: str) -> PriceUnknown:
         return PriceUnknown(
             f"a budget applies, but the price of `{name}` is unknown",
             expected="its price in USD per million tokens, 0 for your own server, or "

@@ -107,7 +107,7 @@ def _is_unsent(error: BaseException | None, sending: Sending) -> bool:
     return isinstance(error, ProviderError) and not error.sent
 
 
-def _was_refused(error: BaseException | None) -> bool:
+def _is_refused(error: BaseException | None) -> bool:
     """Return whether *error* shows that the server rejected the request, so that the request costs nothing."""
     if isinstance(error, ProviderError):
         return error.status is not None and error.status >= _REFUSED
@@ -154,7 +154,7 @@ def _make_failed_outcome(
     unsent = reservation.sending.withdraw() or _is_unsent(error, reservation.sending)
     if unsent and isinstance(error, ProviderError):
         error.sent = False
-    uncertain = not unsent and not _was_refused(error)
+    uncertain = not unsent and not _is_refused(error)
     # If *error* is None, the garbage collector may be running this code, in a thread that already holds some lock.
     # So do not call a tokenizer, which may wait for the same lock for ever.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING

@@ -118,10 +118,10 @@ def _is_excluded(parts: SplitResult, listed: str) -> bool:
     """Return whether NO_PROXY lists the host: by name, domain suffix, address, network, or "*"."""
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or _PORTS.get(parts.scheme)
-    return any(_matches(host, port, entry.strip().lower()) for entry in listed.replace(" ", ",").split(","))
+    return any(_is_match(host, port, entry.strip().lower()) for entry in listed.replace(" ", ",").split(","))
 
 
-def _matches(host: str, port: int | None, entry: str) -> bool:
+def _is_match(host: str, port: int | None, entry: str) -> bool:
     entry = entry.partition("://")[2] if "://" in entry else entry
     if entry == "*":
         return True

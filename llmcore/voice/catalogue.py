@@ -39,11 +39,11 @@ class Voices:
         """Call an idempotent *method* of the provider, with retries under one deadline."""
         backend, deadline = self._opener(), Deadline(self._policy.deadline_s)
 
-        def once() -> Act[Any]:
+        def call_once() -> Act[Any]:
             left = max(deadline.get_time_left(), 0.001)
             return (yield from _call_once(backend, left, method, *args, **named))
 
-        return (yield from with_retries(once, self._policy, deadline))
+        return (yield from with_retries(call_once, self._policy, deadline))
 
     def search(
         self, query: str | None, limit: int, after: str | None, filters: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Voices:
             return found
         listed = yield from self.call("list_voices")
         _check_names(named, listed)
-        return _make_page([voice for voice in listed if _matches(voice, query, named)], limit, after)
+        return _make_page([voice for voice in listed if _is_match(voice, query, named)], limit, after)
 
     def get_info(self, voice_id: str) -> Act[VoiceInfo]:
         """Return one voice."""
@@ -183,7 +183,7 @@ def _make_page(voices: Sequence[VoiceInfo], limit: int, after: str | None) -> Vo
     return VoicePage(voices=tuple(voices[begins:ends]), next=str(ends) if ends < len(voices) else None)
 
 
-def _matches(voice: VoiceInfo, query: str | None, filters: Mapping[str, Any]) -> bool:
+def _is_match(voice: VoiceInfo, query: str | None, filters: Mapping[str, Any]) -> bool:
     """Return whether *voice* contains every word of *query* and matches all *filters*."""
     words = [
         voice.voice_id,

@@ -145,12 +145,12 @@ def _check_ssml(text: str) -> None:
     def refuse(*_: object) -> None:
         raise VoiceError("SSML must not have a DOCTYPE", code="LC905", expected="<speak>...</speak>")
 
-    def element(name: str, _: object) -> None:
+    def check_element(name: str, _: object) -> None:
         if name not in _STRUCTURE:  # all other elements may produce sound: a pause, a recording, a substitute
             heard.append(name)
 
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = element
+    parser.StartElementHandler = check_element
     parser.CharacterDataHandler = lambda said: heard.append(said.strip())
     try:
         parser.Parse(text.strip().lstrip("\ufeff").lstrip().encode(), True)  # noqa: FBT003 - expat accepts positional arguments only

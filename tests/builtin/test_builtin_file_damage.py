@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.builtin.crashmark import CrashMark, get_boot_id
+from llmcore.builtin.crash_mark import CrashMark, get_boot_id
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.options import FileOptions
 

@@ -9,7 +9,7 @@ from llmcore.builtin import file_entry
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
-NAME = file_entry.name_prefix("tests") + b"key"
+NAME = file_entry.make_prefix("tests") + b"key"
 
 
 def test_every_truncation_is_a_miss() -> None:

@@ -58,7 +58,7 @@ def restore(
         for row in rows:
             values = dict(zip(shape, row, strict=False))
             tags = json.loads(values["tags"] or "[]") or [""] if "tags" in values else [""]
-            if not _matches(query, values, tags) or ("error" in names and values["error"] is None):
+            if not _is_match(query, values, tags) or ("error" in names and values["error"] is None):
                 continue
             if "model" in values:
                 values["model"] = f"{values['provider']}:{values['model']}"
@@ -69,7 +69,7 @@ def restore(
                 yield (*(found[name] for name in names), *row[size:])
 
 
-def _matches(query: ReportQuery, values: dict[str, Any], tags: Sequence[str]) -> bool:
+def _is_match(query: ReportQuery, values: dict[str, Any], tags: Sequence[str]) -> bool:
     for name, wanted in query.filters.items():
         if name == "model":
             if wanted not in {values["model"], f"{values['provider']}:{values['model']}"}:
