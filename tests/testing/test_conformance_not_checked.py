@@ -27,7 +27,7 @@ class TestPlain(StorageConformance):
 
     @pytest.fixture
     def provider(self):
-        return stores.memory(MemoryOptions())
+        return stores.make_memory_storage(MemoryOptions())
 
 
 class TestCannotBeCreated(TestPlain):

@@ -76,7 +76,7 @@ _LONGEST: Final = 300
 
 
 class ListError(Exception):
-    """A list request of `wire` failed. The text has the format of the SDK's errors."""
+    """A list request of `s3_lister` failed. The text has the format of the SDK's errors."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"Error performing GET list in 0ms - {fault}")

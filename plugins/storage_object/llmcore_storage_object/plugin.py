@@ -32,28 +32,28 @@ def create_s3(options: S3Options) -> ObjectStorage:
     """Return the storage for *options*."""
     from llmcore_storage_object import stores
 
-    return stores.s3(options)
+    return stores.make_s3_storage(options)
 
 
 def create_gcs(options: GcsOptions) -> ObjectStorage:
     """Return the storage for *options*."""
     from llmcore_storage_object import stores
 
-    return stores.gcs(options)
+    return stores.make_gcs_storage(options)
 
 
 def create_azure(options: AzureOptions) -> ObjectStorage:
     """Return the storage for *options*."""
     from llmcore_storage_object import stores
 
-    return stores.azure(options)
+    return stores.make_azure_storage(options)
 
 
 def create_memory(options: MemoryOptions) -> ObjectStorage:
     """Return an empty storage in the memory of this process."""
     from llmcore_storage_object import stores
 
-    return stores.memory(options)
+    return stores.make_memory_storage(options)
 
 
 @hookimpl

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from llmcore.errors import StorageError
 from llmcore.support.storage_keys import get_content_type
 from llmcore.types import FileInfo
-from llmcore_storage_object import conditional, listing, streams
-from llmcore_storage_object.steps import Work, aiterate, arun, iterate, run
-from llmcore_storage_object.work import MAX_FILE_BYTES, Bucket
+from llmcore_storage_object import conditional_saves, listing, streams
+from llmcore_storage_object.bucket import MAX_FILE_BYTES, Bucket
+from llmcore_storage_object.io_calls import Operation, aiterate, arun, iterate, run
 
 __all__ = ["ObjectStorage", "SigningStorage"]
 
@@ -54,20 +54,22 @@ class ObjectStorage:
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
         """See `StorageProvider.list_files`."""
-        return run(self._bucket.translate_errors(prefix, listing.keys(self._bucket, prefix)))
+        return run(self._bucket.translate_errors(prefix, listing.list_keys(self._bucket, prefix)))
 
     async def alist_files(self, prefix: str = "") -> Sequence[str]:
         """See `StorageProvider.list_files`."""
-        return await arun(self._bucket.translate_errors(prefix, listing.keys(self._bucket, prefix)))
+        return await arun(self._bucket.translate_errors(prefix, listing.list_keys(self._bucket, prefix)))
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
-        return run(self._bucket.translate_errors(prefix, listing.page(self._bucket, prefix, limit, after)))
+        return run(
+            self._bucket.translate_errors(prefix, listing.list_page(self._bucket, prefix, limit, after))
+        )
 
     async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
         return await arun(
-            self._bucket.translate_errors(prefix, listing.page(self._bucket, prefix, limit, after))
+            self._bucket.translate_errors(prefix, listing.list_page(self._bucket, prefix, limit, after))
         )
 
     def create_directory(self, key: str) -> None:
@@ -96,11 +98,11 @@ class ObjectStorage:
 
     def get_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
-        return run(self._bucket.translate_errors(key, self._bucket.info(key)))
+        return run(self._bucket.translate_errors(key, self._bucket.get_info(key)))
 
     async def aget_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
-        return await arun(self._bucket.translate_errors(key, self._bucket.info(key)))
+        return await arun(self._bucket.translate_errors(key, self._bucket.get_info(key)))
 
     def copy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`. If the target needs another content type, the copy loads and saves the bytes."""
@@ -132,11 +134,15 @@ class ObjectStorage:
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
-        return iterate(self._bucket.translate_errors(key, streams.pieces(self._bucket, key, start, stop)))
+        return iterate(
+            self._bucket.translate_errors(key, streams.iterate_pieces(self._bucket, key, start, stop))
+        )
 
     def aload_stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See `StorageStreams.load_stream`."""
-        return aiterate(self._bucket.translate_errors(key, streams.pieces(self._bucket, key, start, stop)))
+        return aiterate(
+            self._bucket.translate_errors(key, streams.iterate_pieces(self._bucket, key, start, stop))
+        )
 
     def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
         """See `StorageStreams.save_stream`."""
@@ -184,15 +190,15 @@ class ObjectStorage:
         """See `StorageConditional.save_if_match`."""
         return await arun(self._save_if(key, data, _check_etag(etag)))
 
-    def _save(self, key: str, data: object) -> Work[None]:
+    def _save(self, key: str, data: object) -> Operation[None]:
         yield from self._bucket.translate_errors(key, self._bucket.save(key, _check_data(data)), writing=True)
 
-    def _save_pieces(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Work[None]:
+    def _save_pieces(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Operation[None]:
         yield from self._bucket.translate_errors(key, self._bucket.save(key, pieces), writing=True)
 
-    def _save_if(self, key: str, data: object, etag: str | None) -> Work[str]:
-        work = conditional.save_if(self._bucket, key, _check_data(data), etag)
-        return (yield from self._bucket.translate_errors(key, work, writing=True))
+    def _save_if(self, key: str, data: object, etag: str | None) -> Operation[str]:
+        operation = conditional_saves.save_if(self._bucket, key, _check_data(data), etag)
+        return (yield from self._bucket.translate_errors(key, operation, writing=True))
 
 
 class SigningStorage(ObjectStorage):

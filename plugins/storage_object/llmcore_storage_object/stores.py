@@ -16,14 +16,14 @@ from llmcore.contracts import is_interrupt
 from llmcore.errors import ConfigError
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
-from llmcore_storage_object.nesting import Nesting
-from llmcore_storage_object.network import check_network
+from llmcore_storage_object.bucket import Bucket
+from llmcore_storage_object.key_nesting import Nesting
+from llmcore_storage_object.network_check import check_network
 from llmcore_storage_object.options import AzureOptions, CommonOptions, GcsOptions, MemoryOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage, SigningStorage
-from llmcore_storage_object.wire import Lister
-from llmcore_storage_object.work import Bucket
+from llmcore_storage_object.s3_lister import Lister
 
-__all__ = ["azure", "gcs", "memory", "s3"]
+__all__ = ["make_azure_storage", "make_gcs_storage", "make_memory_storage", "make_s3_storage"]
 
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%[a-z0-9]+)?")
 _RETRY_TIMEOUT: Final = timedelta(minutes=3)
@@ -37,7 +37,7 @@ _UNSIGNED: Final = json.dumps(
 _NO_RETRIES: Final = {"max_retries": 0, "retry_timeout": _RETRY_TIMEOUT}
 
 
-def s3(options: S3Options) -> SigningStorage:
+def make_s3_storage(options: S3Options) -> SigningStorage:
     """Return a storage for an S3 bucket."""
     _check_endpoint("s3", options.endpoint)
     check_network(options.endpoint or f"https://s3.{options.region}.amazonaws.com")
@@ -55,7 +55,7 @@ def s3(options: S3Options) -> SigningStorage:
         changed = {"endpoint": address, "virtual_hosted_style_request": True}
         return S3Store(options.bucket, **_drop_none(arguments | changed))
 
-    def address() -> str:
+    def find_address() -> str:
         # Only the SDK knows the address, which depends on the options and on environment variables. So sign a URL
         # with dummy keys, which sends no request, and take the address from the URL.
         named = S3Store(options.bucket, **_drop_none(arguments | _DUMMY_KEYS))
@@ -70,12 +70,12 @@ def s3(options: S3Options) -> SigningStorage:
             vendors=options.endpoint is None,
             once=once,
             retries=options.retries,
-            lister=_make_lister(options, address, None if options.anonymous else make_signer),
+            lister=_make_lister(options, find_address, None if options.anonymous else make_signer),
         )
     )
 
 
-def gcs(options: GcsOptions) -> SigningStorage:
+def make_gcs_storage(options: GcsOptions) -> SigningStorage:
     """Return a storage for a Google Cloud Storage bucket."""
     _check_endpoint("gcs", options.endpoint)
     service = options.endpoint or "https://storage.googleapis.com"
@@ -117,7 +117,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
     )
 
 
-def azure(options: AzureOptions) -> SigningStorage:
+def make_azure_storage(options: AzureOptions) -> SigningStorage:
     """Return a storage for an Azure Blob Storage container."""
     _check_endpoint("azure", options.endpoint)
     check_network(options.endpoint or f"https://{options.account}.blob.core.windows.net")
@@ -140,7 +140,7 @@ def azure(options: AzureOptions) -> SigningStorage:
     )
 
 
-def memory(options: MemoryOptions) -> ObjectStorage:
+def make_memory_storage(options: MemoryOptions) -> ObjectStorage:
     """Return a storage in the memory of this process."""
     return ObjectStorage(
         Bucket(MemoryStore(), "memory://", prefix=options.prefix, shared=False, nesting=Nesting())

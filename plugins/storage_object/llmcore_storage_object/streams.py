@@ -7,19 +7,19 @@ from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, I
 from typing import Any, Final
 
 from llmcore.errors import StorageError
-from llmcore_storage_object.steps import END, ask, chunk
-from llmcore_storage_object.work import Bucket
+from llmcore_storage_object.bucket import Bucket
+from llmcore_storage_object.io_calls import END, ask, fetch_next
 
-__all__ = ["aiterate_checked", "iterate_checked", "pieces"]
+__all__ = ["aiterate_checked", "iterate_checked", "iterate_pieces"]
 
 _PIECE: Final = 1 << 20
 _PAST_THE_END: Final = re.compile(r"status code: 416|status: 416|Invalid range|StartTooLarge|InvalidRange")
 _NO_RANGES: Final = re.compile(r"non-partial response|NotPartial")
 
 
-def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
-    """Yield steps, then the object's bytes from *start* to *stop* in pieces."""
-    path = bucket.path(key)
+def iterate_pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
+    """Yield calls, then the object's bytes from *start* to *stop* in pieces."""
+    path = bucket.make_path(key)
     _check_range(start, stop)
     if stop is not None and stop <= start:
         yield from bucket.head_object(key, ask("head", bucket.store, path))
@@ -38,7 +38,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
     if found is None:  # the server ignored the range and sends the whole object
         found = yield ask("get", bucket.store, path)
     stream = found.stream(_PIECE)
-    while left != 0 and (data := (yield chunk(stream))) is not END:
+    while left != 0 and (data := (yield fetch_next(stream))) is not END:
         view = memoryview(data)[skip:]
         skip = max(0, skip - len(data))
         if left is not None:

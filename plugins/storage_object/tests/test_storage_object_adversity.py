@@ -24,7 +24,9 @@ def server() -> Iterator[Keeping]:
 
 def make_storage(endpoint: str, **options: Any) -> SigningStorage:
     known = {"access_key_id": Secret("any"), "secret_access_key": Secret("thing"), "timeout": Duration(20)}
-    return stores.s3(S3Options(**{"bucket": "b", "endpoint": endpoint, "retries": 3, **known, **options}))
+    return stores.make_s3_storage(
+        S3Options(**{"bucket": "b", "endpoint": endpoint, "retries": 3, **known, **options})
+    )
 
 
 @pytest.mark.parametrize("answer", ["drop after", AFTER + 500, AFTER + 503])

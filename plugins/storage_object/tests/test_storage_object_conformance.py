@@ -33,7 +33,7 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def make_storage(server: Server, prefix: str = "", **options: Any) -> ObjectStorage:
     options = {"endpoint": server.endpoint, "retries": 1, **options}
-    return stores.s3(
+    return stores.make_s3_storage(
         S3Options(
             bucket=BUCKET,
             access_key_id=Secret(server.access_key_id),
@@ -49,7 +49,7 @@ class TestInMemory(StorageConformance):
 
     @pytest.fixture
     def provider(self) -> ObjectStorage:
-        return stores.memory(MemoryOptions())
+        return stores.make_memory_storage(MemoryOptions())
 
 
 class TestInMemoryUnderAPrefix(StorageConformance):
@@ -57,7 +57,7 @@ class TestInMemoryUnderAPrefix(StorageConformance):
 
     @pytest.fixture
     def provider(self) -> ObjectStorage:
-        return stores.memory(MemoryOptions(prefix="/some/folder/"))
+        return stores.make_memory_storage(MemoryOptions(prefix="/some/folder/"))
 
 
 @needs_moto

@@ -37,7 +37,7 @@ def server() -> Iterator[Keeping]:
 
 
 def storage(server: Server, **options: Any) -> SigningStorage:
-    return stores.s3(
+    return stores.make_s3_storage(
         S3Options(
             bucket=BUCKET, endpoint=server.endpoint, access_key_id=Secret(server.access_key_id),
             secret_access_key=Secret(server.secret_access_key), retries=1, **options,

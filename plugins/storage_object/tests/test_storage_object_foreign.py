@@ -99,7 +99,7 @@ def list_server() -> Iterator[Listed]:
 
 
 def make_storage(list_server: Listed, **options: Any) -> ObjectStorage:
-    return stores.s3(
+    return stores.make_s3_storage(
         S3Options(
             **{
                 "bucket": "b",
@@ -114,7 +114,7 @@ def make_storage(list_server: Listed, **options: Any) -> ObjectStorage:
 
 
 def gcs(list_server: Listed, **options: Any) -> ObjectStorage:
-    return stores.gcs(
+    return stores.make_gcs_storage(
         GcsOptions(
             **{"bucket": "b", "endpoint": list_server.endpoint, "anonymous": True, "retries": 0, **options}
         )
@@ -122,7 +122,7 @@ def gcs(list_server: Listed, **options: Any) -> ObjectStorage:
 
 
 def azure(list_server: Listed) -> ObjectStorage:
-    return stores.azure(
+    return stores.make_azure_storage(
         AzureOptions(account="a", container="b", endpoint=list_server.endpoint, anonymous=True, retries=0)
     )
 
@@ -250,7 +250,7 @@ def test_azure_skips_markers_and_names_objects_that_the_sdk_cannot_list(list_ser
     ("first", "second"), [("q", "q/r"), ("q/r", "q"), ("a/b/c/d", "a/b"), ("a/b", "a/b/c/d")]
 )
 def test_memory_refuses_a_key_and_its_folder_like_a_disk(first: str, second: str) -> None:
-    kept = stores.memory(MemoryOptions(prefix="deep"))
+    kept = stores.make_memory_storage(MemoryOptions(prefix="deep"))
     kept.save(first, b"1")
     kept.save("source", b"2")
     calls: list[Callable[[], Any]] = [
@@ -275,7 +275,7 @@ def test_memory_refuses_a_key_and_its_folder_like_a_disk(first: str, second: str
 
 
 def test_memory_refuses_one_of_two_concurrent_writers() -> None:
-    kept = stores.memory(MemoryOptions())
+    kept = stores.make_memory_storage(MemoryOptions())
 
     async def race() -> list[Any]:
         saves = (kept.asave(key, b"1") for _ in range(20) for key in ("q", "q/r"))
@@ -306,9 +306,9 @@ def test_an_unusable_variable_is_named(
         monkeypatch.delenv(each.lower(), raising=False)
     monkeypatch.setenv(variable, value)
     make: dict[str, Callable[[], object]] = {
-        "s3": lambda: stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
-        "gcs": lambda: stores.gcs(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
-        "azure": lambda: stores.azure(
+        "s3": lambda: stores.make_s3_storage(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
+        "gcs": lambda: stores.make_gcs_storage(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
+        "azure": lambda: stores.make_azure_storage(
             AzureOptions(account="a", container="b", endpoint=endpoint, anonymous=True)
         ),
     }

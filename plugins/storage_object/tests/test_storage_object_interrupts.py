@@ -14,7 +14,7 @@ from typing import Any, Self
 import pytest
 
 from llmcore.types import Secret
-from llmcore_storage_object import feeding, stores
+from llmcore_storage_object import async_uploads, stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import SigningStorage
 from tests.kits.cli import CommandLine, press_ctrl_c, restore_ctrl_c
@@ -38,7 +38,7 @@ def server() -> Iterator[Keeping]:
 
 
 def make_storage(endpoint: str, bucket: str = "b") -> SigningStorage:
-    return stores.s3(
+    return stores.make_s3_storage(
         S3Options(
             bucket=bucket, endpoint=endpoint, access_key_id=Secret("any"), secret_access_key=Secret("thing")
         )
@@ -182,7 +182,7 @@ def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
 
 
 def test_a_cancelled_save_does_not_wait_for_ever(server: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "GRACE_S", 0.1)
+    monkeypatch.setattr(async_uploads, "GRACE_S", 0.1)
     kept = make_storage(server.endpoint)
     kept.save("other", b"")
 
@@ -203,7 +203,7 @@ def test_a_cancelled_save_does_not_wait_for_ever(server: Keeping, monkeypatch: p
 
 
 def test_pieces_are_fetched_in_the_thread_or_task_that_saves() -> None:
-    kept = stores.memory(MemoryOptions())
+    kept = stores.make_memory_storage(MemoryOptions())
     seen: list[Any] = []
 
     def pieces() -> Iterator[bytes]:

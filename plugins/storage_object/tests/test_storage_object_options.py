@@ -10,9 +10,9 @@ import pytest
 import llmcore
 from llmcore.errors import ConfigError, StorageError
 from llmcore_storage_object import stores
+from llmcore_storage_object.bucket import Bucket
+from llmcore_storage_object.io_calls import IOCall, arun, run
 from llmcore_storage_object.plugin import AzureOptions, GcsOptions, S3Options
-from llmcore_storage_object.steps import Step, arun, run
-from llmcore_storage_object.work import Bucket
 
 NO_ADDRESSES = [
     "", "localhost:9", "127.0.0.1:9", "http://", "http://:9", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://a:",
@@ -24,9 +24,9 @@ NO_ADDRESSES = [
 @pytest.mark.parametrize("endpoint", NO_ADDRESSES)
 def test_an_invalid_endpoint_is_a_configuration_error(endpoint: str) -> None:
     makers: dict[str, Any] = {
-        "s3": lambda: stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
-        "gcs": lambda: stores.gcs(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
-        "azure": lambda: stores.azure(
+        "s3": lambda: stores.make_s3_storage(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
+        "gcs": lambda: stores.make_gcs_storage(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
+        "azure": lambda: stores.make_azure_storage(
             AzureOptions(account="a", container="c", endpoint=endpoint, anonymous=True)
         ),
     }
@@ -41,7 +41,7 @@ def test_an_invalid_endpoint_is_a_configuration_error(endpoint: str) -> None:
 
 def test_an_invisible_character_is_named() -> None:
     with pytest.raises(ConfigError, match=r"U\+200B ZERO WIDTH SPACE at index 8"):
-        stores.s3(S3Options(bucket="b", endpoint="http://h\u200b:9000", anonymous=True))
+        stores.make_s3_storage(S3Options(bucket="b", endpoint="http://h\u200b:9000", anonymous=True))
 
 
 def test_the_host_reports_it_too() -> None:
@@ -58,7 +58,7 @@ def test_the_host_reports_it_too() -> None:
     ["http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:1", "http://a_host.invalid:1/path"],
 )
 def test_a_valid_endpoint_is_used(endpoint: str) -> None:
-    kept = stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True, retries=0))
+    kept = stores.make_s3_storage(S3Options(bucket="b", endpoint=endpoint, anonymous=True, retries=0))
     with pytest.raises(StorageError, match="the object store failed"):
         kept.load("a")
 
@@ -77,7 +77,7 @@ def test_a_panic_of_the_sdk_is_a_storage_error() -> None:
         panics()
 
     def work() -> Any:
-        yield Step(panics, apanics)
+        yield IOCall(panics, apanics)
 
     with pytest.raises(StorageError, match="InvalidUri"):
         run(bucket.translate_errors("a", work()))

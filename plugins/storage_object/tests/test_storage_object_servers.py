@@ -44,7 +44,7 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def make_storage(server: Server, **options: Any) -> SigningStorage:
-    return stores.s3(
+    return stores.make_s3_storage(
         S3Options(
             **{
                 "bucket": BUCKET,
@@ -275,11 +275,11 @@ import os, sys
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import MemoryOptions
 from llmcore.errors import StorageError
-kept = stores.memory(MemoryOptions())
+kept = stores.make_memory_storage(MemoryOptions())
 kept.save("a", b"1")
 if os.fork() == 0:
     try:
-        stores.memory(MemoryOptions()).load("a")
+        stores.make_memory_storage(MemoryOptions()).load("a")
     except StorageError as error:
         print(error.message, error.fix, sep="; ", flush=True)
     os._exit(0)
@@ -297,7 +297,7 @@ def test_a_forked_process_gets_an_error_instead_of_hanging() -> None:
 
 def test_inconsistent_options_are_a_configuration_error() -> None:
     with pytest.raises(LLMCoreError) as caught:
-        stores.gcs(GcsOptions(bucket="b", service_account_key=Secret(f"not json {CANARY}")))
+        stores.make_gcs_storage(GcsOptions(bucket="b", service_account_key=Secret(f"not json {CANARY}")))
     assert CANARY not in str(caught.value)
     assert caught.value.where == "storage.gcs"
 
@@ -306,10 +306,12 @@ def test_every_provider_is_built_from_its_options_without_the_network() -> None:
     account = {"type": "service_account", "gcs_base_url": "http://127.0.0.1:1", "disable_oauth": True,
                "client_email": "", "private_key": "", "private_key_id": ""}  # fmt: skip
     for kept in (
-        stores.gcs(GcsOptions(bucket="b", service_account_key=Secret(json.dumps(account)))),
-        stores.azure(AzureOptions(account="a", container="c", access_key=Secret("c2VjcmV0"))),
-        stores.azure(AzureOptions(account="a", container="c", sas_token=Secret("sv=2024&sig=abc"))),
-        stores.s3(S3Options(bucket="b", anonymous=True)),
+        stores.make_gcs_storage(GcsOptions(bucket="b", service_account_key=Secret(json.dumps(account)))),
+        stores.make_azure_storage(AzureOptions(account="a", container="c", access_key=Secret("c2VjcmV0"))),
+        stores.make_azure_storage(
+            AzureOptions(account="a", container="c", sas_token=Secret("sv=2024&sig=abc"))
+        ),
+        stores.make_s3_storage(S3Options(bucket="b", anonymous=True)),
     ):
         assert isinstance(kept, SigningStorage)
         with pytest.raises(StorageKeyError):

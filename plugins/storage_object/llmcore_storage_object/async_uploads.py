@@ -6,7 +6,7 @@ import asyncio  # noqa: TID253 - loaded when a store is first used
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-__all__ = ["END", "GRACE_S", "Stopped", "upload"]
+__all__ = ["END", "GRACE_S", "UploadStopped", "upload"]
 
 END: Final = object()
 """The item after the last piece."""
@@ -49,27 +49,27 @@ class _PieceFeed:
         self._stopped = asyncio.Event()
 
     async def pieces(self) -> AsyncIterator[Any]:
-        """Request and yield pieces. Raise Stopped after `stop`."""
+        """Request and yield pieces. Raise UploadStopped after `stop`."""
         while True:
             self.began = True
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             self._answer = answer
             self.asked.put_nowait(answer)
             if self._stopped.is_set():
-                raise Stopped
+                raise UploadStopped
             if (piece := await answer) is END:
                 return
             yield piece
 
     def stop(self) -> None:
-        """Make `pieces` raise Stopped: at once if the SDK waits for a piece, otherwise at the next request."""
+        """Make `pieces` raise UploadStopped: at once if the SDK waits for a piece, otherwise at the next request."""
         self._stopped.set()
         if not self._answer.done():
-            self._answer.set_exception(Stopped())
+            self._answer.set_exception(UploadStopped())
             self._answer.exception()  # marks the exception as retrieved, because otherwise asyncio logs it
 
 
-class Stopped(Exception):
+class UploadStopped(Exception):
     """The caller stopped the upload."""
 
 

@@ -22,8 +22,8 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.proxies import find_proxy
 from llmcore.support.threads import run_in_thread
 from llmcore_storage_object import faults
-from llmcore_storage_object.steps import Step, Work, ask, pause
-from llmcore_storage_object.waiting import call_interruptibly
+from llmcore_storage_object.blocking_calls import call_interruptibly
+from llmcore_storage_object.io_calls import IOCall, Operation, ask, pause
 
 __all__ = ["ListPage", "Lister"]
 
@@ -66,7 +66,7 @@ class Lister:
         self._timeout_s = timeout_s
         self._retries = retries
 
-    def page(self, prefix: str, start: str = "", token: str = "") -> Work[ListPage]:
+    def fetch_page(self, prefix: str, start: str = "", token: str = "") -> Operation[ListPage]:
         """Return the page of *token*, or the first page of names that begin with *prefix* and sort after *start*."""
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         if token:
@@ -88,7 +88,7 @@ class Lister:
                     raise
         raise AssertionError
 
-    def _sign(self, address: str) -> Work[str]:
+    def _sign(self, address: str) -> Operation[str]:
         if self._signer is None:
             return address
         # The SDK appends an object name, here an empty one. "#" turns the appended name into a fragment, which is not
@@ -97,11 +97,11 @@ class Lister:
         signed: str = yield ask("sign", store, "GET", "", _SIGNED_FOR)
         return signed.partition("#")[0]
 
-    def _fetch(self, address: str) -> Step:
+    def _fetch(self, address: str) -> IOCall:
         def fetch() -> bytes:
             return _fetch(address, self._timeout_s)
 
-        return Step(lambda: call_interruptibly(fetch), lambda: run_in_thread(fetch))
+        return IOCall(lambda: call_interruptibly(fetch), lambda: run_in_thread(fetch))
 
 
 def _fetch(address: str, timeout_s: float) -> bytes:

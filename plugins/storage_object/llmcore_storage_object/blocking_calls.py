@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from llmcore.support import forks
 from llmcore.support.threads import start_thread
-from llmcore_storage_object.feeding import END, GRACE_S, Stopped
+from llmcore_storage_object.async_uploads import END, GRACE_S, UploadStopped
 
 __all__ = ["call_interruptibly", "upload"]
 
@@ -40,7 +40,7 @@ def call_interruptibly(call: Callable[[], T]) -> T:
 def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
     """Call the SDK's *put* with *pieces*. This thread fetches the pieces when the SDK requests them.
 
-    Errors and interrupts are handled as in `feeding.upload`.
+    Errors and interrupts are handled as in `async_uploads.upload`.
     """
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     feed = _PieceFeed(results)
@@ -88,7 +88,7 @@ class _PieceFeed:
         if piece is END:
             raise StopIteration
         if piece is _STOP:
-            raise Stopped
+            raise UploadStopped
         return piece
 
 

@@ -1,4 +1,4 @@
-"""Share one implementation between sync and async. Operations are generators that yield calls of the SDK as steps."""
+"""Share one implementation between sync and async: an operation is a generator that yields the calls that wait."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any, TypeAlias, TypeVar
 import obstore
 
 from llmcore.errors import StorageError
-from llmcore_storage_object import feeding, waiting
-from llmcore_storage_object.feeding import END
-from llmcore_storage_object.waiting import call_interruptibly
+from llmcore_storage_object import async_uploads, blocking_calls
+from llmcore_storage_object.async_uploads import END
+from llmcore_storage_object.blocking_calls import call_interruptibly
 
 __all__ = [
     "END",
-    "Step",
-    "Work",
+    "IOCall",
+    "Operation",
     "aiterate",
     "arun",
     "ask",
-    "chunk",
+    "fetch_next",
     "iterate",
-    "one",
     "pause",
     "run",
     "send",
+    "wrap",
 ]
 
 T = TypeVar("T")
@@ -35,8 +35,8 @@ T = TypeVar("T")
 _used_in = 0
 
 
-class Step:
-    """One call of the SDK, in a blocking and an awaitable form."""
+class IOCall:
+    """One call that waits, mostly of the SDK, in a blocking and an awaitable form."""
 
     __slots__ = ("awaiting", "blocking")
 
@@ -45,59 +45,61 @@ class Step:
         self.awaiting = awaiting
 
 
-Work: TypeAlias = Generator[Step, Any, T]
-"""An operation: a generator that yields steps and returns a T."""
+Operation: TypeAlias = Generator[IOCall, Any, T]
+"""An operation: a generator that yields calls and returns a T."""
 
 
-def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
-    """Return a step that calls the SDK's function *name*. The asynchronous driver calls the function `<name>_async`."""
+def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> IOCall:
+    """Return the call of the SDK's function *name*. The asynchronous driver calls `<name>_async`."""
     blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
-    return Step(
+    return IOCall(
         lambda: call_interruptibly(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options)
     )
 
 
-def send(store: Any, path: str, pieces: Any, **options: Any) -> Step:
-    """Return a step that puts a stream. *pieces* is an iterable for the blocking driver, else an async iterable."""
-    return Step(
-        lambda: waiting.upload(lambda feed: obstore.put(store, path, feed, **options), iter(pieces)),
-        lambda: feeding.upload(lambda feed: obstore.put_async(store, path, feed, **options), aiter(pieces)),
+def send(store: Any, path: str, pieces: Any, **options: Any) -> IOCall:
+    """Return the call that puts a stream. *pieces* is an iterable for the blocking driver, else an async iterable."""
+    return IOCall(
+        lambda: blocking_calls.upload(lambda feed: obstore.put(store, path, feed, **options), iter(pieces)),
+        lambda: async_uploads.upload(
+            lambda feed: obstore.put_async(store, path, feed, **options), aiter(pieces)
+        ),
     )
 
 
-def chunk(stream: Any) -> Step:
-    """Return a step that fetches the next item of an SDK stream, or `END`."""
+def fetch_next(stream: Any) -> IOCall:
+    """Return the call that fetches the next item of an SDK stream, or `END`."""
 
-    async def fetch_next() -> Any:
+    async def await_next() -> Any:
         try:
             return await anext(stream)
         except StopAsyncIteration:
             return END
 
-    return Step(lambda: call_interruptibly(lambda: next(stream, END)), fetch_next)
+    return IOCall(lambda: call_interruptibly(lambda: next(stream, END)), await_next)
 
 
-def one(step: Step) -> Work[Any]:
-    """Return an operation of one *step*."""
-    return (yield step)
+def wrap(call: IOCall) -> Operation[Any]:
+    """Return an operation of one *call*."""
+    return (yield call)
 
 
-def pause(seconds: float) -> Step:
-    """Return a step that sleeps."""
-    return Step(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
+def pause(seconds: float) -> IOCall:
+    """Return the call that sleeps."""
+    return IOCall(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
 
 
-def run(work: Work[T]) -> T:
+def run(operation: Operation[T]) -> T:
     """Run an operation in blocking mode and return its result."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
     try:
         while True:
-            step = work.send(value) if failure is None else work.throw(failure)
+            call = operation.send(value) if failure is None else operation.throw(failure)
             failure = value = None
             try:
-                value = step.blocking()
+                value = call.blocking()
             except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for Ctrl-C
                 failure = raised
     except StopIteration as stop:
@@ -107,17 +109,17 @@ def run(work: Work[T]) -> T:
         failure = None  # breaks the reference cycle between this frame and the traceback
 
 
-async def arun(work: Work[T]) -> T:
+async def arun(operation: Operation[T]) -> T:
     """Run an operation asynchronously and return its result."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
     try:
         while True:
-            step = work.send(value) if failure is None else work.throw(failure)
+            call = operation.send(value) if failure is None else operation.throw(failure)
             failure = value = None
             try:
-                value = await step.awaiting()
+                value = await call.awaiting()
             except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for a cancellation
                 failure = raised
     except StopIteration as stop:
@@ -127,16 +129,16 @@ async def arun(work: Work[T]) -> T:
         failure = None
 
 
-def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
-    """Run an operation in blocking mode. Execute its steps and yield its other items."""
+def iterate(operation: Generator[Any, Any, None]) -> Iterator[bytes]:
+    """Run an operation in blocking mode. Execute its calls and yield its other items."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
     try:
         while True:
-            item = work.send(value) if failure is None else work.throw(failure)
+            item = operation.send(value) if failure is None else operation.throw(failure)
             failure = value = None
-            if not isinstance(item, Step):
+            if not isinstance(item, IOCall):
                 yield item
                 continue
             try:
@@ -147,19 +149,19 @@ def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
         return
     finally:
         failure = None
-        work.close()
+        operation.close()
 
 
-async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, None]:
-    """Run an operation asynchronously. Execute its steps and yield its other items."""
+async def aiterate(operation: Generator[Any, Any, None]) -> AsyncGenerator[bytes, None]:
+    """Run an operation asynchronously. Execute its calls and yield its other items."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
     try:
         while True:
-            item = work.send(value) if failure is None else work.throw(failure)
+            item = operation.send(value) if failure is None else operation.throw(failure)
             failure = value = None
-            if not isinstance(item, Step):
+            if not isinstance(item, IOCall):
                 yield item
                 continue
             try:
@@ -170,7 +172,7 @@ async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, Non
         return
     finally:
         failure = None
-        work.close()
+        operation.close()
 
 
 def _check_process() -> None:

@@ -1,4 +1,4 @@
-"""Operations on whole objects. Each operation is a generator of steps for the sync and the async driver."""
+"""Operations on whole objects. Each operation is a generator of calls for the sync and the async driver."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from llmcore.support.foreign_names import ForeignNames
 from llmcore.support.storage_keys import get_content_type, parse
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
-from llmcore_storage_object.nesting import Nesting
-from llmcore_storage_object.steps import END, Step, Work, ask, chunk, one, send
-from llmcore_storage_object.traits import Traits
-from llmcore_storage_object.wire import Lister
+from llmcore_storage_object.io_calls import END, IOCall, Operation, ask, fetch_next, send, wrap
+from llmcore_storage_object.key_nesting import Nesting
+from llmcore_storage_object.s3_lister import Lister
+from llmcore_storage_object.server_behaviour import ServerBehaviour
 
 __all__ = ["MAX_FILE_BYTES", "Bucket"]
 
@@ -81,14 +81,16 @@ class Bucket:
         self.shared = shared
         self.foreign = ForeignNames(place)
         self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version, writer=self._writer)
+        self.behaviour = ServerBehaviour(
+            store, self.base, vendors=vendors, by_version=by_version, writer=self._writer
+        )
         self._by_version = by_version
         self._place_seen = False
         self._digests = not vendors
         """True if an ETag may be an MD5 digest. Only a digest shows that the server overwrote the file during a read."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
-    def path(self, key: str) -> str:
+    def make_path(self, key: str) -> str:
         """Return the object name for *key*.
 
         Raises:
@@ -97,10 +99,10 @@ class Bucket:
         parse(key)
         return self.base + key
 
-    def translate_errors(self, key: str, work: Work[T], *, writing: bool = False) -> Work[T]:
-        """Run *work*. Translate the SDK's exceptions into llmcore's errors."""
+    def translate_errors(self, key: str, operation: Operation[T], *, writing: bool = False) -> Operation[T]:
+        """Run *operation*. Translate the SDK's exceptions into llmcore's errors."""
         try:
-            return (yield from work)
+            return (yield from operation)
         except LLMCoreError:
             raise
         except BaseException as error:
@@ -110,31 +112,31 @@ class Bucket:
 
     def save(
         self, key: str, data: Any, *, once: bool = False, mark: Mapping[str, str] = _NO_MARK, **options: Any
-    ) -> Work[Any]:
+    ) -> Operation[Any]:
         """Put *data* unconditionally: bytes or an iterator of bytes. *once* disables retries."""
-        path, store = self.path(key), self._once if once else self._writer
+        path, store = self.make_path(key), self._once if once else self._writer
         options["attributes"] = {"Content-Type": get_content_type(key) or _UNKNOWN_TYPE, **mark}
-        step = (
+        call = (
             ask("put", store, path, data, **options)
             if isinstance(data, bytes)
             else send(store, path, data, **options)
         )
-        return (yield from self._put_unless_nested(key, one(step)))
+        return (yield from self._put_unless_nested(key, wrap(call)))
 
-    def _put_unless_nested(self, key: str, work: Work[T]) -> Work[T]:
-        """Run *work*, which writes *key*, unless *key* conflicts with another key."""
+    def _put_unless_nested(self, key: str, operation: Operation[T]) -> Operation[T]:
+        """Run *operation*, which writes *key*, unless *key* conflicts with another key."""
         if self._nesting is None:
-            return (yield from self._put_unless_below_file(key, work))
+            return (yield from self._put_unless_below_file(key, operation))
         with self._nesting.claim(key):
             if (yield from self._is_below_file(key)) or (yield from self._has_files_below(key)):
                 raise faults.make_nested_key_error(key)
-            return (yield from self._put_unless_below_file(key, work))
+            return (yield from self._put_unless_below_file(key, operation))
 
-    def _put_unless_below_file(self, key: str, work: Work[T]) -> Work[T]:
-        """Run *work*. If the server rejects *key* because one of its folders is a file, raise StorageKeyError."""
+    def _put_unless_below_file(self, key: str, operation: Operation[T]) -> Operation[T]:
+        """Run *operation*. If the server rejects *key* because one of its folders is a file, raise StorageKeyError."""
         try:
             yield from self._check_not_folder(key)
-            done = yield from work
+            done = yield from operation
             yield from self._check_readable(key)
         except Exception as error:
             if (
@@ -143,21 +145,21 @@ class Bucket:
                 or faults.is_conflict(error)
             ):
                 raise
-            if not ((yield from self.traits.has_folders()) and (yield from self._is_below_file(key))):
+            if not ((yield from self.behaviour.has_folders()) and (yield from self._is_below_file(key))):
                 raise
         else:
             return done
         raise faults.make_folder_error(key)
 
-    def load(self, key: str) -> Work[tuple[bytes, str]]:
+    def load(self, key: str) -> Operation[tuple[bytes, str]]:
         """Return the object's bytes and etag."""
         before: tuple[bytes, str] | None = None
         for left in reversed(range(_READS)):
-            found = yield ask("get", self.store, self.path(key))
+            found = yield ask("get", self.store, self.make_path(key))
             if found.meta["size"] > MAX_FILE_BYTES:
                 raise faults.make_too_large_error(key, self.place, found.meta["size"], MAX_FILE_BYTES)
             try:
-                read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
+                read = bytes((yield ask("bytes", on=found))), self.get_etag(found.meta) or ""
             except Exception as error:
                 # The body ended early, perhaps because the server replaced the file while sending it. Read it again.
                 if not left or faults.get_status(error) is not None:
@@ -181,20 +183,20 @@ class Bucket:
             return True
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
 
-    def exists(self, key: str) -> Work[bool]:
+    def exists(self, key: str) -> Operation[bool]:
         """Return whether the object exists."""
         try:
-            yield from self.head_object(key, ask("head", self.store, self.path(key)))
+            yield from self.head_object(key, ask("head", self.store, self.make_path(key)))
         except FileNotFoundError as error:
             if faults.is_missing_bucket(error):
                 raise
             return False
         return True
 
-    def head_object(self, key: str, step: Step) -> Work[Any]:
-        """Run *step*, a HEAD request. A HEAD error has no body, so one GET checks whether the bucket exists."""
+    def head_object(self, key: str, call: IOCall) -> Operation[Any]:
+        """Run *call*, a HEAD request. A HEAD error has no body, so one GET checks whether the bucket exists."""
         try:
-            found = yield step
+            found = yield call
         except FileNotFoundError:
             if not self._place_seen:
                 yield from self._see_place(key)
@@ -202,56 +204,56 @@ class Bucket:
         self._place_seen = True
         return found
 
-    def _see_place(self, key: str) -> Work[None]:
+    def _see_place(self, key: str) -> Operation[None]:
         try:
-            yield ask("get", self.store, self.path(key))
+            yield ask("get", self.store, self.make_path(key))
         except FileNotFoundError as error:
             if faults.is_missing_bucket(error):
                 raise
         self._place_seen = True
 
-    def delete(self, key: str) -> Work[bool]:
+    def delete(self, key: str) -> Operation[bool]:
         """Delete the object.
 
         Return whether the object existed. Stores do not report this, so a HEAD request checks first.
         """
         return (yield from self.exists(key)) and (yield from self.delete_object(key))
 
-    def delete_object(self, key: str) -> Work[bool]:
+    def delete_object(self, key: str) -> Operation[bool]:
         """Delete the object. Return False if the store reports that the object did not exist."""
         try:
-            yield ask("delete", self._writer, self.path(key))
+            yield ask("delete", self._writer, self.make_path(key))
         except FileNotFoundError as error:
             if faults.is_missing_bucket(error):
                 raise
             return False
         return True
 
-    def info(self, key: str) -> Work[FileInfo]:
+    def get_info(self, key: str) -> Operation[FileInfo]:
         """Return information about the object."""
-        head = ask("get", self.store, self.path(key), options={"head": True})
+        head = ask("get", self.store, self.make_path(key), options={"head": True})
         found = yield from self.head_object(key, head)
         return self.make_info(key, found.meta, found.attributes.get("Content-Type"))
 
-    def make_folder(self, key: str) -> Work[None]:
+    def make_folder(self, key: str) -> Operation[None]:
         """Check that *key* is not a file. Object stores have no folders, so nothing is created."""
         if (yield from self.exists(key)):
             raise faults.make_file_error(key)
 
-    def copy(self, source: str, target: str) -> Work[None]:
+    def copy(self, source: str, target: str) -> Operation[None]:
         """Copy the object inside the store."""
-        old, new = self.path(source), self.path(target)
+        old, new = self.make_path(source), self.make_path(target)
         yield from self.translate_errors(source, self._check_exists(source))
         if old != new:
             copied = self._copy_object(source, target)
             yield from self.translate_errors(target, self._put_unless_nested(target, copied), writing=True)
 
-    def _check_exists(self, key: str) -> Work[None]:
-        yield from self.head_object(key, ask("head", self.store, self.path(key)))
+    def _check_exists(self, key: str) -> Operation[None]:
+        yield from self.head_object(key, ask("head", self.store, self.make_path(key)))
 
-    def _copy_object(self, source: str, target: str) -> Work[None]:
+    def _copy_object(self, source: str, target: str) -> Operation[None]:
         try:
-            yield ask("copy", self.store, self.path(source), self.path(target))
+            yield ask("copy", self.store, self.make_path(source), self.make_path(target))
         except FileNotFoundError as error:
             if faults.is_missing_bucket(error):
                 raise
@@ -259,9 +261,9 @@ class Bucket:
             return
         raise faults.make_not_found_error(source, f"{self.place}/{source}")
 
-    def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
+    def sign(self, key: str, expires_s: float, method: str) -> Operation[str]:
         """Return a signed URL."""
-        path = self.path(key)
+        path = self.make_path(key)
         if method not in ("GET", "PUT", "HEAD") or not 1 <= expires_s <= _LONGEST_SIGNED_S:
             raise StorageError(
                 f"sign_url() supports GET, PUT and HEAD, and 1 to {_LONGEST_SIGNED_S} seconds; got {method!a} and {expires_s} seconds",
@@ -271,7 +273,7 @@ class Bucket:
         url: str = yield ask("sign", self.store, method, path, timedelta(seconds=expires_s))
         return url
 
-    def etag(self, meta: Any) -> str | None:
+    def get_etag(self, meta: Any) -> str | None:
         """Return the ETag from the metadata *meta*."""
         found: str | None = meta["version" if self._by_version else "e_tag"]
         quoted = found and found.startswith('"') and found.endswith('"')
@@ -290,31 +292,31 @@ class Bucket:
             size_bytes=meta["size"],
             modified=meta["last_modified"].timestamp(),
             content_type=get_content_type(key) if kind in (None, _UNKNOWN_TYPE) else kind,
-            etag=self.etag(meta),
+            etag=self.get_etag(meta),
         )
 
-    def _check_not_folder(self, key: str) -> Work[None]:
+    def _check_not_folder(self, key: str) -> Operation[None]:
         """Check that *key* is not a folder, for servers that would replace a folder with the file."""
-        if not (yield from self.traits.has_folders()):
+        if not (yield from self.behaviour.has_folders()):
             return
         if (yield from self._has_files_below(key)):
             raise faults.make_folder_error(key)
 
-    def _has_files_below(self, key: str) -> Work[bool]:
-        below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
+    def _has_files_below(self, key: str) -> Operation[bool]:
+        below = yield fetch_next(obstore.list(self.store, f"{self.make_path(key)}/", chunk_size=1))
         return below is not END and bool(below)
 
-    def _check_readable(self, key: str) -> Work[None]:
+    def _check_readable(self, key: str) -> Operation[None]:
         """Check that the saved object is readable.
 
         Some servers accept a file with the name of an empty folder, and then lose the file.
         """
-        if not (yield from self.traits.has_folders()):
+        if not (yield from self.behaviour.has_folders()):
             return
         for _ in range(_READS):
             try:
-                found = yield ask("get", self._once, self.path(key))
-                yield chunk(found.stream(1))
+                found = yield ask("get", self._once, self.make_path(key))
+                yield fetch_next(found.stream(1))
             except FileNotFoundError:  # another client deleted the object
                 return
             except Exception as error:
@@ -325,7 +327,7 @@ class Bucket:
         yield from self.delete_object(key)
         raise faults.make_folder_error(key)
 
-    def _is_below_file(self, key: str) -> Work[bool]:
+    def _is_below_file(self, key: str) -> Operation[bool]:
         parts = key.split("/")
         for end in range(1, len(parts)):
             if (yield from self.exists("/".join(parts[:end]))):

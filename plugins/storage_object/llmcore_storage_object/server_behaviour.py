@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from llmcore.support.storage_keys import TEMPORARY
 from llmcore_storage_object import faults
-from llmcore_storage_object.steps import Work, ask
+from llmcore_storage_object.io_calls import Operation, ask
 
-__all__ = ["Traits"]
+__all__ = ["ServerBehaviour"]
 
 _NOT_NOW: Final = (408, 429, 503)
 """Statuses of temporary failures. They do not mean that the server rejects the object's name."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 
-class Traits:
+class ServerBehaviour:
     """The behaviour of one server. Each method sends probes only when it is first called.
 
     Args:
@@ -41,31 +41,31 @@ class Traits:
         self._conditions: bool | None = True if vendors else None
         self._folders: bool | None = False if vendors else None
 
-    def has_conditions(self) -> Work[bool]:
+    def has_conditions(self) -> Operation[bool]:
         """Return whether the server honours the conditions of a save."""
         if self._conditions is None:
-            name = self._name()
+            name = self._make_name()
             self._conditions = yield from self._run_probe(self._has_conditions(name), name)
         return self._conditions
 
-    def has_folders(self) -> Work[bool]:
+    def has_folders(self) -> Operation[bool]:
         """Return whether the server stores objects as files in folders."""
         if self._folders is None:
-            name = self._name()
+            name = self._make_name()
             self._folders = yield from self._run_probe(self._has_folders(name), name)
         return self._folders
 
-    def _has_folders(self, name: str) -> Work[bool]:
+    def _has_folders(self, name: str) -> Operation[bool]:
         yield ask("put", self._writer, name, b"")
         # Save the file first. If the folder came first, such a server might replace the folder with the file.
-        if not (yield from self._fails(f"{name}/file")):
+        if not (yield from self._is_rejected(f"{name}/file")):
             return False
         # The failure may have been temporary. Check that another name is accepted and this name is rejected again.
         yield ask("put", self._writer, f"{name}-beside", b"")
         yield from self._delete_probe(f"{name}-beside")
-        return (yield from self._fails(f"{name}/file"))
+        return (yield from self._is_rejected(f"{name}/file"))
 
-    def _fails(self, below: str) -> Work[bool]:
+    def _is_rejected(self, below: str) -> Operation[bool]:
         try:
             yield ask("put", self._writer, below, b"")
         except Exception as error:
@@ -75,7 +75,7 @@ class Traits:
         yield from self._delete_probe(below)
         return False
 
-    def _has_conditions(self, name: str) -> Work[bool]:
+    def _has_conditions(self, name: str) -> Operation[bool]:
         wrong = {"version": "1"} if self._by_version else {"e_tag": _NO_ETAG}
         yield ask("put", self._store, name, b"")
         for mode in ("create", wrong):
@@ -88,7 +88,7 @@ class Traits:
                 return False
         return True
 
-    def _run_probe(self, probing: Work[bool], name: str) -> Work[bool]:
+    def _run_probe(self, probing: Operation[bool], name: str) -> Operation[bool]:
         """Run *probing*, then delete the probe. After an interrupt, skip the delete, which could block."""
         try:
             found = yield from probing
@@ -98,9 +98,9 @@ class Traits:
         yield from self._delete_probe(name)
         return found
 
-    def _delete_probe(self, name: str) -> Work[None]:
+    def _delete_probe(self, name: str) -> Operation[None]:
         with suppress(Exception):  # a remaining probe is harmless: listings omit it
             yield ask("delete", self._writer, name)
 
-    def _name(self) -> str:
+    def _make_name(self) -> str:
         return f"{self._base}{TEMPORARY}{secrets.token_hex(12)}"
