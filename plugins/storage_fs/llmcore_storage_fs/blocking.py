@@ -14,6 +14,7 @@ from llmcore.errors import ConfigError, StorageError
 from llmcore.support import storage_keys as keys
 from llmcore.support.errors import raise_unchained
 from llmcore.support.home import expand_home
+from llmcore.support.storage_arguments import check_data, check_etag, check_piece, check_range
 from llmcore.types import FileInfo
 from llmcore_storage_fs import faults, files, folders, paths
 from llmcore_storage_fs.root import OpenRoot, Root, make_info
@@ -36,7 +37,7 @@ class BlockingFs:
 
     def save(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
-        parts, content = keys.parse(key), _check_data(data)
+        parts, content = keys.parse(key), check_data(data)
         self._translate_errors(key, lambda: self._root.save(parts, [content]), writing=True)
 
     def load(self, key: str) -> bytes:
@@ -57,20 +58,21 @@ class BlockingFs:
         """See `StorageProvider.list_files`."""
         parts, beginning = keys.parse_prefix(prefix)
         return self._translate_errors(
-            prefix, lambda: _list_or_empty(lambda: self._root.keys(parts, beginning))
+            prefix, lambda: _list_or_empty(lambda: self._root.list_keys(parts, beginning))
         )
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
         parts, beginning = keys.parse_prefix(prefix)
         return self._translate_errors(
-            prefix, lambda: _list_or_empty(lambda: self._root.page(parts, beginning, max(limit, 0), after))
+            prefix,
+            lambda: _list_or_empty(lambda: self._root.list_page(parts, beginning, max(limit, 0), after)),
         )
 
     def create_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`."""
         parts = keys.parse(key)
-        self._translate_errors(key, lambda: self._root.make(parts), writing=True)
+        self._translate_errors(key, lambda: self._root.make_folder(parts), writing=True)
 
     def get_file_size(self, key: str) -> int:
         """See `FileSystemProvider.get_file_size`."""
@@ -96,10 +98,10 @@ class BlockingFs:
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
         parts = keys.parse(key)
-        _check_range(start, stop)
+        check_range(start, stop)
         failure: OSError
         try:
-            yield from self._root.pieces(parts, start, stop)
+            yield from self._root.iterate_pieces(parts, start, stop)
         except OSError as error:
             failure = error
         else:
@@ -114,7 +116,7 @@ class BlockingFs:
         def iterate_source() -> Iterator[bytes]:
             try:
                 for piece in pieces:
-                    yield _check_piece(piece)
+                    yield check_piece(piece)
             except Exception as error:
                 source_errors.append(error)  # an OSError of the caller's source must not be translated
                 raise
@@ -134,13 +136,13 @@ class BlockingFs:
 
     def save_if_absent(self, key: str, data: bytes) -> str:
         """See `StorageConditional.save_if_absent`."""
-        parts, content = keys.parse(key), _check_data(data)
+        parts, content = keys.parse(key), check_data(data)
         return self._translate_errors(key, lambda: self._root.save_if(parts, content, None), writing=True)
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        parts, content = keys.parse(key), _check_data(data)
-        _check_etag(etag)
+        parts, content = keys.parse(key), check_data(data)
+        check_etag(etag)
 
         def save() -> str:
             try:
@@ -153,7 +155,7 @@ class BlockingFs:
     def _transfer(self, work: Callable[..., None], source: str, target: str) -> None:
         parts, into = keys.parse(source), keys.parse(target)
 
-        def done() -> bool:
+        def try_work() -> bool:
             try:
                 work(parts, into)
             except FileNotFoundError:
@@ -163,7 +165,7 @@ class BlockingFs:
         for _ in range(_TRIES):
             # Check the source first: a missing source must be reported as a read error.
             self._translate_errors(source, lambda: self._root.describe(parts))
-            if self._translate_errors(target, done, writing=True):
+            if self._translate_errors(target, try_work, writing=True):
                 return
             # Another process has deleted the source or the folder of the target. The next round finds out which one.
         raise faults.make_unstable_error(target, self._root.path)
@@ -217,74 +219,3 @@ def _make_absolute(root: str | os.PathLike[str]) -> str:
     raise ConfigError(
         fault, where="storage.fs.root", expected=expected, fix="llmcore config set storage.fs.root ./data"
     )
-
-
-def _check_data(data: object) -> bytes:
-    """Return *data* as bytes.
-
-    Raises:
-        StorageError: *data* is not bytes, or is larger than `files.MAX_FILE_BYTES`.
-    """
-    if not isinstance(data, bytes | bytearray | memoryview):
-        text = isinstance(data, str)
-        raise StorageError(
-            f"data must be bytes, got {type(data).__name__}",
-            where="argument data",
-            expected="bytes",
-            fix="save(key, text.encode())"
-            if text
-            else "convert it to bytes first, for example with json.dumps",
-        )
-    if memoryview(data).nbytes > files.MAX_FILE_BYTES:
-        raise StorageError(
-            f"data must have at most {files.MAX_FILE_BYTES} bytes, got {memoryview(data).nbytes}",
-            where="argument data",
-            expected=f"at most {files.MAX_FILE_BYTES} bytes",
-            fix="use save_stream(), which saves in pieces",
-        )
-    return bytes(data)
-
-
-def _check_etag(etag: object) -> None:
-    """Check that *etag* is text. None must be refused, because for `Root.save_if` it means that no file may exist.
-
-    Raises:
-        StorageError: *etag* is not text.
-    """
-    if not isinstance(etag, str):
-        raise StorageError(
-            f"etag must be text, got {type(etag).__name__}",
-            where="argument etag",
-            expected="the etag that load_with_etag() returned",
-            fix="save_if_absent(key, data)" if etag is None else None,
-        )
-
-
-def _check_piece(piece: object) -> bytes:
-    """Return *piece* of a stream as bytes.
-
-    Raises:
-        StorageError: *piece* is not bytes.
-    """
-    if not isinstance(piece, bytes | bytearray | memoryview):
-        raise StorageError(
-            f"pieces must be an iterable of bytes, got a piece of type {type(piece).__name__}",
-            where="argument pieces",
-            expected="an iterable of bytes",
-            fix="(piece.encode() for piece in texts)",
-        )
-    return bytes(piece)
-
-
-def _check_range(start: int, stop: int | None) -> None:
-    """Check that *start* and *stop* are valid byte offsets.
-
-    Raises:
-        StorageError: An offset is negative.
-    """
-    if start < 0 or (stop is not None and stop < 0):
-        raise StorageError(
-            f"start and stop must be at least 0, got {min(start, stop or 0)}",
-            where="arguments start and stop",
-            expected="offsets in bytes, 0 or more",
-        )

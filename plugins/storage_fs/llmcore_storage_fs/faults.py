@@ -19,7 +19,7 @@ from llmcore.errors import (
 
 __all__ = [
     "DENIED",
-    "InFolder",
+    "ListingError",
     "RootError",
     "is_absent",
     "make_changed_error",
@@ -40,7 +40,7 @@ _NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-class InFolder(OSError):
+class ListingError(OSError):
     """A subfolder cannot be listed. `filename` is the key of the subfolder."""
 
 
@@ -57,7 +57,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
     """Return llmcore's error for *error*, raised while *key* was read or written."""
     if isinstance(error, RootError):
         return _describe_root_error(error, root, writing=writing)
-    number, where = error.errno, f"{root}/{error.filename if isinstance(error, InFolder) else key}"
+    number, where = error.errno, f"{root}/{error.filename if isinstance(error, ListingError) else key}"
     if number in _NO_FILE_TO_READ and not writing:
         return StorageNotFound(
             f"nothing is stored under {key!a}",

@@ -9,25 +9,22 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from llmcore_storage_fs import hollow
+from llmcore.support.storage_arguments import MAX_FILE_BYTES
+from llmcore_storage_fs import empty_folders
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.listing import find_real_name
 
 __all__ = [
-    "MAX_FILE_BYTES",
     "NotAFile",
     "check_target",
     "clear_target",
     "describe",
     "describe_or_none",
-    "etag",
+    "make_etag",
     "open_file",
     "read",
     "walk",
 ]  # fmt: skip
-
-MAX_FILE_BYTES: Final = 4 << 30
-"""The maximum size for `save` and `load`, which hold the whole file in memory."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -53,7 +50,7 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
     for part in parts:
         with folder:
             try:
-                deeper = folder.child(part, create=create)
+                deeper = folder.open_child(part, create=create)
             except OSError as error:
                 if create or error.errno not in (errno.ENOTDIR, errno.ELOOP) or not _is_file(folder, part):
                     raise
@@ -95,7 +92,7 @@ def describe_or_none(folder: Folder, name: str) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except NotAFile as error:
-        if error.errno != errno.EISDIR or not hollow.has_no_files(folder, name):
+        if error.errno != errno.EISDIR or not empty_folders.has_no_files(folder, name):
             raise
     return None
 
@@ -120,7 +117,7 @@ def clear_target(folder: Folder, name: str) -> None:
     except FileNotFoundError:
         return
     except NotAFile as error:
-        if error.errno != errno.EISDIR or not hollow.remove(folder, name):
+        if error.errno != errno.EISDIR or not empty_folders.remove(folder, name):
             raise
 
 
@@ -156,7 +153,7 @@ def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
         return file.readall(), described
 
 
-def etag(described: os.stat_result) -> str:
+def make_etag(described: os.stat_result) -> str:
     """Return the ETag of a version of a file. It is unique, because each save creates a new inode with a new time."""
     return f"{described.st_mtime_ns:x}-{described.st_ino:x}-{described.st_size:x}"
 

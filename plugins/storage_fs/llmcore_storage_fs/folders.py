@@ -31,7 +31,7 @@ _FILE: Final = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY"
 class Folder(Protocol):
     """An open folder. Names are single path components, and links are not followed."""
 
-    def child(self, name: str, *, create: bool) -> Folder:
+    def open_child(self, name: str, *, create: bool) -> Folder:
         """Open the subfolder *name*. With *create*, create a missing subfolder."""
         ...
 
@@ -55,7 +55,7 @@ class Folder(Protocol):
         """Lock the folder against renames and deletes by other writers; see `locks.hold_lock`."""
         ...
 
-    def identity(self) -> tuple[int, int]:
+    def get_identity(self) -> tuple[int, int]:
         """Return the device and inode of the folder."""
         ...
 
@@ -88,7 +88,7 @@ class DescriptorFolder:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def child(self, name: str, *, create: bool) -> DescriptorFolder:
+    def open_child(self, name: str, *, create: bool) -> DescriptorFolder:
         """See `Folder.child`."""
         made = False
         if create:
@@ -125,7 +125,7 @@ class DescriptorFolder:
         """See `Folder.lock`."""
         return locks.hold_lock(self._fd, must=must)
 
-    def identity(self) -> tuple[int, int]:
+    def get_identity(self) -> tuple[int, int]:
         """See `Folder.identity`."""
         described = os.fstat(self._fd)
         return described.st_dev, described.st_ino

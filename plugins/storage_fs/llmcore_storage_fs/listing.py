@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import Skipped
 from llmcore.support.storage_keys import MAX_PARTS, find_key_fault, find_part_fault
-from llmcore_storage_fs.faults import DENIED, InFolder, is_absent
+from llmcore_storage_fs.faults import DENIED, ListingError, is_absent
 from llmcore_storage_fs.folders import Folder
 
 __all__ = ["find_real_name", "walk_files"]
@@ -108,13 +108,13 @@ def _walk_folder(
             raise
         if _is_other_users(folder, name):  # for example lost+found in the root of a disk
             return
-        raise_unchained(InFolder(error.errno, error.strerror, base.rstrip("/")))
+        raise_unchained(ListingError(error.errno, error.strerror, base.rstrip("/")))
     with deeper:
         yield from walk_files(deeper, base, "", after, depth, skipped=skipped, few=few)
 
 
 def _open_readable(folder: Folder, name: str) -> Folder:
-    deeper = folder.child(name, create=False)
+    deeper = folder.open_child(name, create=False)
     try:
         deeper.stat(".")  # raises if the folder's names are readable, but its files are not
     except BaseException:

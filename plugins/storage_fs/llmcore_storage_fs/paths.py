@@ -36,7 +36,7 @@ class CheckedFolder:
         self._path = path
         self._check()
 
-    def child(self, name: str, *, create: bool) -> CheckedFolder:
+    def open_child(self, name: str, *, create: bool) -> CheckedFolder:
         """See `Folder.child`."""
         path = self._get_path(name)
         if create:
@@ -88,7 +88,7 @@ class CheckedFolder:
         finally:
             os.close(fd)
 
-    def identity(self) -> tuple[int, int]:
+    def get_identity(self) -> tuple[int, int]:
         """See `Folder.identity`."""
         described = self._path.lstat()
         return described.st_dev, described.st_ino

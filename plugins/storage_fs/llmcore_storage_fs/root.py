@@ -14,9 +14,9 @@ from llmcore.support import storage_keys as keys
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import ForeignNames, Skipped
 from llmcore.types import FileInfo
-from llmcore_storage_fs import faults, files, listing, temporary
+from llmcore_storage_fs import faults, files, listing, temporary_files
 from llmcore_storage_fs.folders import Folder
-from llmcore_storage_fs.temporary import Buffer, Writing
+from llmcore_storage_fs.temporary_files import Buffer, FileWriter
 
 __all__ = ["OpenRoot", "Parts", "Root", "make_info"]
 
@@ -52,7 +52,7 @@ class Root:
         """Delete the temporary files of dead writers."""
         with self._opener(self.path, create=False) as folder:
             self._seen = True
-            temporary.sweep(folder)
+            temporary_files.sweep(folder)
 
     def walk(self, parts: Sequence[str], *, create: bool = False) -> Folder:
         """Return the folder *parts*.
@@ -70,7 +70,7 @@ class Root:
         self._seen = True
         return files.walk(root, parts, create=create)
 
-    def make(self, parts: Parts) -> None:
+    def make_folder(self, parts: Parts) -> None:
         """Create the folder *parts*."""
         self._begin_in(parts, lambda _: None)[0].close()
 
@@ -78,7 +78,7 @@ class Root:
         """Return the file's bytes and etag."""
         with self.walk(parts[:-1]) as folder:
             data, described = files.read(folder, parts[-1])
-            return data, files.etag(described)
+            return data, files.make_etag(described)
 
     def describe(self, parts: Parts) -> os.stat_result:
         """Return the status of the file."""
@@ -93,7 +93,7 @@ class Root:
             file.seek(start)
         return file
 
-    def pieces(self, parts: Parts, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def iterate_pieces(self, parts: Parts, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the file's bytes from *start* to *stop*."""
         with self.open_file(parts, start) as file:
             at = start
@@ -104,18 +104,18 @@ class Root:
     def save(self, parts: Parts, pieces: Iterable[Buffer]) -> str:
         """Save *pieces* unconditionally. Return the ETag."""
 
-        def begin(folder: Folder) -> Writing:
+        def begin(folder: Folder) -> FileWriter:
             files.check_target(folder, parts[-1])
-            return Writing(folder, parts[-1], lambda: files.clear_target(folder, parts[-1]))
+            return FileWriter(folder, parts[-1], lambda: files.clear_target(folder, parts[-1]))
 
         folder, writing = self._begin_in(parts[:-1], begin)
         with folder:
-            return files.etag(temporary.write(writing, pieces))
+            return files.make_etag(temporary_files.write(writing, pieces))
 
     def save_if(self, parts: Parts, data: Buffer, etag: str | None) -> str:
         """Save *data* if the stored file has the ETag *etag*, or if no file exists and *etag* is None. Return the new ETag."""
 
-        def begin(folder: Folder) -> Writing:
+        def begin(folder: Folder) -> FileWriter:
             check = _make_condition(folder, parts, etag)
             check()
 
@@ -123,11 +123,11 @@ class Root:
                 check()
                 files.clear_target(folder, parts[-1])
 
-            return Writing(folder, parts[-1], check_allowed, must_lock=True)
+            return FileWriter(folder, parts[-1], check_allowed, must_lock=True)
 
         folder, writing = self._begin_in(parts[:-1], begin, create=etag is None)
         with folder:
-            return files.etag(temporary.write(writing, [data]))
+            return files.make_etag(temporary_files.write(writing, [data]))
 
     def delete(self, parts: Parts) -> None:
         """Delete the file."""
@@ -178,7 +178,7 @@ class Root:
                     raise
         raise AssertionError
 
-    def keys(self, parts: Parts, beginning: str) -> list[str]:
+    def list_keys(self, parts: Parts, beginning: str) -> list[str]:
         """Return the keys in and below the folder *parts*.
 
         Return only keys whose first component below this folder begins with *beginning*.
@@ -191,7 +191,7 @@ class Root:
         self._foreign.report(skipped)
         return found
 
-    def page(self, parts: Parts, beginning: str, limit: int, after: str) -> list[FileInfo]:
+    def list_page(self, parts: Parts, beginning: str, limit: int, after: str) -> list[FileInfo]:
         """Return information about the first *limit* files whose keys sort after *after*."""
         with self.walk(parts) as folder:
             base, beginning, _, depth = _get_place(parts, beginning)
@@ -212,7 +212,7 @@ def make_info(key: str, described: os.stat_result) -> FileInfo:
         size_bytes=described.st_size,
         modified=described.st_mtime,
         content_type=keys.get_content_type(key),
-        etag=files.etag(described),
+        etag=files.make_etag(described),
     )
 
 
@@ -237,7 +237,7 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
             if etag is None or error.errno != errno.EISDIR:
                 raise
             described = None  # a folder is treated as a missing file
-        now = None if described is None else files.etag(described)
+        now = None if described is None else files.make_etag(described)
         if now != etag:
             raise (
                 faults.make_exists_error(parts)
@@ -251,7 +251,7 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
 @contextmanager
 def _lock_both(one: Folder, other: Folder) -> Iterator[None]:
     with ExitStack() as locked:
-        places = {folder.identity(): folder for folder in (one, other)}
+        places = {folder.get_identity(): folder for folder in (one, other)}
         # All callers lock in this order, so that two opposite moves do not deadlock.
         for place in sorted(places):
             locked.enter_context(places[place].lock())

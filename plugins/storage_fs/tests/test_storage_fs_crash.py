@@ -38,9 +38,9 @@ for n in range(int(sys.argv[2]), 1_000_000):
     print(n, flush=True)
 """
 HOLD_A_TEMPORARY_FILE = """
-from llmcore_storage_fs import temporary
+from llmcore_storage_fs import temporary_files
 folder = storage._root.walk(("folder",), create=True)
-temporary._create(folder)
+temporary_files._create(folder)
 print("ready", flush=True)
 sys.stdin.read()
 """

@@ -125,8 +125,8 @@ class Folding(folders.DescriptorFolder):
     def open(self, name: str, flags: int) -> int:
         return super().open(self._find_known(name), flags)
 
-    def child(self, name: str, *, create: bool) -> Folding:
-        deeper = super().child(self._find_known(name), create=create)
+    def open_child(self, name: str, *, create: bool) -> Folding:
+        deeper = super().open_child(self._find_known(name), create=create)
         fd, deeper._fd = deeper._fd, -1
         return Folding(fd)
 

@@ -188,7 +188,7 @@ def test_without_descriptors_each_operation_checks_for_links(
     outside.mkdir()
     (outside / "secret").write_bytes(b"not yours")
     FsStorage(root).save("folder/secret", b"mine")
-    folder = paths.open_root(str(root), create=False).child("folder", create=False)
+    folder = paths.open_root(str(root), create=False).open_child("folder", create=False)
 
     monkeypatch.setattr(paths, "_FILE", 0)  # as on a system without O_NOFOLLOW
     real = os.open
@@ -210,7 +210,7 @@ def test_without_descriptors_each_operation_checks_for_links(
         lambda: folder.open("new", os.O_WRONLY | os.O_CREAT | os.O_EXCL),
         lambda: folder.unlink("secret"),
         lambda: folder.rename("secret", "new"),
-        lambda: folder.child("below", create=True),
+        lambda: folder.open_child("below", create=True),
         lambda: list(folder.scan()),
     ):
         with pytest.raises(OSError, match="the path contains a link"):

@@ -55,8 +55,8 @@ def test_the_loser_of_a_race_for_a_file_gets_not_found(tmp_path: Path, ways: Any
                     (tmp_path / "a" / "source").unlink()
             return found
 
-        def child(self, name: str, *, create: bool) -> Any:
-            return late(super().child(name, create=create))
+        def open_child(self, name: str, *, create: bool) -> Any:
+            return late(super().open_child(name, create=create))
 
     def late(folder: Any) -> Any:
         folder.__class__ = Late
@@ -135,8 +135,8 @@ def test_a_folder_with_a_writer_or_a_new_file_is_not_removed(tmp_path: Path, way
                 storage.save("f/a/late", b"1")
             super().rmdir(name)
 
-        def child(self, name: str, *, create: bool) -> Any:
-            return late(super().child(name, create=create))
+        def open_child(self, name: str, *, create: bool) -> Any:
+            return late(super().open_child(name, create=create))
 
     def late(folder: Any) -> Any:
         folder.__class__ = Late

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.errors import StorageError, StorageKeyError
+from llmcore.support import storage_arguments
 from llmcore.support.storage_keys import find_part_fault
-from llmcore_storage_fs import files, listing
+from llmcore_storage_fs import listing
 from llmcore_storage_fs.provider import FsStorage
 
 MEMORY = """
@@ -113,7 +114,7 @@ def test_a_file_too_large_for_the_memory_is_streamed(tmp_path: Path) -> None:
         storage.load("huge")
     reader = storage.load_stream("huge", start=(10 << 30) - 5)
     assert list(reader) == [bytes(5)]
-    assert storage.get_file_info("huge").size_bytes == 10 << 30 > files.MAX_FILE_BYTES
+    assert storage.get_file_info("huge").size_bytes == 10 << 30 > storage_arguments.MAX_FILE_BYTES
 
 
 def test_the_etags_of_files_saved_one_after_another_all_differ(tmp_path: Path) -> None:

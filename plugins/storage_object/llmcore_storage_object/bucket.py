@@ -15,6 +15,7 @@ from llmcore.contracts import is_interrupt
 from llmcore.errors import LLMCoreError, StorageError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import ForeignNames
+from llmcore.support.storage_arguments import MAX_FILE_BYTES
 from llmcore.support.storage_keys import get_content_type, parse
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
@@ -23,12 +24,10 @@ from llmcore_storage_object.key_nesting import Nesting
 from llmcore_storage_object.s3_lister import Lister
 from llmcore_storage_object.server_behaviour import ServerBehaviour
 
-__all__ = ["MAX_FILE_BYTES", "Bucket"]
+__all__ = ["Bucket"]
 
 T = TypeVar("T")
 
-MAX_FILE_BYTES: Final = 4 << 30
-"""The maximum size of an object for `save` and `load`."""
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 """The content type for unknown file extensions. Every object needs a content type."""
 _LONGEST_SIGNED_S: Final = 7 * 24 * 3600

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
 from llmcore.errors import StorageError
+from llmcore.support.storage_arguments import check_data, check_etag
 from llmcore.support.storage_keys import get_content_type
 from llmcore.types import FileInfo
 from llmcore_storage_object import conditional_saves, listing, streams
-from llmcore_storage_object.bucket import MAX_FILE_BYTES, Bucket
+from llmcore_storage_object.bucket import Bucket
 from llmcore_storage_object.io_calls import Operation, aiterate, arun, iterate, run
 
 __all__ = ["ObjectStorage", "SigningStorage"]
@@ -184,20 +185,20 @@ class ObjectStorage:
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return run(self._save_if(key, data, _check_etag(etag)))
+        return run(self._save_if(key, data, check_etag(etag)))
 
     async def asave_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return await arun(self._save_if(key, data, _check_etag(etag)))
+        return await arun(self._save_if(key, data, check_etag(etag)))
 
     def _save(self, key: str, data: object) -> Operation[None]:
-        yield from self._bucket.translate_errors(key, self._bucket.save(key, _check_data(data)), writing=True)
+        yield from self._bucket.translate_errors(key, self._bucket.save(key, check_data(data)), writing=True)
 
     def _save_pieces(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Operation[None]:
         yield from self._bucket.translate_errors(key, self._bucket.save(key, pieces), writing=True)
 
     def _save_if(self, key: str, data: object, etag: str | None) -> Operation[str]:
-        operation = conditional_saves.save_if(self._bucket, key, _check_data(data), etag)
+        operation = conditional_saves.save_if(self._bucket, key, check_data(data), etag)
         return (yield from self._bucket.translate_errors(key, operation, writing=True))
 
 
@@ -216,33 +217,3 @@ class SigningStorage(ObjectStorage):
 def _has_other_type(source: str, target: str) -> bool:
     """Return whether the two keys have different content types. A copy inside the store would keep the source's type."""
     return get_content_type(source) != get_content_type(target)
-
-
-def _check_etag(etag: object) -> str:
-    """Return *etag* if it is text. None must be refused, because for `save_if` it means that no file may exist."""
-    if isinstance(etag, str):
-        return etag
-    raise StorageError(
-        f"etag must be text, got {type(etag).__name__}",
-        where="argument etag",
-        expected="the ETag that load_with_etag() or get_file_info() returned",
-        fix="use save_if_absent() for a new file",
-    )
-
-
-def _check_data(data: object) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise StorageError(
-            f"data must be bytes, got {type(data).__name__}",
-            where="argument data",
-            expected="bytes",
-            fix="save(key, text.encode())",
-        )
-    if memoryview(data).nbytes > MAX_FILE_BYTES:
-        raise StorageError(
-            f"data must have at most {MAX_FILE_BYTES} bytes, got {memoryview(data).nbytes}",
-            where="argument data",
-            expected=f"at most {MAX_FILE_BYTES} bytes",
-            fix="use save_stream(), which saves in pieces",
-        )
-    return bytes(data)

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from typing import Any, Final
 
-from llmcore.errors import StorageError
+from llmcore.support.storage_arguments import check_piece, check_range
 from llmcore_storage_object.bucket import Bucket
 from llmcore_storage_object.io_calls import END, ask, fetch_next
 
@@ -20,7 +20,7 @@ _NO_RANGES: Final = re.compile(r"non-partial response|NotPartial")
 def iterate_pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
     """Yield calls, then the object's bytes from *start* to *stop* in pieces."""
     path = bucket.make_path(key)
-    _check_range(start, stop)
+    check_range(start, stop)
     if stop is not None and stop <= start:
         yield from bucket.head_object(key, ask("head", bucket.store, path))
         return
@@ -53,7 +53,7 @@ def iterate_checked(pieces: Iterable[bytes], source_errors: list[Exception]) -> 
     buffer = _PieceBuffer()
     try:
         for piece in pieces:
-            if buffer.add(_check_piece(piece)):
+            if buffer.add(check_piece(piece)):
                 yield buffer.take()
         yield buffer.take()
     except Exception as error:
@@ -68,7 +68,7 @@ async def aiterate_checked(
     buffer = _PieceBuffer()
     try:
         async for piece in pieces:
-            if buffer.add(_check_piece(piece)):
+            if buffer.add(check_piece(piece)):
                 yield buffer.take()
         yield buffer.take()
     except Exception as error:
@@ -94,23 +94,3 @@ class _PieceBuffer:
         whole = b"".join(self._pieces)
         self._pieces, self._size = [], 0
         return whole
-
-
-def _check_piece(piece: object) -> bytes:
-    if not isinstance(piece, bytes | bytearray | memoryview):
-        raise StorageError(
-            f"pieces must be an iterable of bytes, got a piece of type {type(piece).__name__}",
-            where="argument pieces",
-            expected="an iterable of bytes",
-            fix="(piece.encode() for piece in texts)",
-        )
-    return bytes(piece)
-
-
-def _check_range(start: int, stop: int | None) -> None:
-    if start < 0 or (stop is not None and stop < 0):
-        raise StorageError(
-            f"start and stop must be at least 0, got {min(start, stop or 0)}",
-            where="arguments start and stop",
-            expected="offsets in bytes, 0 or more",
-        )

@@ -18,7 +18,7 @@ def has_no_files(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
 
     A temporary file counts as a file because its writer needs the folder.
     """
-    with suppress(FileNotFoundError), folder.child(name, create=False) as deeper:
+    with suppress(FileNotFoundError), folder.open_child(name, create=False) as deeper:
         return all(
             entry.is_dir(follow_symlinks=False) and depth > 0 and has_no_files(deeper, entry.name, depth - 1)
             for entry in list(deeper.scan())
@@ -32,7 +32,7 @@ def remove(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
     `rmdir` fails on a folder with files, so a file that another process creates at the same time is never lost.
     """
     try:
-        with folder.child(name, create=False) as deeper:
+        with folder.open_child(name, create=False) as deeper:
             for entry in list(deeper.scan()):
                 below = entry.is_dir(follow_symlinks=False) and depth > 0
                 if not (below and remove(deeper, entry.name, depth - 1)):

@@ -22,7 +22,7 @@ from llmcore.support.storage_keys import MAX_PARTS, TEMPORARY
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.locks import AMONG_PROCESSES, try_lock
 
-__all__ = ["Buffer", "Writing", "sweep", "write"]
+__all__ = ["Buffer", "FileWriter", "sweep", "write"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -31,7 +31,7 @@ _TRIES: Final = 100
 _PIECE: Final = 1 << 24
 
 
-class Writing:
+class FileWriter:
     """An unfinished file. `publish` gives the file its final name; `abandon` deletes the file.
 
     Args:
@@ -75,7 +75,7 @@ class Writing:
         self._unfinished.remove()
 
 
-def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
+def write(writing: FileWriter, pieces: Iterable[Buffer]) -> os.stat_result:
     """Write *pieces* and publish the file. On an exception, abandon the file."""
     try:
         for piece in pieces:
@@ -92,11 +92,11 @@ def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
             if entry.name.startswith(TEMPORARY):
                 _remove_if_dead(folder, entry.name)
             elif depth and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError), folder.child(entry.name, create=False) as deeper:
+                with suppress(OSError), folder.open_child(entry.name, create=False) as deeper:
                     sweep(deeper, depth - 1)
 
 
-class _Unfinished:
+class _TemporaryFile:
     """A file under its temporary name. The context manager deletes the file unless `rename` was called."""
 
     def __init__(self, folder: Folder) -> None:
@@ -152,10 +152,10 @@ class _Unfinished:
             os.close(fd)
 
 
-def _create(folder: Folder) -> _Unfinished:
+def _create(folder: Folder) -> _TemporaryFile:
     for _ in range(_TRIES):
         with ExitStack() as undo:
-            unfinished = undo.enter_context(_Unfinished(folder))
+            unfinished = undo.enter_context(_TemporaryFile(folder))
             if unfinished.try_claim():
                 undo.pop_all()
                 return unfinished
