@@ -28,13 +28,13 @@ def run(arguments: list[str]) -> int:
 
     with llmcore.load(args.config, profile=args.profile) as core:
         if args.export is not None:
-            _export(core, view, args)
+            _write_report(core, view, args)
         else:
             _serve(core, view, args)
     return 0
 
 
-def _export(core: Core, view: View, args: argparse.Namespace) -> None:
+def _write_report(core: Core, view: View, args: argparse.Namespace) -> None:
     from llmcore_dashboard.export import render_file
 
     fault = None

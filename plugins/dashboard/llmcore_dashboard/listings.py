@@ -12,13 +12,13 @@ from llmcore_dashboard.charts import draw_share
 from llmcore_dashboard.markup import (
     NOTHING,
     Column,
-    amount,
-    count,
     format_ms,
-    milliseconds,
-    money,
-    table,
-    text,
+    render_amount,
+    render_count,
+    render_duration,
+    render_money,
+    render_table,
+    render_text,
 )
 from llmcore_dashboard.report import Report
 
@@ -50,8 +50,8 @@ def _render_breakdown(report: Report, name: str, rows: Sequence[Any], *, is_file
     sizes = [float(row.cost) for row in rows]
     highest = max(sizes, default=0) or 1.0
     cells = [
-        (f"{_link(report, name, row.name, is_file=is_file)}{draw_share(size / highest)}", amount(row), money(row.saved) if row.saved else "",
-         count(row.requests), _tokens(row))
+        (f"{_render_link(report, name, row.name, is_file=is_file)}{draw_share(size / highest)}", render_amount(row), render_money(row.saved) if row.saved else "",
+         render_count(row.requests), _render_tokens(row))
         for row, size in zip(rows[:_MOST_ROWS], sizes, strict=False)
     ]  # fmt: skip
     if len(rows) > _MOST_ROWS and name != "tag":
@@ -59,10 +59,10 @@ def _render_breakdown(report: Report, name: str, rows: Sequence[Any], *, is_file
         cells.append(
             (
                 f"{len(rows) - _MOST_ROWS} others",
-                amount(rest),
-                money(rest.saved),
-                count(rest.requests),
-                _tokens(rest),
+                render_amount(rest),
+                render_money(rest.saved),
+                render_count(rest.requests),
+                _render_tokens(rest),
             )
         )
     columns = [
@@ -73,24 +73,30 @@ def _render_breakdown(report: Report, name: str, rows: Sequence[Any], *, is_file
         Column("Tokens", is_wide=True),
     ]
     foot = (
-        ("Total", amount(total), money(total.saved), count(total.requests), _tokens(total))
+        (
+            "Total",
+            render_amount(total),
+            render_money(total.saved),
+            render_count(total.requests),
+            _render_tokens(total),
+        )
         if name != "tag"
         else ()
     )
     note = "<p class=note>A call with two tags counts for both.</p>" if name == "tag" else ""
     title = f"By {'API key' if name == 'key' else name}"
-    return f"<section><h2>{title}</h2>{table(title, columns, cells, foot=foot, hide_caption=True)}{note}</section>"
+    return f"<section><h2>{title}</h2>{render_table(title, columns, cells, foot=foot, hide_caption=True)}{note}</section>"
 
 
-def _tokens(row: Any) -> str:
+def _render_tokens(row: Any) -> str:
     return f"{row.input_tokens + row.output_tokens:,}" if row.input_tokens or row.output_tokens else ""
 
 
-def _link(report: Report, name: str, value: str, *, is_file: bool) -> str:
+def _render_link(report: Report, name: str, value: str, *, is_file: bool) -> str:
     filters: Mapping[str, str] = dict(report.view.filters)
     if is_file or not value or filters.get(name) == value:
-        return text(value)
-    return f'<a href="{escape(report.view.make_query(**{name: value}))}">{text(value)}</a>'
+        return render_text(value)
+    return f'<a href="{escape(report.view.make_query(**{name: value}))}">{render_text(value)}</a>'
 
 
 def render_latency(report: Report) -> str:
@@ -100,12 +106,12 @@ def render_latency(report: Report) -> str:
         return ""
 
     def make_cells(name: str, row: Any) -> tuple[str, ...]:
-        return (name, count(row.requests), milliseconds(row.latency_p50_ms), milliseconds(row.latency_p95_ms),
-                milliseconds(row.first_token_p50_ms), milliseconds(row.first_token_p95_ms))  # fmt: skip
+        return (name, render_count(row.requests), render_duration(row.latency_p50_ms), render_duration(row.latency_p95_ms),
+                render_duration(row.first_token_p50_ms), render_duration(row.first_token_p95_ms))  # fmt: skip
 
     highest = max(row.latency_p95_ms for row in rows) or 1.0
     cells = [
-        make_cells(f"{text(row.name)}{draw_share(row.latency_p95_ms / highest)}", row)
+        make_cells(f"{render_text(row.name)}{draw_share(row.latency_p95_ms / highest)}", row)
         for row in rows[:_MOST_ROWS]
     ]
     total = report.total
@@ -116,7 +122,7 @@ def render_latency(report: Report) -> str:
         f'<p class="note">95 % of the answers took at most {format_ms(total.latency_p95_ms)}; the first token of streams came within '
         f"{format_ms(total.first_token_p95_ms)}.</p>"
     )
-    return f"<section><h2>{title}</h2>{summary}{table(title, columns, cells, foot=make_cells('All', total), hide_caption=True)}</section>"
+    return f"<section><h2>{title}</h2>{summary}{render_table(title, columns, cells, foot=make_cells('All', total), hide_caption=True)}</section>"
 
 
 def render_errors(report: Report) -> str:
@@ -131,14 +137,14 @@ def render_errors(report: Report) -> str:
     ]
     rows = [
         (
-            text(row.name),
+            render_text(row.name),
             escape(summarize_error(row.name)),
-            count(row.requests),
+            render_count(row.requests),
             f"{row.requests / max(report.total.requests, 1):.1%}",
         )
         for row in report.errors[:_MOST_ROWS]
     ]
-    return f"<section><h2>Errors</h2>{table('Errors', columns, rows, hide_caption=True)}</section>"
+    return f"<section><h2>Errors</h2>{render_table('Errors', columns, rows, hide_caption=True)}</section>"
 
 
 def render_latest(report: Report) -> str:
@@ -146,11 +152,11 @@ def render_latest(report: Report) -> str:
     columns = [Column("Time", is_number=False), Column("Model", is_number=False), Column("User", is_number=False, is_wide=True), Column("Outcome", is_number=False),
                Column("Cost"), Column("Latency", is_wide=True), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
     rows = [
-        (f"<time>{report.format_time(row['at'])}</time>", text(f"{row['provider']}:{row['model']}", longest=40), text(row["user"] or "", NOTHING, longest=30), _describe_outcome(row), _describe_cost(row),
-         milliseconds(row["latency_ms"]), milliseconds(row["first_token_ms"]), f"{row['input_tokens'] + row['output_tokens']:,}")
+        (f"<time>{report.format_time(row['at'])}</time>", render_text(f"{row['provider']}:{row['model']}", longest=40), render_text(row["user"] or "", NOTHING, longest=30), _describe_outcome(row), _describe_cost(row),
+         render_duration(row["latency_ms"]), render_duration(row["first_token_ms"]), f"{row['input_tokens'] + row['output_tokens']:,}")
         for row in report.latest
     ]  # fmt: skip
-    return f"<section><h2>Latest requests</h2>{table('Latest requests', columns, rows, hide_caption=True)}</section>"
+    return f"<section><h2>Latest requests</h2>{render_table('Latest requests', columns, rows, hide_caption=True)}</section>"
 
 
 def _describe_outcome(row: Mapping[str, Any]) -> str:
@@ -161,9 +167,7 @@ def _describe_outcome(row: Mapping[str, Any]) -> str:
     if row["state"] == "lost":
         return '<span class="bad-text">lost</span>: its process died'
     why = summarize_error(row["error"] or "")
-    return (
-        f'<span class="bad-text">{text(row["error"] or "failed")}</span>{": " + escape(why) if why else ""}'
-    )
+    return f'<span class="bad-text">{render_text(row["error"] or "failed")}</span>{": " + escape(why) if why else ""}'
 
 
 def _describe_cost(row: Mapping[str, Any]) -> str:
@@ -171,4 +175,4 @@ def _describe_cost(row: Mapping[str, Any]) -> str:
         return NOTHING
     if row["cost"] is None:
         return '<span class="doubt">unknown</span>'
-    return money(Decimal(row["cost"]), prefix="up to " if row["uncertain"] else "")
+    return render_money(Decimal(row["cost"]), prefix="up to " if row["uncertain"] else "")

@@ -10,14 +10,14 @@ from typing import Any, Final, NamedTuple
 __all__ = [
     "NOTHING",
     "Column",
-    "amount",
-    "count",
     "format_money",
     "format_ms",
-    "milliseconds",
-    "money",
-    "table",
-    "text",
+    "render_amount",
+    "render_count",
+    "render_duration",
+    "render_money",
+    "render_table",
+    "render_text",
 ]
 
 _THOUSAND: Final = 1000
@@ -43,26 +43,26 @@ def format_money(amount: Decimal) -> str:
     return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
 
 
-def money(amount: Decimal, *, prefix: str = "", has_tip: bool = True) -> str:
+def render_money(amount: Decimal, *, prefix: str = "", has_tip: bool = True) -> str:
     """Return an amount in a `data` element with its exact value. *has_tip* adds the exact value as a tooltip."""
     exact, shown = f"{amount:f}", format_money(amount)
     tip = f' title="${exact}"' if has_tip and shown != f"${exact}" else ""
     return f'<data value="{exact}"{tip}>{prefix}{shown}</data>'
 
 
-def count(number: int) -> str:
+def render_count(number: int) -> str:
     """Return *number* with separators of thousands, in a `data` element with the exact value."""
     return f'<data value="{number}">{number:,}</data>' if number else '<data value="0">0</data>'
 
 
-def amount(row: Any) -> str:
+def render_amount(row: Any) -> str:
     """Return the cost of *row*, and by how much it may be too low."""
     # prevent a line break inside of "+ up to", and before "+ ?"
-    doubts = [f"+&nbsp;up&nbsp;to {money(row.uncertain)}"] if row.uncertain else []
+    doubts = [f"+&nbsp;up&nbsp;to {render_money(row.uncertain)}"] if row.uncertain else []
     if row.unpriced:
         doubts.append('<span title="Some prices are unknown">+&nbsp;?</span>')
     more = f' <span class="doubt">{"&nbsp;".join(doubts)}</span>' if doubts else ""
-    return f"{money(row.cost)}{more}"
+    return f"{render_money(row.cost)}{more}"
 
 
 def format_ms(value: float | None) -> str:
@@ -72,12 +72,12 @@ def format_ms(value: float | None) -> str:
     return f"{value:.0f} ms" if value < _THOUSAND else f"{value / _THOUSAND:,.2f} s"
 
 
-def milliseconds(value: float | None) -> str:
+def render_duration(value: float | None) -> str:
     """Return a duration with its exact value in milliseconds."""
     return NOTHING if value is None else f'<data value="{value:g}">{format_ms(value)}</data>'
 
 
-def text(value: object, otherwise: str = "(none)", *, longest: int = 80) -> str:
+def render_text(value: object, otherwise: str = "(none)", *, longest: int = 80) -> str:
     """Return *value* escaped; a text of more than *longest* characters is shortened, with the whole as its tooltip."""
     whole = str(value) or otherwise
     if len(whole) <= longest:
@@ -85,7 +85,7 @@ def text(value: object, otherwise: str = "(none)", *, longest: int = 80) -> str:
     return f'<span title="{escape(whole)}">{escape(whole[: longest - 1])}…</span>'
 
 
-def table(
+def render_table(
     caption: str,
     columns: Sequence[Column],
     rows: Iterable[Sequence[str]],

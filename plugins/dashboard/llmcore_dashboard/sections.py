@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from llmcore_dashboard.charts import Series, draw_bars, draw_share
 from llmcore_dashboard.listings import render_breakdowns, render_errors, render_latency, render_latest
-from llmcore_dashboard.markup import NOTHING, Column, amount, count, format_money, money, table, text
+from llmcore_dashboard.markup import (
+    NOTHING,
+    Column,
+    format_money,
+    render_amount,
+    render_count,
+    render_money,
+    render_table,
+    render_text,
+)
 from llmcore_dashboard.report import Bucket, Report
 
 __all__ = ["render_main"]
@@ -56,13 +65,17 @@ def render_main(report: Report, *, is_file: bool) -> str:
 
 def _render_figures(report: Report) -> str:
     total, month = report.total, report.month
-    pace = f"Pace: {money(report.pace)} by the end of the month" if report.pace else report.month_name
+    pace = f"Pace: {render_money(report.pace)} by the end of the month" if report.pace else report.month_name
     hits = total.cached / (total.requests + total.cached) if total.cached else 0.0
     cards = [
-        ("Today", amount(report.today), _calls(report.today)),
-        ("This month", amount(month), pace),
-        (report.view.label, amount(total), _calls(total)),
-        ("Saved by the cache", money(total.saved), f"{count(total.cached)} answers, {hits:.0%} of all calls"),
+        ("Today", render_amount(report.today), _render_calls(report.today)),
+        ("This month", render_amount(month), pace),
+        (report.view.label, render_amount(total), _render_calls(total)),
+        (
+            "Saved by the cache",
+            render_money(total.saved),
+            f"{render_count(total.cached)} answers, {hits:.0%} of all calls",
+        ),
     ]
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{value}<small>{more}</small></dd></div>"
@@ -71,20 +84,20 @@ def _render_figures(report: Report) -> str:
     return f'<section aria-label="Totals"><dl class="cards">{items}</dl>{_render_doubts(total)}</section>'
 
 
-def _calls(row: Any) -> str:
-    failed = f", {count(row.failures)} failed" if row.failures else ""
-    return f"{count(row.requests)} request{'' if row.requests == 1 else 's'}{failed}"
+def _render_calls(row: Any) -> str:
+    failed = f", {render_count(row.failures)} failed" if row.failures else ""
+    return f"{render_count(row.requests)} request{'' if row.requests == 1 else 's'}{failed}"
 
 
 def _render_doubts(total: Any) -> str:
     notes = []
     if total.uncertain:
         notes.append(
-            f"<b>Uncertain:</b> requests with an unknown outcome, such as cancelled ones, may have cost up to {money(total.uncertain)} more. Budgets count this amount."
+            f"<b>Uncertain:</b> requests with an unknown outcome, such as cancelled ones, may have cost up to {render_money(total.uncertain)} more. Budgets count this amount."
         )
     if total.unpriced:
         notes.append(
-            f"<b>Unpriced:</b> the price of {count(total.unpriced)} requests is unknown, so they are not in the cost. Add their model to <code>[prices]</code>."
+            f"<b>Unpriced:</b> the price of {render_count(total.unpriced)} requests is unknown, so they are not in the cost. Add their model to <code>[prices]</code>."
         )
     return f'<p class="doubts">{" ".join(notes)}</p>' if notes else ""
 
@@ -96,7 +109,7 @@ def _render_budgets(report: Report) -> str:
     for state in report.budgets:
         used = state.spent + state.reserved
         part = float(used / state.limit) if state.limit else 1.0
-        pace = NOTHING if state.pace is None else _in_unit(state.pace, state.unit)
+        pace = NOTHING if state.pace is None else _render_in_unit(state.pace, state.unit)
         if state.pace is not None and state.limit and state.pace > state.limit:
             pace += ' <span class="over">over</span>'
         reset = (
@@ -105,17 +118,17 @@ def _render_budgets(report: Report) -> str:
             else escape(state.resets_at.replace("T", " ").removesuffix(":00Z"))
         )
         rows.append(
-            (text(state.name), f"{draw_share(part)}<span class=part>{part:.0%}</span>", _in_unit(state.spent, state.unit),
-             _in_unit(state.reserved, state.unit), _in_unit(state.limit, state.unit), pace, reset)
+            (render_text(state.name), f"{draw_share(part)}<span class=part>{part:.0%}</span>", _render_in_unit(state.spent, state.unit),
+             _render_in_unit(state.reserved, state.unit), _render_in_unit(state.limit, state.unit), pace, reset)
         )  # fmt: skip
     columns = [Column("Budget", is_number=False), Column("Used"), Column("Spent"), Column("Reserved", is_wide=True), Column("Limit"),
                Column("Pace"), Column("Resets, UTC", is_wide=True)]  # fmt: skip
-    return f"<section><h2>Budgets</h2>{table('Budgets, whose periods are in UTC', columns, rows)}</section>"
+    return f"<section><h2>Budgets</h2>{render_table('Budgets, whose periods are in UTC', columns, rows)}</section>"
 
 
-def _in_unit(amount: Decimal, unit: str) -> str:
+def _render_in_unit(amount: Decimal, unit: str) -> str:
     if unit == "USD":
-        return money(amount)
+        return render_money(amount)
     return f'<data value="{amount:f}">{round(amount):,}</data> {escape(unit)}'
 
 
@@ -129,7 +142,7 @@ def _render_cost(report: Report) -> str:
         Series(
             _OTHERS if name is None else name,
             "so" if name is None else f"s{at}",
-            [_part(bucket, name, report) for bucket in report.buckets],
+            [_compute_part(bucket, name, report) for bucket in report.buckets],
         )
         for at, name in enumerate(names)
     ]
@@ -140,28 +153,28 @@ def _render_cost(report: Report) -> str:
     ]
     chart = draw_bars(title, labels, series, tips, lambda value: format_money(Decimal(repr(value))))
     legend = "".join(
-        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true"><rect class="{each.style}" width="10" height="10"/></svg>{text(each.name)}</li>'
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true"><rect class="{each.style}" width="10" height="10"/></svg>{render_text(each.name)}</li>'
         for each in series
     )
     columns = [Column(report.step.capitalize(), is_number=False), Column("Cost"), Column("Uncertain"), Column("Saved"), Column("Requests"),
                *(Column(_OTHERS if name is None else name or "(none)") for name in names)]  # fmt: skip
     rows = [
-        (escape(bucket.name), _amount_or_blank(bucket.total.cost), _amount_or_blank(bucket.total.uncertain), _amount_or_blank(bucket.total.saved),
-         f"{bucket.total.requests:,}" if bucket.total.requests else "", *(_cell(bucket, name, report) for name in names))
+        (escape(bucket.name), _render_amount_or_blank(bucket.total.cost), _render_amount_or_blank(bucket.total.uncertain), _render_amount_or_blank(bucket.total.saved),
+         f"{bucket.total.requests:,}" if bucket.total.requests else "", *(_render_cell(bucket, name, report) for name in names))
         for bucket in report.buckets
     ]  # fmt: skip
     total = report.total
-    foot = ("Total", money(total.cost), money(total.uncertain), money(total.saved), count(total.requests),
-            *(money(_sum_series(report, name)) for name in names))  # fmt: skip
+    foot = ("Total", render_money(total.cost), render_money(total.uncertain), render_money(total.saved), render_count(total.requests),
+            *(render_money(_sum_series(report, name)) for name in names))  # fmt: skip
     if total.unpriced and not total.cost:  # explain why the chart is empty
         chart = f'<p class="note">No request in this range has a known price.</p>{chart}'
     return (
         f'<section><h2 id="cost">{escape(title)}</h2>{chart}<ul class="legend">{legend}</ul>'
-        f"{_fold('cost-table', table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
+        f"{_fold('cost-table', render_table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
     )
 
 
-def _part(bucket: Bucket, name: str | None, report: Report) -> float | None:
+def _compute_part(bucket: Bucket, name: str | None, report: Report) -> float | None:
     return float(_find_cost(bucket, name, report)) or None
 
 
@@ -181,12 +194,12 @@ def _sum_series(report: Report, name: str | None) -> Decimal:
     return sum((_find_cost(bucket, name, report) for bucket in report.buckets), Decimal(0))
 
 
-def _cell(bucket: Bucket, name: str | None, report: Report) -> str:
-    return _amount_or_blank(_find_cost(bucket, name, report))
+def _render_cell(bucket: Bucket, name: str | None, report: Report) -> str:
+    return _render_amount_or_blank(_find_cost(bucket, name, report))
 
 
-def _amount_or_blank(amount: Decimal) -> str:
-    return money(amount, has_tip=False) if amount else ""
+def _render_amount_or_blank(amount: Decimal) -> str:
+    return render_money(amount, has_tip=False) if amount else ""
 
 
 def _render_requests(report: Report) -> str:
@@ -222,19 +235,25 @@ def _render_requests(report: Report) -> str:
     rows = [
         (
             escape(bucket.name),
-            count(bucket.total.requests),
-            count(bucket.total.failures),
-            count(bucket.total.cached),
-            _amount_or_blank(bucket.total.saved),
+            render_count(bucket.total.requests),
+            render_count(bucket.total.failures),
+            render_count(bucket.total.cached),
+            _render_amount_or_blank(bucket.total.saved),
         )
         for bucket in report.buckets
         if bucket.total.requests or bucket.total.cached
     ]
     total = report.total
-    foot = ("Total", count(total.requests), count(total.failures), count(total.cached), money(total.saved))
+    foot = (
+        "Total",
+        render_count(total.requests),
+        render_count(total.failures),
+        render_count(total.cached),
+        render_money(total.saved),
+    )
     return (
         f'<section><h2>{escape(title)}</h2>{chart}<ul class="legend">{legend}</ul>'
-        f"{_fold('requests-table', table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
+        f"{_fold('requests-table', render_table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
     )
 
 
