@@ -12,9 +12,10 @@ errors with one line:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NoReturn
 
-__all__ = ["raise_unchained"]
+__all__ = ["list_causes", "raise_unchained"]
 
 
 def raise_unchained(error: BaseException) -> NoReturn:
@@ -28,3 +29,11 @@ def raise_unchained(error: BaseException) -> NoReturn:
     finally:
         error.__cause__ = error.__context__ = None
         del error  # breaks the cycle of error, traceback and this frame
+
+
+def list_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and its causes: SDKs and HTTP clients wrap the errors of the system."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__

@@ -6,10 +6,10 @@ The exceptions are recognised by the names of their classes, which httpx and htt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from llmcore.errors import IncompleteReply, MalformedReply, ProviderError, Timeout, Unavailable
+from llmcore.support.errors import list_causes
 
 __all__ = ["describe_failure", "was_sent"]
 
@@ -99,7 +99,7 @@ def _describe_no_http(text: str, address: str, provider: str) -> MalformedReply:
         )
     needs_tls = address.startswith("http://") and _NOT_HTTP.search(text)
     return MalformedReply(
-        f"{address} did not answer in HTTP ({text})",
+        f"{address} did not answer with HTTP ({text})",
         provider=provider,
         expected="an HTTP server",
         notes=("a server that uses TLS needs https:// in base_url",) if needs_tls else (),
@@ -109,7 +109,7 @@ def _describe_no_http(text: str, address: str, provider: str) -> MalformedReply:
 def _describe_unreachable(
     raised: BaseException, text: str, address: str, provider: str, proxy: str
 ) -> Unavailable:
-    words = " ".join(f"{type(each).__name__} {each}" for each in _list_causes(raised))
+    words = " ".join(f"{type(each).__name__} {each}" for each in list_causes(raised))
     if proxy:
         note = f"the request goes through the proxy {proxy}; NO_PROXY excludes a host from it"
     else:
@@ -118,11 +118,3 @@ def _describe_unreachable(
         )
     through = f" through the proxy {proxy}" if proxy else ""
     return Unavailable(f"{address} cannot be reached{through} ({text})", provider=provider, notes=(note,))
-
-
-def _list_causes(raised: BaseException) -> Iterator[BaseException]:
-    """Yield *raised* and its causes."""
-    current: BaseException | None = raised
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from any_llm import exceptions as foreign  # noqa: TID253 - loaded only when a provider is created
@@ -24,6 +24,7 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
+from llmcore.support.errors import list_causes
 from llmcore.support.http import classify_status, describe_failure, parse_retry_after, scrub, was_sent
 from llmcore_any_llm.vendors import VENDORS
 
@@ -143,7 +144,7 @@ def _read_pause(raised: foreign.AnyLLMError) -> float | None:
 def _describe(raised: Exception, facts: Facts, *, begun: bool) -> ProviderError:
     """Return the error for an exception of an SDK, an HTTP client or Python."""
     text = facts.scrub(f"{type(raised).__name__}: {raised}")
-    causes = list(_list_causes(raised))
+    causes = list(list_causes(raised))
     network = next(
         (each for each in causes if _NETWORK & {kind.__name__ for kind in type(each).__mro__}), None
     )
@@ -185,10 +186,3 @@ def _make_vendor_error(facts: Facts) -> BadRequest:
         suggestion=nearest and f"{nearest}:MODEL",
         fix=nearest and f'model="any_llm:{nearest}:MODEL"',
     )
-
-
-def _list_causes(raised: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = raised
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__

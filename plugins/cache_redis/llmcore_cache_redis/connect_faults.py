@@ -14,6 +14,7 @@ import hiredis
 from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from llmcore.support.errors import list_causes
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
@@ -72,21 +73,15 @@ def explain(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
 
 
 def _find_cause(error: BaseException, attempt: Attempt) -> _Cause:
-    link: BaseException | None = error
-    while link is not None:  # look at the causes too: redis-py wraps errors of the system
-        cause = _name_cause(link, attempt)
+    for each in list_causes(error):
+        cause = _name_cause(each, attempt)
         if cause is not None:
             return cause
-        link = link.__cause__ or link.__context__
     return _Cause(f"failed: {type(error).__name__}")
 
 
-def _is_timeout(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, TimeoutError | RedisTimeoutError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _is_timeout(error: BaseException) -> bool:
+    return any(isinstance(each, TimeoutError | RedisTimeoutError) for each in list_causes(error))
 
 
 def _name_cause(error: BaseException, attempt: Attempt) -> _Cause | None:

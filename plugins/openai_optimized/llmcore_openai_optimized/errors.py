@@ -21,11 +21,10 @@ from llmcore.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from llmcore.support.http import scrub
+from llmcore.support.http import describe_failure, scrub, was_sent
 from llmcore.support.retry_after import parse_retry_after
 from llmcore_openai_optimized.account import Account
 from llmcore_openai_optimized.address import correct_url, strip_endpoint
-from llmcore_openai_optimized.connection_errors import describe, was_sent
 from llmcore_openai_optimized.error_classes import classify, is_context_length
 from llmcore_openai_optimized.error_report import ErrorReport, parse_body, read_error
 from llmcore_openai_optimized.rate_limits import read_rate_limits
@@ -86,8 +85,14 @@ class Errors:
         """
         if isinstance(raised, AnswerError):
             return raised.error
-        failure = describe(raised, self._account.shown_url, self.scrub, begun=begun, proxy=self._proxy)
-        failure.provider = self._account.vendor.name
+        failure = describe_failure(
+            raised,
+            provider=self._account.vendor.name,
+            address=self._account.shown_url,
+            text=self.scrub(f"{type(raised).__name__}: {raised}".removesuffix(": ")),
+            begun=begun,
+            proxy=self._proxy,
+        )
         failure.sent = was_sent(raised)
         if not failure.sent and self._account.vendor.start and not self._proxy:
             failure.fix = failure.fix or self._account.vendor.start

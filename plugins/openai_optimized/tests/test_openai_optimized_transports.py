@@ -217,8 +217,8 @@ def test_a_broken_answer_has_one_class(
     ("url", "words"),
     [
         ("http://127.0.0.1:1/v1", "base_url"),
-        ("http://no-such-host.invalid/v1", "unknown host"),
-        ("http://bücher.invalid/v1", "unknown host"),
+        ("http://no-such-host.invalid/v1", "host is unknown"),
+        ("http://bücher.invalid/v1", "host is unknown"),
     ],
     ids=["refused", "DNS", "IDNA"],
 )
