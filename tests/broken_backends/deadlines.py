@@ -11,7 +11,7 @@ import pytest
 
 from llmcore.errors import MalformedReply
 from llmcore.support.errors import raise_unchained
-from llmcore.support.http import RequestDeadline, describe_failure
+from llmcore.support.http import RequestDeadline, translate_http_error
 from llmcore.types import (
     ChatRequest,
     Delta,
@@ -94,7 +94,7 @@ class Remote:
 
     def translate(self, error: Exception, deadline: RequestDeadline) -> None:
         raise_unchained(
-            describe_failure(
+            translate_http_error(
                 error,
                 provider="test",
                 address=self.address,

@@ -26,9 +26,9 @@ from llmcore.support.http import (
     RequestDeadline,
     ThreadClient,
     classify_status,
-    describe_failure,
     get_deadline,
     scrub,
+    translate_http_error,
     was_sent,
 )
 
@@ -182,7 +182,7 @@ def test_a_failure_of_the_network_becomes_the_error_that_fits(
     kind: type[ProviderError],
     sent: bool,  # noqa: FBT001 - as above
 ) -> None:
-    error = describe_failure(
+    error = translate_http_error(
         raised, provider="acme", address="https://acme.example", text=f"{raised}", begun=begun
     )
     assert type(error) is kind
@@ -194,7 +194,7 @@ def test_the_note_of_an_unreachable_server_names_the_proxy_or_the_cause() -> Non
     def describe(words: str, proxy: str = "") -> str:
         raised = ConnectError(words)
         return str(
-            describe_failure(
+            translate_http_error(
                 raised, provider="acme", address="https://acme.example", text=words, begun=False, proxy=proxy
             )
         )

@@ -3,7 +3,7 @@
 - `RequestDeadline`, `get_deadline`: how long each step of one request may take, by `timeout_s` and `idle_s`.
 - `ThreadClient`, `LoopClients`: the blocking and the asynchronous client, safe over a fork and over several event loops.
 - `bound_look_ups`: a time limit for the look-up of host names, for blocking clients.
-- `classify_status`, `describe_failure`, `was_sent`: errors of llmcore for statuses, codes and network failures.
+- `classify_status`, `translate_http_error`, `was_sent`: errors of llmcore for statuses, codes and network failures.
 - `parse_retry_after`, `scrub`: the pause that the server asks for; texts without keys.
 - `report_sending`, `areport_sending`: report the first byte of a request; see `llmcore.support.sending`.
 - `EventParser`, `LineParser`: server-sent events, and lines, for example of JSON.
@@ -12,7 +12,7 @@
 from llmcore.support.http.clients import LoopClients, ThreadClient
 from llmcore.support.http.deadline import RequestDeadline, get_deadline
 from llmcore.support.http.events import EventParser
-from llmcore.support.http.failures import describe_failure, was_sent
+from llmcore.support.http.failures import translate_http_error, was_sent
 from llmcore.support.http.lines import LineParser
 from llmcore.support.http.name_look_ups import bound_look_ups
 from llmcore.support.http.statuses import classify_status
@@ -29,10 +29,10 @@ __all__ = [
     "areport_sending",
     "bound_look_ups",
     "classify_status",
-    "describe_failure",
     "get_deadline",
     "parse_retry_after",
     "report_sending",
     "scrub",
+    "translate_http_error",
     "was_sent",
 ]

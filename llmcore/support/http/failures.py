@@ -11,7 +11,7 @@ from typing import Final
 from llmcore.errors import IncompleteReply, MalformedReply, ProviderError, Timeout, Unavailable
 from llmcore.support.errors import list_causes
 
-__all__ = ["describe_failure", "was_sent"]
+__all__ = ["translate_http_error", "was_sent"]
 
 _NOT_CONNECTED: Final = frozenset(
     {
@@ -51,7 +51,7 @@ _NOTES: Final = (
 )
 
 
-def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
+def translate_http_error(  # noqa: PLR0911 - one `return` for each kind of failure
     raised: BaseException, *, provider: str, address: str, text: str, begun: bool, proxy: str = ""
 ) -> ProviderError:
     """Return the error to raise in place of *raised*.
@@ -76,13 +76,13 @@ def describe_failure(  # noqa: PLR0911 - one `return` for each kind of failure
         return MalformedReply(f"the answer cannot be decompressed ({text})", provider=provider)
     begun = begun or bool(_BAD_CHUNK.search(text))
     if "RemoteProtocolError" in kinds and not begun and not _NO_ANSWER.search(text):
-        return _describe_no_http(text, address, provider)
+        return _make_no_http_error(text, address, provider)
     # `EndOfStream` is an exception of anyio. The HTTP client does not translate it if TLS ends early.
     if not kinds & {"RequestError", "OSError", "EndOfStream"}:
         return ProviderError(f"the request failed ({text})", provider=provider)
     if begun:
         return IncompleteReply(f"the connection broke inside the answer ({text})", provider=provider)
-    return _describe_unreachable(raised, text, address, provider, proxy)
+    return _make_unreachable_error(raised, text, address, provider, proxy)
 
 
 def was_sent(raised: BaseException) -> bool:
@@ -90,7 +90,7 @@ def was_sent(raised: BaseException) -> bool:
     return not any(kind.__name__ in _NOT_CONNECTED for kind in type(raised).__mro__)
 
 
-def _describe_no_http(text: str, address: str, provider: str) -> MalformedReply:
+def _make_no_http_error(text: str, address: str, provider: str) -> MalformedReply:
     if _HEADERS_TOO_LARGE.search(text):
         return MalformedReply(
             f"{address} answered with headers that are too large ({text})",
@@ -106,7 +106,7 @@ def _describe_no_http(text: str, address: str, provider: str) -> MalformedReply:
     )
 
 
-def _describe_unreachable(
+def _make_unreachable_error(
     raised: BaseException, text: str, address: str, provider: str, proxy: str
 ) -> Unavailable:
     words = " ".join(f"{type(each).__name__} {each}" for each in list_causes(raised))

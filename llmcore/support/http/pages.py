@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from llmcore.errors import AuthenticationFailed, LLMCoreError, MalformedReply, ProviderError
 from llmcore.support.errors import raise_unchained
-from llmcore.support.http.failures import describe_failure, was_sent
+from llmcore.support.http.failures import translate_http_error, was_sent
 from llmcore.support.http.statuses import classify_status
 from llmcore.support.http.texts import scrub
 from llmcore.support.retry_after import parse_retry_after
@@ -83,7 +83,7 @@ class ReportServer:
         if isinstance(raised, LLMCoreError):
             return raised
         text = scrub(f"{type(raised).__name__}: {raised}".removesuffix(": "), self.key)
-        error = describe_failure(
+        error = translate_http_error(
             raised, provider=self.provider, address=self.address, text=text, begun=False, proxy=self.proxy
         )
         error.sent = was_sent(raised)

@@ -55,7 +55,7 @@ class Batches(Transport):
                 yield from self._read_results(parser.feed(piece), requests)
             yield from self._read_results(parser.end(), requests)
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, None, deadline, ""))
+            raise_unchained(self._translate_error(error, None, deadline, ""))
         finally:
             if response is not None:
                 response.close()
@@ -96,7 +96,7 @@ class Batches(Transport):
             for result in self._read_results(parser.end(), requests):
                 yield result
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, None, deadline, ""))
+            raise_unchained(self._translate_error(error, None, deadline, ""))
         finally:
             if response is not None:
                 await response.aclose()

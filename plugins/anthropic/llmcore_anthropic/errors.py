@@ -1,4 +1,4 @@
-"""Convert error answers and network failures to errors of llmcore, without the request and without keys."""
+"""Translate error answers and network failures to errors of llmcore, without the request and without keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore.support.http import classify_status, describe_failure, parse_retry_after, scrub, was_sent
+from llmcore.support.http import classify_status, parse_retry_after, scrub, translate_http_error, was_sent
 from llmcore_anthropic.options import KEY_VARIABLE, Account
 from llmcore_anthropic.usage import read_limits
 
@@ -65,7 +65,7 @@ class Errors:
         """Return *text* on one line, shortened, without keys."""
         return scrub(text, None if self._account.key is None else self._account.key.reveal())
 
-    def from_exception(self, raised: BaseException, *, begun: bool, model: str = "") -> LLMCoreError:
+    def translate_error(self, raised: BaseException, *, begun: bool, model: str = "") -> LLMCoreError:
         """Return the error for an exception of the SDK or of the HTTP client.
 
         Args:
@@ -82,7 +82,7 @@ class Errors:
         if isinstance(raised, LLMCoreError):
             return raised
         text = self.scrub(f"{type(raised).__name__}: {raised}".removesuffix(": "))
-        error = describe_failure(
+        error = translate_http_error(
             raised,
             provider="anthropic",
             address=self._account.base_url,
@@ -147,7 +147,7 @@ class Errors:
             chosen = QuotaExhausted
         did = "reported an error within its answer" if status is None else f"answered with status {status}"
         what = f"{self._account.base_url} {did}" + (f": {words}" if words else "")
-        details = self._explain(chosen, what, words, model)
+        details = self._find_details(chosen, what, words, model)
         error = chosen(
             details.pop("message"),
             provider="anthropic",
@@ -160,7 +160,7 @@ class Errors:
             error.limits = read_limits(headers)
         return error
 
-    def _explain(self, chosen: type[ProviderError], what: str, words: str, model: str) -> dict[str, Any]:
+    def _find_details(self, chosen: type[ProviderError], what: str, words: str, model: str) -> dict[str, Any]:
         if chosen is AuthenticationFailed:
             source = self._account.key_source
             return {

@@ -71,7 +71,7 @@ class AnthropicProvider(Offline, Batches):
                     return
             yield from reader.end()
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, reader, deadline, request.model))
+            raise_unchained(self._translate_error(error, reader, deadline, request.model))
         finally:
             if response is not None:
                 response.close()
@@ -112,7 +112,7 @@ class AnthropicProvider(Offline, Batches):
             for delta in reader.end():
                 yield delta
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, reader, deadline, request.model))
+            raise_unchained(self._translate_error(error, reader, deadline, request.model))
         finally:
             if response is not None:
                 await response.aclose()

@@ -83,7 +83,7 @@ class Transport:
                 self._extend(body, piece, response)
             return response.headers, bytes(body)
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, None, deadline, request.model if request else ""))
+            raise_unchained(self._translate_error(error, None, deadline, request.model if request else ""))
         finally:
             if response is not None:
                 response.close()
@@ -126,7 +126,7 @@ class Transport:
                 self._extend(body, piece, response)
             return response.headers, bytes(body)
         except Exception as error:  # noqa: BLE001 - every exception becomes an error of llmcore
-            raise_unchained(self._explain(error, None, deadline, request.model if request else ""))
+            raise_unchained(self._translate_error(error, None, deadline, request.model if request else ""))
         finally:
             if response is not None:
                 await response.aclose()
@@ -139,13 +139,13 @@ class Transport:
             what = f"more than {_LARGEST:,} bytes"
             raise StreamError(self._errors.make_malformed(what, response.headers))
 
-    def _explain(
+    def _translate_error(
         self, error: Exception, reader: StreamReader | None, deadline: RequestDeadline, model: str
     ) -> LLMCoreError:
         """Return the error for an exception of a request, with the text that had arrived."""
         if isinstance(error, StreamError):
             return error.error
-        failure = self._errors.from_exception(error, begun=deadline.begun, model=model)
+        failure = self._errors.translate_error(error, begun=deadline.begun, model=model)
         if reader is not None and hasattr(failure, "partial") and failure.partial is None:
             failure.partial = reader.text
         return failure.with_traceback(None)

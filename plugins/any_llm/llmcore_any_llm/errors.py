@@ -1,4 +1,4 @@
-"""Convert exceptions of any-llm, and of the vendors' SDKs that it uses, to errors of llmcore."""
+"""Translate exceptions of any-llm, and of the vendors' SDKs that it uses, to errors of llmcore."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from llmcore.errors import (
     Unavailable,
 )
 from llmcore.support.errors import list_causes
-from llmcore.support.http import classify_status, describe_failure, parse_retry_after, scrub, was_sent
+from llmcore.support.http import classify_status, parse_retry_after, scrub, translate_http_error, was_sent
 from llmcore_any_llm.vendors import VENDORS
 
-__all__ = ["Facts", "convert_error"]
+__all__ = ["Facts", "translate_error"]
 
 _PROVIDER: Final = "any_llm"
 _SUCCESS: Final = range(200, 300)
@@ -59,7 +59,7 @@ _LONGEST: Final = 80
 _NETWORK: Final = frozenset(
     {"TransportError", "TimeoutException", "RequestError", "DecodingError", "OSError"}
 )
-"""Names of the exception classes of httpx, httpx2 and the standard library that `describe_failure` knows."""
+"""Names of the exception classes of httpx, httpx2 and the standard library that `translate_http_error` knows."""
 
 
 class Facts:
@@ -76,7 +76,7 @@ class Facts:
         return scrub(text, self.key)
 
 
-def convert_error(  # noqa: PLR0911 - one return for each kind of exception
+def translate_error(  # noqa: PLR0911 - one return for each kind of exception
     raised: Exception, facts: Facts, *, begun: bool = False
 ) -> LLMCoreError:
     """Return the error for *raised*. The error keeps no reference to *raised*.
@@ -151,7 +151,9 @@ def _describe(raised: Exception, facts: Facts, *, begun: bool) -> ProviderError:
     if isinstance(raised, TimeoutError) or "Timeout" in type(raised).__name__:
         return Timeout(f"{facts.address} did not answer in time, or stopped sending", provider=_PROVIDER)
     if network is not None:
-        error = describe_failure(network, provider=_PROVIDER, address=facts.address, text=text, begun=begun)
+        error = translate_http_error(
+            network, provider=_PROVIDER, address=facts.address, text=text, begun=begun
+        )
         error.sent = was_sent(network)
         return error
     if any(isinstance(each, json.JSONDecodeError | UnicodeDecodeError) for each in causes) or begun:

@@ -24,7 +24,7 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.http import LoopClients
 from llmcore.support.threads import run_in_thread
 from llmcore.types import ChatRequest, Delta, EmbeddingRequest, Embeddings, Reply, Usage
-from llmcore_any_llm.errors import Facts, convert_error
+from llmcore_any_llm.errors import Facts, translate_error
 from llmcore_any_llm.offline import Offline
 from llmcore_any_llm.options import AnyLLMOptions
 from llmcore_any_llm.vendors import split_model
@@ -110,7 +110,7 @@ class AnyLLMProvider(Offline):
             reader.feed_document(document)
             reply = reader.reply()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            failure = convert_error(error, vendor.facts)
+            failure = translate_error(error, vendor.facts)
         if failure is not None:
             raise failure
         return _name_vendor(reply, request.model, target.vendor)
@@ -148,7 +148,7 @@ class AnyLLMProvider(Offline):
             for delta in reader.end():
                 yield delta
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            failure = convert_error(error, vendor.facts, begun=begun)
+            failure = translate_error(error, vendor.facts, begun=begun)
         finally:
             if stream is not None and hasattr(stream, "aclose"):
                 await stream.aclose()
@@ -170,7 +170,7 @@ class AnyLLMProvider(Offline):
             vectors = [[float(number) for number in item.embedding] for item in items]
             usage = Usage(input_tokens=found.usage.prompt_tokens if found.usage else 0)
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            failure = convert_error(error, vendor.facts)
+            failure = translate_error(error, vendor.facts)
         if failure is not None:
             raise failure
         if len(vectors) != len(request.texts):
@@ -197,7 +197,7 @@ class AnyLLMProvider(Offline):
                 client = await vendor.clients.get()
                 names = sorted(str(model.id) for model in await client.alist_models())
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            failure = convert_error(error, vendor.facts)
+            failure = translate_error(error, vendor.facts)
         if failure is not None:
             raise failure
         return names
@@ -217,7 +217,7 @@ class AnyLLMProvider(Offline):
             kind = await run_in_thread(AnyLLM.get_provider_class, name)
             made = _Vendor(name, kind, self._options)
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            raise_unchained(convert_error(error, Facts(name, name, None, "")))
+            raise_unchained(translate_error(error, Facts(name, name, None, "")))
         with self._lock:
             return self._vendors.setdefault(name, made)
 

@@ -13,7 +13,7 @@ from llmcore.support import forks
 from llmcore.support.errors import raise_unchained
 from llmcore.support.name_lookup import look_up
 from llmcore_cache_memcached.address import Address
-from llmcore_cache_memcached.faults import explain, is_stale
+from llmcore_cache_memcached.errors import is_stale, translate_error
 from llmcore_cache_memcached.options import MemcachedOptions
 from llmcore_cache_memcached.tls import HostContext
 
@@ -86,7 +86,7 @@ class Connections:
                 raise
             if idle is not None and is_stale(error):
                 raise_unchained(_StaleError())
-            raise_unchained(self._explain(error, size))
+            raise_unchained(self._translate_error(error, size))
         except (
             BaseException
         ):  # a reply may still arrive, and must not be read as the answer to the next command
@@ -138,10 +138,10 @@ class Connections:
             raise
         return client
 
-    def _explain(self, error: Exception, size: int) -> CacheError:
+    def _translate_error(self, error: Exception, size: int) -> CacheError:
         options = self._options
         timeout_s = float(max(options.timeout, options.connect_timeout))
-        return explain(
+        return translate_error(
             error, str(self.address), tls=self._context is not None, timeout_s=timeout_s, size=size
         )
 

@@ -11,7 +11,7 @@ from llmcore.errors import CacheError, ConfigError
 from llmcore_cache_memcached.address import parse
 from llmcore_cache_memcached.connections import Connections
 from llmcore_cache_memcached.entry_codec import GENERATION_BYTES, compute_exptime, pack, unpack
-from llmcore_cache_memcached.faults import make_too_large
+from llmcore_cache_memcached.errors import make_too_large
 from llmcore_cache_memcached.names import Names
 from llmcore_cache_memcached.options import MemcachedOptions
 from llmcore_cache_memcached.tls import build_context

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.connection_errors import Attempt, Phase, translate_error
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
 from llmcore_cache_redis.wire import ConnectTimeouts, Request
 
@@ -207,7 +207,7 @@ class AsyncLink:
                 connection.deadline = deadline
                 await connection.connect()
         except (RedisError, OSError, ValueError) as error:
-            fault = link._explain(error)
+            fault = link._translate_error(error)
         except BaseException:
             link.close()
             raise
@@ -245,7 +245,7 @@ class AsyncLink:
                     replies.append(error)
                 started = True
         except (RedisError, OSError, ValueError) as error:
-            fault = self._explain(RedisTimeoutError() if self._expired else error)
+            fault = self._translate_error(RedisTimeoutError() if self._expired else error)
         except BaseException:
             self.close()
             raise
@@ -281,5 +281,5 @@ class AsyncLink:
         if writer is not None:
             writer.transport.abort()
 
-    def _explain(self, error: Exception) -> Broken | ReplyError:
-        return explain(error, Attempt(self.address, self._connection.phase, self._tls))
+    def _translate_error(self, error: Exception) -> Broken | ReplyError:
+        return translate_error(error, Attempt(self.address, self._connection.phase, self._tls))

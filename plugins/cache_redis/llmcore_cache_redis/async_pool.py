@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from llmcore_cache_redis.async_link import AsyncLink
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.pool import Bounds
 from llmcore_cache_redis.wire import Request
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from llmcore.errors import CacheError
-from llmcore_cache_redis.faults import ReplyError
+from llmcore_cache_redis.errors import ReplyError
 from llmcore_cache_redis.leases import ACQUIRE, RELEASE, delete_if_held
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
@@ -22,7 +22,7 @@ _PROBE: Final = "llmcore diagnosis "
 
 
 def find_unavailable(
-    route: Route, names: Names, explain: Callable[[ReplyError], CacheError], *, watches: bool
+    route: Route, names: Names, translate_error: Callable[[ReplyError], CacheError], *, watches: bool
 ) -> Plan[dict[str, str]]:
     """Return the methods of the cache that fail or are limited, because the server refuses their commands.
 
@@ -31,7 +31,7 @@ def find_unavailable(
     Args:
         route: The route to the server.
         names: The names of the namespace.
-        explain: Returns the `CacheError` for a refusal.
+        translate_error: Returns the `CacheError` for a refusal.
         watches: True if this kind of server can report changes, so that `watch` is checked too.
 
     Raises:
@@ -52,12 +52,14 @@ def find_unavailable(
     for methods, words in checks:
         refused = yield from _ask(route, name, *words)
         if refused is not None:
-            found |= {method: _get_reason(explain(refused)) for method in methods if method not in found}
-    return found | (yield from _find_unavailable_leases(route, names.name_lease(key), explain))
+            found |= {
+                method: _get_reason(translate_error(refused)) for method in methods if method not in found
+            }
+    return found | (yield from _find_unavailable_leases(route, names.name_lease(key), translate_error))
 
 
 def _find_unavailable_leases(
-    route: Route, name: bytes, explain: Callable[[ReplyError], CacheError]
+    route: Route, name: bytes, translate_error: Callable[[ReplyError], CacheError]
 ) -> Plan[dict[str, str]]:
     holder = secrets.token_bytes(8)
     script = yield from _ask(route, name, b"EVAL", ACQUIRE, b"1", name, holder, b"1000")
@@ -65,14 +67,16 @@ def _find_unavailable_leases(
         script = yield from _ask(route, name, b"EVAL", RELEASE, b"1", name, holder)
         if script is None:
             return {}
-    reason = _get_reason(explain(script))
+    reason = _get_reason(translate_error(script))
     plain = yield from _ask(route, name, b"SET", name, holder, b"XX", b"PX", b"1")
     if plain is not None:
-        return dict.fromkeys(("acquire", "release"), _get_reason(explain(plain)))
+        return dict.fromkeys(("acquire", "release"), _get_reason(translate_error(plain)))
     found = {"acquire": f"{reason}: leases are acquired by SET NX PX"}
     transaction = yield from delete_if_held(route, name, holder)
     if transaction is not None:
-        found["release"] = f"{_get_reason(explain(transaction))}: leases are not released, they expire"
+        found["release"] = (
+            f"{_get_reason(translate_error(transaction))}: leases are not released, they expire"
+        )
     return found
 
 

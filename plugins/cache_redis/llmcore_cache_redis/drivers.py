@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmcore.support import forks
 from llmcore_cache_redis.address import Address, Target
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.link import Link
 from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.pool import Bounds, Pool

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, Final
 
 from llmcore.errors import CacheError
-from llmcore_cache_redis.faults import Broken, ReplyError, find_refused_command
+from llmcore_cache_redis.errors import Broken, ReplyError, find_refused_command
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import Request, ServerCommands, pack_command
 
@@ -45,18 +45,18 @@ class Leases:
     """
 
     def __init__(
-        self, route: Route, name: Callable[[str], bytes], explain: Callable[[ReplyError], CacheError]
+        self, route: Route, name: Callable[[str], bytes], translate_error: Callable[[ReplyError], CacheError]
     ) -> None:
         """Use scripts until the server refuses a script.
 
         Args:
             route: The route to the servers.
             name: Returns the name under which the server stores the lease on a key.
-            explain: Returns the `CacheError` for a refusal.
+            translate_error: Returns the `CacheError` for a refusal.
         """
         self._route = route
         self._name = name
-        self._explain = explain
+        self._translate_error = translate_error
         self._scripts_from = 0.0
         """The time from which scripts are tried, by `time.monotonic`. After a refusal, this is `_RETRY_S` in the future."""
         self._warned: set[str] = set()
@@ -114,7 +114,7 @@ class Leases:
     def _warn_once(self, refused: ReplyError, consequence: str) -> None:
         if consequence not in self._warned:
             self._warned.add(consequence)
-            error = self._explain(refused)
+            error = self._translate_error(refused)
             _log.warning("%s: %s; fix: %s", error.message, consequence, error.fix)
 
 

@@ -10,7 +10,7 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.limit_values import PermitAnswer, PermitRequest, PermitReturn, ProcessReport
 from llmcore_cache_redis.address import Target
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.leases import is_command_refused
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.options import RedisOptions
@@ -31,10 +31,10 @@ class LimitStore:
         target: Target,
         options: RedisOptions,
         names: Names,
-        explain: Callable[[Broken | ReplyError], CacheError],
+        translate_error: Callable[[Broken | ReplyError], CacheError],
     ) -> None:
-        """Use the server of *target*. *explain* returns the error for a failure."""
-        self._explain = explain
+        """Use the server of *target*. *translate_error* returns the error for a failure."""
+        self._translate_error = translate_error
         self._user = target.username or "default"
         self._timeout = float(options.limit_timeout)
         servers = Servers(target, options, max(self._timeout, float(options.connect_timeout)))
@@ -71,7 +71,7 @@ class LimitStore:
             raise_unchained(self._make_error(error))
 
     def _make_error(self, error: Broken | ReplyError) -> CacheError:
-        fault = self._explain(error)
+        fault = self._translate_error(error)
         if isinstance(error, ReplyError) and is_command_refused(error):
             fault.expected = f"a user with the rights {_RIGHTS}"
             fault.fix = f"redis-cli ACL SETUSER {self._user} {_RIGHTS}"

@@ -22,8 +22,8 @@ from redis.exceptions import (
 
 from llmcore.support.name_lookup import look_up
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.connection_errors import Attempt, Phase, translate_error
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
 from llmcore_cache_redis.wire import ConnectTimeouts, Request
 
@@ -175,7 +175,7 @@ class Link:
         try:
             self._connection.connect()
         except (RedisError, OSError, ValueError) as error:
-            fault = self._explain(error)
+            fault = self._translate_error(error)
         except BaseException:
             self.close()
             raise
@@ -203,7 +203,7 @@ class Link:
         try:
             replies = self._read_replies(payload, count, timeout)
         except (RedisError, hiredis.HiredisError, OSError) as error:
-            fault = self._explain(error)
+            fault = self._translate_error(error)
             closed = not isinstance(error, TimeoutError | RedisTimeoutError)
         except BaseException:
             self.close()
@@ -232,7 +232,7 @@ class Link:
         try:
             message = self._gets()
         except (RedisError, hiredis.HiredisError) as error:
-            fault = self._explain(error)
+            fault = self._translate_error(error)
         else:
             return None if message is self._nothing else message
         self.close()
@@ -247,7 +247,7 @@ class Link:
         try:
             self.socket.sendall(payload)
         except OSError as error:
-            fault = self._explain(error)
+            fault = self._translate_error(error)
         else:
             return
         self.close()
@@ -262,7 +262,7 @@ class Link:
         try:
             received = self.socket.recv_into(self._buffer)
         except OSError as error:
-            fault = self._explain(error)
+            fault = self._translate_error(error)
         else:
             if received:
                 self._reader.feed(self._buffer, 0, received)
@@ -279,8 +279,8 @@ class Link:
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()
 
-    def _explain(self, error: Exception) -> Broken | ReplyError:
-        return explain(error, Attempt(self.address, self._connection.phase, self._tls))
+    def _translate_error(self, error: Exception) -> Broken | ReplyError:
+        return translate_error(error, Attempt(self.address, self._connection.phase, self._tls))
 
     def _read_replies(self, payload: bytes, count: int, timeout: float) -> list[Any]:
         deadline = time.monotonic() + timeout

@@ -9,7 +9,7 @@ from typing import Any, Final
 from llmcore.support.key_patterns import compile_pattern
 from llmcore_cache_redis import entry_codec
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import ServerCommands, extend_timeout, pack_command

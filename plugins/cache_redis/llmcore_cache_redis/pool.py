@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from llmcore.support import forks
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.link import Link
 from llmcore_cache_redis.wire import ConnectTimeouts, Request
 

@@ -13,7 +13,7 @@ from llmcore_cache_redis import entry_codec
 from llmcore_cache_redis.address import Address, parse
 from llmcore_cache_redis.diagnosis import find_unavailable
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
-from llmcore_cache_redis.faults import Broken, ReplyError, make_refusal, make_too_large_error
+from llmcore_cache_redis.errors import Broken, ReplyError, make_refusal, make_too_large_error
 from llmcore_cache_redis.leases import Leases
 from llmcore_cache_redis.limit_store import LimitStore
 from llmcore_cache_redis.names import Names
@@ -51,7 +51,7 @@ class RedisCache:
         servers = Servers(self._target, options)
         self._route = make_route(self._target, servers.connect_timeouts.whole)
         self._timeout = servers.timeout
-        self._leases = Leases(self._route, self._names.name_lease, self._explain)
+        self._leases = Leases(self._route, self._names.name_lease, self._translate_error)
         self._operations = Operations(self._route, self._names, self._timeout, self._max_value)
         self._blocking = Blocking(servers)
         self._asynchronous = Asynchronous(servers)
@@ -139,7 +139,7 @@ class RedisCache:
             self._blocking.connect,
             self._names,
             changed,
-            explain=self._explain,
+            translate_error=self._translate_error,
         )
         if not watcher.start():
             return False
@@ -225,11 +225,11 @@ class RedisCache:
     @cached_property
     def _limit_store(self) -> LimitStore:
         """The rate limits, created at their first use, because most caches do not share limits."""
-        return LimitStore(self._target, self._options, self._names, self._explain)
+        return LimitStore(self._target, self._options, self._names, self._translate_error)
 
     def _diagnose(self) -> Plan[dict[str, str]]:
         return find_unavailable(
-            self._route, self._names, self._explain, watches=self._target.kind != "cluster"
+            self._route, self._names, self._translate_error, watches=self._target.kind != "cluster"
         )
 
     def _find_tracking_address(self) -> Address:
@@ -270,20 +270,20 @@ class RedisCache:
         try:
             return self._blocking.run(plan)
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._translate_error(error))
 
     async def _arun(self, plan: Plan[T]) -> T:
         try:
             return await self._asynchronous.run(plan)
         except (Broken, ReplyError) as error:
-            raise_unchained(self._explain(error))
+            raise_unchained(self._translate_error(error))
 
     def _make_fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
         """Return the error for a failed request; None if only an idle connection was closed, so the caller must try again."""
         self._route.doubt(address)
-        return None if isinstance(error, Broken) and error.stale else self._explain(error)
+        return None if isinstance(error, Broken) and error.stale else self._translate_error(error)
 
-    def _explain(self, error: Broken | ReplyError) -> CacheError:
+    def _translate_error(self, error: Broken | ReplyError) -> CacheError:
         if isinstance(error, Broken):
             return error.fault(self._target.shown)
         return make_refusal(error, self._target, self._names.pattern)

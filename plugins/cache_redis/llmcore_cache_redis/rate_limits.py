@@ -22,7 +22,7 @@ from llmcore.support.limit_values import (
     ProcessReport,
 )
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import ServerCommands, pack_command

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from redis.crc import key_slot
 
 from llmcore_cache_redis.address import Address, Target
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.wire import ServerCommands, pack_command
 
 __all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "make_route"]

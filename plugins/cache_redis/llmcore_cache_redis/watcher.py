@@ -17,7 +17,7 @@ from llmcore.errors import CacheError
 from llmcore.support import forks
 from llmcore.support.threads import start_thread
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.link import Link
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.wire import ServerCommands, pack_command
@@ -40,7 +40,7 @@ class Watcher:
         connect: Makes a connection.
         names: The names of the namespace to watch.
         changed: The callback of `CacheChanges.watch`; its errors are logged.
-        explain: Returns the `CacheError` for a refusal.
+        translate_error: Returns the `CacheError` for a refusal.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Watcher:
         names: Names,
         changed: Callable[[Sequence[str] | None], None],
         *,
-        explain: Callable[[ReplyError], CacheError],
+        translate_error: Callable[[ReplyError], CacheError],
     ) -> None:
         self._where = where
         self._doubt = doubt
         self._connect = connect
         self._names = names
         self._changed = changed
-        self._explain = explain
+        self._translate_error = translate_error
         self._refusal = ""
         """The last refusal of the server, which is logged once."""
         self._thread: threading.Thread | None = None
@@ -122,7 +122,7 @@ class Watcher:
 
         Log the same refusal only once.
         """
-        error = self._explain(refused)
+        error = self._translate_error(refused)
         if not refused.is_outage and error.message != self._refusal:
             self._refusal = error.message
             _log.warning(

@@ -118,7 +118,7 @@ class OpenAIBatches(OpenAIClient):
             finally:
                 response.close()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            return self._errors.from_exception(error, begun=begun)
+            return self._errors.translate_error(error, begun=begun)
         return None
 
     # -- asynchronous: the same steps
@@ -203,7 +203,7 @@ class OpenAIBatches(OpenAIClient):
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            failures.append(self._errors.from_exception(error, begun=begun))
+            failures.append(self._errors.translate_error(error, begun=begun))
 
     # -- shared
 

@@ -191,7 +191,7 @@ class OpenAIClient:
             finally:
                 response.close()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            return self._errors.from_exception(error, begun=body is not None)
+            return self._errors.translate_error(error, begun=body is not None)
 
     # -- asynchronous: the same steps
 
@@ -315,7 +315,7 @@ class OpenAIClient:
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            return self._errors.from_exception(error, begun=body is not None)
+            return self._errors.translate_error(error, begun=body is not None)
 
     # -- shared by sync and async
 
@@ -357,7 +357,7 @@ class OpenAIClient:
 
     def _make_failure(self, error: Exception, reader: Reader | None, *, begun: bool) -> ProviderError:
         """Return the error for *error*, with the text received so far."""
-        failure = self._errors.from_exception(error, begun=begun)
+        failure = self._errors.translate_error(error, begun=begun)
         if failure.partial is None and reader is not None:
             failure.partial = reader.text
         return failure

@@ -1,4 +1,4 @@
-"""Make llmcore errors from responses and exceptions.
+"""Translate responses and exceptions to errors of llmcore.
 
 An error keeps no reference to the request or to the client's exception, and its text is stripped of keys.
 """
@@ -21,7 +21,7 @@ from llmcore.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from llmcore.support.http import describe_failure, scrub, was_sent
+from llmcore.support.http import scrub, translate_http_error, was_sent
 from llmcore.support.retry_after import parse_retry_after
 from llmcore_openai_optimized.account import Account
 from llmcore_openai_optimized.address import correct_url, strip_endpoint
@@ -76,7 +76,7 @@ class Errors:
         error.partial = partial
         return error
 
-    def from_exception(self, raised: Exception, *, begun: bool) -> ProviderError:
+    def translate_error(self, raised: Exception, *, begun: bool) -> ProviderError:
         """Return the error for an exception of the HTTP client.
 
         Args:
@@ -85,7 +85,7 @@ class Errors:
         """
         if isinstance(raised, AnswerError):
             return raised.error
-        failure = describe_failure(
+        failure = translate_http_error(
             raised,
             provider=self._account.vendor.name,
             address=self._account.shown_url,

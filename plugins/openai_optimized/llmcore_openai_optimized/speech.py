@@ -244,7 +244,7 @@ class OpenAIVoice(SpeechOffline):
             # Remove the traceback, because its frames hold the request with the key.
             error.__cause__ = error.__context__ = error.__traceback__ = None
             return error
-        return self._errors.from_exception(error, begun=begun)
+        return self._errors.translate_error(error, begun=begun)
 
     def _make_speech(
         self,

@@ -174,7 +174,7 @@ def test_an_error_inside_an_answer_has_its_kind(document: Any, kind: str, status
 
 
 def test_an_unexpected_exception_becomes_an_llmcore_error() -> None:
-    converted = ERRORS.from_exception(RuntimeError(f"with {KEY} in it"), begun=False)
+    converted = ERRORS.translate_error(RuntimeError(f"with {KEY} in it"), begun=False)
     assert type(converted) is ProviderError
     assert KEY not in str(converted)
     assert "RuntimeError" in converted.message

@@ -16,7 +16,7 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.home import expand_home
 from llmcore.support.storage_arguments import check_data, check_etag, check_piece, check_range
 from llmcore.types import FileInfo
-from llmcore_storage_fs import faults, files, folders, paths
+from llmcore_storage_fs import errors, files, folders, paths
 from llmcore_storage_fs.root import OpenRoot, Root, make_info
 
 __all__ = ["BlockingFs"]
@@ -148,7 +148,7 @@ class BlockingFs:
             try:
                 return self._root.save_if(parts, content, etag)
             except FileNotFoundError:  # the folder does not exist
-                raise_unchained(faults.make_changed_error(parts, there=False))
+                raise_unchained(errors.make_changed_error(parts, there=False))
 
         return self._translate_errors(key, save, writing=True)
 
@@ -168,22 +168,22 @@ class BlockingFs:
             if self._translate_errors(target, try_work, writing=True):
                 return
             # Another process has deleted the source or the folder of the target. The next round finds out which one.
-        raise faults.make_unstable_error(target, self._root.path)
+        raise errors.make_unstable_error(target, self._root.path)
 
     def _translate_errors(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
         try:
             return work()
         except OSError as error:
-            raise_unchained(faults.translate(error, key, self._root.path, writing=writing))
+            raise_unchained(errors.translate_error(error, key, self._root.path, writing=writing))
         except UnicodeError:
-            raise_unchained(faults.make_unencodable_error(key, self._root.path))
+            raise_unchained(errors.make_unencodable_error(key, self._root.path))
 
 
 def _exists(work: Callable[[], object]) -> bool:
     try:
         work()
     except OSError as error:
-        if faults.is_absent(error) or isinstance(error, files.NotAFile):
+        if errors.is_absent(error) or isinstance(error, files.NotAFile):
             return False
         raise
     return True
@@ -193,7 +193,7 @@ def _list_or_empty(work: Callable[[], list[T]]) -> list[T]:
     try:
         return work()
     except OSError as error:
-        if faults.is_absent(error) or isinstance(error, files.NotAFile):
+        if errors.is_absent(error) or isinstance(error, files.NotAFile):
             return []
         raise
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import Skipped
 from llmcore.support.storage_keys import MAX_PARTS, find_key_fault, find_part_fault
-from llmcore_storage_fs.faults import DENIED, ListingError, is_absent
+from llmcore_storage_fs.errors import DENIED, ListingError, is_absent
 from llmcore_storage_fs.folders import Folder
 
 __all__ = ["find_real_name", "walk_files"]

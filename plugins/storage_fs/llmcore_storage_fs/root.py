@@ -14,7 +14,7 @@ from llmcore.support import storage_keys as keys
 from llmcore.support.errors import raise_unchained
 from llmcore.support.foreign_names import ForeignNames, Skipped
 from llmcore.types import FileInfo
-from llmcore_storage_fs import faults, files, listing, temporary_files
+from llmcore_storage_fs import errors, files, listing, temporary_files
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.temporary_files import Buffer, FileWriter
 
@@ -66,7 +66,7 @@ class Root:
         except OSError as error:
             if error.errno == errno.ENOENT and not create and not self._seen:
                 raise
-            raise_unchained(faults.RootError(error.errno, error.strerror))
+            raise_unchained(errors.RootError(error.errno, error.strerror))
         self._seen = True
         return files.walk(root, parts, create=create)
 
@@ -220,7 +220,7 @@ def _get_info(folder: Folder, name: str, key: str) -> FileInfo | None:
     try:
         return make_info(key, files.describe(folder, name))
     except OSError as error:
-        if faults.is_absent(error) or isinstance(error, files.NotAFile):
+        if errors.is_absent(error) or isinstance(error, files.NotAFile):
             return None  # another process deleted or replaced the file
         raise
 
@@ -240,9 +240,9 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
         now = None if described is None else files.make_etag(described)
         if now != etag:
             raise (
-                faults.make_exists_error(parts)
+                errors.make_exists_error(parts)
                 if etag is None
-                else faults.make_changed_error(parts, there=now is not None)
+                else errors.make_changed_error(parts, there=now is not None)
             )
 
     return check

@@ -18,7 +18,7 @@ from llmcore.support.foreign_names import ForeignNames
 from llmcore.support.storage_arguments import MAX_FILE_BYTES
 from llmcore.support.storage_keys import get_content_type, parse
 from llmcore.types import FileInfo, Secret
-from llmcore_storage_object import faults
+from llmcore_storage_object import errors
 from llmcore_storage_object.io_calls import END, IOCall, Operation, ask, fetch_next, send, wrap
 from llmcore_storage_object.key_nesting import Nesting
 from llmcore_storage_object.s3_lister import Lister
@@ -107,7 +107,7 @@ class Bucket:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            raise_unchained(faults.translate(error, key, self.place, self._secrets, writing=writing))
+            raise_unchained(errors.translate_error(error, key, self.place, self._secrets, writing=writing))
 
     def save(
         self, key: str, data: Any, *, once: bool = False, mark: Mapping[str, str] = _NO_MARK, **options: Any
@@ -128,7 +128,7 @@ class Bucket:
             return (yield from self._put_unless_below_file(key, operation))
         with self._nesting.claim(key):
             if (yield from self._is_below_file(key)) or (yield from self._has_files_below(key)):
-                raise faults.make_nested_key_error(key)
+                raise errors.make_nested_key_error(key)
             return (yield from self._put_unless_below_file(key, operation))
 
     def _put_unless_below_file(self, key: str, operation: Operation[T]) -> Operation[T]:
@@ -140,15 +140,15 @@ class Bucket:
         except Exception as error:
             if (
                 isinstance(error, LLMCoreError)
-                or faults.get_status(error) is None
-                or faults.is_conflict(error)
+                or errors.get_status(error) is None
+                or errors.is_conflict(error)
             ):
                 raise
             if not ((yield from self.behaviour.has_folders()) and (yield from self._is_below_file(key))):
                 raise
         else:
             return done
-        raise faults.make_folder_error(key)
+        raise errors.make_folder_error(key)
 
     def load(self, key: str) -> Operation[tuple[bytes, str]]:
         """Return the object's bytes and etag."""
@@ -156,12 +156,12 @@ class Bucket:
         for left in reversed(range(_READS)):
             found = yield ask("get", self.store, self.make_path(key))
             if found.meta["size"] > MAX_FILE_BYTES:
-                raise faults.make_too_large_error(key, self.place, found.meta["size"], MAX_FILE_BYTES)
+                raise errors.make_too_large_error(key, self.place, found.meta["size"], MAX_FILE_BYTES)
             try:
                 read = bytes((yield ask("bytes", on=found))), self.get_etag(found.meta) or ""
             except Exception as error:
                 # The body ended early, perhaps because the server replaced the file while sending it. Read it again.
-                if not left or faults.get_status(error) is not None:
+                if not left or errors.get_status(error) is not None:
                     raise
                 continue
             if self._is_whole(*read):
@@ -171,7 +171,7 @@ class Bucket:
                 self._digests = False
                 return read
             before = read
-        raise faults.make_unstable_error(key, self.place)
+        raise errors.make_unstable_error(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
         """Return whether *data* is complete. If the ETag is a digest, it must be the digest of *data*.
@@ -187,7 +187,7 @@ class Bucket:
         try:
             yield from self.head_object(key, ask("head", self.store, self.make_path(key)))
         except FileNotFoundError as error:
-            if faults.is_missing_bucket(error):
+            if errors.is_missing_bucket(error):
                 raise
             return False
         return True
@@ -207,7 +207,7 @@ class Bucket:
         try:
             yield ask("get", self.store, self.make_path(key))
         except FileNotFoundError as error:
-            if faults.is_missing_bucket(error):
+            if errors.is_missing_bucket(error):
                 raise
         self._place_seen = True
 
@@ -223,7 +223,7 @@ class Bucket:
         try:
             yield ask("delete", self._writer, self.make_path(key))
         except FileNotFoundError as error:
-            if faults.is_missing_bucket(error):
+            if errors.is_missing_bucket(error):
                 raise
             return False
         return True
@@ -237,7 +237,7 @@ class Bucket:
     def make_folder(self, key: str) -> Operation[None]:
         """Check that *key* is not a file. Object stores have no folders, so nothing is created."""
         if (yield from self.exists(key)):
-            raise faults.make_file_error(key)
+            raise errors.make_file_error(key)
 
     def copy(self, source: str, target: str) -> Operation[None]:
         """Copy the object inside the store."""
@@ -254,11 +254,11 @@ class Bucket:
         try:
             yield ask("copy", self.store, self.make_path(source), self.make_path(target))
         except FileNotFoundError as error:
-            if faults.is_missing_bucket(error):
+            if errors.is_missing_bucket(error):
                 raise
         else:
             return
-        raise faults.make_not_found_error(source, f"{self.place}/{source}")
+        raise errors.make_not_found_error(source, f"{self.place}/{source}")
 
     def sign(self, key: str, expires_s: float, method: str) -> Operation[str]:
         """Return a signed URL."""
@@ -299,7 +299,7 @@ class Bucket:
         if not (yield from self.behaviour.has_folders()):
             return
         if (yield from self._has_files_below(key)):
-            raise faults.make_folder_error(key)
+            raise errors.make_folder_error(key)
 
     def _has_files_below(self, key: str) -> Operation[bool]:
         below = yield fetch_next(obstore.list(self.store, f"{self.make_path(key)}/", chunk_size=1))
@@ -319,12 +319,12 @@ class Bucket:
             except FileNotFoundError:  # another client deleted the object
                 return
             except Exception as error:
-                if faults.get_status(error) is not None:
+                if errors.get_status(error) is not None:
                     raise
             else:
                 return
         yield from self.delete_object(key)
-        raise faults.make_folder_error(key)
+        raise errors.make_folder_error(key)
 
     def _is_below_file(self, key: str) -> Operation[bool]:
         parts = key.split("/")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
-from llmcore_storage_object import faults
+from llmcore_storage_object import errors
 from llmcore_storage_object.bucket import Bucket
 from llmcore_storage_object.io_calls import Operation, ask, pause
 
@@ -28,7 +28,7 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Operatio
     """
     bucket.make_path(key)
     if not (yield from bucket.behaviour.has_conditions()):
-        raise faults.make_ignored_conditions_error(bucket.place)
+        raise errors.make_ignored_conditions_error(bucket.place)
     mode = "create" if etag is None else bucket.make_condition(etag)
     mark, doubt, refused = secrets.token_hex(16), False, False
     failure: Exception | None = None
@@ -39,20 +39,20 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Operatio
             put = yield from bucket.save(key, data, once=True, mark={_MARK: mark}, mode=mode)
             return bucket.get_etag(put) or ""
         except Exception as error:
-            refused = faults.is_conflict(error) or (isinstance(error, FileNotFoundError) and etag is not None)
-            again = faults.is_transient(error) and not refused
+            refused = errors.is_conflict(error) or (isinstance(error, FileNotFoundError) and etag is not None)
+            again = errors.is_transient(error) and not refused
             if not (refused or again or doubt):
                 raise
             failure = error
         if not again:
             break
-        doubt = doubt or not faults.is_never_done(failure)
+        doubt = doubt or not errors.is_never_done(failure)
     if doubt:
         if (ours := (yield from _find_saved(bucket, key, mark))) is not None:
             return ours
-        raise faults.make_uncertain_error(key, bucket.place)
+        raise errors.make_uncertain_error(key, bucket.place)
     if refused or failure is None:
-        raise faults.make_exists_error(key) if etag is None else faults.make_changed_error(key)
+        raise errors.make_exists_error(key) if etag is None else errors.make_changed_error(key)
     raise failure
 
 

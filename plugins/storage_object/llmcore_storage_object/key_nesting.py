@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llmcore.support import forks
-from llmcore_storage_object import faults
+from llmcore_storage_object import errors
 
 __all__ = ["Nesting"]
 
@@ -27,7 +27,7 @@ class Nesting:
         """
         with self._lock:
             if any(key.startswith(f"{other}/") or other.startswith(f"{key}/") for other in self._writing):
-                raise faults.make_nested_key_error(key)
+                raise errors.make_nested_key_error(key)
             self._writing.append(key)
         try:
             yield

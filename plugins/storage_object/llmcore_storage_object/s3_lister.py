@@ -21,7 +21,7 @@ from llmcore.errors import StorageError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.proxies import find_proxy
 from llmcore.support.threads import run_in_thread
-from llmcore_storage_object import faults
+from llmcore_storage_object import errors
 from llmcore_storage_object.blocking_calls import call_interruptibly
 from llmcore_storage_object.io_calls import IOCall, Operation, ask, pause
 
@@ -83,8 +83,8 @@ class Lister:
                 yield pause(_FIRST_PAUSE_S * 2 ** (number - 1))
             try:
                 return _parse((yield self._fetch((yield from self._sign(address)))))
-            except faults.ListError as error:
-                if number == self._retries or not faults.is_transient(error):
+            except errors.ListError as error:
+                if number == self._retries or not errors.is_transient(error):
                     raise
         raise AssertionError
 
@@ -129,7 +129,7 @@ def _fetch(address: str, timeout_s: float) -> bytes:
         fault = f"{error.reason} (kind: Connect)"
     except (OSError, http.client.HTTPException) as error:
         fault = str(error) or type(error).__name__
-    raise faults.ListError(fault)
+    raise errors.ListError(fault)
 
 
 def _read_rest(error: HTTPError) -> bytes:

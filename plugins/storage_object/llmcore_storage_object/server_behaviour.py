@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from llmcore.support.storage_keys import TEMPORARY
-from llmcore_storage_object import faults
+from llmcore_storage_object import errors
 from llmcore_storage_object.io_calls import Operation, ask
 
 __all__ = ["ServerBehaviour"]
@@ -69,7 +69,7 @@ class ServerBehaviour:
         try:
             yield ask("put", self._writer, below, b"")
         except Exception as error:
-            if faults.get_status(error) in (None, *_NOT_NOW):
+            if errors.get_status(error) in (None, *_NOT_NOW):
                 raise
             return True
         yield from self._delete_probe(below)
@@ -82,7 +82,7 @@ class ServerBehaviour:
             try:
                 yield ask("put", self._store, name, b"", mode=mode)
             except Exception as error:
-                if not faults.is_conflict(error):
+                if not errors.is_conflict(error):
                     raise
             else:
                 return False

@@ -1,4 +1,4 @@
-"""Make llmcore errors from answers and exceptions, without the request and without a key."""
+"""Translate answers and exceptions to errors of llmcore, without the request and without a key."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from llmcore.errors import (
 from llmcore.support.http import (
     RequestDeadline,
     classify_status,
-    describe_failure,
     parse_retry_after,
     scrub,
+    translate_http_error,
     was_sent,
 )
 from llmcore_voice_tts.account import Account
@@ -73,7 +73,7 @@ class Errors:
         self._account = account
         self._proxy = proxy
 
-    def from_exception(
+    def translate_error(
         self, raised: BaseException, deadline: RequestDeadline, voice: str = ""
     ) -> LLMCoreError:
         """Return the error for an exception of a call.
@@ -88,7 +88,7 @@ class Errors:
             return raised
         if isinstance(raised, ApiError):
             return self._make_refusal(raised, voice)
-        error = describe_failure(
+        error = translate_http_error(
             raised,
             provider="elevenlabs",
             address=self._account.base_url,

@@ -139,7 +139,7 @@ class ElevenLabsVoice(Offline):
                 except BaseException as error:
                     if is_interrupt(error):
                         raise
-                    outcome = self._errors.from_exception(error, deadline, voice)
+                    outcome = self._errors.translate_error(error, deadline, voice)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
@@ -156,7 +156,7 @@ class ElevenLabsVoice(Offline):
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            return self._errors.from_exception(error, deadline, request.voice)
+            return self._errors.translate_error(error, deadline, request.voice)
 
     def _stream_body(self, ask: Ask, request: SpeechRequest) -> Generator[bytes, None, LLMCoreError | None]:
         """Yield the audio; return the error, if any."""
@@ -174,7 +174,7 @@ class ElevenLabsVoice(Offline):
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            return self._errors.from_exception(error, deadline, request.voice)
+            return self._errors.translate_error(error, deadline, request.voice)
         return None
 
     # -- asynchronous: the same steps
@@ -269,7 +269,7 @@ class ElevenLabsVoice(Offline):
                 except BaseException as error:
                     if is_interrupt(error):
                         raise
-                    outcome = self._errors.from_exception(error, deadline, voice)
+                    outcome = self._errors.translate_error(error, deadline, voice)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
@@ -287,7 +287,7 @@ class ElevenLabsVoice(Offline):
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            return self._errors.from_exception(error, deadline, request.voice)
+            return self._errors.translate_error(error, deadline, request.voice)
 
     async def _astream_body(
         self, ask: Ask, request: SpeechRequest, failures: list[LLMCoreError]
@@ -307,7 +307,7 @@ class ElevenLabsVoice(Offline):
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            failures.append(self._errors.from_exception(error, deadline, request.voice))
+            failures.append(self._errors.translate_error(error, deadline, request.voice))
 
     # -- shared by sync and async
 

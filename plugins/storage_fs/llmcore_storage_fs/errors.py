@@ -26,7 +26,7 @@ __all__ = [
     "make_exists_error",
     "make_unencodable_error",
     "make_unstable_error",
-    "translate",
+    "translate_error",
 ]
 
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -53,7 +53,7 @@ def is_absent(error: OSError) -> bool:
     return error.errno in _ABSENT and not isinstance(error, RootError)
 
 
-def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageError:
+def translate_error(error: OSError, key: str, root: str, *, writing: bool) -> StorageError:
     """Return llmcore's error for *error*, raised while *key* was read or written."""
     if isinstance(error, RootError):
         return _describe_root_error(error, root, writing=writing)

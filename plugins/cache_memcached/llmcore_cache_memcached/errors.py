@@ -1,4 +1,4 @@
-"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore.
+"""Translate exceptions of pymemcache, sockets and TLS to errors of llmcore.
 
 No error shows a key, a value or a password.
 """
@@ -20,7 +20,7 @@ from pymemcache.exceptions import (
 
 from llmcore.errors import CacheError, CacheUnavailable
 
-__all__ = ["explain", "is_stale", "make_too_large"]
+__all__ = ["is_stale", "make_too_large", "translate_error"]
 
 _FIX_SERVERS: Final = "llmcore config set cache.memcached.servers '[\"HOST:PORT\"]'"
 _FIX_TIMEOUT: Final = "llmcore config set cache.memcached.timeout 200ms"
@@ -43,7 +43,7 @@ def is_stale(error: BaseException) -> bool:
     )
 
 
-def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size: int) -> CacheError:
+def translate_error(error: Exception, server: str, *, tls: bool, timeout_s: float, size: int) -> CacheError:
     """Return the error for a failed command.
 
     Args:
@@ -58,11 +58,11 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
         return _make_unavailable_error(server, f"it closed the connection{hint}", None)
     if not isinstance(error, OSError):
         return _explain_refusal(error, server, size)
-    what, fix = _describe_failure(error, timeout_s)
+    what, fix = _describe_os_error(error, timeout_s)
     return _make_unavailable_error(server, what, fix)
 
 
-def _describe_failure(error: OSError, timeout_s: float) -> tuple[str, str]:
+def _describe_os_error(error: OSError, timeout_s: float) -> tuple[str, str]:
     """Return a description of the connection's failure, and the fix."""
     if isinstance(error, TimeoutError):
         return f"it was silent for {timeout_s:g} s", _FIX_TIMEOUT

@@ -44,7 +44,7 @@ __all__ = [
     "make_too_large_error",
     "make_uncertain_error",
     "make_unstable_error",
-    "translate",
+    "translate_error",
 ]
 
 _STATUS: Final = re.compile(r"status code: (\d{3})|status: (\d{3}),")
@@ -82,7 +82,7 @@ class ListError(Exception):
         super().__init__(f"Error performing GET list in 0ms - {fault}")
 
 
-def translate(
+def translate_error(
     error: BaseException, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
 ) -> StorageError:
     """Return llmcore's error for the SDK's *error*. *place* is the bucket or container."""

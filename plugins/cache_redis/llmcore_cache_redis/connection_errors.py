@@ -1,4 +1,4 @@
-"""Explain why a connection was not made or was lost: TCP, TLS, certificates, or the greeting.
+"""Translate the exceptions of a connection that was not made or was lost: TCP, TLS, certificates, or the greeting.
 
 Of a foreign error, only fields without data of a request are shown, such as `verify_message`.
 """
@@ -16,10 +16,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from llmcore.support.errors import list_causes
 from llmcore_cache_redis.address import Address
-from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.tls import TLS
 
-__all__ = ["Attempt", "Phase", "explain"]
+__all__ = ["Attempt", "Phase", "translate_error"]
 
 Phase = Literal["tcp", "tls", "greeting", "ready"]
 """The stage of a connection: `greeting` is HELLO, AUTH and SELECT; a `ready` connection carries commands."""
@@ -63,7 +63,7 @@ _NOT_TLS: Final = (
 _CLOSED: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, ssl.SSLEOFError, ssl.SSLZeroReturnError, EOFError)  # fmt: skip
 
 
-def explain(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
+def translate_error(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
     """Return the fault for *error*, which was raised while a connection was established or used."""
     if isinstance(error, Broken | ReplyError):
         return error
