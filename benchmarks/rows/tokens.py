@@ -23,7 +23,7 @@ _RANKS: Final = """
 import sys
 from pathlib import Path
 import llmcore_openai_optimized
-from llmcore_openai_optimized.tokenizer.making import make_rank_file
+from llmcore_openai_optimized.tokenizer.table_builder import make_rank_file
 from llmcore_openai_optimized.tokenizer.table import Table
 table = Table(Path(llmcore_openai_optimized.__file__).parent / "data/o200k_base.table")
 Path(sys.argv[1]).write_bytes(make_rank_file(table.iterate_tokens()))

@@ -108,7 +108,7 @@ class AnyLLMProvider(Offline):
                 document = _encode(await client.acompletion(**arguments))
             reader = DocumentReader(request, "any_llm", vendor.facts.address)
             reader.feed_document(document)
-            reply = reader.reply()
+            reply = reader.make_reply()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             failure = translate_error(error, vendor.facts)
         if failure is not None:

@@ -14,8 +14,8 @@ from llmcore.support.addresses import find_address_fault
 from llmcore.support.digests import start_sha256
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
-from llmcore_openai_optimized.address import repair_url
 from llmcore_openai_optimized.options import AccountOptions, OpenAIOptions, PricingTier
+from llmcore_openai_optimized.url_correction import repair_url
 
 __all__ = [
     "OFFICIAL",

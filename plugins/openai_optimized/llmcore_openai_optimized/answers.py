@@ -13,9 +13,9 @@ import httpx2
 import msgspec
 
 from llmcore.errors import ProviderError
+from llmcore_openai_optimized.chat_reader import LARGEST_BODY
 from llmcore_openai_optimized.errors import AnswerError, Errors
 from llmcore_openai_optimized.http import RequestTimeout
-from llmcore_openai_optimized.reader import LARGEST_BODY
 from llmcore_openai_optimized.request import AsyncResponse, SyncResponse
 
 __all__ = ["Answer", "Body", "is_success", "read_json", "read_model_names"]

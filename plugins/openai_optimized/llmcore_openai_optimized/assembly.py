@@ -18,7 +18,7 @@ from llmcore.support.finish_reasons import normalise_finish_reason
 from llmcore.types import ChatRequest, Delta, Reply, Usage
 from llmcore_openai_optimized.choice import Choice, Piece, UnknownShape
 from llmcore_openai_optimized.chunk import Chunk, SentChoice
-from llmcore_openai_optimized.fields import as_index, repair_texts
+from llmcore_openai_optimized.fields import read_index, repair_texts
 from llmcore_openai_optimized.rate_limits import read_rate_limits
 from llmcore_openai_optimized.usage import make_usage, merge_usage
 
@@ -186,7 +186,7 @@ class Assembly:
         deltas += _join([*ending, self.end], event)
         deltas += held[at + 1 :]
 
-    def reply(self) -> Reply:
+    def make_reply(self) -> Reply:
         """Return the complete reply; call `finish` first."""
         end = self.end or Delta()
         index = self._find_first()
@@ -196,7 +196,7 @@ class Assembly:
             model=end.model or self._request.model,
             finish_reason=first.finish_reason,
             usage=end.usage or Usage(estimated=True),
-            tool_calls=first.calls.result(),
+            tool_calls=first.calls.list_calls(),
             service_tier=end.service_tier,
             request_id=end.request_id,
             body=end.body,
@@ -282,18 +282,23 @@ class Assembly:
             "service_tier": self._service_tier,
             "system_fingerprint": chunk.system_fingerprint,
             "object": "chat.completion",
-            "choices": [self._choices[index].document(index) for index in sorted(self._choices)],
+            "choices": [self._choices[index].make_document(index) for index in sorted(self._choices)],
             "usage": self._usage,
         }
         return _encode(repair_texts(document) if self.repaired else document)
 
     def _make_usage(self) -> Usage:
-        def messages() -> list[Mapping[str, Any]]:
-            return [choice.message() for choice in self._choices.values()]
+        def list_messages() -> list[Mapping[str, Any]]:
+            return [choice.make_message() for choice in self._choices.values()]
 
         has_content = any(choice.has_content for choice in self._choices.values())
         return make_usage(
-            self._usage, self._request, self._model, messages, has_content=has_content, headers=self._headers
+            self._usage,
+            self._request,
+            self._model,
+            list_messages,
+            has_content=has_content,
+            headers=self._headers,
         )
 
 
@@ -318,7 +323,7 @@ def _join(deltas: list[Delta], event: Delta) -> list[Delta]:
 
 
 def _get_index(sent: SentChoice, position: int) -> int:
-    index = as_index(sent.index)
+    index = read_index(sent.index)
     return position if index is None else index
 
 

@@ -51,27 +51,27 @@ class OpenAIBatches(OpenAIClient):
     def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:
         """See `BatchLLMProvider.submit`."""
         form, endpoint = self._encode_upload(requests)
-        file = self._get_document(partial(self._templates.form, "/files", FORM_TYPE), form, _LONG_S)
+        file = self._get_document(partial(self._templates.get_form, "/files", FORM_TYPE), form, _LONG_S)
         del form
         track_sending()
         content = encode_creation(_read_id(file), endpoint, metadata, azure=self._is_azure)
-        return self._read_status(self._get_document(self._document("POST", "/batches"), content))
+        return self._read_status(self._get_document(self._find_template("POST", "/batches"), content))
 
     def status(self, batch: str) -> BatchStatus:
         """See `BatchLLMProvider.status`."""
-        return self._read_status(self._get_document(self._document("GET", f"/batches/{batch}")))
+        return self._read_status(self._get_document(self._find_template("GET", f"/batches/{batch}")))
 
     def results(self, batch: str, requests: Mapping[str, ChatRequest]) -> Iterator[BatchResult]:
         """See `BatchLLMProvider.results`."""
         adapted = _Adapted(requests, self.adapt)
-        for file in find_result_files(self._get_document(self._document("GET", f"/batches/{batch}"))):
+        for file in find_result_files(self._get_document(self._find_template("GET", f"/batches/{batch}"))):
             failure = yield from self._read_lines(file, adapted)
             if failure is not None:
                 raise failure
 
     def cancel(self, batch: str) -> None:
         """See `BatchLLMProvider.cancel`."""
-        document = self._document("POST", f"/batches/{batch}/cancel")
+        document = self._find_template("POST", f"/batches/{batch}/cancel")
         answer = read_json(self._fetch(document, b"{}", _SHORT_S), self._errors)
         if isinstance(answer, ProviderError) and answer.status != _CONFLICT:
             raise answer
@@ -81,7 +81,9 @@ class OpenAIBatches(OpenAIClient):
         found: list[BatchStatus] = []
         after: str | None = ""
         while after is not None:
-            page = read_listing(self._get_document(self._document("GET", _make_page(after))), self._errors)
+            page = read_listing(
+                self._get_document(self._find_template("GET", _make_page(after))), self._errors
+            )
             after = _add_page(page, found, since)
         return found
 
@@ -100,7 +102,7 @@ class OpenAIBatches(OpenAIClient):
         parser, timeout = LineParser(), RequestTimeout(_LONG_S, _IDLE_S)
         begun = False
         try:
-            template = self._document("GET", f"/files/{file}/content")()
+            template = self._find_template("GET", f"/files/{file}/content")()
             response = self._client.get().send(template.request(b"", timeout))
             begun = True
             try:
@@ -126,20 +128,22 @@ class OpenAIBatches(OpenAIClient):
     async def asubmit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:
         """See `BatchLLMProvider.submit`."""
         form, endpoint = self._encode_upload(requests)
-        file = await self._aget_document(partial(self._templates.form, "/files", FORM_TYPE), form, _LONG_S)
+        file = await self._aget_document(
+            partial(self._templates.get_form, "/files", FORM_TYPE), form, _LONG_S
+        )
         del form
         track_sending()
         content = encode_creation(_read_id(file), endpoint, metadata, azure=self._is_azure)
-        return self._read_status(await self._aget_document(self._document("POST", "/batches"), content))
+        return self._read_status(await self._aget_document(self._find_template("POST", "/batches"), content))
 
     async def astatus(self, batch: str) -> BatchStatus:
         """See `BatchLLMProvider.status`."""
-        return self._read_status(await self._aget_document(self._document("GET", f"/batches/{batch}")))
+        return self._read_status(await self._aget_document(self._find_template("GET", f"/batches/{batch}")))
 
     async def aresults(self, batch: str, requests: Mapping[str, ChatRequest]) -> AsyncIterator[BatchResult]:
         """See `BatchLLMProvider.results`."""
         adapted = _Adapted(requests, self.adapt)
-        document = await self._aget_document(self._document("GET", f"/batches/{batch}"))
+        document = await self._aget_document(self._find_template("GET", f"/batches/{batch}"))
         failures: list[ProviderError] = []
         for file in find_result_files(document):
             async with aclosing(self._aread_lines(file, adapted, failures)) as found:
@@ -150,7 +154,7 @@ class OpenAIBatches(OpenAIClient):
 
     async def acancel(self, batch: str) -> None:
         """See `BatchLLMProvider.cancel`."""
-        document = self._document("POST", f"/batches/{batch}/cancel")
+        document = self._find_template("POST", f"/batches/{batch}/cancel")
         answer = read_json(await self._afetch(document, b"{}", _SHORT_S), self._errors)
         if isinstance(answer, ProviderError) and answer.status != _CONFLICT:
             raise answer
@@ -160,7 +164,7 @@ class OpenAIBatches(OpenAIClient):
         found: list[BatchStatus] = []
         after: str | None = ""
         while after is not None:
-            document = await self._aget_document(self._document("GET", _make_page(after)))
+            document = await self._aget_document(self._find_template("GET", _make_page(after)))
             after = _add_page(read_listing(document, self._errors), found, since)
         return found
 
@@ -179,7 +183,7 @@ class OpenAIBatches(OpenAIClient):
         parser, timeout = LineParser(), RequestTimeout(_LONG_S, _IDLE_S)
         begun = False
         try:
-            template = self._document("GET", f"/files/{file}/content")()
+            template = self._find_template("GET", f"/files/{file}/content")()
             client = await self._clients.get()
             response = await client.send(template.request(b"", timeout))
             begun = True
@@ -216,8 +220,8 @@ class OpenAIBatches(OpenAIClient):
         host = httpx2.URL(self.account.base_url).host
         return bool(self.account.azure_endpoint) or host.endswith(".azure.com")
 
-    def _document(self, method: str, path: str) -> Callable[[], RequestTemplate]:
-        return partial(self._templates.document, method, path)
+    def _find_template(self, method: str, path: str) -> Callable[[], RequestTemplate]:
+        return partial(self._templates.get_document, method, path)
 
     def _read_status(self, document: Any) -> BatchStatus:
         status = read_status(document, self._errors)

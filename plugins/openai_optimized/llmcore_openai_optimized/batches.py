@@ -15,9 +15,9 @@ import msgspec
 
 from llmcore.errors import BadRequest, ProviderError
 from llmcore.types import BatchFault, BatchLimits, BatchRequest, BatchResult, BatchStatus, ChatRequest
+from llmcore_openai_optimized.chat_reader import ChatReader
 from llmcore_openai_optimized.chat_translation import TranslatedReader, TranslatedRequest
 from llmcore_openai_optimized.errors import AnswerError, Errors
-from llmcore_openai_optimized.reader import AnswerReader
 from llmcore_openai_optimized.responses_reader import ResponsesReader
 from llmcore_openai_optimized.wire import encode
 
@@ -165,7 +165,7 @@ def read_result(line: bytes, requests: Mapping[str, ChatRequest], errors: Errors
         report = {"error": {"code": code, "message": found.error.message if found.error else None}}
         return BatchResult(id=found.custom_id, error=errors.from_document(report, _NO_HEADERS, request.model))
     response = found.response
-    kind: type[AnswerReader | ResponsesReader] = AnswerReader
+    kind: type[ChatReader | ResponsesReader] = ChatReader
     if request.api == "responses":
         kind = TranslatedReader if isinstance(request, TranslatedRequest) else ResponsesReader
     reader = kind(request, _NO_HEADERS, errors, response.status_code)
@@ -174,7 +174,7 @@ def read_result(line: bytes, requests: Mapping[str, ChatRequest], errors: Errors
         reader.end()
     except AnswerError as error:
         return BatchResult(id=found.custom_id, error=error.error)
-    reply = msgspec.structs.replace(reader.reply(), service_tier="batch", request_id=response.request_id)
+    reply = msgspec.structs.replace(reader.make_reply(), service_tier="batch", request_id=response.request_id)
     return BatchResult(id=found.custom_id, reply=reply)
 
 

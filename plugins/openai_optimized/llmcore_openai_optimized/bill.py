@@ -63,11 +63,11 @@ class OpenAIBillReader:
         client = httpx2.Client(
             base_url=server.address,
             headers={"authorization": f"Bearer {server.key}"},
-            transport=route.make_transport(route.ssl_context()),
+            transport=route.make_transport(route.make_ssl_context()),
             timeout=_TIMEOUT_S,
             trust_env=False,
         )
-        period = [("start_time", str(_to_seconds(since))), ("end_time", str(_to_seconds(until)))]
+        period = [("start_time", str(_get_start(since))), ("end_time", str(_get_start(until)))]
         period.append(("bucket_width", "1d"))
         groups = {_COSTS: ("project_id", "line_item", "api_key_id"), **_USAGE}
         pages: list[bytes] = []
@@ -226,7 +226,7 @@ def _count_amounts(result: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _to_seconds(day: date) -> int:
+def _get_start(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 

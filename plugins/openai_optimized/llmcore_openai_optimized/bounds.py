@@ -8,8 +8,8 @@ from typing import Any
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import tokens
+from llmcore_openai_optimized.context_windows import Window, find_window, has_cache_write_fee
 from llmcore_openai_optimized.counting import bound
-from llmcore_openai_optimized.windows import Window, find_window, has_cache_write_fee
 
 __all__ = ["bound_prompt", "most_usage"]
 

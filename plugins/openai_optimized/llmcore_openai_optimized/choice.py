@@ -150,7 +150,7 @@ class Choice:
         """True if the model wrote anything."""
         return bool(any(self.texts) or self.calls or self._reasoning or self._refusals or self._media)
 
-    def message(self) -> dict[str, Any]:
+    def make_message(self) -> dict[str, Any]:
         """Return the message in the format of a completion."""
         content: Any = self.text if self.texts else None
         if self._media:
@@ -161,7 +161,7 @@ class Choice:
         if self._refusals:
             message["refusal"] = self.refusal
         message |= {name: value for name, value in self._extra.items() if value or name not in message}
-        if calls := self.calls.document():
+        if calls := self.calls.make_document():
             message["tool_calls"] = calls
         return message
 
@@ -171,16 +171,16 @@ class Choice:
             text=self.text,
             reasoning=self.reasoning,
             refusal=self.refusal,
-            tool_calls=self.calls.result(),
+            tool_calls=self.calls.list_calls(),
             finish_reason=self.finish_reason,
             logprobs=self.logprobs,
         )
 
-    def document(self, index: int) -> dict[str, Any]:
+    def make_document(self, index: int) -> dict[str, Any]:
         """Return the choice in the format of a completion."""
         return {
             "index": index,
-            "message": self.message(),
+            "message": self.make_message(),
             "logprobs": self._logprobs or None,
             "finish_reason": self.finish_reason,
         }

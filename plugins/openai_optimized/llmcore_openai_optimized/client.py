@@ -16,12 +16,13 @@ from llmcore.support.sending import track_sending
 from llmcore.types import ChatRequest, Delta, EmbeddingRequest, Embeddings, Reply
 from llmcore_openai_optimized.account import Account
 from llmcore_openai_optimized.answers import Answer, Body, read_json, read_model_names
+from llmcore_openai_optimized.body_end import adrain, drain
+from llmcore_openai_optimized.chat_reader import ChatReader
 from llmcore_openai_optimized.chat_translation import (
     TranslatedReader,
     TranslatedRequest,
     translate_chat,
 )
-from llmcore_openai_optimized.drain import adrain, drain
 from llmcore_openai_optimized.embeddings import encode_embeddings, read_embeddings
 from llmcore_openai_optimized.errors import Errors
 from llmcore_openai_optimized.http import (
@@ -32,7 +33,6 @@ from llmcore_openai_optimized.http import (
     hold_client,
 )
 from llmcore_openai_optimized.read_timeout import ReadTimeout
-from llmcore_openai_optimized.reader import AnswerReader
 from llmcore_openai_optimized.request import AsyncResponse, Request, SyncResponse
 from llmcore_openai_optimized.responses_reader import ResponsesReader
 from llmcore_openai_optimized.transport import Route
@@ -40,7 +40,7 @@ from llmcore_openai_optimized.wire import encode
 
 __all__ = ["OpenAIClient"]
 
-Reader: TypeAlias = AnswerReader | ResponsesReader
+Reader: TypeAlias = ChatReader | ResponsesReader
 
 _LISTING_S: Final = 10.0
 """Timeout in seconds for the list of models. A user waits for the list in `llmcore doctor`, and before an error
@@ -105,7 +105,7 @@ class OpenAIClient:
 
     def list_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""
-        names = read_model_names(self._fetch(self._templates.models, b"", _LISTING_S), self._errors)
+        names = read_model_names(self._fetch(self._templates.get_models, b"", _LISTING_S), self._errors)
         if isinstance(names, ProviderError):
             raise names
         return names
@@ -116,7 +116,7 @@ class OpenAIClient:
         Raises:
             ProviderError: The server refused or failed, or its answer is not JSON.
         """
-        find_template = partial(self._templates.document, method, url)
+        find_template = partial(self._templates.get_document, method, url)
         document = read_json(self._fetch(find_template, body, _LISTING_S), self._errors)
         if isinstance(document, ProviderError):
             raise document
@@ -144,12 +144,12 @@ class OpenAIClient:
                         drain(response, pieces)
                         break
                 reader.end()
-                return reader.reply()
+                return reader.make_reply()
             finally:
                 response.close()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             if reader is not None and reader.is_done:
-                return reader.reply()
+                return reader.make_reply()
             return self._make_failure(error, reader, begun=reader is not None)
 
     def _stream(self, request: ChatRequest, content: bytes) -> Generator[Delta, None, ProviderError | None]:
@@ -223,14 +223,16 @@ class OpenAIClient:
 
     async def alist_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""
-        names = read_model_names(await self._afetch(self._templates.models, b"", _LISTING_S), self._errors)
+        names = read_model_names(
+            await self._afetch(self._templates.get_models, b"", _LISTING_S), self._errors
+        )
         if isinstance(names, ProviderError):
             raise names
         return names
 
     async def afetch(self, method: str, url: str, body: bytes = b"") -> Any:
         """See `fetch`."""
-        find_template = partial(self._templates.document, method, url)
+        find_template = partial(self._templates.get_document, method, url)
         document = read_json(await self._afetch(find_template, body, _LISTING_S), self._errors)
         if isinstance(document, ProviderError):
             raise document
@@ -261,12 +263,12 @@ class OpenAIClient:
                             await adrain(response, pieces)
                             break
                 reader.end()
-                return reader.reply()
+                return reader.make_reply()
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - foreign exceptions become errors of llmcore
             if reader is not None and reader.is_done:
-                return reader.reply()
+                return reader.make_reply()
             return self._make_failure(error, reader, begun=reader is not None)
 
     async def _astream(
@@ -327,7 +329,7 @@ class OpenAIClient:
         Tell the host that the transport will call `mark_sent` when it sends the request.
         """
         track_sending()
-        find_template = partial(self._templates.embeddings, request.model)
+        find_template = partial(self._templates.get_embeddings, request.model)
         return find_template, encode_embeddings(request), request.timeout_s
 
     def _encode(self, request: ChatRequest, *, stream: bool) -> bytes:
@@ -337,13 +339,13 @@ class OpenAIClient:
 
     def _make_message(self, request: ChatRequest, content: bytes, timeout: RequestTimeout) -> Request:
         if request.api == "responses":
-            template = self._templates.responses()
+            template = self._templates.get_responses()
         else:
-            template = self._templates.chat(request.model)
+            template = self._templates.get_chat(request.model)
         return template.request(content, timeout)
 
     def _make_reader(self, request: ChatRequest, response: SyncResponse | AsyncResponse) -> Reader:
-        reader: type[Reader] = AnswerReader
+        reader: type[Reader] = ChatReader
         if request.api == "responses":
             reader = TranslatedReader if isinstance(request, TranslatedRequest) else ResponsesReader
         return reader(request, response.headers, self._errors, response.status_code)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from llmcore.errors import ConfigError, PriceUnknown
 from llmcore.types import Secret, TokenCount, Usage
 from llmcore_openai_optimized.account import Account, OpenAIOptions, PricingTier
+from llmcore_openai_optimized.context_windows import find_window
 from llmcore_openai_optimized.counting.models import get_family
-from llmcore_openai_optimized.windows import find_window
 
 if TYPE_CHECKING:
     from llmcore import CacheManager, Core

@@ -19,7 +19,7 @@ import httpx2
 from llmcore.support import forks
 from llmcore.support.name_lookup import connect
 from llmcore.support.sending import mark_sent
-from llmcore_openai_optimized.kept import IDLE_S, MAX_IDLE, is_readable
+from llmcore_openai_optimized.idle_connections import IDLE_S, MAX_IDLE, is_readable
 from llmcore_openai_optimized.request import Endpoint, Request, Timeouts
 from llmcore_openai_optimized.response import ResponseParser
 

@@ -18,7 +18,7 @@ import httpx2
 from aiohappyeyeballs import AddrInfoType
 
 from llmcore.support.sending import mark_sent
-from llmcore_openai_optimized.kept import IDLE_S, MAX_IDLE, is_readable
+from llmcore_openai_optimized.idle_connections import IDLE_S, MAX_IDLE, is_readable
 from llmcore_openai_optimized.request import Endpoint, Request, Timeouts
 from llmcore_openai_optimized.response import ResponseParser
 

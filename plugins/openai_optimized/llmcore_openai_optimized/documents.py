@@ -7,8 +7,8 @@ import httpx2
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ChatRequest, Delta, Reply
 from llmcore_openai_optimized.account import Account, Vendor
+from llmcore_openai_optimized.chat_reader import ChatReader
 from llmcore_openai_optimized.errors import AnswerError, Errors
-from llmcore_openai_optimized.reader import AnswerReader
 
 __all__ = ["DocumentReader"]
 
@@ -26,7 +26,7 @@ class DocumentReader:
         """
         vendor = Vendor(name=provider, url=address, key_variables=("",))
         account = Account(base_url=address, key=None, key_source="", vendor=vendor)
-        self._reader = AnswerReader(request, httpx2.Headers(), Errors(account))
+        self._reader = ChatReader(request, httpx2.Headers(), Errors(account))
 
     @property
     def is_done(self) -> bool:
@@ -71,6 +71,6 @@ class DocumentReader:
         except AnswerError as error:
             raise_unchained(error.error)
 
-    def reply(self) -> Reply:
+    def make_reply(self) -> Reply:
         """Return the complete answer."""
-        return self._reader.reply()
+        return self._reader.make_reply()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from llmcore.types import EmbeddingLimits
-from llmcore_openai_optimized.windows import normalise_model
+from llmcore_openai_optimized.context_windows import normalise_model
 
 __all__ = ["get_embedding_limits"]
 

@@ -17,10 +17,10 @@ from llmcore.errors import BadRequest, ProviderError
 from llmcore.support.errors import raise_unchained
 from llmcore.types import EmbeddingRequest, Embeddings, Usage
 from llmcore_openai_optimized.answers import Answer, is_success
-from llmcore_openai_optimized.cost import read_cost
 from llmcore_openai_optimized.error_report import is_error, parse_body
 from llmcore_openai_optimized.errors import Errors
 from llmcore_openai_optimized.rate_limits import read_rate_limits
+from llmcore_openai_optimized.reported_cost import read_cost
 
 __all__ = ["encode_embeddings", "read_embeddings"]
 

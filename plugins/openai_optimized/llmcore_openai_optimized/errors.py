@@ -24,10 +24,10 @@ from llmcore.errors import (
 from llmcore.support.http import scrub, translate_http_error, was_sent
 from llmcore.support.retry_after import parse_retry_after
 from llmcore_openai_optimized.account import Account
-from llmcore_openai_optimized.address import correct_url, strip_endpoint
 from llmcore_openai_optimized.error_classes import classify, is_context_length
 from llmcore_openai_optimized.error_report import ErrorReport, parse_body, read_error
 from llmcore_openai_optimized.rate_limits import read_rate_limits
+from llmcore_openai_optimized.url_correction import correct_url, strip_endpoint
 
 __all__ = ["AnswerError", "Errors"]
 
@@ -117,7 +117,7 @@ class Errors:
             request_id=_get_request_id(headers),
             expected=expected or "a chat completion as JSON",
             notes=("the answer is an HTML page: check base_url and its path",) if page else (),
-            fix=self._address_fix() if page else None,
+            fix=self._make_address_fix() if page else None,
         )
 
     def make_incomplete(self, what: str, headers: Headers, partial: str | None) -> IncompleteReply:
@@ -162,7 +162,7 @@ class Errors:
             notes.append("messages and answer together exceed the context length of the model")
             expected = "a shorter conversation, a smaller max_tokens=, or a model with a larger context"
             fix = "chat(messages=messages[:1] + messages[1:][-4:])"
-        if page and fix is None and (fix := self._address_fix()):
+        if page and fix is None and (fix := self._make_address_fix()):
             notes.append("the answer is an HTML page: check base_url and its path")
         error = kind(
             said,
@@ -184,7 +184,7 @@ class Errors:
     ) -> tuple[str, list[str], str | None]:
         """Return message, notes and fix of a 404, caused by the model or by the address."""
         name = self._account.url_option
-        fix = self._address_fix()
+        fix = self._make_address_fix()
         if _mentions_model(report, model) or not (fix or model):
             fix = None
         elif fix is not None:
@@ -225,7 +225,7 @@ class Errors:
         source = self._account.key_source
         return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None
 
-    def _address_fix(self) -> str | None:
+    def _make_address_fix(self) -> str | None:
         """Return the command that corrects the address; None if the address needs no correction."""
         account = self._account
         corrected = correct_url(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["SurrogateBuffer", "as_index", "as_text", "merge", "repair_texts"]
+__all__ = ["SurrogateBuffer", "merge", "read_index", "read_text", "repair_texts"]
 
 _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "type"})
 """Fields whose text is complete in one chunk. Some servers repeat such a text in every chunk, so `merge` does not
@@ -13,12 +13,12 @@ append it. The texts of all other fields come in pieces.
 """
 
 
-def as_text(value: Any) -> str:
+def read_text(value: Any) -> str:
     """Return *value* if it is text, otherwise an empty text."""
     return value if isinstance(value, str) else ""
 
 
-def as_index(value: Any) -> int | None:
+def read_index(value: Any) -> int | None:
     """Return *value* as an index; None if it is not a valid index."""
     if type(value) is int:
         return value

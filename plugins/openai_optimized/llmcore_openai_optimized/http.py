@@ -17,7 +17,7 @@ from llmcore.support.sending import get_headers
 from llmcore_openai_optimized.account import Account, check_headers
 from llmcore_openai_optimized.endpoints import Endpoints
 from llmcore_openai_optimized.request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
-from llmcore_openai_optimized.transport import Route, async_client, sync_client
+from llmcore_openai_optimized.transport import Route, make_async_client, make_sync_client
 
 __all__ = ["RequestTemplate", "RequestTemplates", "RequestTimeout", "hold_async_clients", "hold_client"]
 
@@ -98,31 +98,31 @@ class RequestTemplates:
             return
         raise fault
 
-    def chat(self, model: str) -> RequestTemplate:
+    def get_chat(self, model: str) -> RequestTemplate:
         """Return the template of a chat. On Azure the model is part of the address."""
         return self._get_template("/chat/completions", model if self._account.azure_endpoint else "")
 
-    def responses(self) -> RequestTemplate:
+    def get_responses(self) -> RequestTemplate:
         """Return the template of a request of the Responses API."""
         return self._get_template("/responses", "")
 
-    def speech(self, model: str) -> RequestTemplate:
-        """Return the template of a request for speech; see `chat`."""
+    def get_speech(self, model: str) -> RequestTemplate:
+        """Return the template of a request for speech; see `get_chat`."""
         return self._get_template("/audio/speech", model if self._account.azure_endpoint else "")
 
-    def embeddings(self, model: str) -> RequestTemplate:
-        """Return the template of a request for embeddings; see `chat`."""
+    def get_embeddings(self, model: str) -> RequestTemplate:
+        """Return the template of a request for embeddings; see `get_chat`."""
         return self._get_template("/embeddings", model if self._account.azure_endpoint else "")
 
-    def models(self) -> RequestTemplate:
+    def get_models(self) -> RequestTemplate:
         """Return the template of the request for the list of models."""
-        return self.document("GET", "/models")
+        return self.get_document("GET", "/models")
 
-    def document(self, method: str, url: str) -> RequestTemplate:
+    def get_document(self, method: str, url: str) -> RequestTemplate:
         """Return the template of another request, GET or POST, to a path or to an address of the same server."""
         return self._get_template(url, "", method)
 
-    def form(self, path: str, content_type: str) -> RequestTemplate:
+    def get_form(self, path: str, content_type: str) -> RequestTemplate:
         """Return the template of a request whose body is a form, such as the upload of a file."""
         return self._get_template(path, "", content_type=content_type)
 
@@ -145,9 +145,9 @@ def hold_client(route: Route) -> ThreadClient[SyncHttpClient]:
 
     It creates the blocking client at its first use, and again after a fork.
     """
-    return ThreadClient(lambda: sync_client(route), lambda client: client.close())
+    return ThreadClient(lambda: make_sync_client(route), lambda client: client.close())
 
 
 def hold_async_clients(route: Route) -> LoopClients[AsyncHttpClient]:
     """Return the `LoopClients` for *route*: one asynchronous client for each event loop."""
-    return LoopClients(lambda: async_client(route), lambda client: client.aclose())
+    return LoopClients(lambda: make_async_client(route), lambda client: client.aclose())

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmcore.types import ChatRequest, EmbeddingLimits, Message, TokenCount, Usage
-from llmcore_openai_optimized import bounds, lifetimes, prices, tokens
+from llmcore_openai_optimized import bounds, shutdown_dates, prices, tokens
 from llmcore_openai_optimized.account import PricingTier
 from llmcore_openai_optimized.embedding_limits import get_embedding_limits
 
@@ -55,4 +55,4 @@ class Offline:
 
     def shutdown_date(self, model: str) -> date | None:
         """See `ModelLifetimes.shutdown_date`. Azure's dates differ and are unknown here."""
-        return None if self._azure else lifetimes.shutdown_date(model)
+        return None if self._azure else shutdown_dates.shutdown_date(model)

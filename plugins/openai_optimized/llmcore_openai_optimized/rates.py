@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from llmcore_openai_optimized import own_prices as own
-from llmcore_openai_optimized.windows import normalise_model
+from llmcore_openai_optimized.context_windows import normalise_model
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -126,15 +126,15 @@ def _find_model(model: str, vendor: str) -> ModelInfo | None:
 
 
 def _make_ultrafast_rates(prices: own.OwnPrice) -> Rates:
-    def steps(price: Decimal | None, more: Decimal) -> Steps | None:
+    def make_steps(price: Decimal | None, more: Decimal) -> Steps | None:
         return None if price is None else ((0, price), (_LONG, price * more))
 
     double = Decimal(2)
-    written = steps(prices.cache_write, double)
+    written = make_steps(prices.cache_write, double)
     return Rates(
-        input=steps(prices.input, double),
-        output=steps(prices.output, Decimal("1.5")),
-        cached=steps(prices.cached, double),
+        input=make_steps(prices.input, double),
+        output=make_steps(prices.output, Decimal("1.5")),
+        cached=make_steps(prices.cached, double),
         cache_write=written,
         cache_write_12h=_multiply(written, own.TWELVE_HOURS),
         audio_input=None,

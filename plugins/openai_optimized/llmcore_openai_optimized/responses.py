@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.types import ChatRequest, Reply, ToolCall
-from llmcore_openai_optimized.fields import as_text
+from llmcore_openai_optimized.fields import read_text
 from llmcore_openai_optimized.rate_limits import read_rate_limits
 from llmcore_openai_optimized.usage import make_usage
 
@@ -34,13 +34,13 @@ def make_reply(
     parts = [
         part for item in items if item.get("type") == "message" for part in _iterate_parts(item, "content")
     ]
-    text = "".join(as_text(part.get("text")) for part in parts if part.get("type") == "output_text")
-    refusal = "".join(as_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
+    text = "".join(read_text(part.get("text")) for part in parts if part.get("type") == "output_text")
+    refusal = "".join(read_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
     reasoning = SEPARATOR.join(filter(None, map(_read_thought, _iterate_reasoning(items))))
     calls = [item for item in items if is_call(item)]
     tool_calls = tuple(read_call(item, index) for index, item in enumerate(calls))
     logprobs = [each for part in parts for each in _read_list(part.get("logprobs"))]
-    model = as_text(document.get("model"))
+    model = read_text(document.get("model"))
     return Reply(
         text=text,
         model=model or request.model,
@@ -54,7 +54,7 @@ def make_reply(
             headers=headers,
         ),
         tool_calls=tool_calls,
-        service_tier=as_text(document.get("service_tier")) or None,
+        service_tier=read_text(document.get("service_tier")) or None,
         request_id=headers.get("x-request-id"),
         body=body,
         limits=read_rate_limits(headers),
@@ -71,11 +71,11 @@ def is_call(item: Mapping[str, Any]) -> bool:
 
 def read_call(item: Mapping[str, Any], index: int) -> ToolCall:
     """Return the call in an item of the output."""
-    kind = _CALLS.get(as_text(item.get("type")), "function")
+    kind = _CALLS.get(read_text(item.get("type")), "function")
     return ToolCall(
-        name=as_text(item.get("name")),
-        arguments=as_text(item.get("input" if kind == "custom" else "arguments")),
-        id=as_text(item.get("call_id")) or as_text(item.get("id")),
+        name=read_text(item.get("name")),
+        arguments=read_text(item.get("input" if kind == "custom" else "arguments")),
+        id=read_text(item.get("call_id")) or read_text(item.get("id")),
         type=kind,
         index=index,
     )
@@ -85,11 +85,11 @@ def _read_finish_reason(document: Mapping[str, Any], *, has_calls: bool) -> str 
     status = document.get("status")
     if status == "incomplete":
         details = document.get("incomplete_details")
-        reason = as_text(details.get("reason")) if isinstance(details, Mapping) else ""
+        reason = read_text(details.get("reason")) if isinstance(details, Mapping) else ""
         return _REASONS.get(reason, reason or "length")
     # The server carries out the request in the background. The document then has no usage.
     if status in {"queued", "in_progress", "cancelled"}:
-        return as_text(status)
+        return read_text(status)
     return "tool_calls" if has_calls else "stop"
 
 
@@ -119,7 +119,7 @@ def _iterate_reasoning(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, 
 
 
 def _read_thought(part: Mapping[str, Any]) -> str:
-    return as_text(part.get("text"))
+    return read_text(part.get("text"))
 
 
 def _read_list(value: Any) -> list[Any]:

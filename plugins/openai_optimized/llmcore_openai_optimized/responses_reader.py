@@ -10,10 +10,10 @@ import msgspec
 
 from llmcore.support.http import EventParser
 from llmcore.types import ChatRequest, Delta, Reply, ToolCall
+from llmcore_openai_optimized.chat_reader import HEARTBEATS, LARGEST_BODY
 from llmcore_openai_optimized.error_report import is_error
 from llmcore_openai_optimized.errors import AnswerError, Errors
-from llmcore_openai_optimized.fields import as_text, repair_texts
-from llmcore_openai_optimized.reader import HEARTBEATS, LARGEST_BODY
+from llmcore_openai_optimized.fields import read_text, repair_texts
 from llmcore_openai_optimized.responses import SEPARATOR, is_call, make_reply, read_call
 
 __all__ = ["ResponsesReader"]
@@ -106,7 +106,7 @@ class ResponsesReader:
             raise AnswerError(self._errors.make_incomplete(what, self._headers, self.text))
         return deltas
 
-    def reply(self) -> Reply:
+    def make_reply(self) -> Reply:
         """Return the complete reply; call `end` first."""
         return self._reply or Reply(text="")
 
@@ -138,7 +138,7 @@ class ResponsesReader:
             if payload in _NOTHING or name in HEARTBEATS:
                 return []
             raise AnswerError(self._make_malformed("an event that cannot be read", payload))
-        kind = as_text(event.get("type")) or name.decode(errors="replace")
+        kind = read_text(event.get("type")) or name.decode(errors="replace")
         if kind in _ENDS:
             document = event.get("response")
             if not isinstance(document, Mapping):
@@ -151,7 +151,7 @@ class ResponsesReader:
 
     def _read_piece(self, kind: str, event: Mapping[str, Any]) -> Delta | None:
         """Return the content of an event; None if it does not change the answer."""
-        text = as_text(event.get("delta"))
+        text = read_text(event.get("delta"))
         if kind == "response.output_text.delta":
             self._texts.append(text)
             logprobs = event.get("logprobs")
@@ -170,7 +170,7 @@ class ResponsesReader:
         """Return a piece of a call; None if the event does not contain one."""
         index, item = event.get("output_index"), event.get("item")
         if kind in _ARGUMENTS and index in self._calls:
-            return ToolCall(name="", arguments=as_text(event.get("delta")), index=self._calls[index])
+            return ToolCall(name="", arguments=read_text(event.get("delta")), index=self._calls[index])
         if kind != "response.output_item.added" or not isinstance(item, Mapping) or not is_call(item):
             return None
         return read_call(item, self._calls.setdefault(index, len(self._calls)))

@@ -208,7 +208,7 @@ class OpenAIVoice(SpeechOffline):
         return request
 
     def _make_message(self, text: str, request: SpeechRequest, timeout: RequestTimeout) -> Request:
-        return self._templates.speech(request.model).request(request.content(text), timeout)
+        return self._templates.get_speech(request.model).request(request.make_content(text), timeout)
 
     def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
         """Return the error in an answer that has an error status or the type JSON.

@@ -39,7 +39,7 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None
     idle_s: float | None
 
-    def content(self, text: str) -> bytes:
+    def make_content(self, text: str) -> bytes:
         """Return the body of the request."""
         custom = self.voice.startswith(_CUSTOM)
         return msgspec.json.encode(

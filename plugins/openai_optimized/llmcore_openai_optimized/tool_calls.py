@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.types import ToolCall
-from llmcore_openai_optimized.fields import SurrogateBuffer, as_index, as_text, merge
+from llmcore_openai_optimized.fields import SurrogateBuffer, merge, read_index, read_text
 
 __all__ = ["LEGACY", "ToolCalls"]
 
@@ -38,17 +38,17 @@ class _Call:
 
     def make_call(self) -> ToolCall:
         return ToolCall(
-            name=self.name, arguments=self.text(), id=self.id, type=self.kind, index=max(self.ours, 0)
+            name=self.name, arguments=self.join_text(), id=self.id, type=self.kind, index=max(self.ours, 0)
         )
 
-    def text(self) -> str:
+    def join_text(self) -> str:
         if len(self.arguments) > 1:
             self.arguments = ["".join(self.arguments)]
         return self.arguments[0] if self.arguments else ""
 
     def append(self, arguments: str) -> str:
         """Append *arguments* and return them. If a gateway repeats the complete arguments, return an empty text."""
-        repeats = self.size and arguments[-1:] == "}" and arguments == self.text() and self.is_complete()
+        repeats = self.size and arguments[-1:] == "}" and arguments == self.join_text() and self.is_complete()
         if not arguments or repeats:
             return ""
         self.arguments.append(arguments)
@@ -60,7 +60,7 @@ class _Call:
         if not self.size or self.arguments[-1].rstrip()[-1:] not in {"}", ""}:
             return False
         try:
-            return isinstance(msgspec.json.decode(self.text()), dict)
+            return isinstance(msgspec.json.decode(self.join_text()), dict)
         except ValueError:  # msgspec's and Unicode's errors are ValueErrors
             return False
 
@@ -90,10 +90,10 @@ class ToolCalls:
         """
         inner = piece.get("function") or piece.get("custom") or piece
         inner = inner if isinstance(inner, Mapping) else {}
-        name = as_text(inner.get("name"))
+        name = read_text(inner.get("name"))
         arguments = _read_arguments(inner)
-        call_id = as_text(piece.get("id"))
-        key = as_index(piece.get("index"))
+        call_id = read_text(piece.get("id"))
+        key = read_index(piece.get("index"))
         emit: list[ToolCall] = []
         call = None if complete else self._find(key, call_id, name, arguments)
         if call is None:
@@ -129,18 +129,18 @@ class ToolCalls:
     def __bool__(self) -> bool:
         return bool(self.calls)
 
-    def result(self) -> tuple[ToolCall, ...]:
+    def list_calls(self) -> tuple[ToolCall, ...]:
         """Return the calls, ordered by index."""
         return tuple(call.make_call() for call in self._sort_calls())
 
-    def document(self) -> list[dict[str, Any]]:
+    def make_document(self) -> list[dict[str, Any]]:
         """Return `tool_calls` in the format of a complete message, without the deprecated `function_call`."""
         made = []
         for call in self._sort_calls():
             if call.key == LEGACY:
                 continue
             custom = call.kind == "custom"
-            inner = {"name": call.name, "input" if custom else "arguments": call.text(), **call.inner}
+            inner = {"name": call.name, "input" if custom else "arguments": call.join_text(), **call.inner}
             where = "custom" if custom else "function"
             made.append({"id": call.id, "type": call.kind, where: inner, **call.extra})
         return made
@@ -174,7 +174,7 @@ class ToolCalls:
     def _begin(self, key: int | None, piece: Mapping[str, Any]) -> _Call:
         taken = {call.ours for call in self.calls}
         ours = key if key is not None and key >= 0 and key not in taken else max(taken, default=-1) + 1
-        kind = as_text(piece.get("type")) or ("custom" if "custom" in piece else "function")
+        kind = read_text(piece.get("type")) or ("custom" if "custom" in piece else "function")
         call = _Call(key, ours, kind)
         self.calls.append(call)
         if key is not None:

@@ -21,7 +21,7 @@ from llmcore_openai_optimized.direct import DirectClient
 from llmcore_openai_optimized.direct_async import AsyncDirectClient
 from llmcore_openai_optimized.request import AsyncHttpClient, Request, SyncHttpClient
 
-__all__ = ["Route", "async_client", "sync_client"]
+__all__ = ["Route", "make_async_client", "make_sync_client"]
 
 _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 _INSTALL: Final = "pip install socksio"
@@ -51,7 +51,7 @@ class Route:
         """The proxy without secrets; empty if there is none."""
         return self.proxy.shown if self.proxy is not None else ""
 
-    def ssl_context(self) -> ssl.SSLContext:
+    def make_ssl_context(self) -> ssl.SSLContext:
         """Return the TLS context. Without TLS, return an empty context, which is fast to create."""
         return httpx2.create_ssl_context() if self._tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -69,18 +69,18 @@ class Route:
         )
 
 
-def sync_client(route: Route) -> SyncHttpClient:
+def make_sync_client(route: Route) -> SyncHttpClient:
     """Return a blocking client that does not follow redirects."""
-    context = route.ssl_context()
+    context = route.make_ssl_context()
     if route.proxy is None:
         return DirectClient(context)
     transport = route.make_transport(context)
     return _HttpxClient(httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
 
 
-def async_client(route: Route) -> AsyncHttpClient:
+def make_async_client(route: Route) -> AsyncHttpClient:
     """Return an asynchronous client, for the running loop, that does not follow redirects."""
-    context = route.ssl_context()
+    context = route.make_ssl_context()
     if route.proxy is None:
         return AsyncDirectClient(context)
     transport = httpx2.AsyncHTTPTransport(

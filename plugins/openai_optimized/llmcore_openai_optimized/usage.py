@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import bounds, tokens
-from llmcore_openai_optimized.cost import read_cost
-from llmcore_openai_optimized.windows import find_window
+from llmcore_openai_optimized.context_windows import find_window
+from llmcore_openai_optimized.reported_cost import read_cost
 
 __all__ = ["make_usage", "merge_usage"]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest
 from llmcore_openai_optimized.counting import bound
+from llmcore_openai_optimized.counting.body_parser import parse_request
 from llmcore_openai_optimized.counting.counts import count_prompt
 from llmcore_openai_optimized.counting.models import get_family
-from llmcore_openai_optimized.counting.reading import parse_request
 from llmcore_openai_optimized.tokenizer import get_counter
 from llmcore_openai_optimized.tokens import count
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import prices, tokens
+from llmcore_openai_optimized.context_windows import find_window
 from llmcore_openai_optimized.offline import Offline
-from llmcore_openai_optimized.windows import find_window
 
 FILE = [{"type": "file", "file": {"file_id": "file-1"}}]
 SOUND = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]

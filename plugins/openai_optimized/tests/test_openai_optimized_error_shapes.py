@@ -14,9 +14,9 @@ from llmcore import errors as ours
 from llmcore.errors import ProviderError
 from llmcore.types import Secret
 from llmcore_openai_optimized.account import Account, OpenAIOptions
-from llmcore_openai_optimized.address import correct_url
 from llmcore_openai_optimized.error_report import is_error, read_error
 from llmcore_openai_optimized.errors import Errors
+from llmcore_openai_optimized.url_correction import correct_url
 
 KEY = "not-a-usual-key"
 

@@ -17,7 +17,7 @@ from llmcore.support.retry_after import parse_retry_after
 from llmcore.types import Secret
 from llmcore_openai_optimized.account import Account, OpenAIOptions
 from llmcore_openai_optimized.errors import Errors
-from llmcore_openai_optimized.partial import read_partial
+from llmcore_openai_optimized.truncated_json import read_partial
 
 KEY = "not-a-usual-key"
 ERRORS = Errors(Account.from_options(OpenAIOptions(api_key=Secret(KEY), base_url="http://localhost/v1")))

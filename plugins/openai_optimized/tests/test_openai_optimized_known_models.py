@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmcore_openai_optimized.known_models import MODELS, known_models
-from llmcore_openai_optimized.lifetimes import _DATES
+from llmcore_openai_optimized.shutdown_dates import _DATES
 
 
 def test_every_model_with_a_price_or_an_end_is_known() -> None:

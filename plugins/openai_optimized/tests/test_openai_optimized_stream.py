@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from llmcore.errors import IncompleteReply, MalformedReply, ProviderError
 from llmcore.types import ChatRequest, Delta, Secret, Usage
 from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.chat_reader import ChatReader
 from llmcore_openai_optimized.errors import AnswerError, Errors
 from llmcore_openai_optimized.provider import OpenAIProvider
-from llmcore_openai_optimized.reader import AnswerReader
 from llmcore_testing.simulator import Simulator
 
 MODEL = "gpt-5.6-luna"
@@ -53,7 +53,7 @@ def read_stream(provider: OpenAIProvider, variant: str, request: ChatRequest = R
 
 def read(pieces: Sequence[bytes]) -> list[Delta]:
     errors = Errors(Account.from_options(OpenAIOptions(api_key=Secret("k"))))
-    reader = AnswerReader(REQUEST, {}, errors)
+    reader = ChatReader(REQUEST, {}, errors)
     deltas = [delta for piece in pieces for delta in reader.feed(piece)]
     return [*deltas, *reader.end()]
 
@@ -320,7 +320,7 @@ def test_log_probabilities_come_with_their_pieces() -> None:
 
 def test_a_finish_reason_that_is_not_the_end_holds_nothing_back() -> None:
     errors = Errors(Account.from_options(OpenAIOptions(api_key=Secret("k"))))
-    reader = AnswerReader(REQUEST, {}, errors)
+    reader = ChatReader(REQUEST, {}, errors)
     texts = [
         [delta.text for delta in reader.feed(make_chunk({"content": text}, "stop"))]
         for text in ("Rain", " falls", " down")

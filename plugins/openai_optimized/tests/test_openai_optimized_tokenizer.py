@@ -19,9 +19,15 @@ from hypothesis import strategies as st
 
 import llmcore_openai_optimized
 from llmcore.errors import PluginBroken, ProviderError
-from llmcore_openai_optimized.tokenizer import Counter, counters, get_counter, making, stock
-from llmcore_openai_optimized.tokenizer.stock import build
+from llmcore_openai_optimized.tokenizer import (
+    Counter,
+    counters,
+    get_counter,
+    table_builder,
+    tiktoken_encoding,
+)
 from llmcore_openai_optimized.tokenizer.table import Table
+from llmcore_openai_optimized.tokenizer.tiktoken_encoding import build
 
 DATA = Path(llmcore_openai_optimized.__file__).parent / "data"
 NAMES = ("o200k_base", "cl100k_base")
@@ -69,10 +75,10 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=60) | st.lists(
 @functools.cache
 def load_encoding(name: str) -> tiktoken.Encoding:
     """Return the encoding with tiktoken's own pattern."""
-    from llmcore_openai_optimized.tokenizer.patterns import STOCK
+    from llmcore_openai_optimized.tokenizer.patterns import TIKTOKEN
 
     ranks = dict(Table(DATA / f"{name}.table").iterate_tokens())
-    return tiktoken.Encoding(name, pat_str=STOCK[name], mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding(name, pat_str=TIKTOKEN[name], mergeable_ranks=ranks, special_tokens={})
 
 
 REFERENCES = {name: build(name, Table(DATA / f"{name}.table")) for name in NAMES}
@@ -81,7 +87,7 @@ REFERENCES = {name: build(name, Table(DATA / f"{name}.table")) for name in NAMES
 class Subject(Counter):
     """Passes every text to the reference."""
 
-    def stock(self) -> tiktoken.Encoding:
+    def load_tiktoken(self) -> tiktoken.Encoding:
         return REFERENCES[self.name]
 
 
@@ -98,24 +104,24 @@ def check_that_both_agree(text: str) -> None:
 def test_a_table_holds_the_ranks_that_tiktoken_expects(name: str) -> None:
     made = Table(DATA / f"{name}.table")
     ranks = dict(made.iterate_tokens())
-    assert hashlib.sha256(making.make_rank_file(ranks.items())).hexdigest() == SHA256[name]
-    assert making.read_ranks(making.make_rank_file(ranks.items())) == ranks
-    assert making.make_table(ranks, made.get_settled_ends()) == (DATA / f"{name}.table").read_bytes()
+    assert hashlib.sha256(table_builder.make_rank_file(ranks.items())).hexdigest() == SHA256[name]
+    assert table_builder.read_ranks(table_builder.make_rank_file(ranks.items())) == ranks
+    assert table_builder.make_table(ranks, made.get_settled_ends()) == (DATA / f"{name}.table").read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_patterns_are_those_of_tiktoken(name: str) -> None:
     openai_public = import_module("tiktoken_ext.openai_public")
-    from llmcore_openai_optimized.tokenizer.patterns import STOCK
+    from llmcore_openai_optimized.tokenizer.patterns import TIKTOKEN
 
     source = Path(str(openai_public.__file__)).read_text(encoding="utf-8")
-    for part in STOCK[name].split("|"):
+    for part in TIKTOKEN[name].split("|"):
         assert part in source or part.replace("++$", r"++$") in source, part
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_installed_engines_split_texts_alike(name: str) -> None:
-    table, alike = Table(DATA / f"{name}.table"), making.find_agreed_characters()
+    table, alike = Table(DATA / f"{name}.table"), table_builder.find_agreed_characters()
     settled = {number for number in range(0x110000) if table.is_settled(chr(number))}
     assert settled <= alike
     assert len(settled) > 250_000
@@ -154,7 +160,7 @@ def test_a_process_that_counts_much_switches_to_tiktoken(monkeypatch: pytest.Mon
     assert [subject.count(text) for text in texts] == [
         len(REFERENCES["o200k_base"].encode_ordinary(text)) for text in texts
     ]
-    assert subject._stock is not None
+    assert subject._tiktoken is not None
 
 
 def test_short_ascii_texts_need_neither_regex_nor_tiktoken_nor_msgspec() -> None:
@@ -221,7 +227,7 @@ def test_a_damaged_table_is_reported_and_not_used(
 
 
 def test_the_encoding_that_takes_over_is_tiktokens() -> None:
-    assert isinstance(get_counter("cl100k_base").stock(), tiktoken.Encoding)
+    assert isinstance(get_counter("cl100k_base").load_tiktoken(), tiktoken.Encoding)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -249,7 +255,7 @@ def test_a_million_blanks_are_counted_exactly_and_tiktoken_does_not_panic(
 @given(st.lists(WORDS | SPACES | st.sampled_from(["     ", "\n\n", "/", "!", "a"]), max_size=14).map("".join))
 def test_a_text_that_is_split_around_runs_has_as_many_tokens_as_the_whole(text: str) -> None:
     for name in NAMES:
-        parts = stock.split(text, 4)
+        parts = tiktoken_encoding.split(text, 4)
         assert "".join(parts) == text
         counted = sum(len(REFERENCES[name].encode_ordinary(part)) for part in parts)
         assert counted == len(load_encoding(name).encode_ordinary(text)), (name, text)
@@ -265,7 +271,7 @@ def test_a_panic_of_tiktoken_is_an_llmcore_error_and_the_bound_is_used(
         def encode_ordinary(self, text: str) -> list[int]:
             raise Panic(f"{len(text)} are too many")
 
-    monkeypatch.setattr(Counter, "stock", lambda _: Panicking())
+    monkeypatch.setattr(Counter, "load_tiktoken", lambda _: Panicking())
     with pytest.raises(
         ProviderError, match="tiktoken cannot count a text of 50,000 characters: Panic"
     ) as caught:

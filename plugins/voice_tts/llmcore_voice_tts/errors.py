@@ -99,7 +99,7 @@ class Errors:
         error.sent = was_sent(raised)
         return error
 
-    def _address_fix(self) -> str | None:
+    def _make_address_fix(self) -> str | None:
         """Return the command that removes a path of the API from the address; None if the address has no such path."""
         corrected = _API_PATH.sub("", self._account.base_url)
         if corrected == self._account.base_url:
@@ -115,7 +115,7 @@ class Errors:
                 status=status,
                 expected="JSON of the vendor's API",
                 notes=("check base_url and its path",),
-                fix=self._address_fix(),
+                fix=self._make_address_fix(),
             )
         if status in _REDIRECTS:
             return ProviderError(
@@ -143,7 +143,7 @@ class Errors:
         if kind is AuthenticationFailed:
             said = f"the key from {self._account.key_source} was rejected or lacks the permission: {said}"
             expected = f"a key that {self._account.base_url} accepts for this request"
-        elif kind is NotFound and (fix := self._address_fix()):
+        elif kind is NotFound and (fix := self._make_address_fix()):
             said = f"{self._account.base_url} has no such endpoint: {said}"
             notes = (
                 "`base_url` is probably wrong: requests go to paths below it, such as /v1/text-to-speech",

@@ -7,14 +7,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from llmcore_openai_optimized.counting.bounding import bound
+    from llmcore_openai_optimized.counting.prompt_bound import bound
 
 __all__ = ["bound"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "bound":  # imported here: counting a text does not need the rules for requests
-        from llmcore_openai_optimized.counting.bounding import bound
+        from llmcore_openai_optimized.counting.prompt_bound import bound
 
         return bound
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Count the tokens of a body of Chat Completions. A row is one recorded request; see `sums`."""
+"""Count the tokens of a body of Chat Completions. A row is one recorded request; see `prompt_sum`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_name,
     normalise_arguments,
 )
-from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
+from llmcore_openai_optimized.counting.prompt_sum import LONGEST_FORM, MESSAGE, PromptSum
 
 __all__ = ["ChatSum"]
 
@@ -40,7 +40,7 @@ by 2 rows, with names of one and two tokens.
 """
 
 
-class ChatSum(Sum):
+class ChatSum(PromptSum):
     """Counts the tokens of a body of Chat Completions."""
 
     def count(self) -> int:
@@ -55,7 +55,7 @@ class ChatSum(Sum):
             self.count_frame() + self._count_tools() + (self._count_form_name() if form and not tools else 0)
         )
         for item, results in self._group_items():
-            if tail and isinstance(item, MessageItem) and self._takes(item):
+            if tail and isinstance(item, MessageItem) and self._has_tail(item):
                 heading = _INSTRUCTIONS_GPT5 if self.family.gpt5 and tools else 0
                 sum_ += heading + self.count_message(item._replace(text=item.text + tail))
                 tail = ""
@@ -79,7 +79,7 @@ class ChatSum(Sum):
                     at += 1
             yield item, results
 
-    def _takes(self, item: MessageItem) -> bool:
+    def _has_tail(self, item: MessageItem) -> bool:
         """Return whether *item* is a system message that ends with the tools and the response format."""
         first = item is self.whole.items[0]
         return item.role in ("system", "developer") and (first or not self.family.gpt5)

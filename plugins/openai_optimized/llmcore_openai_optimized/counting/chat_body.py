@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.content import texts_and_pictures
+from llmcore_openai_optimized.counting.content import read_content
 from llmcore_openai_optimized.counting.parsed_request import (
     Call,
     CallsItem,
     MessageItem,
     ParsedRequest,
     ResultItem,
+    encode_json,
     get_arguments,
     get_name,
     get_text,
     iterate_mappings,
-    to_json,
 )
 
 __all__ = ["read"]
@@ -48,19 +48,19 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     for name in ("audio", "modalities", "prediction", "web_search_options"):
         if body.get(name):
             whole.doubts.add(name)
-            whole.unparsed.append(to_json(body[name]))
+            whole.unparsed.append(encode_json(body[name]))
     if body.get("web_search_options") is not None:
         whole.boundless.add("web_search")
 
 
 def _read_message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
     role, content = get_text(message, "role"), message.get("content")
-    text, pictures = texts_and_pictures(content, whole)
+    text, pictures = read_content(content, whole)
     calls = list(iterate_mappings(message.get("tool_calls")))
     unknown = {key: message[key] for key in message.keys() - _KEYS if message[key] is not None}
     if unknown:
         whole.doubts.add("message")
-        whole.unparsed.append(to_json(unknown))
+        whole.unparsed.append(encode_json(unknown))
     if role in ("tool", "function"):
         whole.items.append(
             ResultItem(names.get(get_text(message, "tool_call_id"), "") or get_name(message), text, pictures)
@@ -88,7 +88,7 @@ def _read_calls(
         function = call.get("function")
         if not isinstance(function, Mapping):  # a custom tool, or an unknown kind
             whole.doubts.add("call")
-            whole.unparsed.append(to_json(call))
+            whole.unparsed.append(encode_json(call))
             continue
         names[get_text(call, "id")] = get_name(function)
         made.append(Call(get_name(function), get_arguments(function)))
@@ -106,7 +106,7 @@ def _read_functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
             whole.functions.append(function)
         else:
             whole.doubts.add("tool")
-            whole.unparsed.append(to_json(tool))
+            whole.unparsed.append(encode_json(tool))
     old = list(iterate_mappings(body.get("functions")))
     whole.functions += old
     # For the deprecated `functions`, the server omits the descriptions of list items (in 3 recorded requests).
@@ -121,4 +121,4 @@ def _read_form(wanted: Any, whole: ParsedRequest) -> None:
         whole.schema = form
     else:
         whole.doubts.add("response_format")
-        whole.unparsed.append(to_json(form))
+        whole.unparsed.append(encode_json(form))

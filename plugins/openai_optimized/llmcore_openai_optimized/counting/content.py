@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.parsed_request import ParsedRequest, Picture, get_text, to_json
+from llmcore_openai_optimized.counting.parsed_request import ParsedRequest, Picture, encode_json, get_text
 
-__all__ = ["texts_and_pictures"]
+__all__ = ["read_content"]
 
 _TEXT_OF: Final = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 _PICTURES: Final = frozenset({"image_url", "input_image"})
@@ -15,7 +15,7 @@ _FILES: Final = frozenset({"file", "input_file"})
 _AUDIO: Final = frozenset({"input_audio", "audio"})
 
 
-def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
+def read_content(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
     """Return the joined text and the images of *content*.
 
     For each part of another kind, add to `whole.doubts` the reason why the count is only an estimate.
@@ -54,7 +54,7 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
     if kind in _AUDIO:
         # Audio has one token for each 0.1 seconds, so the bytes of its base64 are an upper bound of its tokens.
         whole.doubts.add("audio")
-        whole.unparsed.append(to_json(part))
+        whole.unparsed.append(encode_json(part))
         if part.get("id"):
             whole.boundless.add("audio")
         return "", None
@@ -76,4 +76,4 @@ def _read_picture(part: Mapping[str, Any], whole: ParsedRequest) -> Picture | No
 
 def _take_unknown(value: Any, whole: ParsedRequest) -> str:
     whole.doubts.add("part")
-    return to_json(value)
+    return encode_json(value)

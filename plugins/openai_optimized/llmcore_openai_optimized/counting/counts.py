@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from llmcore.units import TokenCount
+from llmcore_openai_optimized.counting.body_parser import parse_request
 from llmcore_openai_optimized.counting.models import Family, get_family
-from llmcore_openai_optimized.counting.reading import parse_request
 from llmcore_openai_optimized.tokenizer import get_counter
 
 TYPE_CHECKING = False  # not imported from `typing`, because that import is slow
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llmcore.types import ChatRequest, Message
     from llmcore_openai_optimized.counting.parsed_request import ParsedRequest
-    from llmcore_openai_optimized.counting.sums import Measure
+    from llmcore_openai_optimized.counting.prompt_sum import Measure
 
 __all__ = ["count_prompt", "count_request"]
 
@@ -40,7 +40,7 @@ def count_request(
     value = count_prompt(whole, kind, tokens)
     if not whole.doubts:
         return TokenCount(value, exact=True)
-    from llmcore_openai_optimized.counting.bounding import count_bytes, sum_bounds
+    from llmcore_openai_optimized.counting.prompt_bound import count_bytes, sum_bounds
 
     bound = sum_bounds(whole, kind, tokens if kind.known else count_bytes)
     return TokenCount(value, exact=False, bound=bound if bound is None else max(bound, value))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from llmcore_openai_optimized.counting.models import Family
-from llmcore_openai_optimized.counting.parsed_request import CallsItem, to_json
+from llmcore_openai_optimized.counting.parsed_request import CallsItem, encode_json
 
 __all__ = ["render_calls", "render_results"]
 
@@ -18,7 +18,7 @@ def render_calls(called: CallsItem) -> str:
         {"recipient_name": f"functions.{call.name}", "parameters": _decode(call.arguments)}
         for call in called.calls
     ]
-    return to_json({"tool_uses": uses})
+    return encode_json({"tool_uses": uses})
 
 
 def render_results(texts: Sequence[str], family: Family) -> str:

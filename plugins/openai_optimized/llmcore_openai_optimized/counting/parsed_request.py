@@ -13,13 +13,13 @@ __all__ = [
     "ParsedRequest",
     "Picture",
     "ResultItem",
+    "encode_ascii_json",
+    "encode_json",
     "get_arguments",
     "get_name",
     "get_text",
     "iterate_mappings",
     "normalise_arguments",
-    "to_ascii_json",
-    "to_json",
 ]
 
 
@@ -119,7 +119,7 @@ def get_name(function: Mapping[str, Any]) -> str:
     return get_text(function, "name")
 
 
-def to_json(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """Return *value* as compact JSON; keep the order of keys."""
     import msgspec  # imported here, because plain messages need no JSON and a first count should be fast
 
@@ -142,7 +142,7 @@ def get_text(of: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def to_ascii_json(value: Any) -> str:
+def encode_ascii_json(value: Any) -> str:
     """Return *value* as compact JSON in ASCII."""
     import json  # imported here, because plain messages need no JSON
 
@@ -154,15 +154,15 @@ def get_arguments(call: Mapping[str, Any]) -> str:
     arguments = call.get("arguments")
     if isinstance(arguments, str):
         return arguments
-    return "" if arguments is None else to_json(arguments)
+    return "" if arguments is None else encode_json(arguments)
 
 
 def normalise_arguments(arguments: str) -> str:
     """Return the arguments as the server rewrites them: compact JSON, or unchanged text if they are not JSON."""
-    import msgspec  # imported here for the same reason as in `to_json`
+    import msgspec  # imported here for the same reason as in `encode_json`
 
     try:
-        return to_json(msgspec.json.decode(arguments))
+        return encode_json(msgspec.json.decode(arguments))
     except (ValueError, RecursionError):
         return arguments
 

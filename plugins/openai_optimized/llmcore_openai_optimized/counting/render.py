@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from llmcore_openai_optimized.counting.parsed_request import get_name, to_json
+from llmcore_openai_optimized.counting.parsed_request import encode_json, get_name
 
 __all__ = ["RenderedFunctions", "TooLarge", "render_namespace"]
 
@@ -99,7 +99,7 @@ def _render_function(function: Mapping[str, Any], renderer: _Schema) -> list[str
         return [f"type {name} = () => any;"]
     renderer.root = schema
     renderer.doubt(schema)
-    lines, about = renderer.properties(schema, 0), _render_about(schema)
+    lines, about = renderer.render_properties(schema, 0), _render_about(schema)
     if about:
         return [f"type {name} = (_: {about[0]}", *about[1:], "{", *lines, "}) => any;"]
     if _is_plain(lines):
@@ -123,7 +123,7 @@ class _Schema:
         self._repeats = repeats
         self._item_comments = item_comments
 
-    def properties(self, schema: Mapping[str, Any], depth: int) -> list[str]:
+    def render_properties(self, schema: Mapping[str, Any], depth: int) -> list[str]:
         """Return the lines of an object's properties."""
         wanted = schema.get("required")
         required = wanted if isinstance(wanted, list | tuple) else ()
@@ -154,9 +154,9 @@ class _Schema:
         if isinstance(schema.get("allOf"), list) and schema["allOf"]:
             return self._render_type(schema["allOf"][0], depth + 1)
         if isinstance(schema.get("enum"), list):
-            return " | ".join(to_json(one) for one in schema["enum"])
+            return " | ".join(encode_json(one) for one in schema["enum"])
         if "const" in schema:
-            return to_json(schema["const"])
+            return encode_json(schema["const"])
         return self._render_plain(schema, schema.get("type"), depth)
 
     def doubt(self, schema: Mapping[str, Any]) -> None:
@@ -208,7 +208,7 @@ class _Schema:
         self._level += 1
         if self._level >= _NESTED:
             self.doubts.add("tools")
-        lines = self.properties(schema, depth + 1)
+        lines = self.render_properties(schema, depth + 1)
         self._level -= 1
         if _is_plain(lines):
             return f"{{ {' '.join(lines).rstrip(',')} }}"
@@ -231,5 +231,5 @@ def _render_default(schema: Any) -> str:
     if not isinstance(schema, Mapping) or "default" not in schema:
         return ""
     default = schema["default"]
-    text = default if isinstance(default, str) and "enum" in schema else to_json(default)
+    text = default if isinstance(default, str) and "enum" in schema else encode_json(default)
     return f" // default: {text}"

@@ -1,4 +1,4 @@
-"""Count the tokens of a body of Responses. A row is one recorded request; see `sums`."""
+"""Count the tokens of a body of Responses. A row is one recorded request; see `prompt_sum`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_name,
     normalise_arguments,
 )
+from llmcore_openai_optimized.counting.prompt_sum import LONGEST_FORM, MESSAGE, PromptSum
 from llmcore_openai_optimized.counting.schema import render_schema
-from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 
 __all__ = ["ResponsesSum"]
 
@@ -48,7 +48,7 @@ It is one token less for reasoning models. Confirmed by 40 rows.
 """
 
 
-class ResponsesSum(Sum):
+class ResponsesSum(PromptSum):
     """Counts the tokens of a body of Responses."""
 
     def count(self) -> int:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.content import texts_and_pictures
+from llmcore_openai_optimized.counting.content import read_content
 from llmcore_openai_optimized.counting.parsed_request import (
     Call,
     CallsItem,
     MessageItem,
     ParsedRequest,
     ResultItem,
+    encode_json,
     get_arguments,
     get_name,
     get_text,
     iterate_mappings,
-    to_json,
 )
 
 __all__ = ["read"]
@@ -30,7 +30,7 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     names: dict[str, str] = {}
     instructions, given = body.get("instructions"), body.get("input")
     if instructions:
-        whole.items.append(MessageItem("system", *texts_and_pictures(instructions, whole)))
+        whole.items.append(MessageItem("system", *read_content(instructions, whole)))
     if isinstance(given, str):
         whole.items.append(MessageItem("user", given))
     for item in iterate_mappings(given):
@@ -39,7 +39,7 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
         _read_tool(tool, whole)
     whole.choice = body.get("tool_choice")
     _read_text(body.get("text"), whole)
-    _state(body, whole)
+    _read_state(body, whole)
 
 
 def _read_text(text: Any, whole: ParsedRequest) -> None:
@@ -53,7 +53,7 @@ def _read_text(text: Any, whole: ParsedRequest) -> None:
         whole.doubts.add("verbosity")
 
 
-def _state(body: Mapping[str, Any], whole: ParsedRequest) -> None:
+def _read_state(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping) and get_text(reasoning, "mode") not in ("", "standard"):
         # With mode "pro", the server counted 1,522 tokens for a prompt of 20, because it asks the model several times.
@@ -73,7 +73,7 @@ def _read_item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, s
         role = get_text(item, "role")
         if role not in _ROLES:
             whole.doubts.add("role")
-        whole.items.append(MessageItem(role, *texts_and_pictures(item.get("content"), whole)))
+        whole.items.append(MessageItem(role, *read_content(item.get("content"), whole)))
         if role == "user":
             whole.hidden = 0  # the server drops earlier reasoning (in 2 recorded requests)
     elif kind == "function_call":
@@ -85,10 +85,8 @@ def _read_item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, s
             whole.items.append(CallsItem([call]))
     elif kind == "function_call_output":
         output = item.get("output")
-        output = to_json(output) if isinstance(output, Mapping) else output
-        whole.items.append(
-            ResultItem(names.get(get_text(item, "call_id"), ""), *texts_and_pictures(output, whole))
-        )
+        output = encode_json(output) if isinstance(output, Mapping) else output
+        whole.items.append(ResultItem(names.get(get_text(item, "call_id"), ""), *read_content(output, whole)))
     else:
         _record_unknown(kind, item, whole)
 
@@ -102,7 +100,7 @@ def _record_unknown(kind: Any, item: Mapping[str, Any], whole: ParsedRequest) ->
         elif item.get("id"):
             whole.boundless.add("reasoning")
         return
-    whole.unparsed.append(to_json(item))
+    whole.unparsed.append(encode_json(item))
     whole.boundless.add(str(kind))
 
 
@@ -112,6 +110,6 @@ def _read_tool(tool: Mapping[str, Any], whole: ParsedRequest) -> None:
         whole.functions.append(tool)
         return
     whole.doubts.add("tool")
-    whole.unparsed.append(to_json(tool))
+    whole.unparsed.append(encode_json(tool))
     if kind not in ("custom", "namespace"):  # the server runs the other tools and counts their results
         whole.boundless.add(str(kind))

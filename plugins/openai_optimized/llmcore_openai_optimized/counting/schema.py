@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.parsed_request import to_ascii_json
+from llmcore_openai_optimized.counting.parsed_request import encode_ascii_json
 
 __all__ = ["render_schema"]
 
@@ -28,7 +28,7 @@ def render_schema(schema: Any) -> str:
     Eight recorded schemas contain a dash character. Their counts show that the server writes ASCII, because a
     dash that is escaped has three tokens.
     """
-    return to_ascii_json(_strip_schema(schema))
+    return encode_ascii_json(_strip_schema(schema))
 
 
 def _strip_schema(schema: Any, *, names: bool = False) -> Any:

@@ -7,8 +7,8 @@ import os
 import re
 
 from llmcore.support import forks
+from llmcore_openai_optimized.tokenizer.byte_pair_encoding import count_tokens
 from llmcore_openai_optimized.tokenizer.patterns import ASCII, FULL
-from llmcore_openai_optimized.tokenizer.pieces import count_tokens
 from llmcore_openai_optimized.tokenizer.table import DamagedTableError, Table
 
 # A constant, because an import of `typing` takes a fifth of the time of the first token count.
@@ -56,7 +56,7 @@ class Counter:
         self._table = _open_table(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - pathlib is slow to import
         self._ascii = re.compile(ASCII[name]).findall
         self._full: Any = None
-        self._stock: tiktoken.Encoding | None = None
+        self._tiktoken: tiktoken.Encoding | None = None
         self._lock = forks.lock()
         self._left = _MOST
         self._pieces: dict[str, int] = {}
@@ -67,27 +67,27 @@ class Counter:
         """Return the number of tokens. Special tokens in *text* count as ordinary text, as on the server."""
         return self._remembered(text) if len(text) <= _REMEMBERED else self._count(text)
 
-    def stock(self) -> tiktoken.Encoding:
+    def load_tiktoken(self) -> tiktoken.Encoding:
         """Return the encoding of tiktoken; the first call takes a few tenths of a second."""
         with self._lock:
-            if self._stock is None:
-                from llmcore_openai_optimized.tokenizer.stock import build
+            if self._tiktoken is None:
+                from llmcore_openai_optimized.tokenizer.tiktoken_encoding import build
 
-                self._stock = build(self.name, self._table)
-            return self._stock
+                self._tiktoken = build(self.name, self._table)
+            return self._tiktoken
 
     def _count(self, text: str) -> int:
-        if self._stock is None and len(text) <= _LONGEST_TEXT and self._left > 0:
+        if self._tiktoken is None and len(text) <= _LONGEST_TEXT and self._left > 0:
             pieces = self._split(text)
             if pieces is not None:
                 counted = self._count_pieces(pieces)
                 if counted is not None:
                     self._left -= len(text)
                     return counted
-        stock = self.stock()
-        from llmcore_openai_optimized.tokenizer.stock import count
+        encoding = self.load_tiktoken()
+        from llmcore_openai_optimized.tokenizer.tiktoken_encoding import count
 
-        return count(stock, text)
+        return count(encoding, text)
 
     def _split(self, text: str) -> list[str] | None:
         """Return the pieces; None if the class of a character in *text* may depend on the version of Unicode."""

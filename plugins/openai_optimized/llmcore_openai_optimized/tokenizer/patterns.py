@@ -1,6 +1,6 @@
 """The rules that split texts into pieces before encoding.
 
-Source: tiktoken_ext/openai_public.py of tiktoken 0.14 (MIT). `STOCK` is for tiktoken's own engine. `FULL` has the
+Source: tiktoken_ext/openai_public.py of tiktoken 0.14 (MIT). `TIKTOKEN` is for tiktoken's own engine. `FULL` has the
 same rules for the package `regex`, where `$` also matches before a last line end. `ASCII` has the same rules for the
 standard `re` and for texts in ASCII, where each class has few members.
 """
@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["ASCII", "FULL", "STOCK"]
+__all__ = ["ASCII", "FULL", "TIKTOKEN"]
 
-STOCK: Final = {
+TIKTOKEN: Final = {
     "cl100k_base": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
     "o200k_base": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
@@ -24,7 +24,7 @@ STOCK: Final = {
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 }
 
-FULL: Final = {name: pattern.replace("$", r"\Z") for name, pattern in STOCK.items()}
+FULL: Final = {name: pattern.replace("$", r"\Z") for name, pattern in TIKTOKEN.items()}
 
 _SPACE: Final = r"\t\n\x0b\f\r "  # instead of \s, which matches four more characters in `re` than in `regex`
 

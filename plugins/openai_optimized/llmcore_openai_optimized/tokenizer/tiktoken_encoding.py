@@ -6,7 +6,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final
 
-from llmcore_openai_optimized.tokenizer.patterns import STOCK
+from llmcore_openai_optimized.tokenizer.patterns import TIKTOKEN
 from llmcore_openai_optimized.tokenizer.table import Table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
     """Return the encoding *name* without special tokens, which are ordinary text in user input."""
     import tiktoken
 
-    pattern = STOCK[name]
+    pattern = TIKTOKEN[name]
     # `_AT_END` does not change the pieces: cl100k_base contains it already, and in o200k_base `\s+(?!\S)` matches the
     # same piece.
     if _AT_END not in pattern:

@@ -7,7 +7,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
-from llmcore_openai_optimized.windows import normalise_model
+from llmcore_openai_optimized.context_windows import normalise_model
 
 __all__ = ["shutdown_date"]
 

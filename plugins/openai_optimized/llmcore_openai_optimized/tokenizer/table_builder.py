@@ -1,4 +1,4 @@
-"""Make a table from a rank file of tiktoken: `python -m llmcore_openai_optimized.tokenizer.making FILE.tiktoken TABLE`.
+"""Make a table from a rank file of tiktoken: `python -m llmcore_openai_optimized.tokenizer.table_builder FILE.tiktoken TABLE`.
 
 Run once for each encoding. For each table, a test makes a new one from the tokens in it, and compares the stored and the
 new table with the data of tiktoken.

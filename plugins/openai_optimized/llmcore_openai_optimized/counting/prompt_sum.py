@@ -19,7 +19,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_name,
 )
 
-__all__ = ["LONGEST_FORM", "MESSAGE", "Measure", "Sum"]
+__all__ = ["LONGEST_FORM", "MESSAGE", "Measure", "PromptSum"]
 
 Measure = Callable[[str], int]
 """A function that returns the tokens of a text."""
@@ -40,8 +40,8 @@ _HIDDEN: Final = 8
 """The approximate number of characters of encrypted reasoning that count as one token."""
 
 
-class Sum:
-    """Sum the tokens of one prompt. If the sum is an estimate, add the reasons to `whole.doubts`."""
+class PromptSum:
+    """PromptSum the tokens of one prompt. If the sum is an estimate, add the reasons to `whole.doubts`."""
 
     def __init__(self, whole: ParsedRequest, family: Family, measure: Measure) -> None:
         self.whole = whole

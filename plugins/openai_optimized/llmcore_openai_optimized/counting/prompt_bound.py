@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llmcore.types import ChatRequest
+from llmcore_openai_optimized.counting.body_parser import parse_request
 from llmcore_openai_optimized.counting.images import get_max_image_cost
 from llmcore_openai_optimized.counting.models import Family, get_family
 from llmcore_openai_optimized.counting.parsed_request import (
@@ -17,11 +18,10 @@ from llmcore_openai_optimized.counting.parsed_request import (
     Item,
     ParsedRequest,
     ResultItem,
+    encode_ascii_json,
+    encode_json,
     get_name,
-    to_ascii_json,
-    to_json,
 )
-from llmcore_openai_optimized.counting.reading import parse_request
 from llmcore_openai_optimized.counting.render import TooLarge, render_namespace
 
 __all__ = ["bound", "count_bytes", "sum_bounds"]
@@ -53,7 +53,7 @@ def sum_bounds(whole: ParsedRequest, kind: Family, measure: Callable[[str], int]
     if any(isinstance(item, CallsItem) and len(item.calls) > 1 for item in whole.items):
         # Results of parallel calls are written as escaped JSON.
         sum_ += sum(
-            _ITEM + len(to_ascii_json(item.text)) for item in whole.items if isinstance(item, ResultItem)
+            _ITEM + len(encode_ascii_json(item.text)) for item in whole.items if isinstance(item, ResultItem)
         )
     if whole.functions:
         tools = _bound_tools(whole)
@@ -61,9 +61,9 @@ def sum_bounds(whole: ParsedRequest, kind: Family, measure: Callable[[str], int]
             return None
         sum_ += tools
     if whole.schema is not None:
-        sum_ += _ITEM + len(to_ascii_json(whole.schema)) + count_bytes(get_name(whole.schema))
+        sum_ += _ITEM + len(encode_ascii_json(whole.schema)) + count_bytes(get_name(whole.schema))
     if isinstance(whole.choice, Mapping):
-        sum_ += _ITEM + count_bytes(to_json(whole.choice))
+        sum_ += _ITEM + count_bytes(encode_json(whole.choice))
     return sum_
 
 
@@ -88,7 +88,7 @@ def _bound_tools(whole: ParsedRequest) -> int | None:
     The server writes the tools as TypeScript, which is shorter than JSON except for indents, line ends and
     references.
     """
-    written = to_json(whole.functions)
+    written = encode_json(whole.functions)
     sum_ = _TOOLS + _FUNCTION * len(whole.functions) + 2 * count_bytes(written)
     if '"$ref"' in written:
         try:

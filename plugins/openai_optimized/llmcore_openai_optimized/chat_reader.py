@@ -18,9 +18,9 @@ from llmcore_openai_optimized.assembly import Assembly
 from llmcore_openai_optimized.choice import UnknownShape
 from llmcore_openai_optimized.chunk import Chunk, decode_chunk, decode_odd_chunk
 from llmcore_openai_optimized.errors import AnswerError, Errors
-from llmcore_openai_optimized.partial import read_partial
+from llmcore_openai_optimized.truncated_json import read_partial
 
-__all__ = ["HEARTBEATS", "LARGEST_BODY", "AnswerReader"]
+__all__ = ["HEARTBEATS", "LARGEST_BODY", "ChatReader"]
 
 LARGEST_BODY: Final = 32_000_000
 """Maximum bytes of an answer."""
@@ -35,7 +35,7 @@ _SHOWN: Final = 160
 _encode = msgspec.json.Encoder().encode
 
 
-class AnswerReader:
+class ChatReader:
     """Reads one answer, complete or streamed."""
 
     def __init__(
@@ -113,9 +113,9 @@ class AnswerReader:
             self._finish(deltas)
         return deltas
 
-    def reply(self) -> Reply:
+    def make_reply(self) -> Reply:
         """Return the complete reply; call `end` first."""
-        return self._answer.reply()
+        return self._answer.make_reply()
 
     # -- the format of the body
 
