@@ -101,7 +101,7 @@ class Errors:
                 provider="anthropic",
                 status=status,
                 expected="the address of the server itself",
-                fix=self._account.fix_url("URL"),
+                fix=self._account.make_url_fix("URL"),
             )
         try:
             document = msgspec.json.decode(body.decode(errors="replace"))
@@ -128,7 +128,7 @@ class Errors:
             notes=("the answer is a web page: check base_url, including its path",) if is_page else (),
         )
 
-    def incomplete(self, headers: Headers, partial: str) -> IncompleteReply:
+    def make_incomplete(self, headers: Headers, partial: str) -> IncompleteReply:
         """Return the error for an incomplete answer."""
         return IncompleteReply(
             f"{self._account.base_url}: the answer ended before its last event",

@@ -89,7 +89,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The environment variable that sets the address; None if the address is an option or the default."""
 
     @classmethod
-    def of(cls, options: AnthropicOptions) -> Account:
+    def from_options(cls, options: AnthropicOptions) -> Account:
         """Complete *options* from the environment."""
         key, source = options.api_key, "[llm.anthropic] api_key"
         if key is None or not key.reveal().strip():
@@ -117,7 +117,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 code="LC203",
                 where=self.url_variable or "[llm.anthropic] base_url",
                 expected="http:// or https://, a host, and no name, password or query",
-                fix=self.fix_url(OFFICIAL),
+                fix=self.make_url_fix(OFFICIAL),
             )
         if self.key is None:
             raise ConfigError(
@@ -140,7 +140,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             _check_header(name, value)
         return self
 
-    def fix_url(self, url: str) -> str:
+    def make_url_fix(self, url: str) -> str:
         """Return the line that sets the address to *url*."""
         if self.url_variable:
             return f"export {self.url_variable}={url}"
@@ -152,7 +152,7 @@ def make_identity(options: AnthropicOptions) -> dict[str, str]:
 
     No key is needed.
     """
-    account = Account.of(options)
+    account = Account.from_options(options)
     identity = {
         "base_url": account.base_url,
         "key": "" if account.key is None else _digest(account.key.reveal()),

@@ -45,7 +45,7 @@ class AnthropicProvider(Offline, Batches):
         """
         check_sdk()
         Offline.__init__(self, options)
-        Transport.__init__(self, Account.of(options).check())
+        Transport.__init__(self, Account.from_options(options).check())
 
     # -- sync
 

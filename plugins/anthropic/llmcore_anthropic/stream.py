@@ -80,7 +80,7 @@ class StreamReader:
                 raise StreamError(self._errors.make_malformed("an empty body", self._headers))
             if not self._message:
                 raise StreamError(self._errors.make_malformed("a body without events", self._headers))
-            raise StreamError(self._errors.incomplete(self._headers, self.text))
+            raise StreamError(self._errors.make_incomplete(self._headers, self.text))
 
     @property
     def text(self) -> str:

@@ -231,7 +231,7 @@ def test_an_older_sdk_that_pip_has_installed_is_named_with_the_reason(
 def test_the_environment_completes_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", f" {KEY}\n")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://localhost:1/v1/")
-    account = Account.of(AnthropicOptions())
+    account = Account.from_options(AnthropicOptions())
     assert account.key == Secret(KEY)
     assert account.base_url == "http://localhost:1"
     identity = make_identity(AnthropicOptions())

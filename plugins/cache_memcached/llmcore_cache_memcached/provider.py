@@ -196,15 +196,15 @@ def _make_generation() -> bytes:
 def _check(options: MemcachedOptions) -> None:
     for name in ("timeout", "connect_timeout", "max_idle_connections", "max_value_bytes"):
         if getattr(options, name) <= 0:
-            raise _error(
+            raise _make_error(
                 name,
                 f"{name} must be greater than 0, got {getattr(options, name):g}",
                 "a value greater than 0",
             )
     if not options.servers:
-        raise _error("servers", "servers must name at least one server, got none", '["host:port"]')
+        raise _make_error("servers", "servers must name at least one server, got none", '["host:port"]')
     if options.username is not None and options.password is None:
-        raise _error("username", "username needs a password", "username and password, or neither")
+        raise _make_error("username", "username needs a password", "username and password, or neither")
     if not options.tls:
         for name in ("tls_ca_file", "tls_cert_file", "tls_key_file"):
             if getattr(options, name) is not None:
@@ -216,7 +216,7 @@ def _check(options: MemcachedOptions) -> None:
                 )
 
 
-def _error(name: str, message: str, expected: str) -> ConfigError:
+def _make_error(name: str, message: str, expected: str) -> ConfigError:
     return ConfigError(
         message,
         where=f"{name} in [cache.memcached]",

@@ -61,11 +61,11 @@ def build_context(options: MemcachedOptions) -> ssl.SSLContext | None:
         reason = (
             error.strerror or "" if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else ""
         )
-        raise_unchained(_error(options, name, reason))
+        raise_unchained(_make_error(options, name, reason))
     return context
 
 
-def _error(options: MemcachedOptions, name: str, reason: str) -> ConfigError:
+def _make_error(options: MemcachedOptions, name: str, reason: str) -> ConfigError:
     must = {
         "tls_ca_file": "a file of certificates in PEM format",
         "tls_cert_file": "a certificate in PEM format whose key is in the same file or in tls_key_file;"

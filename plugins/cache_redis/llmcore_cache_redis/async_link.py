@@ -128,7 +128,7 @@ class _Internet(_Aborting, Connection):
             encrypted = await loop.start_tls(
                 plain,
                 protocol,
-                tls.context(),
+                tls.get_context(),
                 server_hostname=self.host,
                 ssl_handshake_timeout=2
                 * self._timeouts.tls,  # never reached, because `_Deadline` ends the wait earlier

@@ -142,21 +142,21 @@ def _explain_close(attempt: Attempt) -> _Cause:
             "closed the connection during the TLS handshake: this port may not use TLS",
             "a port that uses TLS, or redis:// in the address",
         )
-    return _certificate(attempt, told=False)
+    return _explain_client_certificate(attempt, told=False)
 
 
 def _explain_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
     reason = (error.reason or "").upper()
     if any(word in reason for word in _WANTS_CERTIFICATE) and not attempt.offers_certificate:
-        return _certificate(attempt, told=True)
+        return _explain_client_certificate(attempt, told=True)
     if "ALERT" in reason and any(word in reason for word in _REFUSES_CERTIFICATE):
-        return _certificate(attempt, told=True)
+        return _explain_client_certificate(attempt, told=True)
     if any(word in reason for word in _NOT_TLS):
         return _Cause("does not use TLS on this port", "a port that uses TLS, or redis:// in the address")
     return _Cause(f"failed the TLS handshake: {reason.replace('_', ' ').lower() or 'no reason was given'}")
 
 
-def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
+def _explain_client_certificate(attempt: Attempt, *, told: bool) -> _Cause:
     """Explain a fault of the client certificate.
 
     If *told*, the server sent an alert about the certificate, so the fault is certain. Otherwise the fault is

@@ -51,7 +51,7 @@ class Broken(Exception):
         self.stale = stale
         """True if the server had closed the connection while it was idle. The command may then be sent again."""
 
-    def fault(self, shown: str) -> CacheUnavailable:
+    def make_error(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""
         return CacheUnavailable(
             f"Redis does not answer: {self.what}",

@@ -113,7 +113,7 @@ class _Encrypted(_Tcp):
         self.phase = "tls"
         self._parser.deadline = time.monotonic() + self._tls_timeout
         try:
-            wrapped = self._tls.context().wrap_socket(
+            wrapped = self._tls.get_context().wrap_socket(
                 connected, server_hostname=self.host, do_handshake_on_connect=False
             )
         except BaseException:

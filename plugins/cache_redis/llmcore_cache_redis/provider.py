@@ -285,7 +285,7 @@ class RedisCache:
 
     def _translate_error(self, error: Broken | ReplyError) -> CacheError:
         if isinstance(error, Broken):
-            return error.fault(self._target.shown)
+            return error.make_error(self._target.shown)
         return make_refusal(error, self._target, self._names.pattern)
 
 

@@ -80,13 +80,13 @@ class RateLimits:
             request.id.encode(),
             b"%d" % request.tokens,
             b"%d" % request.arrived,
-            _to_us(request.patience_s),
-            _to_us(request.lease_s),
+            _format_us(request.patience_s),
+            _format_us(request.lease_s),
             request.id.partition(":")[0].encode(),
             b"%d" % request.processes,
         ]
         for scope, debts in zip(scopes, request.debts_s or (None,) * len(scopes), strict=True):
-            values += (*scope.rates, *(map(_to_us, debts) if debts else _UNKNOWN))
+            values += (*scope.rates, *(map(_format_us, debts) if debts else _UNKNOWN))
         keys = [*self._make_keys(request.provider), *(key for scope in scopes for key in scope.keys)]
         reply = yield from self._run("request", keys, values, timeout)
         if not reply[0]:
@@ -132,11 +132,11 @@ class RateLimits:
     def report(self, report: ProcessReport, timeout: float) -> Plan[int]:
         """See `CacheRateLimits.report_process`."""
         keys = [*self._make_keys(report.provider)]
-        values = [report.process.encode(), _to_us(report.lease_s), b"%d" % report.processes]
+        values = [report.process.encode(), _format_us(report.lease_s), b"%d" % report.processes]
         for item in report.scopes:
             scope = self._get_scope(report.provider, item.scope)
             keys += scope.keys[:2]
-            values += [_to_us(seconds) for seconds in (*item.debts_s, *item.spent_s)]
+            values += [_format_us(seconds) for seconds in (*item.debts_s, *item.spent_s)]
             values += [scope.rates[1], scope.rates[3], b"%d" % len(item.held)]
             values += [call_id.encode() for call_id in item.held]
         return int((yield from self._run("report", keys, values, timeout)))
@@ -167,7 +167,7 @@ class RateLimits:
         rates: list[bytes] = []
         for rate in (scope.requests_per_minute, scope.tokens_per_minute):
             cost = 60.0 / rate if rate else 0.0
-            rates += [b"%.6f" % (cost * _US), _to_us(max(BURST_S, cost))]
+            rates += [b"%.6f" % (cost * _US), _format_us(max(BURST_S, cost))]
         return _Scope((state, slots, queue, absent), (*rates, b"%d" % (scope.concurrency or 0)))
 
     def _make_keys(self, provider: str) -> tuple[bytes, bytes]:
@@ -177,5 +177,5 @@ class RateLimits:
         return self._names.name_rate_limits(provider) + part + model
 
 
-def _to_us(seconds: float) -> bytes:
+def _format_us(seconds: float) -> bytes:
     return b"%d" % min(_NEVER_US, max(0, round(min(seconds, _NEVER_US) * _US)))

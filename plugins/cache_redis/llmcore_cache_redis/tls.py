@@ -41,7 +41,7 @@ class TLS:
         """True if a client certificate is shown to the server."""
         return self._options.tls_cert_file is not None
 
-    def context(self) -> ssl.SSLContext:
+    def get_context(self) -> ssl.SSLContext:
         """Return the context for a new connection.
 
         While files are being replaced and do not match each other, the previous context is returned.

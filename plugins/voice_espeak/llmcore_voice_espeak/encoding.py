@@ -12,7 +12,7 @@ from typing import Final
 from llmcore.types import AudioFormat
 from llmcore_voice_espeak.offline import RATE_HZ
 
-__all__ = ["STREAM_HEAD", "encode_audio", "to_little_endian"]
+__all__ = ["STREAM_HEAD", "encode_audio", "make_little_endian"]
 
 _SUBTYPES: Final = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -24,7 +24,7 @@ _SLICE: Final = 2 * 65_536
 input would overflow."""
 
 
-def to_little_endian(samples: bytes) -> bytes:
+def make_little_endian(samples: bytes) -> bytes:
     """Convert 16-bit *samples* between the byte order of this machine and little-endian."""
     if sys.byteorder == "little":
         return samples
@@ -46,7 +46,7 @@ def encode_audio(samples: bytes, kind: AudioFormat, look: Callable[[], object]) 
 
     container, subtype = _SUBTYPES[kind]
     held = io.BytesIO()
-    there = memoryview(to_little_endian(samples))
+    there = memoryview(make_little_endian(samples))
     with soundfile.SoundFile(
         held, "w", samplerate=RATE_HZ, channels=1, format=container, subtype=subtype
     ) as file:

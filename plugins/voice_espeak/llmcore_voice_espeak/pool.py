@@ -71,7 +71,7 @@ class WorkerPool:
     # -- for callers
 
     @contextmanager
-    def worker(self, deadline: Deadline) -> Iterator[Worker]:
+    def take_worker(self, deadline: Deadline) -> Iterator[Worker]:
         """Acquire a worker for one text. If the `with` block raises, end the worker; otherwise reuse it.
 
         Raises:

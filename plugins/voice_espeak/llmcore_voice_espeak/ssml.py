@@ -38,9 +38,9 @@ def check_ssml(text: str) -> None:
     for tag, rest in _TAG.findall(text):
         name = "".join(chr(ord(letter) & 0xFF) for letter in tag).lower().strip("/")
         if name == "audio":
-            raise _error("the element <audio>")
+            raise _make_error("the element <audio>")
         if name == "voice" and (".." in rest or "\\" in rest):
-            raise _error("a <voice> with a path")
+            raise _make_error("a <voice> with a path")
 
 
 def _check_element(name: str, attributes: list[str]) -> None:
@@ -55,10 +55,10 @@ def _get_local_name(name: str) -> str:
 
 
 def _refuse(what: str) -> None:
-    raise _error(what)
+    raise _make_error(what)
 
 
-def _error(what: str) -> VoiceError:
+def _make_error(what: str) -> VoiceError:
     return VoiceError(
         f"`espeak` does not support SSML with {what}",
         code="LC905",

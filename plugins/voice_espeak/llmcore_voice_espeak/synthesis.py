@@ -11,7 +11,7 @@ from llmcore.errors import TextTooLong, VoiceError
 from llmcore.support.ssml import find_ssml
 from llmcore_voice_espeak.data import get_data_path, get_library_path
 from llmcore_voice_espeak.deadline import Deadline
-from llmcore_voice_espeak.encoding import to_little_endian
+from llmcore_voice_espeak.encoding import make_little_endian
 from llmcore_voice_espeak.frames import AUDIO, LIST, SPEAK, VOICES, WORD, WORDS
 from llmcore_voice_espeak.offline import RATE_HZ
 from llmcore_voice_espeak.pool import get_shared_pool
@@ -94,7 +94,7 @@ def speak(
                         f"the speech must not be longer than {_LONGEST_H} hours",
                         expected="several shorter texts",
                     )
-                take(to_little_endian(payload))
+                take(make_little_endian(payload))
             elif kind == WORDS:
                 words += [Word(max(0, at - 1), ms / 1000) for at, ms in WORD.iter_unpack(payload)]
     return words
@@ -120,7 +120,7 @@ def _read_frames(fields: tuple[bytes, ...], deadline: Deadline) -> Generator[tup
     while retry:
         retry = replied = False
         try:
-            with get_shared_pool().worker(deadline) as worker:
+            with get_shared_pool().take_worker(deadline) as worker:
                 reused = worker.used
                 for frame in worker.request(fields, deadline):
                     replied = True

@@ -95,7 +95,7 @@ def test_a_caller_waits_for_a_worker_no_longer_than_its_deadline() -> None:
     voice.synthesize("The voices are known from here on.")
     with contextlib.ExitStack() as taken:
         for _ in range(LIMIT):
-            taken.enter_context(get_shared_pool().worker(Deadline({})))
+            taken.enter_context(get_shared_pool().take_worker(Deadline({})))
         with pytest.raises(Timeout):
             voice.synthesize("Hello.", timeout_s=0.01)
     assert voice.synthesize("Hello.", timeout_s=60).audio

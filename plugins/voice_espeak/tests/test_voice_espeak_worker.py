@@ -240,7 +240,7 @@ def test_nothing_is_left_open() -> None:
 @linux
 def test_idle_workers_end_and_so_does_the_thread_that_ends_them() -> None:
     pool = WorkerPool(limit=2, idle_s=0.05)
-    with pool.worker(Deadline({})), pool.worker(Deadline({})):
+    with pool.take_worker(Deadline({})), pool.take_worker(Deadline({})):
         assert len(pool._workers) == 2
     wait_until(lambda: not pool._workers and pool._reaper is None)
     assert "Z" not in list_children(os.getpid()).values()

@@ -39,7 +39,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """The variable or option that contains, or should contain, the key."""
         return "[voice.elevenlabs] api_key" if self.configured is not None else _VARIABLE
 
-    def key(self) -> str | None:
+    def find_key(self) -> str | None:
         """Return the key; None if it is missing.
 
         The environment variable is read at each call, because the application may set it later.
@@ -49,7 +49,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """Return a digest of the key to distinguish accounts; empty without a key."""
-        key = self.key()
+        key = self.find_key()
         return "" if key is None else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
 
     def check(self) -> None:
@@ -67,7 +67,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_key(self) -> None:
         """Raise ConfigError if the key is missing or has characters that a header cannot contain."""
-        key = self.key()
+        key = self.find_key()
         if key is None:
             raise ConfigError(
                 f"no API key for the voice provider `elevenlabs`: {self.key_source} is not set",

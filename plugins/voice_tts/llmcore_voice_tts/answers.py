@@ -28,7 +28,7 @@ def make_speech(
         NotAudio: The file cannot be played.
         IncompleteReply: The file is truncated.
     """
-    duration = request.format.duration_s(audio)
+    duration = request.format.compute_duration(audio)
     if request.format.kind == "wav":
         audio, duration = check_wav(audio, "elevenlabs")
     characters, cost = _compute_bill(headers, text, request)

@@ -163,7 +163,7 @@ class Errors:
 
     def _scrub(self, text: str) -> str:
         """Return *text* as one short line, without texts that look like keys."""
-        return scrub(text, self._account.key())
+        return scrub(text, self._account.find_key())
 
 
 def _choose_class(status: int, codes: tuple[str, ...], voice: str) -> Kind:

@@ -43,7 +43,7 @@ class Format(msgspec.Struct, frozen=True):
     kind: AudioFormat
     sample_rate_hz: int
 
-    def duration_s(self, audio: bytes) -> float | None:
+    def compute_duration(self, audio: bytes) -> float | None:
         """Return the duration of raw *audio*; None for other formats."""
         width = _BYTES_PER_SAMPLE.get(self.kind)
         return None if width is None else len(audio) / width / self.sample_rate_hz

@@ -193,5 +193,5 @@ def _sign(request: httpx.Request, account: Account, report: Callable[..., Any]) 
     deadline = get_deadline()
     request.extensions = {**request.extensions, "timeout": deadline, "trace": report}
     request.headers.update(get_headers())
-    request.headers["xi-api-key"] = account.key() or ""
+    request.headers["xi-api-key"] = account.find_key() or ""
     return deadline
