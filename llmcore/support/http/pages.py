@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
-from llmcore.errors import AuthenticationFailed, LLMCoreError, MalformedReply, ProviderError
+from llmcore.errors import AuthenticationFailed, ConfigError, LLMCoreError, MalformedReply, ProviderError
+from llmcore.support.addresses import find_address_fault
 from llmcore.support.errors import raise_unchained
 from llmcore.support.http.failures import translate_http_error, was_sent
 from llmcore.support.http.statuses import classify_status
 from llmcore.support.http.texts import scrub
 from llmcore.support.retry_after import parse_retry_after
+from llmcore.types import Secret
 
-__all__ = ["PageReader", "ReportServer"]
+__all__ = ["PageReader", "ReportServer", "find_report_server"]
 
 _ATTEMPTS: Final = 4
 _LONGEST_PAUSE_S: Final = 60.0
@@ -51,7 +54,7 @@ class ReportServer:
         self.example_key = example_key
         self.proxy = proxy
 
-    def describe_status(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    def make_status_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Return the error for an answer with a status other than 200."""
         kind = classify_status(status)
         said = scrub(_read_message(body), self.key)
@@ -78,7 +81,7 @@ class ReportServer:
             **details,
         )
 
-    def describe_exception(self, raised: Exception) -> LLMCoreError:
+    def translate_error(self, raised: Exception) -> LLMCoreError:
         """Return the error for an exception of the HTTP client."""
         if isinstance(raised, LLMCoreError):
             return raised
@@ -88,6 +91,55 @@ class ReportServer:
         )
         error.sent = was_sent(raised)
         return error
+
+
+def find_report_server(
+    admin_key: Secret | None,
+    url: str,
+    *,
+    provider: str,
+    table: str,
+    key_variable: str,
+    example_key: str,
+    hint: str,
+    default_url: str,
+) -> ReportServer:
+    """Return the server of a vendor's reports. Set its `proxy` if there is one.
+
+    Args:
+        admin_key: The option `admin_key` of *table*; None or empty for the environment variable *key_variable*.
+        url: The address of the server.
+        provider: The provider's name.
+        table: The table of the configuration.
+        key_variable: The environment variable that the vendor's SDK reads too.
+        example_key: The start of an admin key, such as "sk-admin-".
+        hint: Where an admin key is created.
+        default_url: The vendor's own address, for the fix of an invalid one.
+
+    Raises:
+        ConfigError: There is no admin key, or *url* is not the address of a server.
+    """
+    key, source = "" if admin_key is None else admin_key.reveal().strip(), f"[{table}] admin_key"
+    if not key:
+        key, source = os.environ.get(key_variable, "").strip(), key_variable
+    if not key:
+        raise ConfigError(
+            f"no admin key for the bill of `{provider}`: {key_variable} is not set",
+            code="LC201",
+            where=f"[{table}] admin_key",
+            expected=f"an admin key of the organisation in the environment variable {key_variable}",
+            notes=(hint,),
+            fix=f"export {key_variable}={example_key}...",
+        )
+    if fault := find_address_fault(url):
+        raise ConfigError(
+            f"base_url is not a valid server address: {fault}",
+            code="LC203",
+            where=f"[{table}] base_url",
+            expected="http:// or https:// and a host, without user name or password",
+            fix=f"llmcore config set {table}.base_url {default_url}",
+        )
+    return ReportServer(provider=provider, address=url, key=key, key_source=source, example_key=example_key)
 
 
 class PageReader:
@@ -146,10 +198,10 @@ class PageReader:
         try:
             response = self._client.get(path, params=parameters)
         except Exception as raised:  # noqa: BLE001 - foreign exceptions become errors of llmcore
-            return self._server.describe_exception(raised)
+            return self._server.translate_error(raised)
         if response.status_code == _OK:
             return bytes(response.content)
-        return self._server.describe_status(response.status_code, response.headers, response.content)
+        return self._server.make_status_error(response.status_code, response.headers, response.content)
 
     def _decode(self, body: bytes, path: str) -> Mapping[str, Any]:
         try:

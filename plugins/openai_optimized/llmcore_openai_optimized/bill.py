@@ -5,18 +5,16 @@ Source: https://platform.openai.com/docs/api-reference/usage
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import httpx2
 
-from llmcore.errors import BadRequest, ConfigError
+from llmcore.errors import BadRequest
 from llmcore.support import bills
-from llmcore.support.addresses import find_address_fault
 from llmcore.support.bills import Bill, BillLine, BillUsage
-from llmcore.support.http.pages import PageReader, ReportServer
+from llmcore.support.http.pages import PageReader, ReportServer, find_report_server
 from llmcore_openai_optimized.account import OFFICIAL
 from llmcore_openai_optimized.options import BILL_KEY_VARIABLE, BILL_TABLE, OpenAIBillOptions
 from llmcore_openai_optimized.transport import Route
@@ -96,40 +94,18 @@ class OpenAIBillReader:
         return Bill(lines=lines, usage=usage, days=frozenset(day for day, _ in found))
 
     def _find_server(self) -> tuple[ReportServer, Route]:
-        options = self._options
-        key, source = options.admin_key, f"[{BILL_TABLE}] admin_key"
-        value = "" if key is None else key.reveal().strip()
-        if not value:
-            value, source = os.environ.get(BILL_KEY_VARIABLE, "").strip(), BILL_KEY_VARIABLE
-        if not value:
-            raise ConfigError(
-                f"no admin key for the bill of `openai`: {BILL_KEY_VARIABLE} is not set",
-                code="LC201",
-                where=f"[{BILL_TABLE}] admin_key",
-                expected=f"an admin key of the organisation in the environment variable {BILL_KEY_VARIABLE}",
-                notes=(
-                    "an owner of the organisation creates the key: platform.openai.com, Settings, Admin keys",
-                ),
-                fix=f"export {BILL_KEY_VARIABLE}=sk-admin-...",
-            )
-        url = (options.base_url or OFFICIAL).strip().rstrip("/")
-        if fault := find_address_fault(url):
-            raise ConfigError(
-                f"base_url is not a valid server address: {fault}",
-                code="LC203",
-                where=f"[{BILL_TABLE}] base_url",
-                expected="http:// or https:// and a host, without user name or password",
-                fix=f"llmcore config set {BILL_TABLE}.base_url {OFFICIAL}",
-            )
-        route = Route(url)
-        server = ReportServer(
+        server = find_report_server(
+            self._options.admin_key,
+            (self._options.base_url or OFFICIAL).strip().rstrip("/"),
             provider="openai",
-            address=url,
-            key=value,
-            key_source=source,
+            table=BILL_TABLE,
+            key_variable=BILL_KEY_VARIABLE,
             example_key="sk-admin-",
-            proxy=route.shown_proxy,
+            hint="an owner of the organisation creates the key: platform.openai.com, Settings, Admin keys",
+            default_url=OFFICIAL,
         )
+        route = Route(server.address)
+        server.proxy = route.shown_proxy
         return server, route
 
     def _is_own(self, result: Mapping[str, Any]) -> bool:

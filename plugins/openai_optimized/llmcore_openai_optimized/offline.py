@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmcore.types import ChatRequest, EmbeddingLimits, Message, TokenCount, Usage
-from llmcore_openai_optimized import bounds, shutdown_dates, prices, tokens
+from llmcore_openai_optimized import bounds, prices, shutdown_dates, tokens
 from llmcore_openai_optimized.account import PricingTier
 from llmcore_openai_optimized.embedding_limits import get_embedding_limits
 
