@@ -1,6 +1,6 @@
 """Run plans over blocking connections, or over connections of the running event loop.
 
-A plan is a generator of requests to servers; see `routes.Plan`.
+A plan is a generator of requests to servers; see `server_finder.Plan`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.link import Link
 from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.pool import Bounds, Pool
-from llmcore_cache_redis.routes import Plan
+from llmcore_cache_redis.server_finder import Plan
 from llmcore_cache_redis.tls import TLS
 from llmcore_cache_redis.wire import ConnectTimeouts, ServerCommands, make_connection_settings
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llmcore.errors import CacheError
 from llmcore_cache_redis.errors import Broken, ReplyError, find_refused_command
-from llmcore_cache_redis.routes import Plan, Route, call
+from llmcore_cache_redis.server_finder import Plan, ServerFinder, call
 from llmcore_cache_redis.wire import Request, ServerCommands, pack_command
 
 __all__ = ["ACQUIRE", "RELEASE", "Leases", "delete_if_held", "is_command_refused"]
@@ -38,23 +38,26 @@ def is_command_refused(error: ReplyError) -> bool:
 
 
 class Leases:
-    """Acquires and releases the leases of one namespace. Each method returns a plan; see `routes.Plan`.
+    """Acquires and releases the leases of one namespace. Each method returns a plan; see `server_finder.Plan`.
 
     Without scripts, a lease still has only one holder, but a renewal is not atomic. If the lease expires during the
     renewal and another holder acquires it, the renewal may extend the other holder's lease, by at most the TTL.
     """
 
     def __init__(
-        self, route: Route, name: Callable[[str], bytes], translate_error: Callable[[ReplyError], CacheError]
+        self,
+        finder: ServerFinder,
+        name: Callable[[str], bytes],
+        translate_error: Callable[[ReplyError], CacheError],
     ) -> None:
         """Use scripts until the server refuses a script.
 
         Args:
-            route: The route to the servers.
+            finder: The finder to the servers.
             name: Returns the name under which the server stores the lease on a key.
             translate_error: Returns the `CacheError` for a refusal.
         """
-        self._route = route
+        self._finder = finder
         self._name = name
         self._translate_error = translate_error
         self._scripts_from = 0.0
@@ -68,7 +71,7 @@ class Leases:
         if self._may_use_scripts():
             script = pack_command((b"EVAL", ACQUIRE, b"1", name, value, time_ms))
             try:
-                return bool((yield from call(self._route, name, script)))
+                return bool((yield from call(self._finder, name, script)))
             except ReplyError as error:
                 if not is_command_refused(error):
                     raise
@@ -84,29 +87,29 @@ class Leases:
         name, value = self._name(key), holder.encode()
         if self._may_use_scripts():
             try:
-                yield from call(self._route, name, pack_command((b"EVAL", RELEASE, b"1", name, value)))
+                yield from call(self._finder, name, pack_command((b"EVAL", RELEASE, b"1", name, value)))
             except ReplyError as error:
                 if not is_command_refused(error):
                     raise
             else:
                 return
-        refused = yield from delete_if_held(self._route, name, value)
+        refused = yield from delete_if_held(self._finder, name, value)
         if refused is not None:
             self._warn_once(refused, "leases are not released, they expire")
 
     def _acquire_by_commands(self, name: bytes, holder: bytes, time_ms: int) -> Plan[bool]:
         is_acquired = yield from call(
-            self._route, name, pack_command((b"SET", name, holder, b"NX", b"PX", time_ms))
+            self._finder, name, pack_command((b"SET", name, holder, b"NX", b"PX", time_ms))
         )
         if is_acquired is not None:
             return True
         held = pack_command((b"GET", name))
-        if (yield from call(self._route, name, held)) != holder:
+        if (yield from call(self._finder, name, held)) != holder:
             return False
         # Between the GET above and the PEXPIRE below, the lease may expire and another holder may acquire it. So read the
         # holder again.
-        yield from call(self._route, name, pack_command((b"PEXPIRE", name, time_ms)))
-        return bool((yield from call(self._route, name, held)) == holder)
+        yield from call(self._finder, name, pack_command((b"PEXPIRE", name, time_ms)))
+        return bool((yield from call(self._finder, name, held)) == holder)
 
     def _may_use_scripts(self) -> bool:
         return time.monotonic() >= self._scripts_from
@@ -118,7 +121,7 @@ class Leases:
             _log.warning("%s: %s; fix: %s", error.message, consequence, error.fix)
 
 
-def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
+def delete_if_held(finder: ServerFinder, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
     """Delete the lease *name* in a transaction if *holder* has it.
 
     Return the refusal if the user may not run a command of the transaction. If the transaction fails, the lease stays
@@ -133,12 +136,12 @@ def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError 
             return Request(pack_command((b"DISCARD",)), 1)
         return Request(pack_command((b"DEL", name)) + pack_command((b"EXEC",)), 2)
 
-    address = route.get_address(name) or (yield from route.find(name))
+    address = finder.get_address(name) or (yield from finder.find(name))
     look = pack_command((b"WATCH", name)) + pack_command((b"GET", name)) + pack_command((b"MULTI",))
     try:
         replies = yield ServerCommands(address, look, 3, then=decide)
     except Broken as error:
-        route.doubt(address)
+        finder.doubt(address)
         if not error.stale:
             raise
         return None

@@ -15,7 +15,7 @@ from llmcore_cache_redis.leases import is_command_refused
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.rate_limits import RateLimits
-from llmcore_cache_redis.routes import make_route
+from llmcore_cache_redis.server_finder import make_finder
 
 __all__ = ["LimitStore"]
 
@@ -38,7 +38,7 @@ class LimitStore:
         self._user = target.username or "default"
         self._timeout = float(options.limit_timeout)
         servers = Servers(target, options, max(self._timeout, float(options.connect_timeout)))
-        self._limits = RateLimits(make_route(target, servers.connect_timeouts.whole), names)
+        self._limits = RateLimits(make_finder(target, servers.connect_timeouts.whole), names)
         self._blocking = Blocking(servers)
         self._asynchronous = Asynchronous(servers)
 

@@ -11,7 +11,7 @@ from llmcore_cache_redis import entry_codec
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.names import Names
-from llmcore_cache_redis.routes import Plan, Route, call
+from llmcore_cache_redis.server_finder import Plan, ServerFinder, call
 from llmcore_cache_redis.wire import ServerCommands, extend_timeout, pack_command
 
 __all__ = ["Operations", "pack_first_read", "pack_write"]
@@ -39,10 +39,10 @@ def pack_write(name: bytes, value: bytes, ttl: float | None) -> bytes:
 
 
 class Operations:
-    """The operations of one namespace. Each public method returns a plan; see `routes.Plan`."""
+    """The operations of one namespace. Each public method returns a plan; see `server_finder.Plan`."""
 
-    def __init__(self, route: Route, names: Names, timeout: float, max_value: int) -> None:
-        self._route = route
+    def __init__(self, finder: ServerFinder, names: Names, timeout: float, max_value: int) -> None:
+        self._finder = finder
         self._names = names
         self._timeout = timeout
         self._bulk = max(timeout, _BULK_S)
@@ -52,14 +52,14 @@ class Operations:
         """Return the value; None for a miss. *data* is the reply to `pack_first_read` if the caller has sent that command."""
         try:
             if data is None:
-                data = yield from call(self._route, name, pack_first_read(name))
+                data = yield from call(self._finder, name, pack_first_read(name))
             for _ in range(_LOOKS):
                 value = entry_codec.unpack(data, name)
                 size = entry_codec.compute_size(data, name)
                 if value is not None or not self._has_more(data, size):
                     return value
                 wanted = pack_command((b"GETRANGE", name, b"0", size - 1))
-                data = yield from call(self._route, name, wanted, extend_timeout(self._timeout, size))
+                data = yield from call(self._finder, name, wanted, extend_timeout(self._timeout, size))
         except ReplyError as error:
             if error.code != "WRONGTYPE":
                 raise
@@ -68,11 +68,11 @@ class Operations:
     def set(self, name: bytes, value: bytes, ttl: float | None) -> Plan[None]:
         """Write the value."""
         payload = pack_write(name, value, ttl)
-        yield from call(self._route, name, payload, extend_timeout(self._timeout, len(payload)))
+        yield from call(self._finder, name, payload, extend_timeout(self._timeout, len(payload)))
 
     def delete(self, name: bytes) -> Plan[bool]:
         """Delete *name*; return whether it existed."""
-        return bool((yield from call(self._route, name, pack_command((b"UNLINK", name)))))
+        return bool((yield from call(self._finder, name, pack_command((b"UNLINK", name)))))
 
     def get_many(self, keys: Sequence[str]) -> Plan[dict[str, bytes]]:
         """Return the existing values. One exchange with a server reads up to 64 keys."""
@@ -80,7 +80,7 @@ class Operations:
         by_server: dict[Address, list[tuple[str, bytes]]] = {}
         for key in dict.fromkeys(keys):
             name = self._names.name_entry(key)
-            address = self._route.get_address(name) or (yield from self._route.find(name))
+            address = self._finder.get_address(name) or (yield from self._finder.find(name))
             by_server.setdefault(address, []).append((key, name))
         for address, pairs in by_server.items():
             for start in range(0, len(pairs), _MANY):
@@ -102,7 +102,7 @@ class Operations:
         matches = compile_pattern(pattern)
         glob, everything = self._names.make_glob(pattern), not pattern.strip("*")
         count = 0
-        for address in (yield from self._route.find_masters()):
+        for address in (yield from self._finder.find_masters()):
             cursor = b"0"
             while True:
                 cursor, names = yield from self._scan(address, cursor, glob)
@@ -125,7 +125,7 @@ class Operations:
         try:
             replies: list[Any] = yield ServerCommands(address, payload, len(pairs), wait)
         except Broken as error:
-            self._route.doubt(address)
+            self._finder.doubt(address)
             if not error.stale:
                 raise
             replies = [None] * len(pairs)  # read each of these entries separately
@@ -153,7 +153,7 @@ class Operations:
         try:
             replies = yield ServerCommands(address, payload, count, self._bulk)
         except Broken as error:
-            self._route.doubt(address)
+            self._finder.doubt(address)
             if not error.stale:
                 raise
             stale = True
@@ -162,6 +162,6 @@ class Operations:
         for reply in replies:
             if isinstance(reply, ReplyError):
                 if reply.code in {"READONLY", "MOVED", "CLUSTERDOWN"}:
-                    self._route.doubt(address)
+                    self._finder.doubt(address)
                 raise reply
         return replies

@@ -19,7 +19,7 @@ from llmcore_cache_redis.limit_store import LimitStore
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.operations import Operations, pack_first_read, pack_write
 from llmcore_cache_redis.options import RedisOptions
-from llmcore_cache_redis.routes import Plan, make_route
+from llmcore_cache_redis.server_finder import Plan, make_finder
 from llmcore_cache_redis.watcher import Watcher
 from llmcore_cache_redis.wire import ServerCommands
 
@@ -49,10 +49,10 @@ class RedisCache:
         self._max_value = int(options.max_value)
         self._names = Names(options.namespace)
         servers = Servers(self._target, options)
-        self._route = make_route(self._target, servers.connect_timeouts.whole)
+        self._finder = make_finder(self._target, servers.connect_timeouts.whole)
         self._timeout = servers.timeout
-        self._leases = Leases(self._route, self._names.name_lease, self._translate_error)
-        self._operations = Operations(self._route, self._names, self._timeout, self._max_value)
+        self._leases = Leases(self._finder, self._names.name_lease, self._translate_error)
+        self._operations = Operations(self._finder, self._names, self._timeout, self._max_value)
         self._blocking = Blocking(servers)
         self._asynchronous = Asynchronous(servers)
         self._watcher: Watcher | None = None
@@ -86,7 +86,7 @@ class RedisCache:
     def keys(self) -> Iterator[str]:
         """See `CacheKeys.keys`."""
         seen: set[str] = set()
-        for address in self._run(self._route.find_masters()):
+        for address in self._run(self._finder.find_masters()):
             cursor = b"0"
             while True:
                 cursor, keys = self._run(self._operations.keys(address, cursor))
@@ -135,7 +135,7 @@ class RedisCache:
             self._watcher.close()
         watcher = Watcher(
             self._find_tracking_address,
-            self._route.doubt,
+            self._finder.doubt,
             self._blocking.connect,
             self._names,
             changed,
@@ -229,11 +229,11 @@ class RedisCache:
 
     def _diagnose(self) -> Plan[dict[str, str]]:
         return find_unavailable(
-            self._route, self._names, self._translate_error, watches=self._target.kind != "cluster"
+            self._finder, self._names, self._translate_error, watches=self._target.kind != "cluster"
         )
 
     def _find_tracking_address(self) -> Address:
-        return self._blocking.run(self._route.find_masters())[0]
+        return self._blocking.run(self._finder.find_masters())[0]
 
     def _try_at_once(self, name: bytes, payload: bytes) -> Any:
         """Send one request to the server that is known to have *name*, and return its reply.
@@ -241,7 +241,7 @@ class RedisCache:
         Return None if the caller must run the whole operation with `_run`, for example if the server is not
         known.
         """
-        address = self._route.get_address(name)
+        address = self._finder.get_address(name)
         if address is None:
             return None
         try:
@@ -254,7 +254,7 @@ class RedisCache:
         return None if isinstance(reply, ReplyError) else reply
 
     async def _atry_at_once(self, name: bytes, payload: bytes) -> Any:
-        address = self._route.get_address(name)
+        address = self._finder.get_address(name)
         if address is None:
             return None
         try:
@@ -280,7 +280,7 @@ class RedisCache:
 
     def _make_fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
         """Return the error for a failed request; None if only an idle connection was closed, so the caller must try again."""
-        self._route.doubt(address)
+        self._finder.doubt(address)
         return None if isinstance(error, Broken) and error.stale else self._translate_error(error)
 
     def _translate_error(self, error: Broken | ReplyError) -> CacheError:

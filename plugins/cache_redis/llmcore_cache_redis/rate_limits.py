@@ -1,4 +1,4 @@
-"""Rate limits that processes share: the methods of `CacheRateLimits`, as plans (see `routes.Plan`).
+"""Rate limits that processes share: the methods of `CacheRateLimits`, as plans (see `server_finder.Plan`).
 
 Each plan runs a Lua script, which the server executes atomically.
 
@@ -24,7 +24,7 @@ from llmcore.support.limit_values import (
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.names import Names
-from llmcore_cache_redis.routes import Plan, Route, call
+from llmcore_cache_redis.server_finder import Plan, ServerFinder, call
 from llmcore_cache_redis.wire import ServerCommands, pack_command
 
 __all__ = ["RateLimits", "load_script"]
@@ -66,10 +66,10 @@ class _Scope(NamedTuple):
 
 
 class RateLimits:
-    """The rate limits of one namespace. Each public method returns a plan; see `routes.Plan`."""
+    """The rate limits of one namespace. Each public method returns a plan; see `server_finder.Plan`."""
 
-    def __init__(self, route: Route, names: Names) -> None:
-        self._route = route
+    def __init__(self, finder: ServerFinder, names: Names) -> None:
+        self._finder = finder
         self._names = names
         self._scopes: dict[tuple[str, LimitScope], _Scope] = {}
 
@@ -112,7 +112,7 @@ class RateLimits:
             values = [item.id.encode(), b"%d" % item.tokens, b"%d" % item.ticket, b"%d" % item.unused]
             for scope in scopes:
                 values += scope.rates[2:4]
-            address = self._route.get_address(keys[0]) or (yield from self._route.find(keys[0]))
+            address = self._finder.get_address(keys[0]) or (yield from self._finder.find(keys[0]))
             by_server.setdefault(address, []).append((keys, values))
         script = load_script("return")
         for address, calls in by_server.items():
@@ -121,7 +121,7 @@ class RateLimits:
             try:
                 replies = yield ServerCommands(address, payload, len(calls), timeout)
             except Broken as error:
-                self._route.doubt(address)
+                self._finder.doubt(address)
                 if not error.stale:
                     raise
                 replies = [ReplyError("STALE")] * len(calls)  # the server has executed none of *calls*
@@ -144,12 +144,12 @@ class RateLimits:
     def _run(self, name: str, keys: Sequence[bytes], values: Sequence[bytes], timeout: float) -> Plan[Any]:
         script = load_script(name)
         try:
-            return (yield from call(self._route, keys[0], script.make_command(keys, values), timeout))
+            return (yield from call(self._finder, keys[0], script.make_command(keys, values), timeout))
         except ReplyError as error:
             if error.code != "NOSCRIPT":
                 raise
         whole = script.make_command(keys, values, whole=True)
-        return (yield from call(self._route, keys[0], whole, timeout))
+        return (yield from call(self._finder, keys[0], whole, timeout))
 
     def _get_scope(self, provider: str, scope: LimitScope) -> _Scope:
         found = self._scopes.get((provider, scope))

@@ -18,7 +18,7 @@ from llmcore_cache_redis.address import Address, Target
 from llmcore_cache_redis.errors import Broken, ReplyError
 from llmcore_cache_redis.wire import ServerCommands, pack_command
 
-__all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "make_route"]
+__all__ = ["Cluster", "Plan", "Sentinels", "ServerFinder", "Standalone", "call", "make_finder"]
 
 T = TypeVar("T")
 _REDIRECT: Final = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
@@ -29,7 +29,7 @@ The error of a broken connection is raised inside the plan.
 """
 
 
-class Route(Protocol):
+class ServerFinder(Protocol):
     """Finds the servers of names."""
 
     def get_address(self, name: bytes) -> Address | None:
@@ -56,21 +56,21 @@ class Standalone:
         self._address = address
 
     def get_address(self, name: bytes) -> Address | None:  # noqa: ARG002 - the only server has every name
-        """See `Route.get_address`."""
+        """See `ServerFinder.get_address`."""
         return self._address
 
     def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the only server has every name
-        """See `Route.find`."""
+        """See `ServerFinder.find`."""
         yield from ()
         return self._address
 
     def find_masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.find_masters`."""
+        """See `ServerFinder.find_masters`."""
         yield from ()
         return [self._address]
 
     def doubt(self, address: Address) -> None:
-        """See `Route.doubt`."""
+        """See `ServerFinder.doubt`."""
 
 
 class Sentinels:
@@ -83,11 +83,11 @@ class Sentinels:
         self._address: Address | None = None
 
     def get_address(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master has every name
-        """See `Route.get_address`."""
+        """See `ServerFinder.get_address`."""
         return self._address
 
     def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - the master has every name
-        """See `Route.find`."""
+        """See `ServerFinder.find`."""
         deadline = time.monotonic() + self._timeout_s
         trouble: Exception = Broken("no Sentinel was asked")
         for sentinel in list(self._sentinels):
@@ -105,11 +105,11 @@ class Sentinels:
         raise trouble
 
     def find_masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.find_masters`."""
+        """See `ServerFinder.find_masters`."""
         return [self._address or (yield from self.find(b""))]
 
     def doubt(self, address: Address) -> None:
-        """See `Route.doubt`."""
+        """See `ServerFinder.doubt`."""
         if self._address == address:
             self._address = None
 
@@ -139,11 +139,11 @@ class Cluster:
         self._slots: dict[int, Address] = {}
 
     def get_address(self, name: bytes) -> Address | None:
-        """See `Route.get_address`."""
+        """See `ServerFinder.get_address`."""
         return self._slots.get(key_slot(name))
 
     def find(self, name: bytes) -> Plan[Address]:
-        """See `Route.find`."""
+        """See `ServerFinder.find`."""
         yield from self._find_servers()
         address = self.get_address(name)
         if address is None:
@@ -151,12 +151,12 @@ class Cluster:
         return address
 
     def find_masters(self) -> Plan[Sequence[Address]]:
-        """See `Route.find_masters`."""
+        """See `ServerFinder.find_masters`."""
         yield from self._find_servers()
         return sorted(set(self._slots.values()))
 
     def doubt(self, address: Address) -> None:
-        """See `Route.doubt`."""
+        """See `ServerFinder.doubt`."""
         self._slots = {}
         others = [node for node in self._nodes if node != address]
         if len(others) < len(self._nodes):
@@ -189,8 +189,8 @@ class Cluster:
         raise trouble
 
 
-def make_route(target: Target, timeout_s: float) -> Route:
-    """Return the route to the servers of *target*. Finding them may take up to *timeout_s* seconds."""
+def make_finder(target: Target, timeout_s: float) -> ServerFinder:
+    """Return the finder of the servers of *target*. Finding them may take up to *timeout_s* seconds."""
     if target.kind == "sentinel":
         return Sentinels(target.nodes, target.master, timeout_s)
     if target.kind == "cluster":
@@ -212,7 +212,7 @@ def _call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Pla
     return reply
 
 
-def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None) -> Plan[Any]:
+def call(finder: ServerFinder, name: bytes, payload: bytes, timeout: float | None = None) -> Plan[Any]:
     """Send one command to the server of *name*, and follow one redirection of a Cluster.
 
     Raises:
@@ -220,37 +220,37 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
         ReplyError: The server refused the command.
     """
     stale = False
-    address = route.get_address(name) or (yield from route.find(name))
+    address = finder.get_address(name) or (yield from finder.find(name))
     try:
         (reply,) = yield ServerCommands(address, payload, 1, timeout)
     except Broken as error:
-        route.doubt(address)
+        finder.doubt(address)
         if not error.stale:
             raise
         stale = True
     if stale:  # the server had closed an idle connection, as after a restart, so the command was not executed
-        address = route.get_address(name) or (yield from route.find(name))
+        address = finder.get_address(name) or (yield from finder.find(name))
         (reply,) = yield ServerCommands(address, payload, 1, timeout)
     if not isinstance(reply, ReplyError):
         return reply
-    reply = yield from _follow_redirect(route, name, payload, address, reply)
+    reply = yield from _follow_redirect(finder, name, payload, address, reply)
     if isinstance(reply, ReplyError):
         if reply.code in {"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED"}:
-            route.doubt(address)
+            finder.doubt(address)
         raise reply
     return reply
 
 
 def _follow_redirect(
-    route: Route, name: bytes, payload: bytes, address: Address, reply: ReplyError
+    finder: ServerFinder, name: bytes, payload: bytes, address: Address, reply: ReplyError
 ) -> Plan[Any]:
     where = _REDIRECT.fullmatch(str(reply))
-    if not isinstance(route, Cluster) or where is None:
+    if not isinstance(finder, Cluster) or where is None:
         return reply
     host, port = where.groups()
     there = Address(host or address.host, int(port))
     if reply.code == "MOVED":
-        route.record_move(name, there)
+        finder.record_move(name, there)
         (answer,) = yield ServerCommands(there, payload)
     else:
         _, answer = yield ServerCommands(there, pack_command((b"ASKING",)) + payload, 2)
