@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llmcore.support.host_header import LOOPBACK_NAMES, get_host_name, is_loopback
-from llmcore_gateway.exchange import Caller
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
+from llmcore_gateway.http_messages import Caller
 
 if TYPE_CHECKING:
     from llmcore import ApiKey, Core

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
-from llmcore_gateway.exchange import encode
+from llmcore_gateway.http_messages import encode
 
 __all__ = ["AccessHandler", "log_access"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmcore_gateway.gateway import Gateway
 from llmcore_gateway.options import GatewayOptions
+from llmcore_gateway.request_handler import RequestHandler
 from llmcore_gateway.state import ServerState
-from llmcore_gateway.turn import Turn
 
 if TYPE_CHECKING:
     from llmcore import Core
@@ -30,7 +30,7 @@ def create_app(core: Core, options: GatewayOptions | None = None) -> Application
 
 
 class Application:
-    """A plain ASGI 3 application. A `Turn` processes each request."""
+    """A plain ASGI 3 application. A `RequestHandler` processes each request."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -40,7 +40,7 @@ class Application:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI server."""
         if scope["type"] == "http":
-            await Turn(self.state, self.gateway, scope, receive, send).run()
+            await RequestHandler(self.state, self.gateway, scope, receive, send).run()
         elif scope["type"] == "lifespan":
             await _run_lifespan(receive, send)
         elif scope["type"] == "websocket":

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 
 from llmcore.errors import LLMCoreError
-from llmcore_gateway.exchange import Answer, Caller, Request
-from llmcore_gateway.faults import Refused, describe, make_answer, make_event
+from llmcore_gateway.error_answers import Refused, describe_error, make_answer, make_event
 from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.http_messages import Answer, Caller, Request
 from llmcore_gateway.options import GatewayOptions
 from llmcore_gateway.routes import Call, answer_directly, find_route, make_call
 
@@ -55,7 +55,7 @@ class _Transport(httpx2.BaseTransport):
             pieces = call.stream()
             first = list(_take_first(pieces))
         except _ERRORS as error:
-            return exchange.respond(exchange.describe(error))
+            return exchange.respond(exchange.make_error_answer(error))
         return exchange.respond_with(call, _Stream(exchange, first, pieces))
 
 
@@ -75,7 +75,7 @@ class _AsyncTransport(httpx2.AsyncBaseTransport):
             pieces = call.astream()
             first = [piece async for piece in _atake_first(pieces)]
         except _ERRORS as error:
-            return exchange.respond(exchange.describe(error))
+            return exchange.respond(exchange.make_error_answer(error))
         return exchange.respond_with(call, _AsyncStream(exchange, first, pieces))
 
 
@@ -104,11 +104,11 @@ class _Exchange:
             return answer_directly(self._gateway, route, given)
         return make_call(self._gateway, route, body, caller)
 
-    def describe(self, error: BaseException) -> Answer:
-        return make_answer(describe(error), self.api, self.id)
+    def make_error_answer(self, error: BaseException) -> Answer:
+        return make_answer(describe_error(error), self.api, self.id)
 
     def make_event(self, error: BaseException, number: int) -> bytes:
-        return make_event(describe(error), self.api, self.id, number)
+        return make_event(describe_error(error), self.api, self.id, number)
 
     def respond(self, answer: Answer) -> httpx2.Response:
         headers = {**answer.headers, "content-type": answer.content_type, "x-request-id": self.id}

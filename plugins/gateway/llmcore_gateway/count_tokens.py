@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
-from llmcore_gateway.exchange import Answer, Caller, make_json
 from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.http_messages import Answer, Caller, make_json
 
 __all__ = ["CountCall"]
 

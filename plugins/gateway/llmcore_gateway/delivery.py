@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from llmcore_gateway.faults import describe, make_event
+from llmcore_gateway.error_answers import describe_error, make_event
 
 __all__ = ["Delivery", "encode_headers"]
 
@@ -59,7 +59,7 @@ class Delivery:
             if not self.is_begun or not self._is_events:
                 raise
             self.error = error
-            await self._write(make_event(describe(error), api, request_id, count))
+            await self._write(make_event(describe_error(error), api, request_id, count))
         finally:
             self._stop_comments()
         if not self.has_left:

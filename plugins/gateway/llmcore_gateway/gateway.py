@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmcore.support.host_header import is_loopback
 from llmcore_gateway.access import find_hosts
-from llmcore_gateway.exchange import Answer, Caller
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
+from llmcore_gateway.http_messages import Answer, Caller
 from llmcore_gateway.model_names import ModelNames
 from llmcore_gateway.options import GatewayOptions
 

@@ -85,7 +85,7 @@ def _list_unknown(core: Core, names: Sequence[str]) -> list[str]:
     models = find_model_names(core, core.table("gateway"))
     warnings = []
     for name in names:
-        if not models.serves(name):
+        if not models.is_served(name):
             near = get_close_matches(name, models.names, n=1)
             hint = f" (did you mean `{near[0]}`?)" if near else ""
             served = ", ".join(models.names)

@@ -9,8 +9,8 @@ import msgspec
 
 from llmcore.errors import BadRequest
 from llmcore.types import Reply, WireEvent
-from llmcore_gateway.exchange import Answer, Caller, encode
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
+from llmcore_gateway.http_messages import Answer, Caller, encode
 
 if TYPE_CHECKING:
     from llmcore import Core, LLMClient

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from llmcore_gateway.exchange import Caller
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
+from llmcore_gateway.http_messages import Caller
 
 __all__ = ["ModelNames"]
 
@@ -22,9 +22,9 @@ class ModelNames:
 
     def list(self, caller: Caller) -> list[str]:
         """Return the names that *caller* may request, without patterns."""
-        return [name for name in self.names if "*" not in name and _matches(name, caller.models)]
+        return [name for name in self.names if "*" not in name and _is_match(name, caller.models)]
 
-    def serves(self, pattern: str) -> bool:
+    def is_served(self, pattern: str) -> bool:
         """Return whether *pattern*, a name or a pattern from the models of a key, allows a model of this gateway."""
         return any(fnmatchcase(name, pattern) or fnmatchcase(pattern, name) for name in self.names)
 
@@ -40,7 +40,7 @@ class ModelNames:
                 return None
         if not isinstance(name, str):
             raise Refused(400, "invalid_request_error", "`model` must be a text", param="model")
-        if (not self.names or _matches(name, self.names)) and _matches(name, caller.models):
+        if (not self.names or _is_match(name, self.names)) and _is_match(name, caller.models):
             return name
         allowed = self.list(caller)
         known = f"; it may request {', '.join(allowed)}" if allowed else ""
@@ -61,7 +61,7 @@ class ModelNames:
             Refused: The key of *caller* does not allow this model.
         """
         wanted = name or "default"
-        if not _matches(wanted, caller.models):
+        if not _is_match(wanted, caller.models):
             raise Refused(
                 404,
                 "not_found_error",
@@ -72,5 +72,5 @@ class ModelNames:
             )
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def _is_match(name: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from llmcore_gateway.count_tokens import CountCall
-from llmcore_gateway.exchange import Answer, Caller, Request, make_json
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
 from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.http_messages import Answer, Caller, Request, make_json
 from llmcore_gateway.llm_calls import LLMCall, read_body
 from llmcore_gateway.openapi import make_document
 from llmcore_gateway.speech import SpeechCall

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore_gateway.exchange import Answer, Caller
-from llmcore_gateway.faults import Refused
+from llmcore_gateway.error_answers import Refused
+from llmcore_gateway.http_messages import Answer, Caller
 
 if TYPE_CHECKING:
     from llmcore_gateway.gateway import Gateway

@@ -15,15 +15,15 @@ from llmcore_gateway.access import check_host, check_origin, find_caller, make_c
 from llmcore_gateway.access_log import log_access
 from llmcore_gateway.delivery import Delivery, encode_headers
 from llmcore_gateway.disconnect import ClientLeft, Watch, wait_for_disconnect
-from llmcore_gateway.exchange import Answer, Caller, Request, make_json
-from llmcore_gateway.faults import Refused, describe, is_internal, make_answer
+from llmcore_gateway.error_answers import Refused, describe_error, is_internal, make_answer
+from llmcore_gateway.http_messages import Answer, Caller, Request, make_json
 from llmcore_gateway.routes import Call, Route, answer_directly, find_route, make_call
 
 if TYPE_CHECKING:
     from llmcore_gateway.gateway import Gateway
     from llmcore_gateway.state import ServerState
 
-__all__ = ["Turn"]
+__all__ = ["RequestHandler"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "
 _log: Final = getLogger("llmcore_gateway")
 
 
-class Turn:
+class RequestHandler:
     """Reads, authorises and answers one request.
 
     Every request passes through this class, and every error becomes an answer here.
@@ -242,12 +242,12 @@ class Turn:
 
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)
-        fault = describe(error)
-        answer = make_answer(fault, "chat" if self._route is None else self._route.api, self._id)
+        details = describe_error(error)
+        answer = make_answer(details, "chat" if self._route is None else self._route.api, self._id)
         await self._send_answer(answer)
 
     def _log_failure(self, error: Exception) -> None:
-        self._record["error"] = describe(error).code
+        self._record["error"] = describe_error(error).code
         if isinstance(error, LLMCoreError):
             if is_internal(error):
                 _log.error("request %s failed: %s", self._id, error)

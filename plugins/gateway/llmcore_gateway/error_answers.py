@@ -29,15 +29,22 @@ from llmcore.errors import (
     VoiceError,
     VoiceNotFound,
 )
-from llmcore_gateway.exchange import Answer, encode
+from llmcore_gateway.http_messages import Answer, encode
 
-__all__ = ["Fault", "Refused", "describe", "is_internal", "make_answer", "make_event"]
+__all__ = [
+    "ErrorDetails",
+    "Refused",
+    "describe_error",
+    "is_internal",
+    "make_answer",
+    "make_event",
+]
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
 """The header that stops the vendors' clients from retrying a 429."""
 
 
-class Fault(NamedTuple):
+class ErrorDetails(NamedTuple):
     """An error as the client sees it."""
 
     status: int
@@ -63,7 +70,7 @@ class Refused(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.fault = Fault(status, kind, code or kind, message, param, headers or {})
+        self.details = ErrorDetails(status, kind, code or kind, message, param, headers or {})
 
 
 _FAULTS: Final[tuple[tuple[type[LLMCoreError], int, str], ...]] = (
@@ -98,20 +105,20 @@ _ANTHROPIC_KINDS: Final = {
 """OpenAI's name of a kind -> Anthropic's name, if the names differ."""
 
 
-def describe(error: BaseException) -> Fault:
+def describe_error(error: BaseException) -> ErrorDetails:
     """Return *error* as the client sees it.
 
     The result has the message. If a budget was exceeded, the message also names a call that would still fit.
     `where` and `fix` are left out, because they are for the operator.
     """
     if isinstance(error, Refused):
-        return error.fault
+        return error.details
     if not isinstance(error, LLMCoreError):
-        return Fault(500, "server_error", "LC000", "the gateway failed; its log has the details")
+        return ErrorDetails(500, "server_error", "LC000", "the gateway failed; its log has the details")
     if is_internal(error):
         status, part = (500, "configuration") if isinstance(error, ConfigError) else (503, "ledger")
         message = f"the {part} of the gateway has a fault; its log has the details"
-        return Fault(status, "server_error", error.code, message)
+        return ErrorDetails(status, "server_error", error.code, message)
     status, kind = next(
         ((status, kind) for known, status, kind in _FAULTS if isinstance(error, known)), (500, "server_error")
     )
@@ -126,7 +133,7 @@ def describe(error: BaseException) -> Fault:
         headers["retry-after"] = str(max(1, math.ceil(left)))
     elif isinstance(error, ProviderError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    return Fault(status, kind, error.code, message, error.where if status == 400 else None, headers)  # noqa: PLR2004
+    return ErrorDetails(status, kind, error.code, message, error.where if status == 400 else None, headers)  # noqa: PLR2004
 
 
 def is_internal(error: BaseException) -> bool:
@@ -136,27 +143,27 @@ def is_internal(error: BaseException) -> bool:
     return not isinstance(error, Refused | LLMCoreError)
 
 
-def _make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
+def _make_document(details: ErrorDetails, api: str, request_id: str) -> dict[str, Any]:
     """Return the body of an error in the format of *api*."""
     if api == "messages":
-        kind = _ANTHROPIC_KINDS.get(fault.kind, fault.kind)
+        kind = _ANTHROPIC_KINDS.get(details.kind, details.kind)
         return {
             "type": "error",
-            "error": {"type": kind, "message": fault.message, "code": fault.code},
+            "error": {"type": kind, "message": details.message, "code": details.code},
             "request_id": request_id,
         }
-    error = {"message": fault.message, "type": fault.kind, "param": fault.param, "code": fault.code}
+    error = {"message": details.message, "type": details.kind, "param": details.param, "code": details.code}
     return {"error": error}
 
 
-def make_answer(fault: Fault, api: str, request_id: str) -> Answer:
-    """Return the answer that reports *fault*."""
-    return Answer(fault.status, encode(_make_document(fault, api, request_id)), fault.headers)
+def make_answer(details: ErrorDetails, api: str, request_id: str) -> Answer:
+    """Return the answer that reports *details*."""
+    return Answer(details.status, encode(_make_document(details, api, request_id)), details.headers)
 
 
-def make_event(fault: Fault, api: str, request_id: str, number: int) -> bytes:
-    """Return *fault* as the last event of a stream that has begun, after *number* events."""
-    document = _make_document(fault, api, request_id)
+def make_event(details: ErrorDetails, api: str, request_id: str, number: int) -> bytes:
+    """Return *details* as the last event of a stream that has begun, after *number* events."""
+    document = _make_document(details, api, request_id)
     if api == "messages":
         return b"event: error\ndata: " + encode(document) + b"\n\n"
     if api == "responses":
