@@ -19,7 +19,7 @@ import llmcore
 from llmcore.errors import BadRequest, MalformedReply
 from llmcore.llm.structured_output import make_wire_format
 from llmcore.types import Reply
-from llmcore_testing.simulator.samples import sample
+from llmcore_testing.simulator.schema_samples import sample
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import pytest
 
 import llmcore
 from llmcore_testing import Simulator
-from llmcore_testing.simulator.own_ledger import VARIABLE
+from llmcore_testing.simulator.separate_ledger import VARIABLE
 
 PROGRAM = """
 import json, sys, llmcore

@@ -12,7 +12,7 @@ from typing import Final
 
 from llmcore.errors import ConfigError
 from llmcore_testing.simulator.faults import KINDS, Fault
-from llmcore_testing.simulator.own_ledger import VARIABLE
+from llmcore_testing.simulator.separate_ledger import VARIABLE
 from llmcore_testing.simulator.simulator import Simulator
 
 __all__ = ["main"]

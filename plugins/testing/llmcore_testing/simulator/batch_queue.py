@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.openai_errors import Refused
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.wire import RecordedRequest, encode

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from llmcore_testing.simulator.chunks import DONE
-from llmcore_testing.simulator.common import FINGERPRINT, new_id
 from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.openai_common import FINGERPRINT, make_id
 from llmcore_testing.simulator.routing import Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
@@ -27,7 +27,7 @@ def make_broken_answer(fault: Fault, request: RecordedRequest, route: Route) -> 
 
 def _make_status(fault: Fault, _request: RecordedRequest, route: Route) -> Answer:
     settings = fault.settings
-    headers = {"x-request-id": new_id("req_"), **settings["headers"]}
+    headers = {"x-request-id": make_id("req_"), **settings["headers"]}
     if settings["body"] is None:
         refuse: Callable[..., Answer] = route.group.refuse
         return refuse(settings["status"], settings["message"], code=settings["code"], headers=headers)
@@ -61,7 +61,7 @@ def _make_big_answer(fault: Fault, request: RecordedRequest, route: Route) -> An
     streams = bool(body.get("stream"))
     inner = "delta" if streams else "message"
     completion = {
-        "id": new_id("chatcmpl-"),
+        "id": make_id("chatcmpl-"),
         "object": "chat.completion.chunk" if streams else "chat.completion",
         "created": 0,
         "model": str(body.get("model", "gpt-4o-mini")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.refusals import Refused, make_invalid
+from llmcore_testing.simulator.openai_errors import Refused, make_invalid
 from llmcore_testing.simulator.tokens import get_text
 
 __all__ = ["check_chat", "find_forced_tool"]

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import encode
 
-__all__ = ["DONE", "event", "make_stream_events", "split_text"]
+__all__ = ["DONE", "format_event", "make_stream_events", "split_text"]
 
 DONE: Final = b"data: [DONE]\n\n"
 _WORDS: Final = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 _FEWEST: Final = 3
 
 
-def event(data: bytes) -> bytes:
+def format_event(data: bytes) -> bytes:
     """Return *data* as one server-sent event."""
     return b"data: " + data + b"\n\n"
 
@@ -24,7 +24,7 @@ def event(data: bytes) -> bytes:
 def make_stream_events(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[list[bytes], int]:
     """Return the events, `[DONE]` included, and the index of the first event with a finish_reason."""
     if "choices" not in completion:
-        return [event(encode(completion)), DONE], 1
+        return [format_event(encode(completion)), DONE], 1
     frame = {"id": "", "object": "", "created": 0, "model": ""}
     frame |= {name: value for name, value in completion.items() if name not in {"choices", "usage"}}
     frame["object"] = "chat.completion.chunk"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.checks import find_forced_tool
-from llmcore_testing.simulator.common import FINGERPRINT, new_id
-from llmcore_testing.simulator.refusals import make_invalid
-from llmcore_testing.simulator.samples import sample
+from llmcore_testing.simulator.chat_validation import find_forced_tool
+from llmcore_testing.simulator.openai_common import FINGERPRINT, make_id
+from llmcore_testing.simulator.openai_errors import make_invalid
+from llmcore_testing.simulator.schema_samples import sample
 from llmcore_testing.simulator.script import Scripted
 from llmcore_testing.simulator.wire import encode
 
@@ -33,7 +33,7 @@ def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> 
 def _make_frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     tier = body.get("service_tier")
     return {
-        "id": new_id("chatcmpl-"),
+        "id": make_id("chatcmpl-"),
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
@@ -124,7 +124,7 @@ def _make_sample(schema: Any, param: str) -> Any:
 
 
 def _complete_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    whole = {"id": new_id("call_"), "type": "function", **call}
+    whole = {"id": make_id("call_"), "type": "function", **call}
     function = whole.get("function")
     if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str):
         whole["function"] = {**function, "arguments": encode(function["arguments"]).decode()}

@@ -9,18 +9,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from llmcore_testing.simulator.chunks import event
+from llmcore_testing.simulator.chunks import format_event
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.script import Script
-from llmcore_testing.simulator.wire import Answer, FramedAnswer, RecordedRequest, chunk, encode, frame_answer
+from llmcore_testing.simulator.wire import (
+    Answer,
+    FramedAnswer,
+    RecordedRequest,
+    encode,
+    frame_answer,
+    frame_chunk,
+)
 
-__all__ = ["Flight", "Line", "deliver", "deliver_now"]
+__all__ = ["Exchange", "Sender", "deliver", "deliver_now"]
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 _TICK_S: Final = 0.05
 
 
-class Line:
+class Sender:
     """The sending side of one connection, with flow control."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -64,7 +71,7 @@ class Line:
         self.transport.abort()
 
 
-class Flight:
+class Exchange:
     """One request from arrival to end. The script counts an answer before the client sees the end of the answer."""
 
     def __init__(self, script: Script, answer: Answer, epoch: int | None) -> None:
@@ -88,33 +95,33 @@ class Flight:
             self._script.record_end(epoch, *counted)
 
 
-def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Flight) -> None:
+def deliver_now(sender: Sender, request: RecordedRequest, answer: Answer, exchange: Exchange) -> None:
     """Write the whole answer without waiting: a plain answer in one write, a stream in one write per event."""
     out = frame_answer(answer, request)
     if not answer.streamed:
-        flight.record_answer()
-        line.transport.write(out.head + b"".join(out.frames))
+        exchange.record_answer()
+        sender.transport.write(out.head + b"".join(out.frames))
     else:
         held = out.head
         for data in out.frames:
             # Each event is kept until the next event exists. So the head and the first event are one write,
             # and the answer is counted before its last event is written.
             if held is not out.head:
-                if line.transport.is_closing():
-                    flight.record_disconnect()
+                if sender.transport.is_closing():
+                    exchange.record_disconnect()
                     return
-                line.transport.write(held)
+                sender.transport.write(held)
                 held = data
             else:
                 held += data
-        flight.record_answer()
-        line.transport.write(held + out.tail)
+        exchange.record_answer()
+        sender.transport.write(held + out.tail)
     if not out.keep_alive:
-        line.transport.close()
+        sender.transport.close()
 
 
 async def deliver(
-    line: Line, request: RecordedRequest, answer: Answer, flight: Flight, fault: Fault | None
+    sender: Sender, request: RecordedRequest, answer: Answer, exchange: Exchange, fault: Fault | None
 ) -> None:
     """Send the answer, with *fault* if it is not None."""
     out = frame_answer(answer, request)
@@ -122,53 +129,53 @@ async def deliver(
         case "hang":
             await _wait_forever()
         case "trickle" if fault is not None:
-            await _trickle(line, request, answer, fault.settings["after"])
+            await _trickle(sender, request, answer, fault.settings["after"])
         case "reset" | "stall" | "cut_stream" if fault is not None:
-            await _break_off(line, answer, out, flight, fault)
+            await _break_off(sender, answer, out, exchange, fault)
         case "slow" if fault is not None:
             await asyncio.sleep(fault.settings["seconds"])
-            await _send_all(line, out, flight, bytes_per_second=fault.settings["bytes_per_second"])
+            await _send_all(sender, out, exchange, bytes_per_second=fault.settings["bytes_per_second"])
         case "error_chunk" | "bad_json_chunk" if fault is not None and answer.streamed:
-            await _send_with_bad_event(line, answer, out, flight, fault)
+            await _send_with_bad_event(sender, answer, out, exchange, fault)
         case _:
-            await _send_all(line, out, flight)
+            await _send_all(sender, out, exchange)
 
 
 async def _send_all(
-    line: Line,
+    sender: Sender,
     out: FramedAnswer,
-    flight: Flight,
+    exchange: Exchange,
     *,
     bytes_per_second: float | None = None,
     whole: bool = True,
 ) -> None:
-    await line.send(out.head)
+    await sender.send(out.head)
     held = b""
     for data in out.frames:
         for piece in _split_slowly(held, bytes_per_second):
-            await line.send(piece)
+            await sender.send(piece)
             if bytes_per_second is not None:
                 await asyncio.sleep(len(piece) / bytes_per_second)
         held = data
     drips = list(_split_slowly(held + out.tail, bytes_per_second)) or [b""]
     for piece in drips[:-1]:
-        await line.send(piece)
+        await sender.send(piece)
         await asyncio.sleep(len(piece) / (bytes_per_second or 1))
-    line.check()
-    flight.record_answer(whole=whole)
-    await line.send(drips[-1])
+    sender.check()
+    exchange.record_answer(whole=whole)
+    await sender.send(drips[-1])
     if not out.keep_alive:
-        line.transport.close()
+        sender.transport.close()
 
 
-async def _trickle(line: Line, request: RecordedRequest, answer: Answer, after: int) -> None:
+async def _trickle(sender: Sender, request: RecordedRequest, answer: Answer, after: int) -> None:
     pieces = _cut_frames(answer, answer.pieces, after) if after else []
     out = frame_answer(replace(answer, pieces=pieces, streamed=True), request)
-    await line.send(out.head)
+    await sender.send(out.head)
     for data in out.frames:
-        await line.send(data)
+        await sender.send(data)
     while True:
-        await line.send(chunk(b" ") if request.chunked_answers else b" ")
+        await sender.send(frame_chunk(b" ") if request.chunked_answers else b" ")
         await asyncio.sleep(_TICK_S)
 
 
@@ -178,27 +185,29 @@ def _split_slowly(data: bytes, bytes_per_second: float | None) -> Iterator[bytes
         yield data[start : start + size]
 
 
-async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault) -> None:
+async def _break_off(
+    sender: Sender, answer: Answer, out: FramedAnswer, exchange: Exchange, fault: Fault
+) -> None:
     after = fault.settings["after"]
     if after is not None:
-        await line.send(out.head)
+        await sender.send(out.head)
         for data in _cut_frames(answer, out.frames, after):
-            await line.send(data)
+            await sender.send(data)
     if fault.kind == "stall":
         await _wait_forever()
-    flight.record_answer(whole=False)
+    exchange.record_answer(whole=False)
     if fault.kind == "reset":
-        line.reset()
+        sender.reset()
     elif answer.streamed and fault.settings["clean"]:
-        await line.send(out.tail)
+        await sender.send(out.tail)
         if not out.keep_alive:
-            line.transport.close()
+            sender.transport.close()
     else:
-        line.transport.close()
+        sender.transport.close()
 
 
 async def _send_with_bad_event(
-    line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault
+    sender: Sender, answer: Answer, out: FramedAnswer, exchange: Exchange, fault: Fault
 ) -> None:
     frames = list(out.frames)
     at = len(_cut_frames(answer, frames, fault.settings["after"]))
@@ -208,17 +217,17 @@ async def _send_with_bad_event(
             bad = answer.error_event(message, code)
         else:
             error = {"message": message, "type": "server_error", "param": None, "code": code}
-            bad = event(encode({"error": error}))
+            bad = format_event(encode({"error": error}))
         rest = []
     else:
         broken = b'{"id": "chatcmpl-broken", "object": "chat.completion.chunk", "choi'
-        bad = broken + b"\n" if "ndjson" in answer.content_type else event(broken)
+        bad = broken + b"\n" if "ndjson" in answer.content_type else format_event(broken)
         rest = frames[at:]
-    frame = chunk(bad) if out.tail else bad
+    frame = frame_chunk(bad) if out.tail else bad
     await _send_all(
-        line,
+        sender,
         FramedAnswer(out.head, [*frames[:at], frame, *rest], out.tail, out.keep_alive),
-        flight,
+        exchange,
         whole=False,
     )
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
+from llmcore_testing.simulator.openai_errors import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "DEFAULT_MODELS",
     "FINGERPRINT",
     "make_headers",
-    "new_id",
+    "make_id",
     "read_json_body",
     "read_model",
 ]
@@ -28,7 +28,7 @@ _RUN: Final = secrets.token_hex(6)
 _NUMBERS: Final = itertools.count(1)
 
 
-def new_id(prefix: str) -> str:
+def make_id(prefix: str) -> str:
     """Return an identifier that is unique in this process."""
     return f"{prefix}{_RUN}{next(_NUMBERS):08x}"
 
@@ -36,7 +36,7 @@ def new_id(prefix: str) -> str:
 def make_headers(tokens: int) -> dict[str, str]:
     """Return the response headers for a request that used *tokens*."""
     return {
-        "x-request-id": new_id("req_"),
+        "x-request-id": make_id("req_"),
         "openai-processing-ms": "1",
         "openai-version": "2020-10-01",
         "x-ratelimit-limit-requests": "10000",

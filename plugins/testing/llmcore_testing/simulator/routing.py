@@ -84,7 +84,7 @@ class Route:
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
     """Takes precedence over `Group.make_big`."""
     own: bool = False
-    """True if a test added this route; see `own_routes`. Only such a route may have the method "*"."""
+    """True if a test added this route; see `custom_routes`. Only such a route may have the method "*"."""
     header: str | None = None
     """The route matches only requests with this header. The header distinguishes vendors that use the same path."""
 

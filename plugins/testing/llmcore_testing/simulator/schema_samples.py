@@ -30,14 +30,14 @@ def sample(schema: Any, *, name: str = "text") -> Any:
     Supports types, properties, items, enum, const, $ref, anyOf, oneOf, allOf, formats and bounds. Ignores `pattern`.
     Expands a recursive schema a few levels deep.
     """
-    return _Sampler(schema).value(schema, name, 0)
+    return _Sampler(schema).make_value(schema, name, 0)
 
 
 class _Sampler:
     def __init__(self, root: Any) -> None:
         self._root = root
 
-    def value(self, schema: Any, name: str, depth: int) -> Any:
+    def make_value(self, schema: Any, name: str, depth: int) -> Any:
         if depth > _TOO_DEEP:
             raise ValueError("the schema refers to itself endlessly")
         if not isinstance(schema, Mapping):
@@ -46,7 +46,7 @@ class _Sampler:
         if "const" in schema or "enum" in schema:
             return schema["const"] if "const" in schema else schema["enum"][0]
         if options := schema.get("anyOf") or schema.get("oneOf"):
-            return self.value(self._choose_option(options, depth), name, depth + 1)
+            return self.make_value(self._choose_option(options, depth), name, depth + 1)
         return self._make_value(self._find_type(schema, depth), schema, name, depth)
 
     def _make_value(self, kind: str | None, schema: Mapping[str, Any], name: str, depth: int) -> Any:
@@ -107,14 +107,16 @@ class _Sampler:
         required = schema.get("required", ())
         names = [name for name in properties if depth <= _DEEP or name in required]
         names += [name for name in required if name not in properties]
-        return {name: self.value(properties.get(name), name, depth + 1) for name in names}
+        return {name: self.make_value(properties.get(name), name, depth + 1) for name in names}
 
     def _make_array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
-        first = [self.value(item, name, depth + 1) for item in schema.get("prefixItems", ())]
+        first = [self.make_value(item, name, depth + 1) for item in schema.get("prefixItems", ())]
         least = schema.get("minItems", 0 if depth > _DEEP else 1)
         length = min(max(least, len(first)), schema.get("maxItems", max(least, len(first))))
         items = schema.get("items", {"type": "string"})
-        return (first + [self.value(items, name, depth + 1) for _ in range(length - len(first))])[:length]
+        return (first + [self.make_value(items, name, depth + 1) for _ in range(length - len(first))])[
+            :length
+        ]
 
 
 def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

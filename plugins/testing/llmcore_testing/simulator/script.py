@@ -12,14 +12,14 @@ from llmcore_testing.simulator.charges import Charge
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import RecordedRequest
 
-__all__ = ["Planned", "Script", "Scripted"]
+__all__ = ["PlannedFault", "Script", "Scripted"]
 
 Scripted = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], "str | Mapping[str, Any]"]
 """A text, a message, a body with `choices`, or a function that makes one of these from the request body."""
 
 
 @dataclass(slots=True)
-class Planned:
+class PlannedFault:
     """A queued fault."""
 
     fault: Fault
@@ -27,7 +27,7 @@ class Planned:
     path: str | None
     model: str | None
 
-    def fits(
+    def is_match(
         self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> bool:
         """Return whether the fault matches *request* and can apply to its route.
@@ -65,7 +65,7 @@ class Script:
         self.charges: list[Charge] = []
         """The charges passed to `Simulator.bill`. The usage and cost reports contain their sums."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
-        self._faults: list[Planned] = []
+        self._faults: list[PlannedFault] = []
         self._replies: deque[Scripted] = deque()
         self._kept: dict[str, object] = {}
 
@@ -76,7 +76,7 @@ class Script:
                 self._kept[name] = make()
             return self._kept[name]
 
-    def plan(self, planned: Planned) -> None:
+    def queue_fault(self, planned: PlannedFault) -> None:
         """Queue a fault."""
         with self.changed:
             self._faults.append(planned)
@@ -89,12 +89,12 @@ class Script:
     def take_fault(
         self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> Fault | None:
-        """Remove and return the first fault that matches *request*; see `Planned.fits`."""
+        """Remove and return the first fault that matches *request*; see `PlannedFault.is_match`."""
         if not self._faults:
             return None
         with self.changed:
             planned = next(
-                (p for p in self._faults if p.fits(request, rewrites=rewrites, streams=streams)), None
+                (p for p in self._faults if p.is_match(request, rewrites=rewrites, streams=streams)), None
             )
             if planned is None:
                 return None
@@ -133,12 +133,12 @@ class Script:
             self.counts[name] += 1
             self.changed.notify_all()
 
-    def requests(self) -> list[RecordedRequest]:
+    def list_requests(self) -> list[RecordedRequest]:
         """Return the latest requests, oldest first."""
         with self.changed:
             return list(self._requests)
 
-    def snapshot(self) -> Counter[str]:
+    def copy_counts(self) -> Counter[str]:
         """Return a copy of the counts."""
         with self.changed:
             return Counter(self.counts)

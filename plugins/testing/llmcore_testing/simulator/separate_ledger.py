@@ -11,7 +11,7 @@ from typing import Final
 
 from llmcore import forks
 
-__all__ = ["VARIABLE", "OwnLedger"]
+__all__ = ["VARIABLE", "SeparateLedger"]
 
 VARIABLE: Final = "LLMCORE_SIMULATOR_LEDGER"
 """The environment variable with the path of this ledger.
@@ -20,7 +20,7 @@ A Core reads the variable if its configuration names no ledger.
 """
 
 
-class OwnLedger:
+class SeparateLedger:
     """The ledger that all simulators of this process share.
 
     The first simulator creates the ledger; the last simulator deletes it.

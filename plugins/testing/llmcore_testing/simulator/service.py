@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from llmcore_testing.simulator.broken import make_broken_answer
+from llmcore_testing.simulator.broken_answers import make_broken_answer
 from llmcore_testing.simulator.endpoints import ALL_ROUTES
 from llmcore_testing.simulator.endpoints.openai import GROUP as OPENAI
 from llmcore_testing.simulator.faults import LOST, Fault
-from llmcore_testing.simulator.refusals import Refused, make_refusal
+from llmcore_testing.simulator.openai_errors import Refused, make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route, Settings, Table
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
-__all__ = ["Plan", "Service"]
+__all__ = ["AnswerPlan", "Service"]
 
 _LOG: Final = logging.getLogger(__name__)
 _TABLE: Final = Table(ALL_ROUTES)
@@ -27,7 +27,7 @@ _NO_KEY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AnswerPlan:
     """The answer to send and the fault to inject during sending."""
 
     answer: Answer
@@ -51,7 +51,7 @@ class Service:
         self._script = script
         self._control = control
 
-    def begin(self, request: RecordedRequest) -> Plan:
+    def begin(self, request: RecordedRequest) -> AnswerPlan:
         """Record *request* and return its answer. Requests use up queued answers and faults in the order of arrival."""
         found = self._table.find(request.path, request.headers)
         group = found[0][0].group if found else OPENAI
@@ -59,13 +59,13 @@ class Service:
         for route, names in found:
             if route.method in {request.method, "*"}:
                 answer, fault = self._answer(request, route, dict(names))
-                return Plan(answer, fault, epoch)
+                return AnswerPlan(answer, fault, epoch)
         where = f"{request.method} {request.path}"
         if found:
-            return Plan(
+            return AnswerPlan(
                 make_refusal(405, f"Not allowed to {where}.", code="method_not_supported"), None, epoch
             )
-        return Plan(make_refusal(404, f"Invalid URL ({where})", code="unknown_url"), None, epoch)
+        return AnswerPlan(make_refusal(404, f"Invalid URL ({where})", code="unknown_url"), None, epoch)
 
     def _answer(
         self, request: RecordedRequest, route: Route, names: dict[str, str]

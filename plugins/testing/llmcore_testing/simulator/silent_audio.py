@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["aac", "flac", "mp3", "opus"]
+__all__ = ["make_aac", "make_flac", "make_mp3", "make_opus"]
 
 _MPEG_1: Final = {44100: 0, 48000: 1, 32000: 2}
 _MPEG_2: Final = {22050: 0, 24000: 1, 16000: 2}
@@ -23,7 +23,7 @@ _FLAC_BLOCK: Final = 4096
 _FLAC_RATES: Final = {8000: 4, 16000: 5, 22050: 6, 24000: 7, 32000: 8, 44100: 9, 48000: 10}
 
 
-def mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
+def make_mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
     """Return mono layer III frames of constant size. *mark* makes files differ: it is in bytes that decoders skip."""
     if rate_hz in _MPEG_1:
         kind, samples, size = 0xFB, 1152, 144 * kbps * 1000 // rate_hz
@@ -37,7 +37,7 @@ def mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
     return frame * _count(seconds, rate_hz, samples)
 
 
-def aac(seconds: float, rate_hz: int) -> bytes:
+def make_aac(seconds: float, rate_hz: int) -> bytes:
     """Return mono ADTS frames."""
     size = 7 + len(_SILENT_AAC)
     index = _ADTS_RATES.index(rate_hz)
@@ -45,12 +45,12 @@ def aac(seconds: float, rate_hz: int) -> bytes:
     return (head + _SILENT_AAC) * _count(seconds, rate_hz, 1024)
 
 
-def opus(seconds: float, mark: int) -> bytes:
+def make_opus(seconds: float, mark: int) -> bytes:
     """Return an Ogg file of Opus packets at 48 kHz. *mark* becomes the serial number of the stream."""
     return b"".join(_make_opus_pages(_count(seconds, 48_000, _OPUS_FRAME), mark))
 
 
-def flac(seconds: float, rate_hz: int, mark: int) -> bytes:
+def make_flac(seconds: float, rate_hz: int, mark: int) -> bytes:
     """Return a FLAC file in which all samples have the same value, derived from *mark*."""
     count = _count(seconds, rate_hz, _FLAC_BLOCK)
     packed = rate_hz << 44 | 15 << 36 | count * _FLAC_BLOCK  # one channel of 16 bits

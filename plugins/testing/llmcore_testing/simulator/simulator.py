@@ -11,13 +11,13 @@ from typing import Final, Self
 
 from llmcore.errors import ConfigError
 from llmcore_testing.simulator.charges import Charge
-from llmcore_testing.simulator.connection import Connection, Premises
+from llmcore_testing.simulator.connection import Connection, ServerContext
+from llmcore_testing.simulator.custom_routes import Handler, make_routes
 from llmcore_testing.simulator.faults import Fault, parse_times
 from llmcore_testing.simulator.gate import Gate
-from llmcore_testing.simulator.own_ledger import OwnLedger
-from llmcore_testing.simulator.own_routes import Handler, make_routes
 from llmcore_testing.simulator.routing import Settings
-from llmcore_testing.simulator.script import Planned, Script, Scripted
+from llmcore_testing.simulator.script import PlannedFault, Script, Scripted
+from llmcore_testing.simulator.separate_ledger import SeparateLedger
 from llmcore_testing.simulator.service import Service
 from llmcore_testing.simulator.synthesizers import find_synthesizer
 from llmcore_testing.simulator.wire import RecordedRequest
@@ -26,7 +26,7 @@ __all__ = ["Simulator"]
 
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 1024
-_own_ledger: Final = OwnLedger()
+_own_ledger: Final = SeparateLedger()
 
 
 class Simulator:
@@ -105,7 +105,7 @@ class Simulator:
         )
         own_routes = make_routes(routes or {}, checks_keys=keys is not None)
         service = Service(settings, self._script, self._control, own_routes)
-        self._premises = Premises(service, self._script, self._gate, latency_s)
+        self._context = ServerContext(service, self._script, self._gate, latency_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -138,7 +138,7 @@ class Simulator:
     @property
     def requests(self) -> list[RecordedRequest]:
         """The latest recorded requests, oldest first. Requests to /_simulator/ are not recorded."""
-        return self._script.requests()
+        return self._script.list_requests()
 
     @property
     def counts(self) -> Counter[str]:
@@ -150,7 +150,7 @@ class Simulator:
         faults. `gone` counts clients that disconnected before the end of their answer. `status_200`, `status_429`, ...
         count answers by status. The simulator updates a count before the client receives the end of the answer.
         """
-        return self._script.snapshot()
+        return self._script.copy_counts()
 
     @property
     def in_flight(self) -> int:
@@ -182,7 +182,7 @@ class Simulator:
             path: Match only requests whose path contains this text.
             model: Match only requests for this model.
         """
-        self._script.plan(Planned(fault, parse_times(times), path, model))
+        self._script.queue_fault(PlannedFault(fault, parse_times(times), path, model))
 
     def hold(self) -> None:
         """Hold back the answers to all requests that arrive before the next `release`."""
@@ -275,22 +275,22 @@ class Simulator:
     async def _serve(self, ready: Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await self._loop.create_server(
-            lambda: Connection(self._premises), _HOST, self._wanted_port, backlog=_BACKLOG
+            lambda: Connection(self._context), _HOST, self._wanted_port, backlog=_BACKLOG
         )
         self._port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stop.wait()
         server.close()
-        tasks = [connection.task for connection in self._premises.alive if connection.task is not None]
-        for connection in list(self._premises.alive):
-            connection.line.transport.abort()
+        tasks = [connection.task for connection in self._context.alive if connection.task is not None]
+        for connection in list(self._context.alive):
+            connection.sender.transport.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._loop = None
 
     def _end_busy(self) -> None:
-        for connection in list(self._premises.alive):
+        for connection in list(self._context.alive):
             if connection.task is not None:
-                connection.line.transport.abort()
+                connection.sender.transport.abort()
 
     def _control(self, action: str) -> None:
         {

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from llmcore_testing.simulator import frames
+from llmcore_testing.simulator import silent_audio
 
 __all__ = ["SECONDS_PER_CHARACTER", "Codec", "get_duration", "make_wav_head", "speak", "split_audio"]
 
@@ -66,13 +66,13 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
     seconds, mark = get_duration(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
     match codec.name:
         case "mp3":
-            return frames.mp3(seconds, codec.rate_hz, codec.kbps, mark)
+            return silent_audio.make_mp3(seconds, codec.rate_hz, codec.kbps, mark)
         case "aac":
-            return frames.aac(seconds, codec.rate_hz)
+            return silent_audio.make_aac(seconds, codec.rate_hz)
         case "opus":
-            return frames.opus(seconds, mark)
+            return silent_audio.make_opus(seconds, mark)
         case "flac":
-            return frames.flac(seconds, codec.rate_hz, mark)
+            return silent_audio.make_flac(seconds, codec.rate_hz, mark)
         case "ulaw" | "alaw":
             return _repeat(_make_square(mark), round(seconds * codec.rate_hz))
     samples = _repeat(_make_sine(mark), 2 * round(seconds * codec.rate_hz))

@@ -15,9 +15,9 @@ __all__ = [
     "RecordedRequest",
     "RequestParser",
     "Unreadable",
-    "chunk",
     "encode",
     "frame_answer",
+    "frame_chunk",
 ]
 
 _MOST_HEAD_BYTES: Final = 64 * 1024
@@ -106,11 +106,11 @@ def frame_answer(answer: Answer, request: RecordedRequest) -> FramedAnswer:
         return FramedAnswer(head, answer.pieces, b"", request.keep_alive)
     if request.chunked_answers:
         head = _make_head(answer, "transfer-encoding: chunked\r\n", keep_alive=request.keep_alive)
-        return FramedAnswer(head, map(chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
+        return FramedAnswer(head, map(frame_chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
     return FramedAnswer(_make_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
 
 
-def chunk(data: bytes) -> bytes:
+def frame_chunk(data: bytes) -> bytes:
     """Encode *data* as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 

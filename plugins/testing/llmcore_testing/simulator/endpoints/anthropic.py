@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.common import DEFAULT_MODELS, new_id
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.endpoints import message_batches, reports
+from llmcore_testing.simulator.endpoints.anthropic_errors import refuse, refuse_request
 from llmcore_testing.simulator.endpoints.messages import (
     apply_fault,
     check_messages,
@@ -17,11 +17,11 @@ from llmcore_testing.simulator.endpoints.messages import (
     make_events,
     make_message,
     rename_usage,
-    to_chat,
+    translate_to_chat,
 )
-from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
 from llmcore_testing.simulator.faults import CREATING, REWRITING, Fault
-from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.openai_common import DEFAULT_MODELS, make_id
+from llmcore_testing.simulator.openai_errors import Refused
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
@@ -54,7 +54,7 @@ def answer_messages(call: Call) -> Answer:
     """Answer a Messages request, plain or streaming."""
     body = _read_body(call)
     check_messages(body)
-    chat = to_chat(body)
+    chat = translate_to_chat(body)
     scripted = call.script.take_reply()
     completion = complete(chat, body["model"], call.settings.reply if scripted is None else scripted)
     message = make_message(completion, body)
@@ -82,7 +82,7 @@ def answer_count(call: Call) -> Answer:
     """Count the input tokens of a request."""
     body = _read_body(call)
     check_messages({"max_tokens": 1, **body})
-    count: dict[str, Any] = {"input_tokens": tokens.count_prompt(to_chat(body))}
+    count: dict[str, Any] = {"input_tokens": tokens.count_prompt(translate_to_chat(body))}
     if call.fault is not None:
         count = _rewrite_count(call.fault)
     counted = "message_counts" if call.fault is None else None
@@ -137,7 +137,7 @@ def _read_body(call: Call) -> Mapping[str, Any]:
 def _make_headers(spent: int) -> dict[str, str]:
     reset = "2026-01-01T00:00:00Z"
     return {
-        "request-id": new_id("req_"),
+        "request-id": make_id("req_"),
         "anthropic-ratelimit-requests-limit": "4000",
         "anthropic-ratelimit-requests-remaining": "3999",
         "anthropic-ratelimit-requests-reset": reset,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from llmcore_testing.simulator.common import new_id
-from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.openai_common import make_id
+from llmcore_testing.simulator.openai_errors import Refused
 from llmcore_testing.simulator.wire import Answer, encode
 
 __all__ = ["refuse", "refuse_request"]
@@ -42,7 +42,7 @@ def refuse(
         kind, usual = "billing_error", _NO_CREDIT
     elif code and code.endswith("_error"):
         kind = code
-    request_id = new_id("req_")
+    request_id = make_id("req_")
     error = {"type": "error", "error": {"type": kind, "message": message or usual}, "request_id": request_id}
     return Answer(
         status=status, pieces=(encode(error),), headers={"request-id": request_id, **(headers or {})}

@@ -12,7 +12,7 @@ from llmcore_testing.simulator.endpoints.models import answer_models
 from llmcore_testing.simulator.endpoints.openai import read_bearer_key
 from llmcore_testing.simulator.endpoints.speech import answer_speech
 from llmcore_testing.simulator.faults import CREATING, REWRITING
-from llmcore_testing.simulator.refusals import make_refusal
+from llmcore_testing.simulator.openai_errors import make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 

@@ -18,12 +18,12 @@ from llmcore_testing.simulator.batch_queue import (
     find_queue,
     read_page,
 )
-from llmcore_testing.simulator.common import make_headers, new_id, read_json_body
 from llmcore_testing.simulator.endpoints.chat import answer_chat
 from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
 from llmcore_testing.simulator.endpoints.files import File, add_file, find_file, read_lifetime
 from llmcore_testing.simulator.endpoints.responses import answer_responses
-from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
+from llmcore_testing.simulator.openai_common import make_headers, make_id, read_json_body
+from llmcore_testing.simulator.openai_errors import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -70,7 +70,7 @@ def create_batch(call: Call) -> Answer:
         message = f"Enqueued token limit reached. Limit: {most:,} enqueued tokens. Please try again once some in_progress batches have been completed."
         errors = [{"code": "token_limit_exceeded", "line": None, "message": message, "param": None}]
     batch = Batch(
-        id=new_id("batch_"),
+        id=make_id("batch_"),
         items=items,
         answer=lambda body: answer_item(call, str(endpoint), endpoints[str(endpoint)], body),
         facts={"endpoint": endpoint, "metadata": metadata, "input": file.id, "lifetime_s": lifetime_s},
@@ -201,9 +201,9 @@ def _write_files(call: Call, batch: Batch) -> None:
 
 
 def _make_line(result: Result) -> dict[str, Any]:
-    line = {"id": new_id("batch_req_"), "custom_id": result.name, "response": None, "error": None}
+    line = {"id": make_id("batch_req_"), "custom_id": result.name, "response": None, "error": None}
     if result.status:
-        response = {"status_code": result.status, "request_id": new_id("req_"), "body": result.body}
+        response = {"status_code": result.status, "request_id": make_id("req_"), "body": result.body}
         return {**line, "response": response}
     message = {
         "expired": "This request could not be executed before the completion window expired.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llmcore_testing.simulator.checks import check_chat
+from llmcore_testing.simulator.chat_validation import check_chat
 from llmcore_testing.simulator.chunks import make_stream_events
-from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.openai_common import make_headers, read_json_body, read_model
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 from llmcore_testing.simulator.faults import Fault, parse_times
-from llmcore_testing.simulator.refusals import make_invalid, make_refusal
+from llmcore_testing.simulator.openai_errors import make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
-from llmcore_testing.simulator.script import Planned
+from llmcore_testing.simulator.script import PlannedFault
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
 __all__ = ["GROUP", "ROUTES"]
@@ -26,7 +26,7 @@ def _answer_counts(call: Call) -> Answer:
 
 
 def _answer_requests(call: Call) -> Answer:
-    return _make_json({"requests": [_describe(request) for request in call.script.requests()]})
+    return _make_json({"requests": [_describe(request) for request in call.script.list_requests()]})
 
 
 def _describe(request: RecordedRequest) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _fail(call: Call) -> Answer:
         fault, times = Fault.from_name(body["fault"], **settings), parse_times(body.get("times", 1))
     except ConfigError as exc:
         raise make_invalid(str(exc)) from None
-    call.script.plan(Planned(fault, times, body.get("path"), body.get("model")))
+    call.script.queue_fault(PlannedFault(fault, times, body.get("path"), body.get("model")))
     return _make_json({"ok": True})
 
 

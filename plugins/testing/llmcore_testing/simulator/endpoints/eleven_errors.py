@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import new_id
-from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.openai_common import make_id
+from llmcore_testing.simulator.openai_errors import Refused
 from llmcore_testing.simulator.wire import Answer, encode
 
 __all__ = ["make_eleven_refusal", "make_error", "make_validation_error"]
@@ -72,7 +72,7 @@ def make_eleven_refusal(
     old = code if code is not None else _USUAL.get(status, "internal_server_error")
     old = old or "needs_authorization"
     kind, new, usual = _KNOWN.get(old, ("invalid_request", old, f"Simulated {old}."))
-    request_id = new_id("")
+    request_id = make_id("")
     detail = {"type": kind, "code": new, "message": message or usual, "status": old, "request_id": request_id}
     told = {"request-id": request_id, **(headers or {})}
     return Answer(status=status, pieces=(encode({"detail": detail}),), headers=told)

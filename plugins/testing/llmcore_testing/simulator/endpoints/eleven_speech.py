@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import new_id
 from llmcore_testing.simulator.endpoints.eleven_errors import make_error, make_validation_error
 from llmcore_testing.simulator.endpoints.eleven_models import MODELS
 from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
+from llmcore_testing.simulator.openai_common import make_id
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.sounds import Codec, split_audio
 from llmcore_testing.simulator.synthesizers import Synthesizer
@@ -48,23 +48,27 @@ class _SpeechRequest:
     synthesizer: Synthesizer
     voice: str
 
-    def audio(self, *, sized: bool = True) -> bytes:
+    def make_audio(self, *, sized: bool = True) -> bytes:
         """Return the audio of the text."""
         return self.synthesizer.speak(self.text, self.codec, speed=self.speed, sized=sized, voice=self.voice)
 
-    def headers(self) -> dict[str, str]:
+    def make_headers(self) -> dict[str, str]:
         """Return the response headers."""
-        return {"request-id": new_id(""), "history-item-id": new_id(""), "character-cost": str(self.credits)}
+        return {
+            "request-id": make_id(""),
+            "history-item-id": make_id(""),
+            "character-cost": str(self.credits),
+        }
 
 
 def convert(call: Call) -> Answer:
     """Send the whole audio in one body."""
     speech = _read_request(call)
-    audio = speech.audio()
+    audio = speech.make_audio()
     return Answer(
         pieces=(audio,),
         content_type=speech.codec.content_type,
-        headers=speech.headers(),
+        headers=speech.make_headers(),
         counted="speech",
     )
 
@@ -72,11 +76,11 @@ def convert(call: Call) -> Answer:
 def stream(call: Call) -> Answer:
     """Send the audio as a stream."""
     speech = _read_request(call)
-    audio = speech.audio(sized=False)
+    audio = speech.make_audio(sized=False)
     return Answer(
         pieces=tuple(split_audio(audio)),
         content_type=speech.codec.content_type,
-        headers=speech.headers(),
+        headers=speech.make_headers(),
         streamed=True,
         counted="speech",
     )
@@ -85,20 +89,20 @@ def stream(call: Call) -> Answer:
 def convert_with_timestamps(call: Call) -> Answer:
     """Send JSON with the audio and a timestamp for each character."""
     speech = _read_request(call)
-    audio = speech.audio()
+    audio = speech.make_audio()
     body = _make_line(audio, _make_alignment(speech, 0, len(speech.text)))
-    return Answer(pieces=(encode(body),), headers=speech.headers(), counted="speech")
+    return Answer(pieces=(encode(body),), headers=speech.make_headers(), counted="speech")
 
 
 def stream_with_timestamps(call: Call) -> Answer:
     """Send JSON lines. Each line has a part of the audio and the timestamps for its characters."""
     speech = _read_request(call)
     lines = tuple(encode(line) + b"\n\n" for line in _iterate_lines(speech))
-    return Answer(pieces=lines, headers=speech.headers(), streamed=True, counted="speech")
+    return Answer(pieces=lines, headers=speech.make_headers(), streamed=True, counted="speech")
 
 
 def _iterate_lines(speech: _SpeechRequest) -> Iterator[dict[str, Any]]:
-    audio = speech.audio(sized=False)
+    audio = speech.make_audio(sized=False)
     starts = range(0, len(speech.text), _GROUP)
     for index, start in enumerate(starts):
         part = audio[len(audio) * index // len(starts) : len(audio) * (index + 1) // len(starts)]
@@ -126,7 +130,7 @@ def _read_request(call: Call) -> _SpeechRequest:
         raise make_validation_error("missing", "text", "Field required", body)
     if not text:
         raise make_error(400, "input_text_empty", "Input text cannot be empty.")
-    find_store(call).voice(call.names["voice"])
+    find_store(call).find_voice(call.names["voice"])
     model = MODELS.get(body.get("model_id", "eleven_multilingual_v2"))
     known = call.settings.models is None or body.get("model_id") in call.settings.models
     if model is None or not known:
@@ -142,7 +146,7 @@ def _read_request(call: Call) -> _SpeechRequest:
             "too_long", "pronunciation_dictionary_locators", "List should have at most 3 items"
         )
     for locator in locators:
-        find_store(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
+        find_store(call).find_dictionary(locator.get("pronunciation_dictionary_id", ""))
     spent = round(len(text) * model.credits_per_character)
     return _SpeechRequest(
         text, _read_codec(call), _read_speed(body), spent, call.settings.synthesizer, call.names["voice"]

@@ -31,7 +31,7 @@ class VoiceStore:
     dictionaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
-    def new_id(self, prefix: str) -> str:
+    def make_id(self, prefix: str) -> str:
         """Return a new id of the same length as ElevenLabs' ids."""
         number = f"{next(iter(self.numbers)):x}"
         return prefix + "0" * (_ID_LENGTH - len(prefix) - len(number)) + number
@@ -40,7 +40,7 @@ class VoiceStore:
         self, name: str, category: str, description: str, labels: dict[str, str], voice_id: str | None = None
     ) -> str:
         """Add a voice and return its id."""
-        voice_id = voice_id or self.new_id("Voice")
+        voice_id = voice_id or self.make_id("Voice")
         self.voices[voice_id] = {
             "voice_id": voice_id,
             "name": name,
@@ -53,7 +53,7 @@ class VoiceStore:
         }
         return voice_id
 
-    def voice(self, voice_id: str) -> dict[str, Any]:
+    def find_voice(self, voice_id: str) -> dict[str, Any]:
         """Return a voice.
 
         Raises:
@@ -66,7 +66,7 @@ class VoiceStore:
             raise make_error(400, "invalid_uid", f"An invalid ID has been received: '{voice_id}'.")
         raise make_error(404, "voice_not_found", f"A voice with the voice_id {voice_id} was not found.")
 
-    def dictionary(self, dictionary_id: str) -> dict[str, Any]:
+    def find_dictionary(self, dictionary_id: str) -> dict[str, Any]:
         """Return a pronunciation dictionary.
 
         Raises:

@@ -30,7 +30,7 @@ def search_voices(call: Call) -> Answer:
     size = query.get("page_size", str(_USUAL_PAGE))
     if not size.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE:
         raise make_validation_error("less_than_equal", "page_size", "Input should be from 1 to 100", size)
-    fitting = [voice for voice in find_store(call).voices.values() if _fits(voice, query)]
+    fitting = [voice for voice in find_store(call).voices.values() if _is_match(voice, query)]
     if query.get("sort") == "name":
         fitting.sort(key=lambda voice: voice["name"], reverse=query.get("sort_direction") == "desc")
     token = query.get("next_page_token", "0")
@@ -43,12 +43,12 @@ def search_voices(call: Call) -> Answer:
 
 def describe_voice(call: Call) -> Answer:
     """Describe one voice."""
-    return _make_json(find_store(call).voice(call.names["voice"]), "voices")
+    return _make_json(find_store(call).find_voice(call.names["voice"]), "voices")
 
 
 def delete_voice(call: Call) -> Answer:
     """Delete a cloned voice."""
-    voice = find_store(call).voice(call.names["voice"])
+    voice = find_store(call).find_voice(call.names["voice"])
     if voice["category"] == "premade":
         raise make_error(400, "voice_does_not_belong_to_user", "You cannot delete a premade voice.")
     del find_store(call).voices[voice["voice_id"]]
@@ -76,11 +76,11 @@ def add_dictionary(call: Call) -> Answer:
         raise make_validation_error("missing", "rules", "Field required", body)
     store = find_store(call)
     told = {
-        "id": store.new_id("Dict"),
+        "id": store.make_id("Dict"),
         "name": body["name"],
         "created_by": "simulator",
         "creation_time_unix": 1_700_000_000,
-        "version_id": store.new_id("Version"),
+        "version_id": store.make_id("Version"),
         "version_rules_num": len(body["rules"]),
         "description": body.get("description"),
     }
@@ -88,7 +88,7 @@ def add_dictionary(call: Call) -> Answer:
     return _make_json(told, "dictionaries")
 
 
-def _fits(voice: dict[str, Any], query: Any) -> bool:
+def _is_match(voice: dict[str, Any], query: Any) -> bool:
     labels = voice["labels"]
     if any(
         name in query and query[name] != labels.get(name) for name in ("gender", "language", "accent", "age")

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import make_invalid
+from llmcore_testing.simulator.openai_common import make_headers, read_json_body, read_model
+from llmcore_testing.simulator.openai_errors import make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llmcore_testing.simulator.batch_queue import find_queue
-from llmcore_testing.simulator.common import make_headers, new_id
-from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
+from llmcore_testing.simulator.openai_common import make_headers, make_id
+from llmcore_testing.simulator.openai_errors import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -73,7 +73,7 @@ def add_file(call: Call, name: str, purpose: str, content: bytes, lifetime_s: in
     """Store *content* as a new file."""
     now = int(time.time())
     file = File(
-        id=new_id("file-"),
+        id=make_id("file-"),
         name=name,
         purpose=purpose,
         content=content,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import (
+from llmcore_testing.simulator.openai_common import (
     CONTEXT_LENGTH,
     DEFAULT_MODELS,
     make_headers,
     read_json_body,
     read_model,
 )
-from llmcore_testing.simulator.refusals import make_refusal
+from llmcore_testing.simulator.openai_errors import make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, encode
 

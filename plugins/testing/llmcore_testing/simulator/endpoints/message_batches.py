@@ -14,9 +14,9 @@ from llmcore_testing.simulator.batch_queue import (
     find_queue,
     read_page,
 )
-from llmcore_testing.simulator.common import new_id
-from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
-from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.endpoints.anthropic_errors import refuse, refuse_request
+from llmcore_testing.simulator.openai_common import make_id
+from llmcore_testing.simulator.openai_errors import Refused
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -45,7 +45,7 @@ def create_batch(call: Call, messages: Any) -> Answer:
     if call.fault is not None and call.fault.settings["how"] == "validation_failed":
         raise refuse_request("requests.0.params: The request is not valid.")
     batch = Batch(
-        id=new_id("msgbatch_"),
+        id=make_id("msgbatch_"),
         items=[Item(request["custom_id"], request["params"]) for request in requests],
         answer=lambda params: answer_item(call, "/v1/messages", messages, params),
         window_s=call.settings.batch_window_s,
@@ -88,7 +88,7 @@ def read_results(call: Call) -> Answer:
     return Answer(
         pieces=(batch.write(batch.list_results(), _make_line),),
         content_type="application/x-jsonl",
-        headers={"request-id": new_id("req_")},
+        headers={"request-id": make_id("req_")},
     )
 
 
@@ -130,7 +130,7 @@ def _make_line(result: Result) -> dict[str, Any]:
         if result.status >= 500:
             kind = "api_error"
         shown = {"type": kind, "message": error.get("message", "")}
-        inner["error"] = {"type": "error", "error": shown, "request_id": new_id("req_")}
+        inner["error"] = {"type": "error", "error": shown, "request_id": make_id("req_")}
     return {"custom_id": result.name, "result": inner}
 
 
@@ -139,4 +139,4 @@ def _format_time(moment: float) -> str:
 
 
 def _make_answer(document: Any) -> Answer:
-    return Answer(pieces=(encode(document),), headers={"request-id": new_id("req_")})
+    return Answer(pieces=(encode(document),), headers={"request-id": make_id("req_")})

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmcore_testing.simulator.chunks import split_text
-from llmcore_testing.simulator.common import new_id
-from llmcore_testing.simulator.endpoints.messages_refusals import refuse_request
+from llmcore_testing.simulator.endpoints.anthropic_errors import refuse_request
 from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.openai_common import make_id
 from llmcore_testing.simulator.wire import Answer, encode
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "make_events",
     "make_message",
     "rename_usage",
-    "to_chat",
+    "translate_to_chat",
 ]
 
 _BLOCK_BYTES: Final = 64 * 1024
@@ -79,7 +79,7 @@ def _check_message(where: str, message: Any, *, is_first: bool) -> None:
             raise refuse_request(f"{where}: text content blocks must contain non-whitespace text")
 
 
-def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+def translate_to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     """Translate *body* to a Chat Completions request. Fields that the simulator ignores are dropped."""
     system = body.get("system")
     messages: list[dict[str, Any]] = [{"role": "system", "content": _join(system)}] if system else []
@@ -131,7 +131,7 @@ def make_message(completion: Mapping[str, Any], body: Mapping[str, Any]) -> dict
         reason = "tool_calls"
     usage = completion.get("usage") or {}
     return {
-        "id": new_id("msg_"),
+        "id": make_id("msg_"),
         "type": "message",
         "role": "assistant",
         "model": completion.get("model", ""),
@@ -192,7 +192,7 @@ def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
 def make_big_message(body: Mapping[str, Any], size: int) -> Answer:
     """Return an answer with a text of *size* bytes."""
     message: dict[str, Any] = {
-        "id": new_id("msg_"),
+        "id": make_id("msg_"),
         "type": "message",
         "role": "assistant",
         "model": str(body.get("model")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmcore_testing.simulator.common import CONTEXT_LENGTH, DEFAULT_MODELS, make_headers, read_model
+from llmcore_testing.simulator.openai_common import CONTEXT_LENGTH, DEFAULT_MODELS, make_headers, read_model
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 

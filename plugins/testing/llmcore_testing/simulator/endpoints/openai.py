@@ -12,7 +12,7 @@ from llmcore_testing.simulator.endpoints.models import answer_model, answer_mode
 from llmcore_testing.simulator.endpoints.responses import answer_responses, make_big_response
 from llmcore_testing.simulator.endpoints.speech import answer_speech
 from llmcore_testing.simulator.faults import CREATING, REWRITING
-from llmcore_testing.simulator.refusals import make_refusal
+from llmcore_testing.simulator.openai_errors import make_refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
 

@@ -12,8 +12,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from llmcore_testing.simulator.charges import Charge
-from llmcore_testing.simulator.endpoints.messages_refusals import refuse
-from llmcore_testing.simulator.refusals import Refused, make_refusal
+from llmcore_testing.simulator.endpoints.anthropic_errors import refuse
+from llmcore_testing.simulator.openai_errors import Refused, make_refusal
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 

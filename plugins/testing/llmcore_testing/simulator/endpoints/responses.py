@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator.chunks import split_text
-from llmcore_testing.simulator.common import make_headers, new_id, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import make_invalid
+from llmcore_testing.simulator.openai_common import make_headers, make_id, read_json_body, read_model
+from llmcore_testing.simulator.openai_errors import make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -63,7 +63,7 @@ def make_big_response(body: Mapping[str, Any], size: int) -> Answer:
     """Return an answer with a text of *size* bytes."""
     content = [{"type": "output_text", "text": "@", "annotations": []}]
     item = {
-        "id": new_id("msg_"),
+        "id": make_id("msg_"),
         "type": "message",
         "status": "completed",
         "role": "assistant",
@@ -110,7 +110,7 @@ def _make_error_event(message: str, code: str | None) -> bytes:
 
 def _make_frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     return {
-        "id": new_id("resp_"),
+        "id": make_id("resp_"),
         "object": "response",
         "created_at": int(time.time()),
         "status": "completed",
@@ -137,12 +137,12 @@ def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, An
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping) and reasoning.get("summary"):
         summary = [{"type": "summary_text", "text": message.get("reasoning") or _SUMMARY}]
-        output.append({"id": new_id("rs_"), "type": "reasoning", "summary": summary})
+        output.append({"id": make_id("rs_"), "type": "reasoning", "summary": summary})
     for call in message.get("tool_calls") or ():
         function = call["function"]
         output.append(
             {
-                "id": new_id("fc_"),
+                "id": make_id("fc_"),
                 "type": "function_call",
                 "status": "completed",
                 "call_id": call["id"],
@@ -158,7 +158,7 @@ def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, An
     if content:
         output.append(
             {
-                "id": new_id("msg_"),
+                "id": make_id("msg_"),
                 "type": "message",
                 "status": "completed",
                 "role": "assistant",

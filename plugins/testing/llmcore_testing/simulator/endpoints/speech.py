@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
-from llmcore_testing.simulator.refusals import Refused, make_invalid
+from llmcore_testing.simulator.openai_common import make_headers, read_json_body, read_model
+from llmcore_testing.simulator.openai_errors import Refused, make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.sounds import Codec, split_audio
 from llmcore_testing.simulator.wire import Answer
