@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from llmcore_testing.not_checked import NOT_CHECKED
+from llmcore_testing.unchecked_parts import NOT_CHECKED
 from tests.kits.once import make_once
 
 BACKENDS = Path(__file__).parents[1] / "broken_backends"

@@ -335,7 +335,7 @@ def test_the_fixture_records_and_replays(tmp_path: Path) -> None:
             "llmcore_testing.pytest_plugin",
             *arguments,
         ]
-        # The import of the other plugins takes longer than the run.
+        # The import for_ability the other plugins takes longer than the run.
         env = {**os.environ, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         return subprocess.run(
             command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=100

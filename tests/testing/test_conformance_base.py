@@ -13,7 +13,7 @@ import pytest
 
 from llmcore.errors import ProviderError, StorageNotFound, Unavailable
 from llmcore_testing.conformance import Caller, Conformance
-from llmcore_testing.conformance.calling import _HUNG
+from llmcore_testing.conformance.caller import _HUNG
 from llmcore_testing.conformance.timing import LoopWatch, Worker
 
 Variant = Any

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from llmcore_testing.conformance import Conformance
-from llmcore_testing.conformance.optional import of, requires
+from llmcore_testing.conformance.optional_tests import for_ability, requires
 
 FILE = """
 import pytest
@@ -46,7 +46,7 @@ class TestLeavesOut(TestPlain):
 class Base(Conformance):
     lacks: ClassVar[tuple[str, ...]] = ("dance", "twin")
 
-    @of("dance")
+    @for_ability("dance")
     def test_dance(self) -> None:
         """Need an ability."""
 

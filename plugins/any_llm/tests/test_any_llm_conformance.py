@@ -11,7 +11,7 @@ from llmcore.types import ChatRequest, Secret
 from llmcore_any_llm.options import AnyLLMOptions
 from llmcore_any_llm.provider import AnyLLMProvider
 from llmcore_testing import LLMConformance, Simulator
-from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.caller import Call, Caller
 
 CANARY = "sk-canary-0123456789"
 

@@ -63,7 +63,7 @@ class MemcachedServer:
             stderr=subprocess.PIPE,
         )
         end = time.monotonic() + _PATIENCE_S
-        while not self._accepts():
+        while not self._is_accepting():
             if self._process.poll() is not None or time.monotonic() > end:
                 process = self._process
                 self.kill()
@@ -125,7 +125,7 @@ class MemcachedServer:
             raise
         return connection
 
-    def _accepts(self) -> bool:
+    def _is_accepting(self) -> bool:
         try:
             self._connect().close()
         except OSError:

@@ -142,7 +142,7 @@ class PostgresServer:
                 command, stdout=log, stderr=log, cwd=self._folder, **get_identity()
             )
         ends = time.monotonic() + _START_TIMEOUT_S
-        while not self._answers():
+        while not self._is_answering():
             if self._process.poll() is not None or time.monotonic() > ends:
                 self.kill()
                 text = (self._folder / "log").read_text(errors="replace")[-1000:]
@@ -236,7 +236,7 @@ class PostgresServer:
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr[-1000:]}")
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
             self.execute("SELECT 1")
         except RuntimeError:

@@ -45,7 +45,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """If several tests of the conformance kits fail for the same cause, show the traceback only in the first."""
     report = yield
     if report.failed:
-        from llmcore_testing.repeats import shorten_repeat
+        from llmcore_testing.repeated_failures import shorten_repeat
 
         shorten_repeat(item, report)
     return report
@@ -53,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the parts of the conformance kits that were skipped because an optional fixture is not defined."""
-    from llmcore_testing.not_checked import list_not_checked
+    from llmcore_testing.unchecked_parts import list_not_checked
 
     list_not_checked(terminalreporter)
 

@@ -210,7 +210,7 @@ class Tape:
             where=str(self._file.path),
             sent=False,
             expected=f"one of its {len(recorded)} recorded requests; the difference from the most similar one:",
-            notes=tuple(_diff(nearest, wanted)),
+            notes=tuple(_compare(nearest, wanted)),
             fix="pytest --llmcore-record",
         )
 
@@ -242,7 +242,7 @@ def _encode_bytes(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def _diff(recorded: str, wanted: str) -> Iterator[str]:
+def _compare(recorded: str, wanted: str) -> Iterator[str]:
     lines = difflib.unified_diff(
         recorded.splitlines(), wanted.splitlines(), "recorded", "requested", n=2, lineterm=""
     )

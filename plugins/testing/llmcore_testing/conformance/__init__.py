@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from llmcore_testing.conformance.base import Conformance
     from llmcore_testing.conformance.cache import CacheConformance
-    from llmcore_testing.conformance.calling import Caller
+    from llmcore_testing.conformance.caller import Caller
     from llmcore_testing.conformance.engine import EngineConformance
     from llmcore_testing.conformance.ledger import LedgerConformance
     from llmcore_testing.conformance.llm import LLMConformance
@@ -32,7 +32,7 @@ __all__ = [
 
 _MODULES = {
     "CacheConformance": "cache",
-    "Caller": "calling",
+    "Caller": "caller",
     "Conformance": "base",
     "EngineConformance": "engine",
     "LLMConformance": "llm",
@@ -54,7 +54,7 @@ pytest.register_assert_rewrite(
                 "broken_upstream",
                 "cache_abilities",
                 "cache_expiry",
-                "cache_racing",
+                "cache_races",
                 "cache_refusals",
                 "canary_tests",
                 "embeddings",
@@ -64,15 +64,15 @@ pytest.register_assert_rewrite(
                 "ledger_runs",
                 "llm_content",
                 "llm_counting",
-                "optional",
+                "optional_tests",
                 "processes",
-                "racing",
+                "races",
                 "storage_abilities",
+                "storage_conditional_saves",
                 "storage_metadata",
-                "storage_racing",
+                "storage_races",
                 "storage_shared",
                 "storage_volume",
-                "storage_writing",
                 "time_tests",
                 "timing",
                 "voice_abilities",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from llmcore_testing.conformance.base import Conformance
-from llmcore_testing.conformance.optional import of
+from llmcore_testing.conformance.optional_tests import for_ability
 
-__all__ = ["Abilities", "of"]
+__all__ = ["Abilities", "for_ability"]
 
 
 class Abilities(Conformance):

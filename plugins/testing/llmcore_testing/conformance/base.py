@@ -12,8 +12,8 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore.support.sending import Sending
-from llmcore_testing.conformance.calling import Call, Caller, Script, Variant
-from llmcore_testing.conformance.optional import OptionalParts
+from llmcore_testing.conformance.caller import Call, Caller, Script, Variant
+from llmcore_testing.conformance.optional_tests import OptionalParts
 from llmcore_testing.conformance.timing import KitThread, LoopWatch, Worker
 
 __all__ = ["Conformance"]

@@ -10,7 +10,7 @@ import msgspec
 
 from llmcore.errors import NotFound
 from llmcore.types import BatchLimits, BatchRequest, BatchResult, BatchStatus, ChatRequest
-from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.abilities import Abilities, for_ability
 
 __all__ = ["BatchCases"]
 
@@ -37,7 +37,7 @@ class BatchCases(Abilities):
             for number, text in enumerate(_QUESTIONS)
         ]
 
-    @of("submit")
+    @for_ability("submit")
     def test_each_request_of_a_batch_gets_its_own_answer(self) -> None:
         self.needs("submit", "status", "results", "cancel")
         requests = self.batch()
@@ -57,7 +57,7 @@ class BatchCases(Abilities):
             alone = {each.id: self.call("complete", each.request).text for each in requests}
             assert found == alone, "a result has the answer to another request"
 
-    @of("submit")
+    @for_ability("submit")
     def test_the_results_of_a_batch_can_be_read_again(self) -> None:
         self.needs("submit")
         requests = self.batch()
@@ -67,7 +67,7 @@ class BatchCases(Abilities):
             "`results` must yield the same number of results when it is called a second time"
         )
 
-    @of("submit")
+    @for_ability("submit")
     def test_results_of_other_requests_are_left_out(self) -> None:
         self.needs("submit")
         requests = self.batch()
@@ -75,12 +75,12 @@ class BatchCases(Abilities):
         found = [result.id for result in results]
         assert found == [requests[0].id], f"expected the result of one request, got {found}"
 
-    @of("submit")
+    @for_ability("submit")
     def test_an_unknown_batch_is_not_found(self) -> None:
         self.needs("submit")
         self.fails(NotFound, "status", "batch_that_does_not_exist")
 
-    @of("submit")
+    @for_ability("submit")
     def test_a_batch_can_be_cancelled_at_any_time(self) -> None:
         self.needs("submit")
         batch = self._submit(self.batch()).id
@@ -89,7 +89,7 @@ class BatchCases(Abilities):
         self.call("cancel", batch)
         assert self._get_status(batch).state == "ended", "cancel must not change a batch that has ended"
 
-    @of("list_batches")
+    @for_ability("list_batches")
     def test_a_new_batch_is_listed(self) -> None:
         self.needs("list_batches")
         metadata = {"llmcore_run": "kit", "llmcore_chunk": str(time.time_ns())}
@@ -103,7 +103,7 @@ class BatchCases(Abilities):
             "list_batches must leave out batches that were created before *since*"
         )
 
-    @of("batch_limits")
+    @for_ability("batch_limits")
     def test_the_limits_of_a_batch_are_positive(self) -> None:
         self.needs("batch_limits", plain=True)
         limits = self.caller.provider.batch_limits(str(getattr(self, "model", "")))
@@ -112,7 +112,7 @@ class BatchCases(Abilities):
             value = getattr(limits, name)
             assert value is None or value > 0, f"{name} must be greater than 0 or None, got {value!r}"
 
-    @of("submit")
+    @for_ability("submit")
     def test_the_requests_of_a_batch_are_not_changed(self) -> None:
         self.needs("submit")
         requests = self.batch()

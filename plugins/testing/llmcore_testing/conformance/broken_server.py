@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from llmcore.errors import LLMCoreError
-from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.caller import Call, Caller
 from llmcore_testing.conformance.canary_tests import CanaryTests
 from llmcore_testing.conformance.large_values import are_equal
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.tcp_proxy import TcpProxy
 
 __all__ = ["BrokenServer"]

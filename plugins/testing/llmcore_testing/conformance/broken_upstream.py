@@ -26,9 +26,9 @@ from llmcore.errors import (
     VoiceError,
     VoiceNotFound,
 )
-from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.caller import Call, Caller
 from llmcore_testing.conformance.canary_tests import CanaryTests
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.simulator import Fault, Simulator
 
 __all__ = ["BrokenUpstream"]

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.cache_expiry import ExpiryTests
-from llmcore_testing.conformance.cache_racing import RacingTests
+from llmcore_testing.conformance.cache_races import CacheRaces
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
-from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.caller import Call
 from llmcore_testing.conformance.large_values import are_equal
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 
 __all__ = ["CacheConformance"]
 
@@ -47,7 +47,7 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer):
+class CacheConformance(ExpiryTests, CacheRaces, RefusedOperations, BrokenServer):
     """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
     Override the fixture `sibling` if the backend has namespaces, `twin` if several processes can share it, `restricted`
@@ -278,10 +278,10 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         assert sorted(answers) == [False] * 5 + [True], "exactly one concurrent delete must return True"
         assert self.call("get", "key") is None
 
-    @of("keys")
+    @for_ability("keys")
     def test_keys_returns_the_keys_that_have_a_value(self) -> None:
-        self._keys()
-        assert self._keys() == []
+        self._list_keys()
+        assert self._list_keys() == []
         wanted = sorted(key for key in _KEYS if "\0" not in key)
         for key in wanted:
             self.call("set", key, b"value")
@@ -289,13 +289,13 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
         self.call("set", "deleted", b"value")
         self.call("delete", "deleted")
         self._wait_until_gone("short")
-        assert self._keys() == wanted, "keys must return exactly the existing keys"
+        assert self._list_keys() == wanted, "keys must return exactly the existing keys"
         self.call("clear")
-        assert self._keys() == []
+        assert self._list_keys() == []
 
-    @of("keys")
+    @for_ability("keys")
     def test_keys_may_be_set_and_deleted_while_they_are_read(self) -> None:
-        self._keys()
+        self._list_keys()
         for i in range(600):
             self.call("set", f"key{i}", b"value")
         seen = []
@@ -304,7 +304,7 @@ class CacheConformance(ExpiryTests, RacingTests, RefusedOperations, BrokenServer
             self.call("delete" if count % 2 else "set", key, *([] if count % 2 else [b"again"]))
         assert set(seen) == {f"key{i}" for i in range(600)}
 
-    def _keys(self) -> list[str]:
+    def _list_keys(self) -> list[str]:
         self.needs("keys", plain=True)
         return sorted(self.caller.provider.keys())
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore_testing.conformance.abilities import Abilities, of
-from llmcore_testing.conformance.calling import Caller
+from llmcore_testing.conformance.abilities import Abilities, for_ability
+from llmcore_testing.conformance.caller import Caller
 
-__all__ = ["CacheAbilities", "of"]
+__all__ = ["CacheAbilities", "for_ability"]
 
 _STORED = (
     "user:1", "user:22", "user:[3]", "user:3", "User:1", "xuser:1", "a*b", "a\\b", "a\\xb", "axb", "a\nb", "a.b",
@@ -78,7 +78,7 @@ class CacheAbilities(Abilities):
         lost = [value for key, value in zip(keys, found, strict=True) if value != key.encode()]
         assert lost == [], f"{len(lost)} of {len(keys)} concurrent callers got no value: {lost[0]!r}"
 
-    @of("get_many")
+    @for_ability("get_many")
     def test_get_many_returns_the_values_of_the_keys_that_exist(self) -> None:
         self.needs("get_many")
         wanted = {f"key {i}": b"value" * i for i in range(120)}
@@ -96,7 +96,7 @@ class CacheAbilities(Abilities):
             "get_many must omit expired and deleted values"
         )
 
-    @of("get_many")
+    @for_ability("get_many")
     def test_get_many_and_get_return_the_same_values(self, sibling: Any) -> None:
         self.needs("get_many")
         keys = [*_STORED, "empty", "long " + "k" * 500]
@@ -119,7 +119,7 @@ class CacheAbilities(Abilities):
             assert type(value) is bytes, f"values must be bytes, got {type(value).__name__} for {key!r}"
             assert value == self.call("get", key), f"get_many and get differ for {key!r}"
 
-    @of("get_many")
+    @for_ability("get_many")
     def test_get_many_takes_any_sequence_and_does_not_change_it(self) -> None:
         self.needs("get_many")
         for i in range(1500):
@@ -129,7 +129,7 @@ class CacheAbilities(Abilities):
         assert keys == [f"{i}" for i in range(1600)], "get_many changed the caller's list"
         assert dict(self.call("get_many", ("1", "1600"))) == {"1": b"value"}
 
-    @of("delete_matching")
+    @for_ability("delete_matching")
     @pytest.mark.parametrize(("pattern", "matching"), _PATTERNS.items(), ids=map(ascii, _PATTERNS))
     def test_delete_matching_deletes_the_matching_keys_only(
         self, pattern: str, matching: Sequence[str], sibling: Any
@@ -157,7 +157,7 @@ class CacheAbilities(Abilities):
             if neighbour is not None:
                 neighbour.close()
 
-    @of("delete_matching")
+    @for_ability("delete_matching")
     def test_delete_matching_does_not_count_expired_keys(self) -> None:
         self.needs("delete_matching")
         for i in range(700):
@@ -167,7 +167,7 @@ class CacheAbilities(Abilities):
         assert self.call("delete_matching", "many*") == 700
         assert self.call("delete_matching", "many*") == 0
 
-    @of("acquire")
+    @for_ability("acquire")
     def test_a_lease_has_one_holder_until_it_is_released(self, other: Caller) -> None:
         self.needs("acquire", "release")
         work = self._make_key()
@@ -185,7 +185,7 @@ class CacheAbilities(Abilities):
         other.call("release", work, "two")
         other.call("release", work + "2", "two")
 
-    @of("acquire")
+    @for_ability("acquire")
     def test_a_lease_ends_after_its_ttl_unless_it_is_renewed(self, other: Caller) -> None:
         self.needs("acquire", "release")
         work = self._make_key()
@@ -202,7 +202,7 @@ class CacheAbilities(Abilities):
             "a former holder must not release another holder's lease"
         )
 
-    @of("acquire")
+    @for_ability("acquire")
     def test_of_concurrent_callers_exactly_one_gets_the_lease(self) -> None:
         self.needs("acquire", "release")
         work = self._make_key()
@@ -210,7 +210,7 @@ class CacheAbilities(Abilities):
             takers = [("acquire", f"{work}{round_}", f"holder {i}", _LONG_S) for i in range(12)]
             assert self.together(takers).count(True) == 1, "exactly one concurrent caller must get the lease"
 
-    @of("acquire")
+    @for_ability("acquire")
     def test_a_lease_is_not_an_entry(self) -> None:
         self.needs("acquire", "release")
         work = self._make_key()
@@ -230,7 +230,7 @@ class CacheAbilities(Abilities):
         self.call("release", work, "one")
         assert self.call("get", work) == b"value", "releasing a lease must not delete the entry"
 
-    @of("version")
+    @for_ability("version")
     def test_writing_changes_the_version_and_reading_does_not(self, other: Caller) -> None:
         self.needs("version", plain=True)
         version = self.caller.provider.version
@@ -249,7 +249,7 @@ class CacheAbilities(Abilities):
                 other.call("get", key)
             assert version() == seen[-1], "reading must not change the version"
 
-    @of("watch")
+    @for_ability("watch")
     def test_a_watcher_receives_the_keys_that_are_written_or_deleted(self, other: Caller) -> None:
         self.needs("watch", plain=True)
         reports: queue.Queue[Sequence[str] | None] = queue.Queue()
@@ -268,7 +268,7 @@ class CacheAbilities(Abilities):
             other.call(name, *args)
             assert self._is_reported(reports, args[0]), f"watch must report {name} of {args[0]!r}"
 
-    @of("unavailable")
+    @for_ability("unavailable")
     def test_unavailable_returns_methods_with_reasons_and_changes_nothing(self) -> None:
         self.needs("unavailable")
         self.call("set", "key", b"value")

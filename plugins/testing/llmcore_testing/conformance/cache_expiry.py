@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.cache_abilities import CacheAbilities
 
 __all__ = ["ExpiryTests"]
@@ -32,27 +32,27 @@ class ExpiryTests(CacheAbilities):
         self.call("set", "unread", b"again")
         assert self.call("get", "unread") == b"again", "set must replace an entry that has expired unread"
 
-    @of("keys")
+    @for_ability("keys")
     def test_keys_leaves_out_entries_that_expired_unread(self) -> None:
         self.needs("keys", plain=True)
         self._expire("unread", "another")
         assert list(self.caller.provider.keys()) == [], "keys must omit entries that have expired unread"
 
-    @of("get_many")
+    @for_ability("get_many")
     def test_get_many_leaves_out_entries_that_expired_unread(self) -> None:
         self.needs("get_many")
         self._expire("unread", "another")
         found = self.call("get_many", ["unread", "another"])
         assert dict(found) == {}, "get_many must omit entries that have expired unread"
 
-    @of("delete_matching")
+    @for_ability("delete_matching")
     def test_delete_matching_does_not_count_entries_that_expired_unread(self) -> None:
         self.needs("delete_matching")
         self._expire("unread", "under")
         count = self.call("delete_matching", "un*")
         assert count == 0, f"delete_matching must not count entries that have expired unread, got {count!r}"
 
-    @of("keys")
+    @for_ability("keys")
     def test_keys_lists_more_than_one_page(self) -> None:
         self.needs("keys", plain=True)
         count = self._fill()

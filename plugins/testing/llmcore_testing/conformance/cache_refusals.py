@@ -10,8 +10,8 @@ import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import Abilities
-from llmcore_testing.conformance.calling import Caller
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.caller import Caller
+from llmcore_testing.conformance.optional_tests import requires
 
 __all__ = ["RefusedOperations"]
 
@@ -129,7 +129,7 @@ def _clear(caller: Caller, other: Caller) -> str | None:
     return None if other.call("get", _KEY) is None else "it returned, but the entry still exists"
 
 
-def _keys(caller: Caller, _: Caller) -> str | None:
+def _list_keys(caller: Caller, _: Caller) -> str | None:
     found = caller.run_bounded(lambda: list(caller.provider.keys()), "keys")
     return None if _KEY in found else f"it yielded {found!r:.80}, but {_KEY!r} exists"
 
@@ -167,7 +167,7 @@ _CHECKS: Final[Mapping[str, Callable[[Caller, Caller], str | None]]] = {
     "set": _set,
     "delete": _delete,
     "clear": _clear,
-    "keys": _keys,
+    "keys": _list_keys,
     "get_many": _get_many,
     "delete_matching": _delete_matching,
     "acquire": _acquire,

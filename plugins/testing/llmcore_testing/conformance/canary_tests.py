@@ -8,8 +8,8 @@ import traceback
 import pytest
 
 from llmcore.errors import LLMCoreError
-from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.caller import Call
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.conformance.time_tests import TimeTests
 
 __all__ = ["CanaryTests"]

@@ -10,7 +10,7 @@ import pytest
 
 from llmcore.errors import BadRequest
 from llmcore.types import EmbeddingLimits, EmbeddingRequest, Embeddings
-from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.abilities import Abilities, for_ability
 
 __all__ = ["EmbeddingCases"]
 
@@ -40,7 +40,7 @@ class EmbeddingCases(Abilities):
             model=model, texts=list(texts), parameters=parameters, timeout_s=30.0, idle_s=30.0
         )
 
-    @of("embed")
+    @for_ability("embed")
     def test_each_text_gets_a_vector_of_the_same_length(self) -> None:
         self.needs("embed")
         result = self._embed(_TEXTS)
@@ -50,14 +50,14 @@ class EmbeddingCases(Abilities):
         assert len({len(vector) for vector in result.vectors}) == 1, "all vectors must have the same length"
         assert result.model, "Embeddings.model must name the model that answered"
 
-    @of("embed")
+    @for_ability("embed")
     def test_vectors_are_in_the_order_of_the_texts(self) -> None:
         self.needs("embed")
         forward, backward = self._embed(_TEXTS).vectors, self._embed(_TEXTS[::-1]).vectors
         for vector, again in zip(forward, backward[::-1], strict=True):
             assert _are_close(vector, again), "the vectors must be in the order of the texts"
 
-    @of("embed")
+    @for_ability("embed")
     def test_a_vector_depends_only_on_its_text(self) -> None:
         self.needs("embed")
         together = self._embed(_TEXTS).vectors
@@ -66,7 +66,7 @@ class EmbeddingCases(Abilities):
             assert _are_close(vector, again), "a vector must not depend on other texts of the request"
         assert not _are_close(together[0], together[2]), "different texts must have different vectors"
 
-    @of("embed")
+    @for_ability("embed")
     def test_dimensions_are_the_length_of_a_vector_or_refused(self) -> None:
         self.needs("embed")
         for dimensions in (4, 64):
@@ -79,7 +79,7 @@ class EmbeddingCases(Abilities):
                 f"dimensions={dimensions} gave vectors of {sorted(lengths)} numbers"
             )
 
-    @of("embed")
+    @for_ability("embed")
     def test_input_tokens_of_embeddings_are_counted(self) -> None:
         self.needs("embed")
         short, long = self._embed(["Hi"]).usage, self._embed(["word " * 200]).usage
@@ -87,7 +87,7 @@ class EmbeddingCases(Abilities):
         assert long.input_tokens > short.input_tokens > 0, "a longer text must have more input tokens"
         assert short.output_tokens == 0, "embeddings must have 0 output tokens"
 
-    @of("embed")
+    @for_ability("embed")
     def test_many_texts_fit_into_one_request(self) -> None:
         self.needs("embed")
         limits = self._find_limits()
@@ -101,7 +101,7 @@ class EmbeddingCases(Abilities):
             "different texts must have different vectors"
         )
 
-    @of("embedding_limits")
+    @for_ability("embedding_limits")
     def test_the_limits_of_embeddings_are_positive(self) -> None:
         self.needs("embedding_limits", plain=True)
         limits = self._find_limits()
@@ -109,7 +109,7 @@ class EmbeddingCases(Abilities):
             value = getattr(limits, name)
             assert value is None or value > 0, f"{name} must be greater than 0 or None, got {value!r}"
 
-    @of("embed")
+    @for_ability("embed")
     def test_eight_requests_for_embeddings_at_once_are_not_mixed_up(self) -> None:
         self.needs("embed")
         texts = [f"What is {number} times {number}?" for number in range(8)]
@@ -118,7 +118,7 @@ class EmbeddingCases(Abilities):
         for vector, result in zip(alone, results, strict=True):
             assert _are_close(vector, result.vectors[0]), "concurrent requests got each other's vectors"
 
-    @of("embed")
+    @for_ability("embed")
     def test_the_request_for_embeddings_is_not_changed(self) -> None:
         self.needs("embed")
         request = self.embedding_request(list(_TEXTS))
@@ -126,7 +126,7 @@ class EmbeddingCases(Abilities):
         self.call("embed", request)
         assert msgspec.json.encode(request) == before, "embed must not change the request"
 
-    @of("embed")
+    @for_ability("embed")
     def test_a_tracked_request_for_embeddings_is_reported(self) -> None:
         self.needs("embed")
         self.reports_sending("embed", self.embedding_request(_TEXTS[:1]))

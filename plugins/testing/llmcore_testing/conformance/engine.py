@@ -16,7 +16,7 @@ import pytest
 
 from llmcore.errors import EngineError
 from llmcore_testing.conformance import engine_work as work
-from llmcore_testing.conformance.optional import OptionalParts, requires
+from llmcore_testing.conformance.optional_tests import OptionalParts, requires
 from llmcore_testing.conformance.workers import is_descendant, is_running, list_processes, wait_until
 
 __all__ = ["EngineConformance"]

@@ -31,9 +31,9 @@ from llmcore_testing.conformance.ledger_calls import (
 from llmcore_testing.conformance.ledger_contents import LedgerContents
 from llmcore_testing.conformance.ledger_reports import ReportTests
 from llmcore_testing.conformance.ledger_runs import LedgerRunsTests
-from llmcore_testing.conformance.optional import of, requires
+from llmcore_testing.conformance.optional_tests import for_ability, requires
 from llmcore_testing.conformance.processes import run_in_two_processes
-from llmcore_testing.conformance.racing import needs_fork
+from llmcore_testing.conformance.races import needs_fork
 
 __all__ = ["LedgerConformance"]
 
@@ -299,7 +299,7 @@ class LedgerConformance(LedgerContents, ReportTests, LedgerRunsTests):
             assert granted == 10, f"two instances granted {granted} reservations of 10 of a limit of 100"
             assert self.read() == {ALL: (0, 100)}
 
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     @requires("opener")
     def test_two_processes_that_reserve_at_once_never_exceed_a_limit(self, opener: Callable[[], Any]) -> None:
@@ -346,7 +346,7 @@ class LedgerConformance(LedgerContents, ReportTests, LedgerRunsTests):
         assert self.read() == {ALL: (80, 0)}
         later.close()
 
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     @requires("opener")
     def test_the_rows_of_a_process_that_died_are_settled_at_their_maximum(

@@ -26,7 +26,7 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 from llmcore_testing.conformance.base import Conformance
-from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.caller import Call
 
 __all__ = ["ALL", "NANO", "TIMEOUT_S", "LedgerCalls", "await_method", "limit", "make_request", "open_again"]
 

@@ -22,7 +22,7 @@ from llmcore_testing.conformance.ledger_calls import (
     make_request,
     open_again,
 )
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 
 __all__ = ["LedgerContents"]
 

@@ -165,7 +165,7 @@ class ReportTests(LedgerCalls):
         assert {parse_period(row.call) for row in found} == {(_MIDNIGHT, _EDGE), (_EDGE, _EDGE + 7200.0)}
 
     def test_keys_are_stored_and_revoked(self) -> None:
-        self._need_keys()
+        self._skip_without_keys()
         key = ApiKey(
             name="ann", id="1f", digest=b"\0\xff", budget=Decimal("0.5"), models=("a", "b"), created_at=1.0
         )
@@ -179,7 +179,7 @@ class ReportTests(LedgerCalls):
         assert [each.revoked_at for each in self.do("read_keys", TIMEOUT_S)] == [5.0]
 
     def test_a_revoked_key_stays_revoked_and_frees_its_name(self) -> None:
-        self._need_keys()
+        self._skip_without_keys()
         self.do("insert_key", ApiKey(name="ann", id="1f", digest=b"x", created_at=1.0), TIMEOUT_S)
         self.do("revoke_key", "ann", 5.0, TIMEOUT_S)
         self._ledger.close()
@@ -191,12 +191,12 @@ class ReportTests(LedgerCalls):
         )
 
     def test_the_requests_of_a_key_are_limited(self) -> None:
-        self._need_keys()
+        self._skip_without_keys()
         self.do("insert_key", ApiKey(name="ann", id="1f", digest=b"x", created_at=1.0), TIMEOUT_S)
         waits = [self.do("take_request", "1f", 3600.0, 7200.0, TIMEOUT_S) for _ in range(3)]
         assert waits[:2] == [0.0, 0.0]
         assert 0 < waits[2] <= 3600
 
-    def _need_keys(self) -> None:
+    def _skip_without_keys(self) -> None:
         if not callable(getattr(self._ledger, "read_keys", None)):
             pytest.skip(f"{type(self._ledger).__name__} keeps no API keys")

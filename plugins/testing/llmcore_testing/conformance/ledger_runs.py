@@ -12,8 +12,8 @@ import pytest
 
 from llmcore.support.ledger_runs import BUSY, MINE, ItemState
 from llmcore_testing.conformance.ledger_calls import TIMEOUT_S, LedgerCalls, open_again
-from llmcore_testing.conformance.optional import of, requires
-from llmcore_testing.conformance.racing import needs_fork
+from llmcore_testing.conformance.optional_tests import for_ability, requires
+from llmcore_testing.conformance.races import needs_fork
 
 __all__ = ["LedgerRunsTests"]
 
@@ -77,7 +77,7 @@ class LedgerRunsTests(LedgerCalls):
         assert self.claim("three", _KEYS[:2]) == [MINE, MINE], "a forgotten answer must not come back"
         self.do("release_items", runs, "three", TIMEOUT_S)
 
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     @requires("opener")
     def test_the_items_of_a_process_that_died_are_taken_over(

@@ -12,13 +12,13 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import ChatRequest, Delta, Reply, ToolCall, Usage
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.batches import BatchCases
-from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.caller import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
 from llmcore_testing.conformance.llm_counting import CountingTests
 from llmcore_testing.conformance.llm_samples import ODD_MESSAGES, TEXTS, TOOL
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 
 __all__ = ["LLMConformance"]
 
@@ -74,7 +74,7 @@ class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
         )
         return ("embed", request), {}
 
-    @of("embed")
+    @for_ability("embed")
     @requires("broken")
     def test_the_deadline_ends_embeddings_that_trickle(
         self,

@@ -12,7 +12,7 @@ from llmcore.errors import LLMCoreError
 from llmcore.types import ChatRequest, Delta, Message, Reply, Usage
 from llmcore_testing.conformance.broken_upstream import BrokenUpstream
 from llmcore_testing.conformance.llm_samples import TOOL
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.simulator import RecordedRequest, Simulator
 
 __all__ = ["ContentTests"]

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from llmcore.types import ChatRequest, TokenCount
-from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.abilities import Abilities, for_ability
 from llmcore_testing.conformance.llm_content import ContentTests
 from llmcore_testing.conformance.llm_samples import TEXTS, TOOL
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.optional_tests import requires
 
 __all__ = ["CountingTests"]
 
@@ -63,7 +63,7 @@ class CountingTests(Abilities, ContentTests):
         for odd in ({}, {"model": None}, {"input": None}, {"messages": 7}, {"input": [7, {"type": 7}]}):
             assert count_body({"model": self.model, **odd}) >= 0, "count_body must accept any recorded body"
 
-    @of("count_on_server")
+    @for_ability("count_on_server")
     def test_a_count_of_the_server_covers_the_whole_request(self) -> None:
         self.needs("count_on_server")
         user = {"role": "user", "content": "Hello"}
@@ -76,7 +76,7 @@ class CountingTests(Abilities, ContentTests):
         long, longer = (self._count(self.request("Hello " * words)) for words in (200, 400))
         assert longer > long > more, "a longer text must have more tokens"
 
-    @of("count_on_server")
+    @for_ability("count_on_server")
     def test_a_count_of_the_server_is_near_the_usage_of_the_answer(self) -> None:
         self.needs("count_on_server")
         for text in TEXTS.values():
@@ -85,7 +85,7 @@ class CountingTests(Abilities, ContentTests):
                 f"{text!r:.60} has {used} tokens in the usage, but count_on_server returned {counted}"
             )
 
-    @of("count_on_server")
+    @for_ability("count_on_server")
     def test_a_count_of_the_server_neither_changes_the_request_nor_raises_foreign_errors(self) -> None:
         self.needs("count_on_server")
         request = self.request([dict(_SYSTEM), {"role": "user", "content": "Hello"}], tools=[TOOL])
@@ -94,7 +94,7 @@ class CountingTests(Abilities, ContentTests):
         assert msgspec.json.encode(request) == before, "the count must not change the caller's request"
         self.works_or_refuses("count_on_server", self.request([]))
 
-    @of("count_on_server")
+    @for_ability("count_on_server")
     @requires("broken")
     def test_a_count_of_the_server_generates_no_answer(
         self, broken: Any, request: pytest.FixtureRequest

@@ -20,9 +20,9 @@ from llmcore.support.limit_values import (
     ScopeReport,
 )
 from llmcore_testing.conformance.base import Conformance
-from llmcore_testing.conformance.calling import Caller
-from llmcore_testing.conformance.optional import of, requires
-from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
+from llmcore_testing.conformance.caller import Caller
+from llmcore_testing.conformance.optional_tests import for_ability, requires
+from llmcore_testing.conformance.races import needs_fork, race_instances, race_processes
 
 __all__ = ["RateLimitConformance"]
 
@@ -207,7 +207,7 @@ class RateLimitConformance(Conformance):
         assert granted == 5, f"5 of 24 calls of two instances must be granted, got {granted}"
 
     @requires("twin")
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     def test_two_processes_share_a_limit(self, twin: Any) -> None:
         scope = self.scope(concurrency=5)

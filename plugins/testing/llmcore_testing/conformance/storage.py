@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from llmcore.errors import StorageDenied, StorageError, StorageKeyError, StorageNotFound, StorageUnavailable
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.broken_server import BrokenServer
-from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.caller import Call
 from llmcore_testing.conformance.large_values import are_equal
 from llmcore_testing.conformance.storage_abilities import HOSTILE
-from llmcore_testing.conformance.storage_foreign import ForeignFiles
+from llmcore_testing.conformance.storage_foreign_files import ForeignFiles
 from llmcore_testing.conformance.storage_metadata import MetadataTests
-from llmcore_testing.conformance.storage_racing import RacingTests
+from llmcore_testing.conformance.storage_races import StorageRaces
 from llmcore_testing.conformance.storage_volume import VolumeTests
 
 __all__ = ["StorageConformance"]
@@ -37,7 +37,7 @@ _TWINS = (
 )  # fmt: skip
 
 
-class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, BrokenServer):
+class StorageConformance(VolumeTests, StorageRaces, MetadataTests, ForeignFiles, BrokenServer):
     """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty.
 
     Override the fixture `twin` too if several instances can use the same files, and `upstream`, `broken` and `denied` if there
@@ -261,7 +261,7 @@ class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, 
         assert True in answers, "at least one concurrent delete must return True"
         assert self.call("exists", "a/file") is False
 
-    @of("create_directory")
+    @for_ability("create_directory")
     def test_create_directory_may_be_repeated(self) -> None:
         self._needs_file_system()
         self.call("create_directory", "a/b/c")
@@ -275,7 +275,7 @@ class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, 
             "create_directory must keep the files of an existing folder"
         )
 
-    @of("create_directory")
+    @for_ability("create_directory")
     def test_create_directory_rejects_the_key_of_a_file_and_invalid_keys(self) -> None:
         self._needs_file_system()
         self.call("save", "a/file", b"1")
@@ -284,7 +284,7 @@ class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, 
             self.fails(StorageKeyError, "create_directory", key)
         assert self.call("load", "a/file") == b"1"
 
-    @of("create_directory")
+    @for_ability("create_directory")
     def test_size_and_time_are_of_the_last_save(self) -> None:
         self._needs_file_system()
         modified = 0.0
@@ -298,7 +298,7 @@ class StorageConformance(VolumeTests, RacingTests, MetadataTests, ForeignFiles, 
             f"the time must be in seconds since 1970-01-01 UTC, got {modified}"
         )
 
-    @of("create_directory")
+    @for_ability("create_directory")
     def test_size_and_time_of_a_missing_file_raise_not_found(self) -> None:
         self._needs_file_system()
         for method in ("get_file_size", "get_modified_time"):

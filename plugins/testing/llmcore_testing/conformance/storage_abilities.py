@@ -10,9 +10,9 @@ import pytest
 
 from llmcore.errors import StorageError, StorageKeyError, StorageNotFound
 from llmcore.types import FileInfo
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.large_values import are_equal
-from llmcore_testing.conformance.storage_writing import ConditionalSaving
+from llmcore_testing.conformance.storage_conditional_saves import ConditionalSaving
 
 __all__ = ["HOSTILE", "StorageAbilities"]
 
@@ -39,7 +39,7 @@ class StorageAbilities(ConditionalSaving):
     max_value_bytes: ClassVar[int | None] = None
     """The maximum size in bytes of a file of this backend. None means no maximum; the largest file of the tests then has 9 MB."""
 
-    @of("get_file_info")
+    @for_ability("get_file_info")
     def test_file_info_is_of_the_last_save(self) -> None:
         self.needs("get_file_info")
         seen: list[str | None] = []
@@ -60,7 +60,7 @@ class StorageAbilities(ConditionalSaving):
             )
             seen.append(info.etag)
 
-    @of("get_file_info")
+    @for_ability("get_file_info")
     def test_file_info_of_a_missing_file_raises_not_found(self) -> None:
         self.needs("get_file_info")
         self.call("save", "a/b/file", b"1")
@@ -71,7 +71,7 @@ class StorageAbilities(ConditionalSaving):
         for key in HOSTILE:
             self.fails(StorageKeyError, "get_file_info", key)
 
-    @of("list_page")
+    @for_ability("list_page")
     @pytest.mark.parametrize("limit", [1, 3, 1000])
     def test_the_pages_together_list_every_file_once(self, limit: int) -> None:
         self.needs("list_page")
@@ -90,7 +90,7 @@ class StorageAbilities(ConditionalSaving):
                     break
             assert found == expected, f"the pages of {prefix!r} must list each file once, in order"
 
-    @of("list_page")
+    @for_ability("list_page")
     def test_a_page_begins_after_any_text_and_has_sizes_and_times(self) -> None:
         self.needs("list_page")
         for key in _PAGED:
@@ -107,7 +107,7 @@ class StorageAbilities(ConditionalSaving):
                     "list_page and get_file_info must return the same information"
                 )
 
-    @of("list_page")
+    @for_ability("list_page")
     def test_pages_continue_while_files_are_saved_and_deleted(self) -> None:
         self.needs("list_page")
         for i in range(20):
@@ -120,7 +120,7 @@ class StorageAbilities(ConditionalSaving):
         assert first == [f"many/{i:02}" for i in range(8)]
         assert rest == [f"many/{i:02}" for i in range(8, 20) if i != 10]
 
-    @of("copy")
+    @for_ability("copy")
     def test_a_copy_is_independent_of_its_source(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"first")
@@ -134,7 +134,7 @@ class StorageAbilities(ConditionalSaving):
         self.call("delete", "a/file")
         assert self._list() == ["a/twin", "b/old", "new/folder/file"]
 
-    @of("copy")
+    @for_ability("copy")
     def test_a_moved_file_has_its_new_key_only(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"first")
@@ -147,7 +147,7 @@ class StorageAbilities(ConditionalSaving):
         self.call("move", "b/old", "new/folder/file")
         assert self._list() == ["new/folder/file"]
 
-    @of("copy")
+    @for_ability("copy")
     def test_copy_and_move_reject_missing_files_and_invalid_keys(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"1")
@@ -161,11 +161,11 @@ class StorageAbilities(ConditionalSaving):
         assert self._list() == ["a/file"]
         assert self.call("load", "a/file") == b"1"
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_streams_save_and_load_every_byte(self) -> None:
         self.needs("load_stream", "save_stream")
         for pieces in ([], [b""], [b"1"], [b"", b"a", b"", b"bc" * 1000, b"\0"], [b"x" * 100_000] * 7):
-            assert self.call("save_stream", "a/file", self._source(pieces)) is None, (
+            assert self.call("save_stream", "a/file", self._make_source(pieces)) is None, (
                 "save_stream returns nothing"
             )
             assert are_equal(self.call("load", "a/file"), b"".join(pieces)), (
@@ -175,12 +175,12 @@ class StorageAbilities(ConditionalSaving):
             assert are_equal(b"".join(loaded), b"".join(pieces)), "load_stream must return the saved bytes"
         assert self._list() == ["a/file"]
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_a_large_file_is_loaded_in_pieces_of_at_most_16_mib(self) -> None:
         self.needs("load_stream", "save_stream")
         block = bytes(range(256)) * 4000
         count = max(1, min(self.stream_bytes, self.max_value_bytes or self.stream_bytes) // len(block))
-        self.call("save_stream", "large/file", self._source([block] * count))
+        self.call("save_stream", "large/file", self._make_source([block] * count))
         loaded = self.collect("load_stream", "large/file")
         assert sum(map(len, loaded)) == len(block) * count
         assert all(type(piece) is bytes and 0 < len(piece) <= 1 << 24 for piece in loaded), (
@@ -188,7 +188,7 @@ class StorageAbilities(ConditionalSaving):
         )
         assert are_equal(b"".join(loaded), block * count), "load_stream must return the saved bytes"
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_load_stream_returns_the_requested_range(self) -> None:
         self.needs("load_stream", "save_stream")
         data = bytes(range(256)) * 1000
@@ -206,21 +206,23 @@ class StorageAbilities(ConditionalSaving):
             part = b"".join(self.collect("load_stream", "a/file", start, stop))
             assert part == b"", f"the bytes of an empty file from {start} to {stop} must be empty"
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_a_source_that_raises_leaves_the_old_file(self) -> None:
         self.needs("load_stream", "save_stream")
         self.call("save", "a/file", b"old")
         for error in (OSError("the application's own"), RuntimeError("no"), StorageNotFound("theirs")):
             for key in ("a/file", "a/new"):
-                caught = self.fails(type(error), "save_stream", key, self._source([b"x" * 100_000], error))
+                caught = self.fails(
+                    type(error), "save_stream", key, self._make_source([b"x" * 100_000], error)
+                )
                 assert caught is error or str(caught) == str(error), (
                     "save_stream must raise the exception of its source"
                 )
-        self.fails(StorageError, "save_stream", "a/file", self._source(["a text"]))  # type: ignore[list-item]
+        self.fails(StorageError, "save_stream", "a/file", self._make_source(["a text"]))  # type: ignore[list-item]
         assert self.call("load", "a/file") == b"old"
         assert self._list() == ["a/file"], "save_stream must not create a file if the source raises"
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_streams_reject_missing_files_and_invalid_keys(self) -> None:
         self.needs("load_stream", "save_stream")
         self.call("save", "a/b", b"1")
@@ -228,10 +230,10 @@ class StorageAbilities(ConditionalSaving):
         self.stream_fails(StorageNotFound, "load_stream", "nothing", 5, 6)
         for key in HOSTILE:
             self.stream_fails(StorageKeyError, "load_stream", key)
-            self.fails(StorageKeyError, "save_stream", key, self._source([b"hostile"]))
+            self.fails(StorageKeyError, "save_stream", key, self._make_source([b"hostile"]))
         assert self._list() == ["a/b"]
 
-    @of("load_stream")
+    @for_ability("load_stream")
     def test_a_reader_can_stop_early_and_reads_one_version(self) -> None:
         self.needs("load_stream", "save_stream")
         size = min(3_000_000, self.max_value_bytes or 3_000_000)
@@ -246,7 +248,7 @@ class StorageAbilities(ConditionalSaving):
         assert len(b"".join(seen)) == len(old)
         assert b"".join(self.collect("load_stream", "a/file")) == new
 
-    @of("sign_url")
+    @for_ability("sign_url")
     def test_a_signed_address_is_for_one_file_and_one_method(self) -> None:
         self.needs("sign_url")
         self.call("save", "a/file", b"1")
@@ -258,7 +260,7 @@ class StorageAbilities(ConditionalSaving):
         for key in HOSTILE:
             self.fails(StorageKeyError, "sign_url", key)
 
-    def _source(
+    def _make_source(
         self, pieces: Sequence[bytes], error: Exception | None = None
     ) -> Iterable[bytes] | AsyncIterator[bytes]:
         return _yield(pieces, error) if self.caller.variant == "sync" else _ayield(pieces, error)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from llmcore.types import FileInfo
-from llmcore_testing.conformance.storage_writing import ConditionalSaving
+from llmcore_testing.conformance.storage_conditional_saves import ConditionalSaving
 
 __all__ = ["MetadataTests"]
 

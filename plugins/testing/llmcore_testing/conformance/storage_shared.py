@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 
 from llmcore.errors import StorageChanged, StorageExists, StorageNotFound
-from llmcore_testing.conformance.abilities import of
-from llmcore_testing.conformance.calling import Caller, Script
+from llmcore_testing.conformance.abilities import for_ability
+from llmcore_testing.conformance.caller import Caller, Script
 from llmcore_testing.conformance.large_values import are_equal
-from llmcore_testing.conformance.optional import requires
-from llmcore_testing.conformance.storage_writing import ConditionalSaving
+from llmcore_testing.conformance.optional_tests import requires
+from llmcore_testing.conformance.storage_conditional_saves import ConditionalSaving
 
 __all__ = ["SharedTests"]
 
@@ -29,7 +29,7 @@ class SharedTests(ConditionalSaving):
         """Return a second instance with the same files, as in another process."""
         return None
 
-    @of("copy")
+    @for_ability("copy")
     def test_a_reader_finds_a_file_while_it_moves(self) -> None:
         self.needs("copy", "move")
         data = b"moving" * 10_000
@@ -43,7 +43,7 @@ class SharedTests(ConditionalSaving):
                 "the file must exist under at least one of the keys at any time: a reader found neither"
             )
 
-    @of("copy")
+    @for_ability("copy")
     def test_a_reader_gets_the_old_or_the_new_file_while_a_copy_replaces_it(self) -> None:
         self.needs("copy", "move")
         versions = [bytes([65 + i]) * 60_000 for i in range(_ROUNDS)]
@@ -76,7 +76,7 @@ class SharedTests(ConditionalSaving):
                     mine.call("delete", key)
                 _check_views(theirs, {})
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     @requires("twin")
     def test_conditions_hold_between_two_instances(self, twin: Any) -> None:
         self.needs("save_if_absent", "save_if_match", "load_with_etag")

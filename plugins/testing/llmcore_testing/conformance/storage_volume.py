@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from llmcore.errors import StorageError
-from llmcore_testing.conformance.abilities import of
-from llmcore_testing.conformance.calling import Script
+from llmcore_testing.conformance.abilities import for_ability
+from llmcore_testing.conformance.caller import Script
 from llmcore_testing.conformance.large_values import are_equal
 from llmcore_testing.conformance.storage_abilities import StorageAbilities
 
@@ -90,7 +90,7 @@ class VolumeTests(StorageAbilities):
                 (name, len(_TEXT)) for name in sorted(NAMES)
             ], "list_page must return each key unchanged, sorted by code point, with its size in bytes"
 
-    @of("copy")
+    @for_ability("copy")
     def test_names_beyond_ascii_are_copied_and_moved(self) -> None:
         self.needs("copy", "move")
         for name in NAMES:

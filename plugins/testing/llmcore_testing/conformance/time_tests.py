@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from llmcore_testing.conformance.base import Conformance
-from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.caller import Call
 
 __all__ = ["TimeTests"]
 

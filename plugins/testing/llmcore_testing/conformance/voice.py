@@ -9,13 +9,13 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.broken_upstream import BrokenUpstream
-from llmcore_testing.conformance.calling import Call, Caller
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.caller import Call, Caller
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.conformance.voice_check import check, check_joined
 from llmcore_testing.conformance.voice_content import VoiceContent
-from llmcore_testing.conformance.voice_hostile import HostileTexts
+from llmcore_testing.conformance.voice_hostile_texts import HostileTexts
 from llmcore_testing.simulator import Fault
 
 __all__ = ["VoiceConformance"]
@@ -63,7 +63,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
         del method
         return Fault.trickle(64)
 
-    @of("synthesize_with_timestamps")
+    @for_ability("synthesize_with_timestamps")
     @requires("broken")
     def test_the_deadline_ends_timestamps_that_trickle(
         self,
@@ -131,7 +131,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
         assert speech.characters in (0, len(text)), "Speech.characters must count the spoken characters"
 
     def test_get_voice_info_returns_every_listed_voice(self) -> None:
-        for listed in self._voices():
+        for listed in self._list_voices():
             info = self.call("get_voice_info", listed.voice_id)
             assert isinstance(info, VoiceInfo), (
                 f"get_voice_info must return a VoiceInfo, got {type(info).__name__}"
@@ -140,14 +140,14 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
             assert info.name == listed.name, "list_voices and get_voice_info must return the same name"
 
     def test_list_voices_is_stable_and_without_duplicates(self) -> None:
-        ids = [voice.voice_id for voice in self._voices()]
+        ids = [voice.voice_id for voice in self._list_voices()]
         assert len(set(ids)) == len(ids), "list_voices must not return duplicates"
-        assert [voice.voice_id for voice in self._voices()] == ids, (
+        assert [voice.voice_id for voice in self._list_voices()] == ids, (
             "list_voices must always use the same order"
         )
 
     def test_the_first_and_the_last_voice_speak(self) -> None:
-        voices = self._voices()
+        voices = self._list_voices()
         for voice in {voices[0].voice_id, voices[-1].voice_id}:
             speech = self._speak("Hello", voice)
             assert speech.voice in ("", voice), (
@@ -191,7 +191,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
         assert error.message.strip(), "the message of the error must not be empty"
         assert self.foreign(error) == [], "the error must not chain an SDK's exception: use raise_unchained"
 
-    def _voices(self) -> list[VoiceInfo]:
+    def _list_voices(self) -> list[VoiceInfo]:
         __tracebackhide__ = True
         voices = self.call("list_voices")
         assert isinstance(voices, Sequence), (

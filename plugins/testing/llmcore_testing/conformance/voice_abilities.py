@@ -10,8 +10,8 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
-from llmcore_testing.conformance.abilities import Abilities, of
-from llmcore_testing.conformance.optional import requires
+from llmcore_testing.conformance.abilities import Abilities, for_ability
+from llmcore_testing.conformance.optional_tests import requires
 from llmcore_testing.conformance.voice_check import check
 
 __all__ = ["VoiceAbilities"]
@@ -40,10 +40,10 @@ class VoiceAbilities(Abilities):
 
     # -- streams
 
-    @of("stream_speech")
+    @for_ability("stream_speech")
     def test_a_stream_is_the_bytes_of_one_file(self) -> None:
         self.needs("stream_speech")
-        traits = self._traits()
+        traits = self._get_traits()
         pieces = self.collect("stream_speech", _TEXT)
         assert pieces, "the stream must not be empty"
         for piece in pieces:
@@ -57,7 +57,7 @@ class VoiceAbilities(Abilities):
             "the audio of the stream and of `synthesize` must have the same size, within 30 %"
         )
 
-    @of("stream_speech")
+    @for_ability("stream_speech")
     def test_a_stream_can_be_closed_early(self) -> None:
         self.needs("stream_speech")
         assert len(self.collect("stream_speech", _TEXT, limit=1)) == 1
@@ -65,7 +65,7 @@ class VoiceAbilities(Abilities):
             "stream_speech must work after closing a stream early"
         )
 
-    @of("stream_speech")
+    @for_ability("stream_speech")
     def test_stream_speech_rejects_the_same_arguments_as_synthesize(self) -> None:
         self.needs("stream_speech")
         self.stream_fails(_REFUSED, "stream_speech", "  ")
@@ -73,7 +73,7 @@ class VoiceAbilities(Abilities):
 
     # -- timestamps
 
-    @of("synthesize_with_timestamps")
+    @for_ability("synthesize_with_timestamps")
     @pytest.mark.parametrize("text", [_TEXT, "Gr\u00fc\u00dfe,\n  K\u00f6ln"], ids=["plain", "umlauts"])
     def test_every_character_has_its_time(self, text: str) -> None:
         self.needs("synthesize_with_timestamps")
@@ -95,7 +95,7 @@ class VoiceAbilities(Abilities):
 
     # -- searches
 
-    @of("search_voices")
+    @for_ability("search_voices")
     def test_the_pages_together_list_every_voice_once(self) -> None:
         self.needs("search_voices")
         found: list[str] = []
@@ -114,7 +114,7 @@ class VoiceAbilities(Abilities):
         assert found, "there must be at least one voice"
         assert len(found) == len(set(found)), "a voice must not be on two pages"
 
-    @of("search_voices")
+    @for_ability("search_voices")
     def test_a_search_finds_matching_names_only(self) -> None:
         self.needs("search_voices")
         page = self.call("search_voices", None, limit=1)
@@ -128,7 +128,7 @@ class VoiceAbilities(Abilities):
 
     # -- models
 
-    @of("list_voice_models")
+    @for_ability("list_voice_models")
     def test_list_voice_models_returns_distinct_models_with_limits(self) -> None:
         self.needs("list_voice_models")
         models = self.call("list_voice_models")
@@ -145,10 +145,10 @@ class VoiceAbilities(Abilities):
 
     # -- traits
 
-    @of("voice_traits")
+    @for_ability("voice_traits")
     def test_traits_match_the_speech(self) -> None:
         for settings in ({}, self.settings):
-            traits = self._traits(settings)
+            traits = self._get_traits(settings)
             if traits is None:
                 pytest.skip("the backend has no method voice_traits")
             speech = check(self.call("synthesize", _TEXT, None, **settings))
@@ -159,7 +159,7 @@ class VoiceAbilities(Abilities):
             assert traits.voice in ("", speech.voice or traits.voice), (
                 "voice_traits and the speech must have the same voice"
             )
-            assert traits == self._traits(settings), (
+            assert traits == self._get_traits(settings), (
                 "voice_traits must return equal traits for equal arguments"
             )
             assert traits.concurrency >= 1, "concurrency must be at least 1"
@@ -173,10 +173,10 @@ class VoiceAbilities(Abilities):
                 )
 
     @requires("variation")
-    @of("voice_traits")
+    @for_ability("voice_traits")
     def test_options_that_change_the_audio_change_the_traits(self, variation: Any) -> None:
         """The cache key contains the traits, not the options. With equal traits, the host would play the wrong audio."""
-        mine = self._traits()
+        mine = self._get_traits()
         if mine is None:  # without traits, the cache key contains all options
             return
         theirs = variation.voice_traits(None, {})
@@ -186,9 +186,9 @@ class VoiceAbilities(Abilities):
             f"changes the audio to `identity`, got {dict(mine.identity)} for both"
         )
 
-    @of("voice_traits")
+    @for_ability("voice_traits")
     def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
-        traits = self._traits()
+        traits = self._get_traits()
         if traits is None:
             pytest.skip("the backend has no method voice_traits")
         spoken: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
@@ -196,9 +196,9 @@ class VoiceAbilities(Abilities):
             spoken |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
         check(self.call("synthesize", _TEXT, None, **spoken))
 
-    @of("voice_traits")
+    @for_ability("voice_traits")
     def test_a_price_grows_with_the_text_and_is_none_if_unknown(self) -> None:
-        traits = self._traits()
+        traits = self._get_traits()
         price = getattr(self.caller.provider, "speech_price", None)
         if traits is None or price is None:
             pytest.skip("the backend has no method voice_traits, or no method speech_price")
@@ -214,7 +214,7 @@ class VoiceAbilities(Abilities):
 
     # -- clones
 
-    @of("clone_voice")
+    @for_ability("clone_voice")
     def test_a_clone_is_made_and_deleted(self) -> None:
         self.needs("clone_voice", "delete_voice")
         if not self.samples:
@@ -231,7 +231,7 @@ class VoiceAbilities(Abilities):
             "delete_voice must return False for a missing voice"
         )
 
-    def _traits(self, settings: Mapping[str, Any] | None = None) -> VoiceTraits | None:
+    def _get_traits(self, settings: Mapping[str, Any] | None = None) -> VoiceTraits | None:
         __tracebackhide__ = True
         tell = getattr(self.caller.provider, "voice_traits", None)
         if tell is None:

@@ -11,7 +11,7 @@ import pytest
 from llmcore.errors import BadRequest, TextTooLong, VoiceError
 from llmcore.types import Speech, VoiceInfo
 from llmcore.voice.audio.check import read_audio
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.sound_levels import Levels, decode
 from llmcore_testing.conformance.voice_abilities import VoiceAbilities
 from llmcore_testing.conformance.voice_check import check, check_joined
@@ -89,7 +89,7 @@ class VoiceContent(VoiceAbilities):
         for form in self.formats:
             speech = check(self.call("synthesize", _TEXT, None, format=form))
             assert speech.format == form, f"format={form!r} made {speech.format}"
-            traits = self._traits({"format": form})
+            traits = self._get_traits({"format": form})
             assert traits is None or traits.format == form, "voice_traits must return the requested format"
             heard[form] = self._check_sound(speech, f"the audio in {form}").duration_s
         usual = heard[self.formats[0]]
@@ -100,7 +100,7 @@ class VoiceContent(VoiceAbilities):
 
     # -- streams
 
-    @of("stream_speech")
+    @for_ability("stream_speech")
     def test_a_stream_has_sound_to_its_end(self) -> None:
         self.needs("stream_speech")
         streamed = self._check_sound(self._stream(_TEXT), "the stream").sounding_s
@@ -109,14 +109,14 @@ class VoiceContent(VoiceAbilities):
             f"the stream must be complete: {streamed:.2f} s of sound, but synthesize has {whole:.2f} s"
         )
 
-    @of("stream_speech")
+    @for_ability("stream_speech")
     def test_joined_streams_play_to_the_end(self) -> None:
         self.needs("stream_speech")
         check_joined([self._stream(_FIRST), self._stream(_TEXT)])
 
     # -- timestamps
 
-    @of("synthesize_with_timestamps")
+    @for_ability("synthesize_with_timestamps")
     def test_the_times_are_ordered_and_inside_the_audio(self) -> None:
         self.needs("synthesize_with_timestamps")
         speech = check(self.call("synthesize_with_timestamps", _TEXT))
@@ -138,10 +138,10 @@ class VoiceContent(VoiceAbilities):
 
     # -- limits
 
-    @of("voice_traits")
+    @for_ability("voice_traits")
     @pytest.mark.parametrize("space", [" ", "\u00a0"], ids=["ascii", "two_bytes"])
     def test_a_text_of_the_maximum_length_is_spoken_and_a_longer_one_is_not(self, space: str) -> None:
-        traits = self._traits()
+        traits = self._get_traits()
         most = None if traits is None else traits.max_characters
         if most is None:
             return  # the backend has no maximum length
@@ -155,7 +155,7 @@ class VoiceContent(VoiceAbilities):
 
     # -- catalogue
 
-    @of("search_voices")
+    @for_ability("search_voices")
     @pytest.mark.parametrize("size", [1, 3, 100])
     def test_the_pages_of_a_search_equal_the_list(self, size: int) -> None:
         self.needs("search_voices")
@@ -175,17 +175,17 @@ class VoiceContent(VoiceAbilities):
 
     # -- clones
 
-    @of("clone_voice")
+    @for_ability("clone_voice")
     @pytest.mark.parametrize("consent", ["", " ", "\n\t"], ids=["nothing", "space", "blank"])
     def test_a_blank_consent_is_refused(self, consent: str) -> None:
         self._check_clone_rejected([self._make_recording()], consent)
 
-    @of("clone_voice")
+    @for_ability("clone_voice")
     @pytest.mark.parametrize("sample", _NOT_AUDIO.values(), ids=_NOT_AUDIO)
     def test_samples_that_are_not_audio_are_refused(self, sample: bytes) -> None:
         self._check_clone_rejected([self._make_recording(), sample], "agreed in writing")
 
-    @of("clone_voice")
+    @for_ability("clone_voice")
     def test_a_clone_needs_a_sample(self) -> None:
         self._check_clone_rejected([], "agreed in writing")
 
@@ -208,7 +208,7 @@ class VoiceContent(VoiceAbilities):
     def _stream(self, text: str) -> Speech:
         """Return the audio of the stream as a Speech."""
         __tracebackhide__ = True
-        traits = self._traits()
+        traits = self._get_traits()
         like = traits if traits is not None else check(self.call("synthesize", text))
         audio = b"".join(self.collect("stream_speech", text))
         return check(Speech(audio=audio, format=like.format, sample_rate_hz=like.sample_rate_hz))

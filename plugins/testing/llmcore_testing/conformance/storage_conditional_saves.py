@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageKeyError, StorageNotFound
-from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.abilities import Abilities, for_ability
 
 __all__ = ["ConditionalSaving"]
 
@@ -15,7 +15,7 @@ __all__ = ["ConditionalSaving"]
 class ConditionalSaving(Abilities):
     """Tests `StorageConditional`. A backend that cannot check a condition must raise and must not save."""
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     def test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing(self) -> None:
         if self.holds_conditions():
             return
@@ -28,7 +28,7 @@ class ConditionalSaving(Abilities):
             "a rejected save must leave no new file, not even one that the backend wrote as a probe"
         )
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     def test_the_first_of_several_makes_the_file(self) -> None:
         if not self.holds_conditions():
             return
@@ -43,7 +43,7 @@ class ConditionalSaving(Abilities):
             calls = [("save_if_absent", f"race/{number}", bytes([i])) for i in range(8)]
             self._check_one_wins(calls, StorageExists)
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     def test_save_if_match_replaces_only_the_version_that_was_read(self) -> None:
         if not self.holds_conditions():
             return
@@ -66,7 +66,7 @@ class ConditionalSaving(Abilities):
         )  # the ETag None must not mean "no file exists"
         assert list(self.call("list_files")) == []
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     def test_of_several_that_read_the_same_one_replaces_it(self) -> None:
         if not self.holds_conditions():
             return
@@ -75,7 +75,7 @@ class ConditionalSaving(Abilities):
             calls = [("save_if_match", "race/file", f"{etag} {i}".encode(), etag) for i in range(8)]
             etag = self._check_one_wins(calls, StorageChanged)
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     def test_a_condition_makes_no_bad_key_good(self) -> None:
         self.needs("load_with_etag", "save_if_absent", "save_if_match")
         self.call("save", "a/b", b"safe")

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
 
-from llmcore_testing.not_checked import NOT_CHECKED
+from llmcore_testing.unchecked_parts import NOT_CHECKED
 
-__all__ = ["OptionalParts", "of", "requires"]
+__all__ = ["OptionalParts", "for_ability", "requires"]
 
 T = TypeVar("T", bound=Callable[..., None])
 
@@ -31,7 +31,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
 """Fixture -> the subject of the tests that need the fixture."""
 
 
-def of(ability: str) -> Callable[[T], T]:
+def for_ability(ability: str) -> Callable[[T], T]:
     """Mark a test of *ability*, given as the name of one of the ability's methods; see `OptionalParts.lacks`."""
 
     def mark(test: T) -> T:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.abilities import for_ability
 from llmcore_testing.conformance.cache_abilities import CacheAbilities
-from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.optional import requires
-from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
+from llmcore_testing.conformance.caller import Call
+from llmcore_testing.conformance.optional_tests import requires
+from llmcore_testing.conformance.races import needs_fork, race_instances, race_processes
 
-__all__ = ["RacingTests"]
+__all__ = ["CacheRaces"]
 
 _ENTRIES: Final = 12
 """The number of entries that each instance sets."""
@@ -23,7 +23,7 @@ _ROUNDS: Final = 4
 _LONG_S: Final = 3600.0
 
 
-class RacingTests(CacheAbilities):
+class CacheRaces(CacheAbilities):
     """Tests that two instances do not lose each other's entries, and that only one of them gets a lease."""
 
     @requires("twin")
@@ -39,7 +39,7 @@ class RacingTests(CacheAbilities):
                 f"a deleted entry must not come back while another instance sets other entries, got {left[0]!r}"
             )
 
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     @requires("twin")
     def test_values_set_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
@@ -47,7 +47,7 @@ class RacingTests(CacheAbilities):
         race_processes(self.caller, twin, ("get", mine[0]), _set(mine), _set(theirs))
         self._check_kept(mine + theirs, "two processes set different keys at the same time")
 
-    @of("acquire")
+    @for_ability("acquire")
     @requires("twin")
     def test_of_two_instances_one_gets_the_lease(self, twin: Any) -> None:
         self.needs("acquire", "release")

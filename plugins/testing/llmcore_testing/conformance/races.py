@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from llmcore.errors import LLMCoreError
-from llmcore_testing.conformance.calling import Call, Caller, Script
+from llmcore_testing.conformance.caller import Call, Caller, Script
 from llmcore_testing.conformance.processes import can_fork, run_in_two_processes
 
 __all__ = ["call_all", "needs_fork", "race_instances", "race_processes"]

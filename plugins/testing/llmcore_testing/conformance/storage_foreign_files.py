@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.abilities import Abilities, for_ability
 
 __all__ = ["FOREIGN", "ForeignFiles"]
 
@@ -37,7 +37,7 @@ class ForeignFiles(Abilities):
                 f"list_files({prefix!r}) must not be affected by the foreign file {name!a}"
             )
 
-    @of("list_page")
+    @for_ability("list_page")
     @pytest.mark.parametrize("name", FOREIGN, ids=ascii)
     def test_a_name_that_cannot_be_a_key_is_on_no_page(self, name: str) -> None:
         self.needs("list_page")

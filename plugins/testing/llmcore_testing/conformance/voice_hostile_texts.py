@@ -20,7 +20,7 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore_testing.conformance.abilities import Abilities
-from llmcore_testing.conformance.calling import Caller
+from llmcore_testing.conformance.caller import Caller
 from llmcore_testing.conformance.voice_check import check
 
 __all__ = ["HOSTILE_TEXTS", "HostileTexts"]

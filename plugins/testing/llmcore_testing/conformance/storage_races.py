@@ -10,20 +10,20 @@ from contextlib import closing
 from typing import Any, Final
 
 from llmcore.errors import StorageExists
-from llmcore_testing.conformance.abilities import of
-from llmcore_testing.conformance.calling import Call, Caller
-from llmcore_testing.conformance.optional import requires
-from llmcore_testing.conformance.racing import needs_fork, race_instances, race_processes
+from llmcore_testing.conformance.abilities import for_ability
+from llmcore_testing.conformance.caller import Call, Caller
+from llmcore_testing.conformance.optional_tests import requires
+from llmcore_testing.conformance.races import needs_fork, race_instances, race_processes
 from llmcore_testing.conformance.storage_shared import SharedTests
 
-__all__ = ["RacingTests"]
+__all__ = ["StorageRaces"]
 
 _FILES: Final = 12
 """The number of files that each instance saves."""
 _ROUNDS: Final = 4
 
 
-class RacingTests(SharedTests):
+class StorageRaces(SharedTests):
     """Tests that two instances do not lose each other's files.
 
     For example, a backend loses files if one instance overwrites the index that the other has written.
@@ -38,7 +38,7 @@ class RacingTests(SharedTests):
             race_instances(self.caller, other, _save(late), [("delete", key) for key in mine])
             self._check_kept(theirs + late, other, "one instance saves files while another deletes others")
 
-    @of("fork")
+    @for_ability("fork")
     @needs_fork
     @requires("twin")
     def test_files_saved_by_two_processes_at_once_are_all_kept(self, twin: Any) -> None:
@@ -46,7 +46,7 @@ class RacingTests(SharedTests):
         race_processes(self.caller, twin, ("exists", mine[0]), _save(mine), _save(theirs))
         self._check_kept(mine + theirs, self.caller, "two processes save different files at the same time")
 
-    @of("save_if_absent")
+    @for_ability("save_if_absent")
     @requires("twin")
     def test_of_two_instances_one_makes_the_file(self, twin: Any) -> None:
         if not self.holds_conditions():
