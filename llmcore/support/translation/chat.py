@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmcore.support.translation.neutral import (
-    Conversation,
-    Document,
+    DocumentPart,
     Format,
     Image,
+    NeutralParameter,
+    NeutralRequest,
     Part,
-    Refusal,
-    Setting,
+    RefusalPart,
     Text,
     Thinking,
     Tool,
@@ -45,26 +45,28 @@ _SCHEMA: Final = frozenset({"name", "schema", "description", "strict"})
 _DEFAULT_NAME: Final = "answer"
 
 
-def read_chat(body: Mapping[str, Any], target: str) -> Conversation:
+def read_chat(body: Mapping[str, Any], target: str) -> NeutralRequest:
     """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     messages = as_list(body.get("messages"), "messages", target)
     settings = read_settings(body, "chat", _READ)
     for name in ("max_tokens", "max_completion_tokens"):  # the second, newer name takes precedence
         if name in body:
-            settings["max_tokens"] = Setting(body[name], name)
+            settings["max_tokens"] = NeutralParameter(body[name], name)
     if body.get("n", 1) != 1:
         refuse("n", target)
     if "stop" in body:
         stop = body["stop"]
-        settings["stop"] = Setting([stop] if isinstance(stop, str) else stop, "stop")
+        settings["stop"] = NeutralParameter([stop] if isinstance(stop, str) else stop, "stop")
     if "reasoning_effort" in body:
-        settings["effort"] = Setting(body["reasoning_effort"], "reasoning_effort")
+        settings["effort"] = NeutralParameter(body["reasoning_effort"], "reasoning_effort")
     if "response_format" in body:
-        settings["format"] = Setting(_read_format(body["response_format"], target), "response_format")
+        settings["format"] = NeutralParameter(
+            _read_format(body["response_format"], target), "response_format"
+        )
     if "tool_choice" in body:
-        settings["tool_choice"] = Setting(_read_choice(body["tool_choice"], target), "tool_choice")
+        settings["tool_choice"] = NeutralParameter(_read_choice(body["tool_choice"], target), "tool_choice")
     tools = body.get("tools")
-    return Conversation(
+    return NeutralRequest(
         source="chat",
         turns=tuple(_read_message(message, f"messages[{i}]", target) for i, message in enumerate(messages)),
         tools=None
@@ -96,7 +98,7 @@ def _read_message(message: Any, where: str, target: str) -> Turn:
     elif content:
         parts += _read_parts(content, where, target)
     if message.get("refusal"):
-        parts.append(Refusal(as_text(message["refusal"], f"{where}.refusal", target)))
+        parts.append(RefusalPart(as_text(message["refusal"], f"{where}.refusal", target)))
     for index, call in enumerate(as_list(message.get("tool_calls") or (), f"{where}.tool_calls", target)):
         parts.append(_read_call(call, f"{where}.tool_calls[{index}]", target))
     only_text = isinstance(content, str) and len(parts) == 1
@@ -119,7 +121,7 @@ def _read_part(part: Mapping[str, Any], where: str, target: str) -> Part:
     if kind in {"text", "refusal"}:
         check_fields(part, {"type", kind}, where, target)
         text = as_text(part.get(kind), f"{where}.{kind}", target)
-        return Text(text) if kind == "text" else Refusal(text)
+        return Text(text) if kind == "text" else RefusalPart(text)
     if kind == "image_url":
         check_fields(part, {"type", "image_url"}, where, target)
         image = part.get("image_url")
@@ -130,7 +132,9 @@ def _read_part(part: Mapping[str, Any], where: str, target: str) -> Part:
         check_fields(part, {"type", "file"}, where, target)
         inner = as_mapping(part.get("file"), f"{where}.file", target)
         check_fields(inner, {"file_data", "file_id", "filename"}, f"{where}.file", target)
-        return Document(url=inner.get("file_data"), file_id=inner.get("file_id"), name=inner.get("filename"))
+        return DocumentPart(
+            url=inner.get("file_data"), file_id=inner.get("file_id"), name=inner.get("filename")
+        )
     return refuse(f"{where}.type", target, f"a part of type `{kind}` cannot be translated")
 
 
@@ -194,7 +198,7 @@ def _read_format(value: Any, target: str) -> Format:
 # -- writing
 
 
-def write_chat(request: Conversation) -> dict[str, Any]:
+def write_chat(request: NeutralRequest) -> dict[str, Any]:
     """Return *request* as a body of Chat Completions.
 
     Raises:
@@ -251,7 +255,7 @@ def _write_turn(turn: Turn) -> Iterator[dict[str, Any]]:
 def _write_assistant(turn: Turn) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant"}
     texts = [part.text for part in turn.content if isinstance(part, Text)]
-    refusals = [part.text for part in turn.content if isinstance(part, Refusal)]
+    refusals = [part.text for part in turn.content if isinstance(part, RefusalPart)]
     thoughts = [part.text for part in turn.content if isinstance(part, Thinking)]
     calls = [part for part in turn.content if isinstance(part, ToolUse)]
     if len(texts) + len(refusals) + len(thoughts) + len(calls) != len(turn.content) or len(refusals) > 1:
@@ -292,7 +296,7 @@ def _write_part(part: Part, where: str) -> dict[str, Any]:
     if isinstance(part, Image):
         detail = {} if part.detail is None else {"detail": part.detail}
         return {"type": "image_url", "image_url": {"url": part.url, **detail}}
-    if isinstance(part, Document):
+    if isinstance(part, DocumentPart):
         if part.url is not None and not part.url.startswith("data:"):
             refuse(
                 where,

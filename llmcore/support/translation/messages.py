@@ -10,12 +10,12 @@ import msgspec
 
 from llmcore.support.translation.messages_writer import write_messages
 from llmcore.support.translation.neutral import (
-    Conversation,
-    Document,
+    DocumentPart,
     Format,
     Image,
+    NeutralParameter,
+    NeutralRequest,
     Part,
-    Setting,
     Text,
     Thinking,
     Tool,
@@ -56,21 +56,21 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
+def read_messages(body: Mapping[str, Any], target: str) -> NeutralRequest:
     """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     settings = read_settings(body, "messages", _READ)
     if "max_tokens" in body:
-        settings["max_tokens"] = Setting(body["max_tokens"], "max_tokens")
+        settings["max_tokens"] = NeutralParameter(body["max_tokens"], "max_tokens")
     if "stop_sequences" in body:
-        settings["stop"] = Setting(body["stop_sequences"], "stop_sequences")
+        settings["stop"] = NeutralParameter(body["stop_sequences"], "stop_sequences")
     if "metadata" in body:
         metadata = as_mapping(body["metadata"], "metadata", target)
         check_fields(metadata, {"user_id"}, "metadata", target)
         if metadata.get("user_id") is not None:
-            settings["user"] = Setting(metadata["user_id"], "metadata.user_id")
+            settings["user"] = NeutralParameter(metadata["user_id"], "metadata.user_id")
     if "service_tier" in body:
         tier = _TIERS.get(str(body["service_tier"])) or refuse("service_tier", target)
-        settings["service_tier"] = Setting(tier, "service_tier")
+        settings["service_tier"] = NeutralParameter(tier, "service_tier")
     if body.get("context_management") not in (None, _KEEPS_THINKING):
         refuse("context_management", target)
     _read_output(body, settings, target)
@@ -83,7 +83,7 @@ def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
     messages = as_list(body.get("messages"), "messages", target)
     turns += [_read_message(message, f"messages[{i}]", target) for i, message in enumerate(messages)]
     tools = body.get("tools")
-    return Conversation(
+    return NeutralRequest(
         source="messages",
         turns=tuple(turns),
         tools=None
@@ -95,12 +95,12 @@ def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
     )
 
 
-def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+def _read_output(body: Mapping[str, Any], settings: dict[str, NeutralParameter], target: str) -> None:
     """Read the format of the answer, the effort and whether to think."""
     config = as_mapping(body.get("output_config") or {}, "output_config", target)
     check_fields(config, {"effort", "format"}, "output_config", target)
     if config.get("effort") is not None:
-        settings["effort"] = Setting(config["effort"], "output_config.effort")
+        settings["effort"] = NeutralParameter(config["effort"], "output_config.effort")
     if "thinking" in body:
         _read_thinking(as_mapping(body["thinking"], "thinking", target), settings, target)
     if config.get("format") is not None:
@@ -113,10 +113,12 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
         name = title if isinstance(title, str) and _NAME.fullmatch(title) else None
         if name is not None:
             schema = {key: value for key, value in schema.items() if key != "title"}
-        settings["format"] = Setting(Format("json_schema", schema, name, strict=True), "output_config.format")
+        settings["format"] = NeutralParameter(
+            Format("json_schema", schema, name, strict=True), "output_config.format"
+        )
 
 
-def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, NeutralParameter], target: str) -> None:
     """Set the effort that corresponds to *thinking*.
 
     `_LEVELS` converts a budget of tokens. Adaptive thinking uses the effort in `output_config.effort`.
@@ -134,19 +136,21 @@ def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], ta
     check_fields(thinking, {"type", "budget_tokens"} if kind == "enabled" else {"type"}, "thinking", target)
     if given is not None and given.value != level:
         refuse("output_config.effort", target)
-    settings["effort"] = Setting(level, "thinking")
+    settings["effort"] = NeutralParameter(level, "thinking")
 
 
-def _read_choice(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+def _read_choice(body: Mapping[str, Any], settings: dict[str, NeutralParameter], target: str) -> None:
     if "tool_choice" not in body:
         return
     choice = as_mapping(body["tool_choice"], "tool_choice", target)
     check_fields(choice, {"type", "name", "disable_parallel_tool_use"}, "tool_choice", target)
     kind = _CHOICES.get(str(choice.get("type"))) or refuse("tool_choice.type", target)
     name = as_text(choice.get("name"), "tool_choice.name", target) if kind == "function" else None
-    settings["tool_choice"] = Setting(ToolChoice(kind, name), "tool_choice")
+    settings["tool_choice"] = NeutralParameter(ToolChoice(kind, name), "tool_choice")
     if choice.get("disable_parallel_tool_use"):
-        settings["parallel_tool_calls"] = Setting(value=False, where="tool_choice.disable_parallel_tool_use")
+        settings["parallel_tool_calls"] = NeutralParameter(
+            value=False, where="tool_choice.disable_parallel_tool_use"
+        )
 
 
 def _read_message(message: Any, where: str, target: str) -> Turn:
@@ -209,7 +213,7 @@ def _read_result(block: Mapping[str, Any], where: str, target: str) -> ToolResul
     return ToolResult(as_text(block.get("tool_use_id"), f"{where}.tool_use_id", target), read)
 
 
-def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Document:
+def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | DocumentPart:
     source = as_mapping(block.get("source"), f"{where}.source", target)
     kind = str(source.get("type"))
     url = file_id = None
@@ -229,7 +233,7 @@ def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Doc
         _check(block, {"type", "source"}, where, target)
         return Image(url or "")
     _check(block, {"type", "source", "title"}, where, target)
-    return Document(url=url, file_id=file_id, name=block.get("title"))
+    return DocumentPart(url=url, file_id=file_id, name=block.get("title"))
 
 
 def _read_tool(tool: Any, where: str, target: str) -> Tool:

@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.support.translation.neutral import (
-    Conversation,
-    Document,
+    DocumentPart,
     Format,
     Image,
+    NeutralParameter,
+    NeutralRequest,
     Part,
-    Refusal,
-    Setting,
+    RefusalPart,
     Text,
     Thinking,
     Tool,
@@ -36,7 +36,7 @@ _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "required"
 _TIERS: Final[Mapping[Any, str]] = {"auto": "auto", "default": "standard_only"}
 
 
-def write_messages(request: Conversation) -> dict[str, Any]:
+def write_messages(request: NeutralRequest) -> dict[str, Any]:
     """Return *request* as a body of the Messages API.
 
     The API requires `max_tokens`. If *request* has no limit, the body lacks `max_tokens`, and the caller must set it.
@@ -127,12 +127,12 @@ def _write_part(part: Part, where: str) -> dict[str, Any]:
     return _write_file(part, where)
 
 
-def _write_file(part: Image | Document | Refusal, where: str) -> dict[str, Any]:
+def _write_file(part: Image | DocumentPart | RefusalPart, where: str) -> dict[str, Any]:
     if isinstance(part, Image):
         if str(part.detail) not in {"None", "auto"}:
             refuse(f"{where}.detail", "messages", f"`detail` of an image in `{where}` cannot be translated")
         return {"type": "image", "source": _write_source(part.url, where)}
-    if isinstance(part, Document):
+    if isinstance(part, DocumentPart):
         source = {"type": "file", "file_id": part.file_id}
         if part.url is not None:
             source = _write_source(part.url, where)
@@ -157,7 +157,7 @@ def _write_source(url: str, where: str) -> dict[str, Any]:
     return {"type": "url", "url": url}
 
 
-def _write_output(body: dict[str, Any], settings: dict[str, Setting]) -> None:
+def _write_output(body: dict[str, Any], settings: dict[str, NeutralParameter]) -> None:
     """Write the format of the answer, the effort and whether to think."""
     config: dict[str, Any] = {}
     if "format" in settings:
@@ -195,7 +195,7 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, **given, "input_schema": schema}
 
 
-def _write_choice(body: dict[str, Any], settings: dict[str, Setting]) -> None:
+def _write_choice(body: dict[str, Any], settings: dict[str, NeutralParameter]) -> None:
     choice = settings.pop("tool_choice", None)
     written: dict[str, Any] = {}
     if choice is not None:

@@ -11,8 +11,27 @@ import msgspec
 from llmcore.errors import BadRequest
 
 __all__ = [
-    "Conversation", "Document", "Format", "Image", "Part", "Refusal", "Setting", "Text", "Thinking", "Tool", "ToolChoice",
-    "ToolResult", "ToolUse", "Turn", "as_list", "as_mapping", "as_text", "check_fields", "get_name", "refuse", "split_data_url",
+    "DocumentPart",
+    "Format",
+    "Image",
+    "NeutralParameter",
+    "NeutralRequest",
+    "Part",
+    "RefusalPart",
+    "Text",
+    "Thinking",
+    "Tool",
+    "ToolChoice",
+    "ToolResult",
+    "ToolUse",
+    "Turn",
+    "as_list",
+    "as_mapping",
+    "as_text",
+    "check_fields",
+    "get_name",
+    "refuse",
+    "split_data_url",
 ]  # fmt: skip
 
 _NAMES: Final[Mapping[str, str]] = {
@@ -37,7 +56,7 @@ class Image(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-class Document(msgspec.Struct, frozen=True):
+class DocumentPart(msgspec.Struct, frozen=True):
     """A document, such as a PDF."""
 
     url: str | None = None
@@ -53,7 +72,7 @@ class Thinking(msgspec.Struct, frozen=True):
     text: str
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusalPart(msgspec.Struct, frozen=True):
     """The text of a refusal in an earlier answer."""
 
     text: str
@@ -75,7 +94,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     content: str | tuple[Part, ...]
 
 
-Part = Text | Image | Document | Thinking | Refusal | ToolUse | ToolResult
+Part = Text | Image | DocumentPart | Thinking | RefusalPart | ToolUse | ToolResult
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -118,7 +137,7 @@ class Format(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
-class Setting(msgspec.Struct, frozen=True):
+class NeutralParameter(msgspec.Struct, frozen=True):
     """A parameter."""
 
     value: Any
@@ -126,14 +145,14 @@ class Setting(msgspec.Struct, frozen=True):
     """The name of the parameter in the request, for errors."""
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class NeutralRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request in the neutral form."""
 
     source: str
     """The API of the request."""
     turns: tuple[Turn, ...]
     tools: tuple[Tool, ...] | None = None
-    settings: dict[str, Setting] = {}
+    settings: dict[str, NeutralParameter] = {}
     """Neutral name -> parameter. A name that a writer does not list has no counterpart in the writer's API."""
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmcore.support.translation.neutral import (
-    Conversation,
-    Document,
+    DocumentPart,
     Format,
     Image,
+    NeutralParameter,
+    NeutralRequest,
     Part,
-    Refusal,
-    Setting,
+    RefusalPart,
     Text,
     Thinking,
     Tool,
@@ -48,30 +48,30 @@ _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
 """Values that mean the same as leaving the field out."""
 
 
-def read_responses(body: Mapping[str, Any], target: str) -> Conversation:
+def read_responses(body: Mapping[str, Any], target: str) -> NeutralRequest:
     """Return the request in *body*. Errors name *target*, the API that cannot express a field."""
     settings = read_settings(body, "responses", _READ)
     for name, values in _DEFAULTS.items():
         if name in body and body[name] not in values:
             refuse(name, target)
     if "max_output_tokens" in body:
-        settings["max_tokens"] = Setting(body["max_output_tokens"], "max_output_tokens")
+        settings["max_tokens"] = NeutralParameter(body["max_output_tokens"], "max_output_tokens")
     if "reasoning" in body:
         reasoning = as_mapping(body["reasoning"], "reasoning", target)
         check_fields(reasoning, {"effort"}, "reasoning", target)
         if reasoning.get("effort") is not None:
-            settings["effort"] = Setting(reasoning["effort"], "reasoning.effort")
+            settings["effort"] = NeutralParameter(reasoning["effort"], "reasoning.effort")
     if "text" in body:
         text = as_mapping(body["text"], "text", target)
         check_fields(text, {"format", "verbosity"}, "text", target)
         if text.get("verbosity") is not None:
-            settings["verbosity"] = Setting(text["verbosity"], "text.verbosity")
+            settings["verbosity"] = NeutralParameter(text["verbosity"], "text.verbosity")
         if text.get("format") is not None:
-            settings["format"] = Setting(_read_format(text["format"], target), "text.format")
+            settings["format"] = NeutralParameter(_read_format(text["format"], target), "text.format")
     if "tool_choice" in body:
-        settings["tool_choice"] = Setting(_read_choice(body["tool_choice"], target), "tool_choice")
+        settings["tool_choice"] = NeutralParameter(_read_choice(body["tool_choice"], target), "tool_choice")
     tools = body.get("tools")
-    return Conversation(
+    return NeutralRequest(
         source="responses",
         turns=tuple(_read_turns(body, target)),
         tools=None
@@ -172,14 +172,14 @@ def _read_part(part: Mapping[str, Any], where: str, target: str) -> Part:
         return Text(as_text(part.get("text"), f"{where}.text", target))
     if kind == "refusal":
         check_fields(part, {"type", "refusal"}, where, target)
-        return Refusal(as_text(part.get("refusal"), f"{where}.refusal", target))
+        return RefusalPart(as_text(part.get("refusal"), f"{where}.refusal", target))
     if kind == "input_image":
         check_fields(part, {"type", "image_url", "detail"}, where, target)
         return Image(as_text(part.get("image_url"), f"{where}.image_url", target), part.get("detail"))
     if kind == "input_file":
         check_fields(part, {"type", "file_data", "file_url", "file_id", "filename"}, where, target)
         url = part.get("file_data") if part.get("file_url") is None else part["file_url"]
-        return Document(url=url, file_id=part.get("file_id"), name=part.get("filename"))
+        return DocumentPart(url=url, file_id=part.get("file_id"), name=part.get("filename"))
     return refuse(f"{where}.type", target, f"a part of type `{kind}` cannot be translated")
 
 
@@ -222,7 +222,7 @@ def _read_format(value: Any, target: str) -> Format:
 # -- writing
 
 
-def write_responses(request: Conversation) -> dict[str, Any]:
+def write_responses(request: NeutralRequest) -> dict[str, Any]:
     """Return *request* as a body of the Responses API.
 
     Raises:
@@ -289,12 +289,12 @@ def _write_call(part: ToolUse | ToolResult, where: str) -> dict[str, Any]:
 def _write_part(part: Part, turn: Turn) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "output_text" if turn.role == "assistant" else "input_text", "text": part.text}
-    if isinstance(part, Refusal):
+    if isinstance(part, RefusalPart):
         return {"type": "refusal", "refusal": part.text}
     if isinstance(part, Image):
         detail = {} if part.detail is None else {"detail": part.detail}
         return {"type": "input_image", "image_url": part.url, **detail}
-    if isinstance(part, Document):
+    if isinstance(part, DocumentPart):
         is_data = part.url is not None and part.url.startswith("data:")
         fields = {
             "file_data" if is_data else "file_url": part.url,

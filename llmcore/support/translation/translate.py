@@ -7,17 +7,17 @@ from typing import Any, Final
 
 from llmcore.support.translation.chat import read_chat, write_chat
 from llmcore.support.translation.messages import read_messages, write_messages
-from llmcore.support.translation.neutral import Conversation
+from llmcore.support.translation.neutral import NeutralRequest
 from llmcore.support.translation.responses import read_responses, write_responses
 
 __all__ = ["translate_body"]
 
-_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Conversation]]] = {
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], NeutralRequest]]] = {
     "chat": read_chat,
     "responses": read_responses,
     "messages": read_messages,
 }
-_WRITERS: Final[Mapping[str, Callable[[Conversation], dict[str, Any]]]] = {
+_WRITERS: Final[Mapping[str, Callable[[NeutralRequest], dict[str, Any]]]] = {
     "chat": write_chat,
     "responses": write_responses,
     "messages": write_messages,
