@@ -40,7 +40,7 @@ from llmcore.errors import (
 from llmcore.hookspecs import Provider
 from llmcore.types import ChatRequest, Secret
 
-__all__ = ["Subject", "under_test"]
+__all__ = ["Subject", "get_subject", "under_test"]
 
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path", "file")
 """Options that name the folder or the file of a store."""
@@ -250,7 +250,7 @@ under_test: Subject | None = None
 """The subject. `check` sets it before running the tests in this process."""
 
 
-def _get_subject() -> Subject:
+def get_subject() -> Subject:
     """Return the subject for the tests that `check` wrote."""
     assert under_test is not None  # noqa: S101 - `check` has set the subject
     return under_test
