@@ -1,4 +1,4 @@
-"""Compare several ways to do the same work, by the CPU time of fresh processes that run in turn."""
+"""Compare several ways to do the same work, by the CPU time of new processes that run in alternating order."""
 
 from __future__ import annotations
 

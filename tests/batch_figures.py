@@ -1,4 +1,4 @@
-"""The figures of batches, in their long form: `python -m tests.batch_figures NAME`.
+"""Measure batches with many items: `python -m tests.batch_figures NAME`.
 
 - `million`: items of which 30 % are duplicates and 20 % are cached: requests, memory and CPU time (`--items N`). The cache has space for all
   answers; with `--cache 1GB`, a million do not fit, and answers are evicted before their items come.

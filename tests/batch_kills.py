@@ -1,4 +1,4 @@
-"""Kill `llmcore batch run` at random moments, in both lanes, and count what was created, sent and booked.
+"""Kill `llmcore batch run` at random moments, in both lanes, and count created batches, sent requests and ledger rows.
 
 The long form is `make figures ARGS="kills"`. The working folder and the home must be empty.
 """

@@ -1,4 +1,4 @@
-"""What several test files share: an empty home, a plugin of the tests' own, and the wheels, built once."""
+"""Fixtures for several test files: an empty home directory, the plugins of the tests, and the wheels, built once."""
 
 from __future__ import annotations
 

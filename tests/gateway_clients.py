@@ -1,4 +1,4 @@
-"""Clients of other projects against the gateway: `make clients` runs all of them, the suite those that are installed for it.
+"""Clients of other projects against the gateway: `make clients` runs all of them, and the suite runs the installed ones.
 
 Each client runs in a fork of one process, with a simulated upstream and a gateway, through the same cases. `python -m
 tests.gateway_clients openai litellm` runs some of them; those from npm are installed in `.cache/gateway_clients` first. The exit

@@ -1,4 +1,4 @@
-"""What the voices of voice_content.py share."""
+"""The common base of the voices of voice_content.py."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 Each page runs in an environment with only the packages of its install lines, from wheels.
 
-A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for other text.
-After `toml` and `python` may stand the name of the file that the block is to become; a toml block without one is
-llmcore.toml. `unchecked` lets a llmcore.toml pass that needs what is not installed here. ```text output is exactly
-what the python block before it prints. In ```console, the lines below a command are what it prints (see `is_match` in
-run_page.py); it must fail if they begin with "error[" or "failed". There is no other mark, and none that leaves a block out.
+The fence names the kind of a block: ```python, ```toml, ```console, ```bash, ```json, or ```text for other text.
+A file name after `toml` or `python` saves the block as this file; a toml block without a name is saved as llmcore.toml.
+`unchecked` skips the check of a llmcore.toml that needs packages which are not installed here. ```text output must equal the
+output of the python block before it. In ```console, the lines below a command are its output (see `is_match` in
+run_page.py); the command must fail if they begin with "error[" or "failed". No mark excludes a block from the test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A TCP balancer before several gateways: round robin over those that are ready, as their health check says."""
+"""A TCP load balancer for several gateways: round robin over those whose health check reports that they are ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers every request with the same bytes, whatever was asked for."""
+"""An HTTP server on loopback that answers every request with the same bytes."""
 
 from __future__ import annotations
 

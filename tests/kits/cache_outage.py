@@ -1,4 +1,4 @@
-"""A shared cache in memory that each of its users may lose, for tests of outages; it is written as a plugin would be."""
+"""A shared cache in memory, written like a plugin; tests of outages can disconnect each of its clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs commands in forks of one process for each test worker, so that Python's start and the imports happen once.
+"""Run commands in forks of one process for each test worker, which starts Python and imports llmcore only once.
 
 A fork is a complete process: it has its own streams, environment, working folder, exit code, and Python's normal end.
 """

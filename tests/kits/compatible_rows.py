@@ -1,4 +1,4 @@
-"""Answers of servers that speak the protocol in their own way: one row per difference.
+"""Answers of servers that deviate from the protocol: one row for each difference.
 
 The rows are those of the table "Compatible servers" in `docs/guides/openai.md`.
 """

@@ -1,4 +1,4 @@
-"""Runs of a broken backend only the test that finds its fault; `run_kit` loads it in the process of the kit."""
+"""Run only the test that finds the fault of a broken backend; `run_kit` loads it in the process of the kit."""
 
 from __future__ import annotations
 

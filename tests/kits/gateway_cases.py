@@ -1,4 +1,4 @@
-"""What each client of the gateway does in `tests/gateway_clients.py`: one function for each case, given the URL of the gateway."""
+"""The cases of `tests/gateway_clients.py`: one function for each case of a client, with the URL of the gateway as its argument."""
 
 from __future__ import annotations
 

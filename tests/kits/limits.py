@@ -1,4 +1,4 @@
-"""A simulation with its own clock, in which callers wait for rate limits: minutes pass at once."""
+"""Simulate callers that wait for rate limits, with a simulated clock: no test waits in real time."""
 
 from __future__ import annotations
 

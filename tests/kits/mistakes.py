@@ -1,4 +1,4 @@
-"""Makes a mistake on purpose, reads the error, pastes its fix as a person would, and tries again."""
+"""Make a mistake on purpose, read the error, paste its fix like a user, and try again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of S3's protocol whose answers a test can meddle with; it holds conditions and keeps objects in a dict."""
+"""A server for the S3 protocol whose answers a test can replace; it supports conditional requests and keeps objects in a dict."""
 
 from __future__ import annotations
 

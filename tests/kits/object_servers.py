@@ -1,4 +1,4 @@
-"""Real servers of S3's protocol for one test session: moto's, which keeps conditions, and rclone's, which keeps files."""
+"""Servers for the S3 protocol, one of each for a test session: moto, which supports conditional requests, and rclone, which stores files."""
 
 from __future__ import annotations
 

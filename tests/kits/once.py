@@ -1,4 +1,4 @@
-"""Makes a folder once per test run, for every worker of pytest-xdist."""
+"""Create a folder once for each test run, shared by all workers of pytest-xdist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold that the tests of a file end every process of Ray that they start, also those of killed programs."""
+"""Check that the tests of a file end all processes of Ray that they start, including those of killed programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a conformance kit on a file of backends, as a third party would, and returns the outcome of every test."""
+"""Run a conformance kit on a file of backends, like a third-party plugin, and return the outcome of each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of hostile keys, and programs that try them where only a scratch folder can be written.
+"""Thousands of hostile keys, and programs that try them in a namespace where only a scratch folder is writable.
 
 `python -m tests.kits.storage_hostile WHAT FOLDER` runs one; test_storage_fs_hostile.py starts it in a mount namespace of its
 own.
