@@ -9,7 +9,7 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      LedgerError            LedgerUnavailable. Raised when the ledger is read; a call under a budget raises BudgetError
+      LedgerError            LedgerUnavailable. For reading the ledger; a request under a budget raises BudgetError
       EngineError
       CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound (a FileNotFoundError too), StorageExists, StorageReadOnly,
@@ -44,7 +44,7 @@ __all__ = [
 
 
 class ConfigError(LLMCoreError, ValueError):
-    """A setting is missing, misspelt or not valid; `faults` has every fault that was found."""
+    """A setting is missing, misspelt or not valid; `faults` has all faults if there are several."""
 
     code = "LC100"
     faults: tuple[ConfigError, ...] = ()
@@ -309,7 +309,7 @@ class EngineError(LLMCoreError):
 
 
 class CacheError(LLMCoreError):
-    """An operation on the cache failed. A call never fails because of the cache."""
+    """An operation of `core.cache` failed. A request to a model or a voice never fails because of the cache."""
 
     code = "LC700"
 

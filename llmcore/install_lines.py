@@ -1,7 +1,7 @@
 """Make the command that installs a distribution of this project from the place where the host came from: a clone, wheel, repository or package index.
 
 Our distributions are not on PyPI yet, so anybody may register their names, and the name `llmcore` belongs to another project
-there. `pip install NAME` could install foreign code on a machine that has API keys. It is the command only if the host itself was
+there. `pip install NAME` could install foreign code on a machine that has API keys. So the command is `pip install NAME` only if the host itself was
 installed by its name, or from a wheel that is made for PyPI. This module imports nothing of llmcore, so it works in a broken installation.
 """
 

@@ -14,7 +14,7 @@ CostSource = Literal["server", "config", "provider"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """The token counts that the backend reported for one answer."""
+    """The token counts of one answer: reported by the backend, or estimated (`estimated`)."""
 
     input_tokens: int = 0
     """All input tokens, including cached tokens.

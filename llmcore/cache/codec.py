@@ -1,8 +1,8 @@
 """Encode values as bytes and decode them, without pickle.
 
 A decoded value equals the original and has the same type. This holds for plain data at any depth. An object of a
-class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation that names the class. `set` rejects any
-other value.
+class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation that names the class. The method
+`set` of a cache rejects any other value.
 """
 
 from __future__ import annotations

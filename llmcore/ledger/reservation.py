@@ -29,7 +29,7 @@ class Reservation:
         self.is_open = False
         """True if the ledger has an open row for the request."""
         self.is_unbooked = False
-        """True if the ledger could not be written. The request is then booked in the file next to the ledger."""
+        """True if the ledger was busy. The request is then booked in the file next to the ledger."""
         self.sending = Sending()
         self.pid = os.getpid()
         """The process that made the request. A forked child has a copy of the reservation but must not settle it."""

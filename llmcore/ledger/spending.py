@@ -168,7 +168,7 @@ class Spending:
                 claimed = yield self.operations.make_step(
                     "claim_alert", alert.counter, alert.amount, SETTLE_TIMEOUT_S
                 )
-            except Exception:  # noqa: BLE001 - the ledger may nevertheless have the claim
+            except Exception:  # noqa: BLE001 - the claim may be in the ledger or not, so claim it again later
                 self.alerts.claim_later([alert, *due])
                 return
             except BaseException:
@@ -318,7 +318,9 @@ class Spending:
     def _note_success(self, reservation: Reservation, charge: Charge) -> None:
         if self._failing:  # the next call imports the rows of the file next to the ledger
             self._failing, self.is_prepared = False, False
-        if charge.owner is None:  # the row of a vendor's batch stays open when this process ends
+        if (
+            charge.owner is None
+        ):  # a row with an owner is that of a vendor's batch; it stays open when this process ends
             self._open.add(reservation)
 
     def _continue_unbooked(
@@ -357,7 +359,7 @@ class Spending:
     # -- reporting
 
     def _continue_without_ledger(self, limits: Sequence[Limit]) -> None:
-        """Reject a call under a budget that refuses calls. For other calls, log once that they are not recorded."""
+        """Reject a call under a budget that refuses calls. For other calls, log once that they are not recorded, if the ledger is on."""
         if any(limit.refuses for limit in limits):
             self._raise_unwritable(_NO_HOME)
         if self.lacks_home and not self._failing:

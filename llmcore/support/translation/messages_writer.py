@@ -92,7 +92,7 @@ def _write_system(turns: Sequence[Turn]) -> str | list[dict[str, Any]]:
 
 
 def _write_turns(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the messages. Tool results and the following text of the user become one message."""
+    """Return the messages. Tool results and the following blocks of the user become one message."""
     messages: list[dict[str, Any]] = []
     follows_results = False
     for turn in turns:

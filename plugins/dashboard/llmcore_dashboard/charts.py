@@ -50,34 +50,6 @@ def draw_bars(
     return _frame(title, names, "".join(paths), tips, top, label)
 
 
-def _draw_line(
-    title: str,
-    names: Sequence[str],
-    series: Sequence[Series],
-    tips: Sequence[str],
-    label: Callable[[float], str],
-) -> str:
-    """Return lines through the middles of the buckets, with gaps where a value is missing."""
-    known = [value for each in series for value in each.values if value is not None]
-    top = _find_top(max(known, default=0))
-    paths = []
-    for each in series:
-        parts, is_open = [], False
-        for at, value in enumerate(each.values):
-            if value is None:
-                is_open = False
-                continue
-            x, y = at * _WIDTH + _WIDTH / 2, _HEIGHT - value / top * _HEIGHT
-            is_single = at + 1 >= len(each.values) or each.values[at + 1] is None
-            parts.append(
-                f"{'L' if is_open else 'M'}{x:g} {y:.1f}" + ("h.01" if is_single and not is_open else "")
-            )
-            is_open = True
-        if parts:
-            paths.append(f'<path class="{each.style} line" d="{"".join(parts)}"/>')
-    return _frame(title, names, "".join(paths), tips, top, label)
-
-
 def draw_share(part: float) -> str:
     """Return a small bar filled to *part*, from 0 to 1."""
     width = max(0.0, min(part, 1.0)) * 100

@@ -36,7 +36,7 @@ _LONGEST_PAUSE: Final = 16.0
 A group pauses when a limit was near: it asks for no lease until the pause has ended.
 """
 _PAUSE_S: Final = 0.05
-"""A report that refills a block before the interval ends comes at least this many seconds after the last report."""
+"""The least time in seconds between two reports, if the second refills a block before the interval ends."""
 _LOW: Final = 4
 """A block is refilled before the interval ends if less than 1 / _LOW of the block is free."""
 
@@ -186,7 +186,7 @@ class Lease:
         return any(self._missed) or any(left * _LOW < whole for left, whole in zip(free, size, strict=True))
 
     def is_idle(self, now: float, interval_s: float) -> bool:
-        """Return whether the lease has no rows, and no request came in more than half of an interval."""
+        """Return whether the lease has no rows and has had no request for more than half of an interval."""
         is_used = any(self._used) or any(self._missed) or self.closed or self.unsent
         return self.is_open and not is_used and now - self._reported_at > interval_s / 2
 

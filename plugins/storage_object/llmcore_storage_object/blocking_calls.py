@@ -63,7 +63,7 @@ def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
 def _get_next(results: queue.SimpleQueue[Any]) -> Any:
     """Return the next item.
 
-    The wait has a timeout, because a wait without a timeout would not notice an earlier Ctrl-C.
+    The wait has a timeout. Without one, it would not notice a Ctrl-C that came just before it began.
     """
     while True:
         with suppress(queue.Empty):

@@ -81,7 +81,7 @@ class TcpProxy:
             self._holds = True
 
     def cut(self, after: int) -> None:
-        """Close each connection after *after* more bytes of answers have passed to the client."""
+        """Let *after* more bytes of answers pass to the client, then close each connection."""
         with self._changed:
             self._cut_after = after
             for connection in self._connections:
@@ -162,7 +162,7 @@ class _Connection:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.passed = 0
-        """The number of bytes of answers that were forwarded."""
+        """The number of bytes of answers that were forwarded since the last `cut`."""
 
     def __enter__(self) -> Self:
         return self

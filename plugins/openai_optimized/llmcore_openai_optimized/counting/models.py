@@ -69,7 +69,7 @@ class Family:
 
     def __init__(self, name: str, *, relayed: bool = False) -> None:
         """Find the rules for *name*."""
-        whole = name + "-"  # with a hyphen, the name of a family matches in the same way as its members
+        whole = name + "-"  # the hyphen lets the bare name "o1" match the prefix "o1-", as "o1-pro" does
         old = whole.startswith(_CL100K)
         self.name = name
         self.relayed = relayed

@@ -1,4 +1,4 @@
-"""The functions that the kit of engines runs in workers.
+"""The functions that the conformance kit for engines runs in workers.
 
 The module imports only the standard library, because a worker may lack other packages.
 """

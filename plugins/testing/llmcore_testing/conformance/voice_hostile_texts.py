@@ -83,7 +83,7 @@ class HostileTexts(Abilities):
 
 
 def _run_in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[int, str]:
-    """Run *work* in a forked child. Return the child's exit status and the problem that it reported.
+    """Run *work* in a forked child. Return the child's wait status and the problem that was found.
 
     The child is killed if it opens *pipe* or exceeds *deadline_s*.
     """

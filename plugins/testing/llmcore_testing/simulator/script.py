@@ -89,7 +89,7 @@ class Script:
     def take_fault(
         self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> Fault | None:
-        """Remove and return the first fault that matches *request*; see `PlannedFault.is_match`."""
+        """Return the first fault that matches *request* (see `PlannedFault.is_match`), and remove it after its last use."""
         if not self._faults:
             return None
         with self.changed:

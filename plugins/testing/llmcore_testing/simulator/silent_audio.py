@@ -24,7 +24,7 @@ _FLAC_RATES: Final = {8000: 4, 16000: 5, 22050: 6, 24000: 7, 32000: 8, 44100: 9,
 
 
 def make_mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
-    """Return mono layer III frames of constant size. *mark* makes files differ: it is in bytes that decoders skip."""
+    """Return mono layer III frames of constant size. *mark* is written to bytes that decoders ignore, so that files differ."""
     if rate_hz in _MPEG_1:
         kind, samples, size = 0xFB, 1152, 144 * kbps * 1000 // rate_hz
         quality = _RATES_1.index(kbps) << 4 | _MPEG_1[rate_hz] << 2
