@@ -65,7 +65,9 @@ def translate_http_error(  # noqa: PLR0911 - one `return` for each kind of failu
         proxy: The proxy's address without its password, for errors; empty for none.
     """
     if isinstance(raised, TimeoutError):
-        return Timeout(f"{address} did not complete its answer in time", provider=provider)
+        return Timeout(
+            f"{address} did not complete its answer in time, or stopped sending", provider=provider
+        )
     kinds = {kind.__name__ for kind in type(raised).__mro__}
     if "TimeoutException" in kinds:
         did = "stopped sending in the middle of its answer" if begun else "did not answer in time"
