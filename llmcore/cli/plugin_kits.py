@@ -96,7 +96,7 @@ def render_tests(subject: Subject, model: str | None) -> str:
     """Return the source of the test file."""
     kits = [_KITS[subject.kind]]
     if subject.shares_rate_limits:
-        kits.append("LimitRule")
+        kits.append("RateLimit")
     provided = _FILE.format(attributes=_render_attributes(subject, model), fixtures=_render_fixtures(subject))
     shared = _SHARED_ENGINE if subject.kind == "engines" else ""
     return provided + shared + "".join(_CLASS.format(kit=kit) for kit in kits)
