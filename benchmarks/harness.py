@@ -165,6 +165,9 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
 
     A round runs each side once; every second round runs them in reverse order. A first round is not counted: it writes missing
     bytecode and warms the disk's cache.
+
+    Raises:
+        RuntimeError: Our side failed, or the base.
     """
     wanted = rounds or row.rounds
     seen: dict[str, list[float]] = {side.name: [] for side in row.sides}
@@ -182,6 +185,8 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
                 continue
             if number >= 0:
                 seen[side.name].append(sample)
+    if reason := reasons.get(row.sides[0].name):
+        raise RuntimeError(f"{row.sides[0].name}, the base of the ratios, failed: {reason}")
     base = median(seen[row.sides[0].name])
     return {
         "title": row.title,

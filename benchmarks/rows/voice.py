@@ -26,18 +26,18 @@ text = cycle(TEXTS).__next__
 IN_PROCESS = f"""
 {SAID}
 import os
-from llmcore_voice_espeak.data import data_path, library_path
-from llmcore_voice_espeak.encoding import encoded
+from llmcore_voice_espeak.data import get_data_path, get_library_path
+from llmcore_voice_espeak.encoding import encode_audio
 from llmcore_voice_espeak.library import load
 
 class voice:
     def synthesize(each):
         samples = []
-        with load(library_path(), os.fsencode(data_path())) as library:
+        with load(get_library_path(), os.fsencode(get_data_path())) as library:
             library.speak(
                 each.encode(), b"gmw/en-US", 175, 50, ssml=False, take=lambda some, words: samples.append(some)
             )
-        return encoded(b"".join(samples), "wav", int)
+        return encode_audio(b"".join(samples), "wav", int)
 
     def close():
         pass

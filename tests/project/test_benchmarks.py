@@ -67,6 +67,13 @@ def test_a_peer_that_fails_or_is_not_there_has_a_reason_in_place_of_a_number() -
     assert lines[3].endswith("absent  no figure: cannot be installed: no wheel")
 
 
+def test_a_base_that_fails_is_an_error_with_its_reason() -> None:
+    broken = Side(name="broken", environment=HERE, arguments=("-c", "raise SystemExit('no ink')"), peer=True)
+    row = Row(title="peers", sides=[broken, _make_side("ours", "-c", "pass")])
+    with pytest.raises(RuntimeError, match="broken, the base of the ratios, failed: no ink"):
+        measure(row, rounds=1)
+
+
 def test_a_program_that_measures_itself_is_held_to_a_figure_and_a_ratio() -> None:
     sides = [
         Side(name=name, environment=HERE, arguments=("-S", "-c", f"print({figure})"), at_most=ratio, limit=limit)
