@@ -134,3 +134,17 @@ def test_every_page_is_in_the_navigation(tmp_path: Path) -> None:
     named = list(list_pages(tomllib.loads((ROOT / "docs/zensical.toml").read_text())["project"]["nav"]))
     linked = {name for name in staged if re.match(r"decisions/0|plugins/.*-changelog", name)}
     assert sorted(named) == sorted(staged - linked)
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "files.md"])
+def test_each_file_that_a_page_names_exists(page: str) -> None:
+    folders = [
+        ROOT / "llmcore",
+        *ROOT.glob("plugins/*/llmcore_*"),
+        *ROOT.glob("plugins/*/tests"),
+        ROOT / "tests",
+    ]
+    known = {str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("*.*")}
+    names = re.findall(r"`([\w./-]+\.(?:py|sql))`", (ROOT / "docs" / page).read_text())
+    assert len(names) > 50
+    assert [name for name in names if not any(f"/{path}".endswith(f"/{name}") for path in known)] == []
