@@ -136,8 +136,12 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def count_undone(children: list[int]) -> int:
-    """Return how many of *children* did not do their work."""
-    return sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 for child in children)
+    """Return how many of *children* did not do their work. Write to stderr how they ended."""
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    failed = [code for code in codes if code != 0]
+    if failed:
+        sys.stderr.write(f"children ended with {failed}\n")
+    return len(failed)
 
 
 def threads(everything: Everything) -> int:
@@ -196,6 +200,8 @@ async def tasks(everything: Everything) -> int:
         pid = fork(functools.partial(child, number))
         failed += await asyncio.to_thread(count_undone, [pid])
     broken = [worker.exception() for worker in workers if worker.done()]
+    if broken:
+        sys.stderr.write(f"tasks of the parent ended with {broken!r}\n")
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)

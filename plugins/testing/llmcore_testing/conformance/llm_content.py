@@ -73,7 +73,7 @@ class ContentTests(BrokenUpstream):
         short, long = self._answer("Hi"), self._answer(_LONG)
         if len(long.text) > 4 * len(short.text):
             assert long.usage.output_tokens > short.usage.output_tokens, (
-                f"output_tokens must grow with the answer, but are not higher for {len(long.text)} characters than for {len(short.text)}"
+                f"output_tokens must grow with the answer: they are not higher for {len(long.text)} characters than for {len(short.text)}"
             )
 
     def test_the_usage_of_a_stream_is_that_of_the_answer(self) -> None:
