@@ -118,7 +118,7 @@ def _find_source(distribution: str) -> str | None:
 
 
 def _find_metadata() -> Path | None:
-    """Return the metadata folder of the installed host; None in a clone that is not installed."""
+    """Return the metadata folder next to the host's package; None if the host runs from a clone."""
     return next(_ROOT.glob("llmcore_host-*.dist-info"), None)
 
 

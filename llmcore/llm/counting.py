@@ -39,8 +39,8 @@ class CountMethods:
         """Count tokens as the server would count them.
 
         Args:
-            content: A text, messages, or a request body. On this machine, a text is counted without the tokens of a
-                message around it.
+            content: A text, messages, or a request body. A text is counted without the tokens of a message
+                around it, unless *on_server* is True.
             model: As in `chat`. For an alias, its first model is used.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server, if the provider supports this. Such a count is exact and free. The server

@@ -228,7 +228,7 @@ def write_chat(request: NeutralRequest) -> dict[str, Any]:
 
 
 def _write_turn(turn: Turn) -> Iterator[dict[str, Any]]:
-    """Yield the messages of *turn*: one message for each tool result, then the user's text."""
+    """Yield the messages of *turn*: one for an assistant; else one for each tool result, then one with the other parts."""
     if isinstance(turn.content, str):
         yield {"role": turn.role, "content": turn.content}
     elif turn.role == "assistant":

@@ -57,7 +57,7 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 def get_rate(steps: Steps, input_tokens: int) -> Decimal:
-    """Return the price for a request with *input_tokens*."""
+    """Return the rate, in USD for a million tokens, that applies to a request with *input_tokens*."""
     if len(steps) == 1:
         return steps[0][1]
     return next(price for start, price in reversed(steps) if input_tokens > start or not start)
